@@ -1,0 +1,153 @@
+"""Cells: fully resolved configurations with their seeds, their ids, and the packs that Tune trials carry."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from dvq_ray.experiments import EXPERIMENTS, Experiment
+from dvq_ray.settings import Settings
+from dvq_ray.spec import SweepSpec
+
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Point:
+    """A configuration without its seed. Its Monte-Carlo repetitions are its cells."""
+
+    experiment: Experiment
+    settings: Settings
+
+    @cached_property
+    def canonical(self) -> str:
+        """JSON of the settings with sorted keys: equal text, equal settings."""
+        return _CANONICAL.encode(self.settings.model_dump())
+
+    @cached_property
+    def point_id(self) -> str:
+        """As `cell_id`, of the text without a seed: the same for all repetitions."""
+        name, revision = self.experiment.name, self.experiment.revision
+        return _digest(f'{{"revision":{revision},"settings":{self.canonical},"trainable":"{name}"}}')
+
+    def cell_id(self, seed: int) -> str:
+        """First 16 hex digits of the SHA-256 of the cell's canonical JSON.
+
+        The text holds the trainable, its revision, every scientific field after defaults were filled in, and the
+        seed, so that a changed default is a new cell and a changed path is not.
+        """
+        name, revision = self.experiment.name, self.experiment.revision
+        text = f'{{"revision":{revision},"seed":{seed},"settings":{self.canonical},"trainable":"{name}"}}'
+        return _digest(text)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, slots=True)
+class Cell:
+    """One configuration with its seed: the unit of identity, of storage, of failure and of re-running."""
+
+    cell_id: str
+    point: Point
+    seed: int
+
+    @property
+    def quantizer(self) -> str:
+        """Which of the trainable's quantizers it fits."""
+        return str(self.point.settings.quantizer)
+
+    def nominal_seconds(self) -> float:
+        """About how long it takes on one core."""
+        return self.point.settings.nominal_seconds()
+
+
+def expand(spec: SweepSpec) -> tuple[list[Cell], dict[str, list[str]]]:
+    """All cells that a sweep wants, each once, and the ids that each grid names.
+
+    Cells come point by point, the repetitions of a point side by side.
+    """
+    cells: dict[str, Cell] = {}
+    by_grid: dict[str, list[str]] = {name: [] for name in spec.grid_names()}
+    for grid in spec.grids:
+        for settings in grid.points():
+            point = Point(experiment=spec.experiment, settings=settings)
+            for seed in grid.seeds:
+                cell_id = point.cell_id(seed)
+                by_grid[grid.name].append(cell_id)
+                if cell_id not in cells:
+                    cells[cell_id] = Cell(cell_id=cell_id, point=point, seed=seed)
+    return list(cells.values()), by_grid
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pack:
+    """Cells that one Tune trial carries, so that a trial costs more than its scheduling."""
+
+    cells: Sequence[Cell]
+
+    def nominal_seconds(self) -> float:
+        """About how long all cells take on one core."""
+        return sum(cell.nominal_seconds() for cell in self.cells)
+
+    def by_point(self) -> list[tuple[Point, list[Cell]]]:
+        """The cells grouped by their point, in order."""
+        groups: dict[int, tuple[Point, list[Cell]]] = {}
+        for cell in self.cells:
+            groups.setdefault(id(cell.point), (cell.point, []))[1].append(cell)
+        return list(groups.values())
+
+    def to_plain(self) -> dict[str, Any]:
+        """As plain data for a Tune configuration: each point's settings once, with its seeds."""
+        groups = self.by_point()
+        return {
+            "trainable": groups[0][0].experiment.name,
+            "points": [
+                {"settings": point.settings.model_dump(), "seeds": [cell.seed for cell in cells]}
+                for point, cells in groups
+            ],
+        }
+
+    @staticmethod
+    def from_plain(plain: Mapping[str, Any]) -> Pack:
+        """The pack that `to_plain` wrote."""
+        experiment = EXPERIMENTS[plain["trainable"]]
+        cells = []
+        for group in plain["points"]:
+            point = Point(experiment=experiment, settings=experiment.settings(group["settings"]))
+            cells += [Cell(cell_id=point.cell_id(seed), point=point, seed=seed) for seed in group["seeds"]]
+        return Pack(cells=cells)
+
+
+LONGEST_PACK_SECONDS = 5.0
+"""Nominal length of a full pack: long against Tune's cost of a trial (some 15 ms), short against a sweep."""
+PACKS_PER_SLOT = 8
+"""At least so many packs for each trial that can run at once, so that all of them end at about the same time."""
+
+
+def pack_cells(cells: Sequence[Cell], slots: int) -> list[Pack]:
+    """Fills packs with neighbouring cells, for `slots` packs that run at once; the longest packs come first.
+
+    Repetitions of a point stay together where they fit. Starting with the longest keeps the last core from
+    working alone at the end.
+    """
+    total = sum(cell.nominal_seconds() for cell in cells)
+    pack_seconds = min(LONGEST_PACK_SECONDS, total / (PACKS_PER_SLOT * slots))
+    packs: list[Pack] = []
+    filling: list[Cell] = []
+    filled = 0.0
+    for cell in cells:
+        seconds = cell.nominal_seconds()
+        if filling and filled + seconds > pack_seconds:
+            packs.append(Pack(cells=filling))
+            filling, filled = [], 0.0
+        filling.append(cell)
+        filled += seconds
+    if filling:
+        packs.append(Pack(cells=filling))
+    return sorted(packs, key=Pack.nominal_seconds, reverse=True)

@@ -1,0 +1,256 @@
+"""Two ways to run packs: in this process, and as Ray Tune trials. Both leave rows in the store and nothing else."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import secrets
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from types import FrameType
+from typing import TYPE_CHECKING, Any, Protocol, Self
+
+from dvq_ray.cells import Pack
+from dvq_ray.pack import run_pack
+from dvq_ray.progress import Progress
+from dvq_ray.provenance import Run
+from dvq_ray.spec import Resources
+from dvq_ray.store import Store
+
+if TYPE_CHECKING:
+    from ray.tune.experiment import Trial
+
+PACKS_AT_ONCE = 500
+"""Tune keeps some 50 KB of every trial for as long as its controller lives, so each controller gets this many."""
+WORKER_RESTARTS = 2
+"""How often a pack whose worker died is taken up again before its cells are tried one by one."""
+
+
+_QUIET_RAY = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+}
+
+
+class Interruption:
+    """Ctrl-C and SIGTERM while a sweep runs: the first asks it to stop, a second one ends it at once."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._before[number] = signal.signal(number, self._on_signal)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What an executor needs to know besides the packs."""
+
+    store: Store
+    run: Run
+    resources: Resources
+    progress: Progress
+    interruption: Interruption
+
+    @property
+    def device(self) -> str:
+        """Where cells are computed."""
+        return "cuda" if self.resources.gpu else "cpu"
+
+
+class ResourcesError(RuntimeError):
+    """A trial asks for more than there is, so that it would wait for ever."""
+
+
+class Executor(Protocol):
+    """Runs packs until they are done or an interruption is asked for."""
+
+    def started(self, resources: Resources) -> AbstractContextManager[int]:
+        """Holds what the packs run on, and gives the number of packs that run at once.
+
+        Raises `ResourcesError` where a trial could never start.
+        """
+        ...
+
+    def run(self, packs: Sequence[Pack], job: Job) -> Mapping[str, str]:
+        """Returns the error of each cell whose worker died for good before it wrote the cell's row."""
+        ...
+
+
+class InProcess:
+    """One pack after the other in this process, without Ray: for debugging, and to measure what Ray costs."""
+
+    @contextmanager
+    def started(self, resources: Resources) -> Iterator[int]:
+        """One slot, in this process."""
+        if resources.gpu:
+            import torch
+
+            if not torch.cuda.is_available():
+                raise ResourcesError(f"resources.gpu is {resources.gpu:g}, and torch finds no GPU in this process")
+        yield 1
+
+    def run(self, packs: Sequence[Pack], job: Job) -> Mapping[str, str]:
+        """Ends between cells where an interruption is asked for."""
+        for pack in packs:
+            for cell in run_pack(pack, job.store, job.run, job.device):
+                ok = cell.status == "ok"
+                job.progress.advance(int(ok), int(not ok), cell.nominal_seconds)
+                job.progress.tick(running=1)
+                if job.interruption.asked:
+                    return {}
+        return {}
+
+
+class UnderTune:
+    """A Tune trial for each pack, on this machine's cores or on a cluster."""
+
+    def __init__(self, address: str | None) -> None:
+        self._address = address or os.environ.get("RAY_ADDRESS")
+        self._folder = ""
+
+    @contextmanager
+    def started(self, resources: Resources) -> Iterator[int]:
+        """The given cluster, or one of our own that lives as long as this."""
+        # What Ray prints is noise to a user: results go to the store, and errors into rows. These settings must be
+        # there before Ray is imported.
+        os.environ.update(_QUIET_RAY)
+        self._folder = tempfile.mkdtemp(prefix="dvq_ray_")
+        if not self._address and "ray" not in sys.modules:  # Ray reads these once, when it is imported
+            # A cluster of our own, for as long as the sweep takes, closed to other users of the machine.
+            os.environ.setdefault("RAY_AUTH_MODE", "token")
+            os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        import ray
+
+        try:
+            if self._address:
+                ray.init(address=self._address, logging_level=logging.ERROR, log_to_driver=False)
+            else:
+                ray.init(
+                    address="local",
+                    num_cpus=len(os.sched_getaffinity(0)),
+                    include_dashboard=False,
+                    object_store_memory=100_000_000,
+                    _temp_dir=self._folder,
+                    logging_level=logging.ERROR,
+                    log_to_driver=False,
+                )
+                _check_fits(resources, ray.cluster_resources())
+            logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+            yield _slots(resources, ray.cluster_resources())
+        finally:
+            ray.shutdown()
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def run(self, packs: Sequence[Pack], job: Job) -> Mapping[str, str]:
+        """Hands the packs to Tune, some hundreds at a time."""
+        died: dict[str, str] = {}
+        for start in range(0, len(packs), PACKS_AT_ONCE):
+            if not job.interruption.asked:
+                died |= self._tune(packs[start : start + PACKS_AT_ONCE], job)
+        return died
+
+    def _tune(self, packs: Sequence[Pack], job: Job) -> dict[str, str]:
+        from ray import tune
+
+        from dvq_ray.trainables import PackTrainable
+
+        watch = _watch(job.progress, lambda: job.interruption.asked)
+        trainable = tune.with_parameters(
+            PackTrainable,
+            packs=[json.dumps(pack.to_plain()) for pack in packs],
+            context={"store": job.store.absolute_location, "run": job.run.to_plain(), "device": job.device},
+        )
+        tuner = tune.Tuner(
+            tune.with_resources(trainable, {"cpu": job.resources.cpu, "gpu": job.resources.gpu}),
+            param_space={"pack": tune.grid_search(list(range(len(packs))))},
+            tune_config=tune.TuneConfig(
+                reuse_actors=True,
+                trial_name_creator=lambda trial: f"pack_{trial.config['pack']}",
+                trial_dirname_creator=lambda trial: f"pack_{trial.config['pack']}",
+            ),
+            run_config=tune.RunConfig(
+                name="sweep",
+                storage_path=self._folder,
+                verbose=0,
+                callbacks=[watch],
+                stop=watch.stopper,
+                failure_config=tune.FailureConfig(max_failures=WORKER_RESTARTS),
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False, checkpoint_frequency=0),
+            ),
+        )
+        tuner.fit()
+        return {cell.cell_id: error for pack, error in watch.errors.items() for cell in packs[pack].cells}
+
+
+def _slots(resources: Resources, available: Mapping[str, float]) -> int:
+    slots = available.get("CPU", 0.0) / resources.cpu
+    if resources.gpu:
+        slots = min(slots, available.get("GPU", 0.0) / resources.gpu)
+    return max(int(slots), 1)  # a cluster that grows with its work may begin with none
+
+
+def _check_fits(resources: Resources, available: Mapping[str, float]) -> None:
+    for name, wanted in (("CPU", resources.cpu), ("GPU", resources.gpu)):
+        if wanted > available.get(name, 0.0):
+            have = available.get(name, 0.0)
+            raise ResourcesError(f"resources.{name.lower()} is {wanted:g}, and this machine has {have:g} {name}s")
+
+
+def _watch(progress: Progress, interrupted: Callable[[], bool]) -> Any:
+    """A Tune callback that feeds the progress line, with a stopper that ends the run where a user asks for it."""
+    from ray import tune
+
+    class Stopper(tune.Stopper):
+        def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+            return False
+
+        def stop_all(self) -> bool:
+            return interrupted()
+
+        def __reduce__(self) -> Any:  # Tune pickles what it is given, but never comes back to it
+            return object, ()
+
+    class Watch(tune.Callback):
+        def __init__(self) -> None:
+            self.errors: dict[int, str] = {}
+            self.stopper = Stopper()
+
+        def on_trial_result(
+            self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **_: Any
+        ) -> None:
+            progress.advance(result["cells_done"], result["cells_failed"], result["seconds_done"])
+
+        def on_step_end(self, iteration: int, trials: list[Trial], **_: Any) -> None:
+            progress.tick(running=sum(trial.status == "RUNNING" for trial in trials))
+
+        def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
+            self.errors[trial.config["pack"]] = str(trial.get_pickled_error() or trial.get_error() or "worker died")
+
+        def __reduce__(self) -> Any:
+            return object, ()
+
+    return Watch()

@@ -1,0 +1,83 @@
+"""What a user sees while a sweep runs: one live line on a terminal, a plain line now and then elsewhere."""
+
+from __future__ import annotations
+
+import time
+from typing import Self
+
+from rich.console import Console
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+
+PLAIN_LINE_SECONDS = 10.0
+
+
+def span(seconds: float) -> str:
+    """A duration as a person says it: 45 s, 12 min, 3.5 h, 2.1 days."""
+    for limit, unit, text in ((100, 1, "s"), (100 * 60, 60, "min"), (48 * 3600, 3600, "h")):
+        if seconds < limit:
+            return f"{seconds / unit:.{0 if unit < 3600 else 1}f} {text}"
+    return f"{seconds / 86400:.1f} days"
+
+
+class Progress:
+    """Counts cells as they are done. Time left follows from the work that they stood for, not from their number."""
+
+    def __init__(self, total_cells: int, total_seconds: float, console: Console) -> None:
+        self.done = 0
+        self.failed = 0
+        self.running = 0
+        self._total_cells = total_cells
+        self._total_seconds = total_seconds
+        self._seconds_done = 0.0
+        self._console = console
+        self._started = time.monotonic()
+        self._last_line = self._started
+        self._live = Live(console=console, refresh_per_second=4, transient=True, get_renderable=self._render)
+
+    def __enter__(self) -> Self:
+        self._started = self._last_line = time.monotonic()
+        if self._console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._console.is_terminal:
+            self._live.stop()
+
+    def advance(self, done: int, failed: int, nominal_seconds: float) -> None:
+        """Cells that came to an end since the last call, and the work that they stood for."""
+        self.done += done
+        self.failed += failed
+        self._seconds_done += nominal_seconds
+
+    def tick(self, running: int) -> None:
+        """Tells how many cells run now, and prints a plain line where it is time for one."""
+        self.running = running
+        now = time.monotonic()
+        if not self._console.is_terminal and now - self._last_line >= PLAIN_LINE_SECONDS:
+            self._last_line = now
+            self._console.print(self.line(), highlight=False, soft_wrap=True)
+
+    def elapsed_seconds(self) -> float:
+        """Seconds since the first cell could run."""
+        return time.monotonic() - self._started
+
+    def line(self) -> str:
+        """The state in one line."""
+        elapsed = max(self.elapsed_seconds(), 1e-9)
+        ended = self.done + self.failed
+        left = "unknown"
+        if self._seconds_done > 0:
+            left = span(elapsed * max(self._total_seconds - self._seconds_done, 0.0) / self._seconds_done)
+        return (
+            f"{ended} of {self._total_cells} cells, {self.failed} failed, {self.running} running, "
+            f"{ended / elapsed:.1f} cells/s, {left} left"
+        )
+
+    def _render(self) -> Table:
+        table = Table.grid(padding=(0, 1))
+        share = self._seconds_done / self._total_seconds if self._total_seconds else 0.0
+        table.add_row(ProgressBar(total=1.0, completed=min(share, 1.0), width=24), self.line())
+        return table

@@ -1,0 +1,86 @@
+"""Where a row came from: the run, the code, the versions and the machine."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import platform
+import subprocess
+import sys
+import uuid
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+
+_PACKAGES = ("dvq_ray", "numpy", "numba", "scikit-learn", "torch", "pyarrow", "ray")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One start of the command line, as the driver knows it. Travels to the workers."""
+
+    run_id: str
+    sweep: str
+    commit: str
+
+    @staticmethod
+    def start(sweep: str) -> Run:
+        """A new run of the named sweep."""
+        return Run(run_id=uuid.uuid4().hex, sweep=sweep, commit=_commit())
+
+    def to_plain(self) -> dict[str, str]:
+        """As plain data for a Tune configuration."""
+        return asdict(self)
+
+
+def _commit() -> str:
+    """Commit of the code that runs, `-dirty` where files differ from it; the version where there is no checkout."""
+    here = Path(__file__).resolve().parents[1]
+    if (here / ".git").exists():
+        git = ["git", "-C", str(here)]
+        try:
+            head = subprocess.run(
+                [*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True
+            ).stdout.strip()
+            changed = subprocess.run(
+                [*git, "status", "--porcelain", "--untracked-files=no"], capture_output=True, text=True
+            )
+            return head + ("-dirty" if changed.stdout.strip() else "")
+        except (OSError, subprocess.CalledProcessError):
+            pass
+    return versions().get("dvq_ray", "unknown")
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Installed versions of what a result can depend on."""
+    found = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+@cache
+def device_name(device: str) -> str:
+    """The processor's or the GPU's own name."""
+    if device.startswith("cuda"):
+        import torch
+
+        return str(torch.cuda.get_device_name(device))
+    if sys.platform == "linux":
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def machine_columns(device: str) -> dict[str, str]:
+    """Provenance columns that only the machine that computes can fill in."""
+    return {
+        "run_versions": json.dumps(versions(), sort_keys=True),
+        "run_host": platform.node(),
+        "run_device": device_name(device),
+    }

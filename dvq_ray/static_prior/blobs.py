@@ -1,0 +1,46 @@
+"""Gaussian blobs: the data of the static prior (paper, section 4.1)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+CENTRE_BOUND = 10.0
+"""Centres are uniform in [-10, 10) along each feature, as in make_blobs; within a blob the deviation is 1."""
+
+_CHUNK_VALUES = 1 << 18
+
+
+@dataclass(frozen=True, kw_only=True)
+class Blobs:
+    """Samples of one mixture of isotropic Gaussians."""
+
+    train: npt.NDArray[np.float32]
+    """[train_samples, dimension]"""
+    test: npt.NDArray[np.float32]
+    """[test_samples, dimension]"""
+
+
+def draw_blobs(
+    *, factors: int, dimension: int, train_samples: int, test_samples: int, rng: np.random.Generator
+) -> Blobs:
+    """Draws `factors` blobs and samples of them.
+
+    The distribution is that of scikit-learn's make_blobs with its default box and deviation, followed by a
+    split: over train and test together the blobs are of equal size (up to one sample, the first ones being
+    the larger), and the order is random. make_blobs itself loops over the centres in Python and works in
+    float64, which makes the data of 16384 blobs cost more than a fit.
+    """
+    total = train_samples + test_samples
+    centres = rng.random((factors, dimension), dtype=np.float32)
+    centres *= 2 * CENTRE_BOUND
+    centres -= CENTRE_BOUND
+    # The noise is exchangeable, so that shuffling the labels shuffles the samples.
+    labels = rng.permutation(np.arange(total) % factors)
+    samples = rng.standard_normal((total, dimension), dtype=np.float32)
+    rows = max(1, _CHUNK_VALUES // dimension)
+    for start in range(0, total, rows):
+        samples[start : start + rows] += centres[labels[start : start + rows]]
+    return Blobs(train=samples[:train_samples], test=samples[train_samples:])

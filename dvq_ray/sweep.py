@@ -1,0 +1,152 @@
+"""`python -m dvq_ray.sweep sweeps/static_prior.yaml`: plan a sweep, run what is missing, say what came of it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from dvq_ray.cells import Cell, Pack, pack_cells
+from dvq_ray.executors import Executor, InProcess, Interruption, Job, ResourcesError, UnderTune
+from dvq_ray.pack import failed_row
+from dvq_ray.plan import Plan, make_plan
+from dvq_ray.problems import SweepFileError
+from dvq_ray.progress import Progress, span
+from dvq_ray.provenance import Run
+from dvq_ray.spec import SweepSpec, load_sweep
+from dvq_ray.store import Store, StoreError
+
+INTERRUPTED = 130
+"""Exit code of a shell command that Ctrl-C ended."""
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.argument("spec", type=click.Path(path_type=Path))
+@click.option("--results", default="results", show_default=True, help="Folder or URI that holds the stores.")
+@click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a value of the file. Can be repeated."
+)
+@click.option("--dry-run", is_flag=True, help="Say what is done and what would run, and start nothing.")
+@click.option("--retry-failed", is_flag=True, help="Run the failed cells again too.")
+@click.option("--address", help="Ray cluster to run on. Without it a local one is started.")
+@click.option("--in-process", is_flag=True, help="Run in this process, without Ray.")
+def main(
+    spec: Path,
+    results: str,
+    overrides: Sequence[str],
+    dry_run: bool,
+    retry_failed: bool,
+    address: str | None,
+    in_process: bool,
+) -> None:
+    """Run the cells of the sweep file SPEC that its store lacks.
+
+    Exit codes: 0 all cells are done; 1 some failed; 2 the sweep cannot be run as it is written; 130 interrupted.
+    """
+    if in_process and address:
+        raise click.UsageError("--in-process and --address exclude each other")
+    console = Console(highlight=False, soft_wrap=True)
+    try:
+        sweep = load_sweep(spec, overrides)
+        store = Store(f"{results.rstrip('/') or '/'}/{sweep.name}")
+        plan = make_plan(sweep, store, retry_failed=retry_failed)
+        if dry_run:
+            _print_plan(console, plan, store, 1 if in_process else _local_slots(sweep))
+            return
+        sys.exit(_run(console, plan, store, InProcess() if in_process else UnderTune(address)))
+    except (SweepFileError, StoreError, ResourcesError) as error:
+        click.echo(str(error), err=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        click.echo("interrupted: the same command goes on with what is not in the store", err=True)
+        sys.exit(INTERRUPTED)
+
+
+def _local_slots(spec: SweepSpec) -> int:
+    return max(int(len(os.sched_getaffinity(0)) / spec.resources.cpu), 1)
+
+
+def _print_plan(console: Console, plan: Plan, store: Store, slots: int) -> None:
+    table = Table(box=None, pad_edge=False)
+    table.add_column("grid")
+    for heading in ("done", "failed", "missing"):
+        table.add_column(heading, justify="right")
+    for grid in plan.grids:
+        table.add_row(grid.name, f"{grid.done:,}", f"{grid.failed:,}", f"{grid.missing:,}")
+    console.print(table)
+    console.print(f"no longer wanted: {plan.unwanted:,} cells, which stay in {store.location}")
+    trials = len(pack_cells(plan.to_run, slots))
+    expected = plan.expected_seconds(slots)
+    time = "unknown" if expected is None else f"{span(expected)} with {slots} at a time, going by stored durations"
+    console.print(f"to run: {len(plan.to_run):,} cells in {trials:,} Tune trials; expected time: {time}")
+
+
+def _run(console: Console, plan: Plan, store: Store, executor: Executor) -> int:
+    """Runs what the plan says and reports it. Returns the exit code."""
+    interrupted = False
+    if plan.to_run:
+        store.write_sweep(plan.spec.as_yaml())
+        interrupted = _run_cells(console, plan, store, executor)
+    after = make_plan(plan.spec, store, retry_failed=False)
+    failures = after.failures()
+    done = sum(after.statuses.get(cell.cell_id) in ("ok", "stopped") for cell in after.cells)
+    console.print(f"{plan.spec.name}: {done:,} of {len(after.cells):,} cells done, {failures.total():,} failed")
+    for status, count in failures.items():
+        console.print(f"  {status}: {count:,}, for example {_example(store, after.cells, status)}", markup=False)
+    if failures:
+        console.print("  the column `error` has each exception; --retry-failed runs these cells again", markup=False)
+    console.print(f"results: {store.location}   (pandas.read_parquet('{store.location}/cells'))")
+    if interrupted:
+        console.print("interrupted: the same command goes on from here")
+        return INTERRUPTED
+    console.print(f"next:    python -m analysis {store.location}")
+    return 1 if failures else 0
+
+
+def _run_cells(console: Console, plan: Plan, store: Store, executor: Executor) -> bool:
+    """Runs the plan's cells. Returns whether a user or the system interrupted it."""
+    console.print(
+        f"{plan.spec.name}: {len(plan.to_run):,} cells to run, {len(plan.cells) - len(plan.to_run):,} at hand"
+    )
+    run = Run.start(plan.spec.name)
+    nominal_seconds = sum(cell.nominal_seconds() for cell in plan.to_run)
+    # In this order, because Ray sets signal handlers of its own when it starts.
+    with executor.started(plan.spec.resources) as slots, Interruption() as interruption:
+        with Progress(len(plan.to_run), nominal_seconds, console) as progress:
+            job = Job(store=store, run=run, resources=plan.spec.resources, progress=progress, interruption=interruption)
+            executor.run(pack_cells(plan.to_run, slots), job)
+            left = _left(plan.to_run, store, run)
+            if left and not interruption.asked:
+                # Their worker died again and again. One by one, so that a cell that kills takes no other with it.
+                died = executor.run([Pack(cells=[cell]) for cell in left], job)
+                if not interruption.asked:
+                    for cell in _left(left, store, run):
+                        error = died.get(cell.cell_id, "its worker ended without a word")
+                        store.write_cell(cell.point.experiment, failed_row(cell, run, "error", error), ())
+                        progress.advance(0, 1, cell.nominal_seconds())
+            if not console.is_terminal:
+                console.print(progress.line())
+        store.merge()
+        return interruption.asked
+
+
+def _left(cells: Sequence[Cell], store: Store, run: Run) -> list[Cell]:
+    frame = store.load(columns=["cell_id", "run_id"])
+    written = set(frame.loc[frame["run_id"] == run.run_id, "cell_id"])
+    return [cell for cell in cells if cell.cell_id not in written]
+
+
+def _example(store: Store, cells: Sequence[Cell], status: str) -> str:
+    wanted = {cell.cell_id for cell in cells}
+    frame = store.load(columns=["cell_id", "status", "error"])
+    row = frame[(frame["status"] == status) & frame["cell_id"].isin(wanted)].iloc[0]
+    return f"{row['cell_id']}: {str(row['error']).splitlines()[0]}"
+
+
+if __name__ == "__main__":
+    main()

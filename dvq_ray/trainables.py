@@ -1,0 +1,59 @@
+"""The Tune trainable: the only place where the core meets Ray's workers.
+
+Ray Tune carries packs of cells; it does not define identity, seeds, grids or resuming.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from ray import tune
+
+from dvq_ray.cells import Pack
+from dvq_ray.pack import run_pack
+from dvq_ray.provenance import Run
+from dvq_ray.store import Store
+
+STEP_SECONDS = 1.0
+"""A step ends with the first cell that is done after this: often enough to watch, rare enough to cost nothing."""
+
+
+class PackTrainable(tune.Trainable):
+    """Runs the cells of one pack and writes their rows as they are done.
+
+    A Tune step is about a second of cells, or one cell where it takes longer. Rows go from the worker to the store;
+    only counts go to the driver. No checkpoints: the store is the state, and a pack that comes back after its worker
+    died goes on behind the cells that it wrote.
+    """
+
+    def setup(  # type: ignore[override]
+        self, config: dict[str, Any], packs: Sequence[str], context: dict[str, Any]
+    ) -> None:
+        """Takes what all packs share. `packs` are packs as JSON; `config["pack"]` says which is this trial's."""
+        self._packs = packs
+        self._store = Store(context["store"])
+        self._run = Run(**context["run"])
+        self._device = context["device"]
+        self.reset_config(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Takes up another pack in the same worker."""
+        pack = Pack.from_plain(json.loads(self._packs[new_config["pack"]]))
+        self._cells = run_pack(pack, self._store, self._run, self._device)
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """Runs cells for about a second, and reports how many came to an end."""
+        report: dict[str, Any] = {"cells_done": 0, "cells_failed": 0, "seconds_done": 0.0, "done": False}
+        until = time.monotonic() + STEP_SECONDS
+        while time.monotonic() < until:
+            cell = next(self._cells, None)
+            if cell is None:
+                report["done"] = True
+                break
+            report["cells_done" if cell.status == "ok" else "cells_failed"] += 1
+            report["seconds_done"] += cell.nominal_seconds
+        return report

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from pathlib import Path
+
+from sweep_files import write
+
+from dvq_ray import cells as cells_module
+from dvq_ray.cells import Pack, Point, expand, pack_cells
+from dvq_ray.experiments import EXPERIMENTS
+from dvq_ray.spec import load_sweep
+from dvq_ray.static_prior.settings import VqSettings
+
+FIELDS = {"quantizer": "vq", "dimension": 4, "codebook_size": 8, "factors": 16}
+
+
+def point(**changes: object) -> Point:
+    experiment = EXPERIMENTS["static_prior"]
+    return Point(experiment=experiment, settings=experiment.settings({**FIELDS, **changes}))
+
+
+def test_the_id_is_the_hash_of_every_resolved_field_with_revision_and_seed() -> None:
+    resolved = {
+        **FIELDS, "train_samples": 16384, "init_bound": 1.0, "learning_rate": 0.3, "schedule": "cosine",
+        "steps": 4000, "batch_size": 64,
+    }  # fmt: skip
+    text = json.dumps(
+        {"trainable": "static_prior", "revision": 1, "settings": resolved, "seed": 3},
+        sort_keys=True,
+        separators=(",", ":"),
+    )
+    assert point().cell_id(3) == hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def test_ids_are_frozen() -> None:
+    # A change here means that every stored result of every user is computed again.
+    assert point().cell_id(0) == "c58210801223684d"
+    assert point(quantizer="dvq", slices=2, init_bound=10).cell_id(7) == "f5089b2f77c6f334"
+
+
+def test_a_default_that_is_written_out_is_the_same_cell() -> None:
+    assert point(steps=4000, init_bound=1).cell_id(0) == point().cell_id(0)
+
+
+def test_every_field_seed_and_revision_changes_the_id() -> None:
+    raised = dataclasses.replace(EXPERIMENTS["static_prior"], revision=2)
+    ids = {
+        point().cell_id(0),
+        point().cell_id(1),
+        Point(experiment=raised, settings=point().settings).cell_id(0),
+        *(
+            point(**{field: value}).cell_id(0)
+            for field, value in [
+                ("dimension", 8), ("codebook_size", 4), ("factors", 17), ("train_samples", 99), ("init_bound", 2.0),
+                ("learning_rate", 0.1), ("schedule", "constant"), ("steps", 10), ("batch_size", 8),
+            ]
+        ),
+    }  # fmt: skip
+    assert len(ids) == 3 + 9
+
+
+def test_a_changed_default_gives_new_ids(monkeypatch: object) -> None:
+    class Changed(VqSettings):
+        steps: int = 5000
+
+    experiment = EXPERIMENTS["static_prior"]
+    changed = Point(experiment=experiment, settings=Changed.model_validate(FIELDS))
+    assert changed.cell_id(0) != point().cell_id(0)
+
+
+def test_repetitions_of_a_point_share_its_point_id() -> None:
+    assert point().point_id == point().point_id != point(steps=10).point_id
+
+
+def test_a_cell_that_two_grids_name_is_wanted_once(tmp_path: Path) -> None:
+    text = (
+        "name: x\ntrainable: static_prior\nseeds: 3\nfixed: {factors: 8, quantizer: vq, codebook_size: 4}\n"
+        "grids:\n  a: {dimension: [2, 4]}\n  b: {dimension: [4, 8]}\n"
+    )
+    cells, by_grid = expand(load_sweep(write(tmp_path, text)))
+    assert len(cells) == 9
+    assert {name: len(ids) for name, ids in by_grid.items()} == {"a": 6, "b": 6}
+    assert len(set(by_grid["a"]) & set(by_grid["b"])) == 3
+
+
+def test_a_longer_axis_or_more_seeds_keep_the_ids_that_were_there(tmp_path: Path) -> None:
+    ids = [
+        {cell.cell_id for cell in expand(load_sweep(write(tmp_path), overrides))[0]}
+        for overrides in ([], ["seeds=5"], ["grids.plain.dimension=[2, 4, 8]"])
+    ]
+    assert ids[0] < ids[1]
+    assert ids[0] < ids[2]
+
+
+def test_packs_carry_every_cell_once_longest_first(tmp_path: Path) -> None:
+    cells, _ = expand(load_sweep(write(tmp_path), ["seeds=50"]))
+    packs = pack_cells(cells, slots=3)
+    carried = [cell.cell_id for pack in packs for cell in pack.cells]
+    assert sorted(carried) == sorted(cell.cell_id for cell in cells)
+    lengths = [pack.nominal_seconds() for pack in packs]
+    assert lengths == sorted(lengths, reverse=True)
+    assert len(packs) >= cells_module.PACKS_PER_SLOT * 3
+
+
+def test_a_cell_longer_than_a_pack_goes_alone(tmp_path: Path) -> None:
+    cells, _ = expand(load_sweep(write(tmp_path), ["steps=100000000"]))
+    assert all(len(pack.cells) == 1 for pack in pack_cells(cells, slots=1))
+
+
+def test_a_pack_survives_its_journey_as_json(tmp_path: Path) -> None:
+    cells, _ = expand(load_sweep(write(tmp_path)))
+    pack = Pack(cells=cells)
+    again = Pack.from_plain(json.loads(json.dumps(pack.to_plain())))
+    assert [(cell.cell_id, cell.seed) for cell in again.cells] == [(cell.cell_id, cell.seed) for cell in cells]
+
+
+def test_no_cells_make_no_packs() -> None:
+    assert pack_cells([], slots=2) == []

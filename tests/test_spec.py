@@ -1,0 +1,200 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from sweep_files import TINY, write
+
+from dvq_ray.problems import SweepFileError
+from dvq_ray.spec import load_sweep
+
+HEAD = "name: x\ntrainable: static_prior\n"
+GOOD_GRID = "{quantizer: vq, dimension: 4, codebook_size: 4, factors: 8}"
+
+
+def problems(path: Path, *overrides: str) -> list[str]:
+    with pytest.raises(SweepFileError) as caught:
+        load_sweep(path, overrides)
+    return [str(problem).replace(str(path), "FILE") for problem in caught.value.problems]
+
+
+def test_a_right_file_resolves_grids_seeds_and_defaults(tmp_path: Path) -> None:
+    spec = load_sweep(write(tmp_path))
+    assert spec.name == "tiny"
+    assert spec.grid_names() == ["plain", "slices"]
+    assert [grid.point_count() for grid in spec.grids] == [2, 2]
+    first = next(spec.grids[0].points())
+    assert first.model_dump() == {
+        "quantizer": "vq", "dimension": 2, "codebook_size": 4, "factors": 8, "train_samples": 256,
+        "init_bound": 1.0, "learning_rate": 0.3, "schedule": "cosine", "steps": 20, "batch_size": 64,
+    }  # fmt: skip
+
+
+def test_the_default_of_train_samples_follows_the_factors(tmp_path: Path) -> None:
+    text = HEAD + "grids: {a: {quantizer: vq, dimension: 4, codebook_size: 4, factors: [8, 16384]}}\n"
+    points = list(load_sweep(write(tmp_path, text)).grids[0].points())
+    assert [point.model_dump()["train_samples"] for point in points] == [16384, 65536]
+
+
+def test_one_grid_may_list_several_quantizers(tmp_path: Path) -> None:
+    text = HEAD + "grids: {a: {quantizer: [vq, kmeans], dimension: 4, codebook_size: 4, factors: 8}}\n"
+    spec = load_sweep(write(tmp_path, text))
+    assert [grid.variant.__name__ for grid in spec.grids] == ["VqSettings", "KMeansSettings"]
+    assert spec.grid_names() == ["a"]
+
+
+def test_a_grid_may_have_seeds_of_its_own(tmp_path: Path) -> None:
+    text = HEAD + f"seeds: 2\ngrids:\n  a: {GOOD_GRID}\n  b: {GOOD_GRID[:-1]}, seeds: [5, 7]}}\n"
+    assert [grid.seeds for grid in load_sweep(write(tmp_path, text)).grids] == [(0, 1), (5, 7)]
+
+
+def test_exponents_without_a_point_are_numbers(tmp_path: Path) -> None:
+    text = HEAD + f"fixed: {{learning_rate: 1e-2}}\ngrids: {{a: {GOOD_GRID}}}\n"
+    assert next(load_sweep(write(tmp_path, text)).grids[0].points()).model_dump()["learning_rate"] == 0.01
+
+
+# ruff: noqa: E501  (a case a line reads best)
+WRONG = {
+    "unknown top key": (HEAD + f"seed: 3\ngrids: {{a: {GOOD_GRID}}}", "FILE:3: seed: unknown key; did you mean seeds?"),
+    "unknown trainable": ("name: x\ntrainable: static\ngrids: {a: {b: 1}}",
+                          'FILE:2: trainable: found "static"; did you mean static_prior?'),
+    "trainable is no text": (f"name: x\ntrainable: 3\ngrids: {{a: {GOOD_GRID}}}", "FILE:2: trainable: found 3;"),
+    "name missing": (f"trainable: static_prior\ngrids: {{a: {GOOD_GRID}}}", "FILE:1: name is missing"),
+    "name climbs out": (f"name: ../up\ntrainable: static_prior\ngrids: {{a: {GOOD_GRID}}}",
+                        'FILE:1: name: found "../up"; allowed: letters, digits, _ and -'),
+    "name is absolute": (f"name: /tmp/x\ntrainable: static_prior\ngrids: {{a: {GOOD_GRID}}}", 'FILE:1: name: found "/tmp/x"'),
+    "name is a dot": (f"name: ..\ntrainable: static_prior\ngrids: {{a: {GOOD_GRID}}}", 'FILE:1: name: found ".."'),
+    "no grids": (HEAD, "FILE:1: grids is missing"),
+    "empty grids": (HEAD + "grids: {}", "FILE:3: grids: is empty; allowed: one grid or more"),
+    "empty grid": (HEAD + "grids: {a: {}}", "FILE:3: grids.a: is empty"),
+    "grid is no mapping": (HEAD + "grids: {a: 3}", "FILE:3: grids.a: found 3; allowed: a mapping"),
+    "grids is a list": (HEAD + f"grids: [{GOOD_GRID}]", "FILE:3: grids: found"),
+    "empty axis": (HEAD + "grids: {a: {quantizer: vq, dimension: [], codebook_size: 4, factors: 8}}",
+                   "FILE:3: grids.a.dimension: is an empty list"),
+    "unknown field": (HEAD + "grids:\n  a:\n    quantizer: vq\n    dimenson: 4\n    codebook_size: 4\n    factors: 8",
+                      "FILE:6: grids.a.dimenson: unknown key; did you mean dimension?"),
+    "field missing": (HEAD + "grids:\n  a:\n    quantizer: vq\n    codebook_size: 4\n    factors: 8",
+                      "FILE:4: grids.a: dimension is missing; vq needs it"),
+    "quantizer missing": (HEAD + "grids: {a: {dimension: 4}}", "FILE:3: grids.a: quantizer is missing"),
+    "unknown quantizer": (HEAD + "grids: {a: {quantizer: [vq, pq], dimension: 4, codebook_size: 4, factors: 8}}",
+                          'FILE:3: grids.a.quantizer[1]: found "pq"; allowed: vq, dvq, kmeans'),
+    "text for a number": (HEAD + 'grids: {a: {quantizer: vq, dimension: "4", codebook_size: 4, factors: 8}}',
+                          'FILE:3: grids.a.dimension: found "4"; allowed: a valid integer'),
+    "float for a count": (HEAD + "grids: {a: {quantizer: vq, dimension: 4.0, codebook_size: 4, factors: 8}}",
+                          "FILE:3: grids.a.dimension: found 4.0; allowed: a valid integer"),
+    "boolean for a count": (HEAD + "grids: {a: {quantizer: vq, dimension: true, codebook_size: 4, factors: 8}}",
+                            "FILE:3: grids.a.dimension: found true; allowed: a valid integer"),
+    "null for a count": (HEAD + "grids: {a: {quantizer: vq, dimension: null, codebook_size: 4, factors: 8}}",
+                         "FILE:3: grids.a.dimension: found null; allowed: a valid integer"),
+    "zero dimension": (HEAD + "grids: {a: {quantizer: vq, dimension: [4, 0], codebook_size: 4, factors: 8}}",
+                       "FILE:3: grids.a.dimension[1]: found 0; allowed: greater than or equal to 1"),
+    "negative bound": (HEAD + f"fixed: {{init_bound: -1}}\ngrids: {{a: {GOOD_GRID}}}",
+                       "FILE:3: fixed.init_bound: found -1; allowed: greater than 0"),
+    "not a number": (HEAD + f"fixed: {{init_bound: .nan}}\ngrids: {{a: {GOOD_GRID}}}",
+                     "FILE:3: fixed.init_bound: found nan; allowed: a finite number"),
+    "unknown schedule": (HEAD + f"fixed: {{schedule: linear}}\ngrids: {{a: {GOOD_GRID}}}",
+                         "FILE:3: fixed.schedule: found \"linear\"; allowed: 'constant' or 'cosine'"),
+    "slices that do not divide": (
+        HEAD + "grids:\n  a:\n    quantizer: dvq\n    dimension: [8, 12]\n    codebook_size: 4\n    factors: 8\n    slices: [2, 3]",
+        "FILE:9: grids.a.slices: found 3, which does not divide dimension = 8; allowed: 1, 2, 4, 8"),
+    "slices of a plain vq": (HEAD + f"grids: {{a: {GOOD_GRID[:-1]}, slices: 2}}}}",
+                             "FILE:3: grids.a.slices: is no field of vq, only of dvq, kmeans"),
+    "more codes than samples": (
+        HEAD + "grids: {a: {quantizer: kmeans, dimension: 4, codebook_size: 512, factors: 8, train_samples: 100}}",
+        "FILE:3: grids.a.codebook_size: found 512, which is larger than train_samples = 100"),
+    "fixed and in a grid": (HEAD + f"fixed: {{factors: 8}}\ngrids: {{a: {GOOD_GRID}}}",
+                            "FILE:4: grids.a.factors: is set in fixed too (FILE:3); keep one"),
+    "fixed field of nobody": (HEAD + f"fixed: {{restarts: 8}}\ngrids: {{a: {GOOD_GRID}}}",
+                              "FILE:3: fixed.restarts: is no field of any quantizer in the grids"),
+    "unknown fixed field": (HEAD + f"fixed: {{step: 8}}\ngrids: {{a: {GOOD_GRID}}}",
+                            "FILE:3: fixed.step: unknown key; did you mean steps?"),
+    "no seeds": (HEAD + f"seeds: 0\ngrids: {{a: {GOOD_GRID}}}", "FILE:3: seeds: found 0; allowed: 1 to"),
+    "seeds as text": (HEAD + f"seeds: many\ngrids: {{a: {GOOD_GRID}}}", 'FILE:3: seeds: found "many"; allowed: a number'),
+    "negative seed": (HEAD + f"seeds: [0, -1]\ngrids: {{a: {GOOD_GRID}}}", "FILE:3: seeds: found [0, -1]; -1 is no seed"),
+    "too many cells": (HEAD + f"seeds: 30\nmax_cells: 20\ngrids: {{a: {GOOD_GRID}}}",
+                       "FILE:5: grids: expand to 30 cells; allowed: 20 (raise max_cells to run more)"),
+    "no cpu": (HEAD + f"resources: {{cpu: 0}}\ngrids: {{a: {GOOD_GRID}}}", "FILE:3: resources.cpu: found 0; allowed: greater"),
+    "a GPU and a half": (HEAD + f"resources: {{gpu: 1.5}}\ngrids: {{a: {GOOD_GRID}}}",
+                         "FILE:3: resources.gpu: found 1.5; allowed: a fraction of one GPU, or a whole number"),
+    "unknown resource": (HEAD + f"resources: {{gpus: 1}}\ngrids: {{a: {GOOD_GRID}}}", "FILE:3: resources.gpus: unknown key; did you mean gpu?"),
+    "key given twice": ("name: x\nname: y\n", "FILE:2: name: is given twice (first at FILE:1)"),
+    "key that is no text": (HEAD + "3: 4\n", "FILE:3: key 3 is no text"),
+    "a list": ("- a\n", "FILE:1: found ['a']; allowed: a mapping"),
+    "a word": ("hello\n", 'FILE:1: found "hello"; allowed: a mapping'),
+    "nothing": ("", "FILE: is empty"),
+    "broken syntax": ("name: [\n", "is no YAML"),
+    "two documents": ("a: 1\n---\nb: 2\n", "is no YAML"),
+    "a number of ten thousand digits": ("name: " + "9" * 10_000, "is no YAML"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "expected"), WRONG.values(), ids=WRONG.keys())
+def test_a_mistake_is_told_with_its_line_and_what_is_allowed(tmp_path: Path, text: str, expected: str) -> None:
+    path = write(tmp_path, text)
+    found = [problem.replace(str(path), "FILE") for problem in problems(path)]
+    assert any(expected in problem for problem in found), found
+
+
+def test_all_mistakes_are_told_at_once_in_the_order_of_the_file(tmp_path: Path) -> None:
+    text = HEAD.replace("x", "../x") + "seeds: 0\nfixed: {stepps: 3}\ngrids:\n  a: {quantizer: vq, dimension: -1}\n"
+    found = problems(write(tmp_path, text))
+    assert [problem.split(":")[1] for problem in found] == ["1", "3", "4", "6", "6", "6"]
+
+
+def test_an_alias_bomb_is_refused_before_it_unfolds(tmp_path: Path) -> None:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 30)]
+    assert "anchors and aliases are not allowed" in problems(write(tmp_path, "\n".join(lines)))[0]
+
+
+@pytest.mark.parametrize("tag", ["!!python/object/apply:os.system", "!!python/name:os.system", "!include", "!!binary"])
+def test_a_tag_is_refused_and_nothing_is_built(tmp_path: Path, tag: str) -> None:
+    marker = tmp_path / "ran"
+    found = problems(write(tmp_path, f"name: {tag} [touch {marker}]\n"))
+    assert "is not allowed" in found[0]
+    assert not marker.exists()
+
+
+def test_deep_nesting_is_refused_without_recursion(tmp_path: Path) -> None:
+    assert "nested too deeply" in problems(write(tmp_path, "[" * 50_000))[0]
+
+
+def test_files_that_are_no_text_or_too_large_or_absent_are_named(tmp_path: Path) -> None:
+    binary, large = tmp_path / "binary.yaml", tmp_path / "large.yaml"
+    binary.write_bytes(b"\xff\xfe\x00")
+    large.write_text("#" * (1 << 20) + "##")
+    assert "is no UTF-8 text" in problems(binary)[0]
+    assert "allowed: at most 1048576" in problems(large)[0]
+    assert "cannot be read: No such file" in problems(tmp_path / "absent.yaml")[0]
+    assert "cannot be read" in problems(tmp_path)[0]
+
+
+def test_overrides_set_top_keys_paths_and_bare_fixed_fields(tmp_path: Path) -> None:
+    spec = load_sweep(write(tmp_path), ["seeds=[4]", "steps=7", "grids.slices.slices=[4]", "name=other"])
+    assert spec.name == "other"
+    assert all(grid.seeds == (4,) for grid in spec.grids)
+    assert {point.model_dump()["steps"] for grid in spec.grids for point in grid.points()} == {7}
+    assert spec.grids[1].axes["slices"] == (4,)
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("steps", "--set steps: allowed: KEY=VALUE"),
+        ("=3", "--set =3: allowed: KEY=VALUE"),
+        ("grids..x=3", "allowed: KEY=VALUE"),
+        ("stepps=3", "--set stepps=3: fixed.stepps: unknown key; did you mean steps?"),
+        ("steps=few", '--set steps=few: fixed.steps: found "few"; allowed: a valid integer'),
+        ("name.x=3", "name.x: is no key of the file that can hold other keys"),
+        ("steps=!!python/name:os.system", "is not allowed"),
+        ("grids.slices.slices=3", "grids.slices.slices: found 3, which does not divide dimension = 4"),
+    ],
+)
+def test_a_wrong_override_is_named_as_typed(tmp_path: Path, override: str, expected: str) -> None:
+    assert any(expected in problem for problem in problems(write(tmp_path), override))
+
+
+def test_the_resolved_sweep_is_a_sweep_file_with_the_same_cells(tmp_path: Path) -> None:
+    spec = load_sweep(write(tmp_path), ["steps=7"])
+    again = load_sweep(write(tmp_path, spec.as_yaml(), "again.yaml"))
+    assert [grid.axes for grid in again.grids] == [grid.axes for grid in spec.grids]

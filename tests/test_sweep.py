@@ -1,0 +1,201 @@
+"""The command line as a user meets it, in this process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from click.testing import CliRunner, Result
+from sweep_files import TINY, write
+
+from dvq_ray.rerun import main as rerun
+from dvq_ray.static_prior import run as static_prior_run
+from dvq_ray.sweep import main as sweep
+
+
+def run(folder: Path, *arguments: str, text: str = TINY) -> Result:
+    path = write(folder, text)
+    return CliRunner().invoke(sweep, [str(path), "--results", str(folder / "results"), "--in-process", *arguments])
+
+
+def cells(folder: Path, name: str = "tiny") -> pd.DataFrame:
+    return pd.read_parquet(folder / "results" / name / "cells").set_index("cell_id").sort_index()
+
+
+def test_a_sweep_fills_its_store_and_says_what_to_do_next(tmp_path: Path) -> None:
+    result = run(tmp_path)
+    assert result.exit_code == 0, result.output
+    store = tmp_path / "results" / "tiny"
+    assert "8 of 8 cells done, 0 failed" in result.output
+    assert f"python -m analysis {store}" in result.output
+    frame = cells(tmp_path)
+    assert len(frame) == 8
+    assert set(frame["status"]) == {"ok"}
+    curves = pd.read_parquet(store / "curves")
+    assert set(curves["cell_id"]) == set(frame.index)
+    last = curves.sort_values("step").groupby("cell_id")["test_mse"].last()
+    assert (last.sort_index() == frame["test_mse"]).all()
+
+
+def test_the_same_command_again_runs_nothing(tmp_path: Path) -> None:
+    run(tmp_path)
+    before = cells(tmp_path)
+    result = run(tmp_path)
+    assert result.exit_code == 0
+    assert "to run" not in result.output
+    pd.testing.assert_frame_equal(cells(tmp_path), before)
+
+
+def test_more_seeds_and_a_longer_axis_run_what_is_new_and_nothing_else(tmp_path: Path) -> None:
+    run(tmp_path)
+    before = cells(tmp_path)
+    result = run(tmp_path, "--set", "seeds=3", "--set", "grids.plain.dimension=[2, 4, 8]")
+    assert "7 cells to run, 8 at hand" in result.output
+    after = cells(tmp_path)
+    assert len(after) == 15
+    pd.testing.assert_frame_equal(after.loc[before.index], before)
+
+
+def test_a_dry_run_counts_each_grid_and_writes_nothing(tmp_path: Path) -> None:
+    result = run(tmp_path, "--dry-run")
+    assert result.exit_code == 0
+    lines = [line.split() for line in result.output.splitlines()]
+    assert ["plain", "0", "0", "4"] in lines
+    assert ["slices", "0", "0", "4"] in lines
+    assert "expected time: unknown" in result.output
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_dry_run_tells_done_missing_and_unwanted_cells_and_the_time(tmp_path: Path) -> None:
+    run(tmp_path)
+    result = run(tmp_path, "--dry-run", "--set", "grids.plain.dimension=[4, 8]", "--set", "seeds=[1, 2]")
+    lines = [line.split() for line in result.output.splitlines()]
+    assert ["plain", "1", "0", "3"] in lines
+    assert ["slices", "2", "0", "2"] in lines
+    assert "no longer wanted: 5 cells" in result.output
+    assert "to run: 5 cells in" in result.output
+    assert "s with 1 at a time" in result.output
+
+
+def test_failed_cells_are_rows_and_only_they_are_retried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = static_prior_run._problem
+
+    def broken(settings, blobs, seed):  # type: ignore[no-untyped-def]
+        if seed == 1:
+            raise ValueError("seed one is cursed")
+        return original(settings, blobs, seed)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(static_prior_run, "_problem", broken)
+        result = run(tmp_path)
+        assert result.exit_code == 1
+        assert "4 of 8 cells done, 4 failed" in result.output
+        assert "ValueError: seed one is cursed" in result.output
+        assert run(tmp_path).exit_code == 1  # without being asked for, failed cells are left alone
+    first = cells(tmp_path)
+    assert (first["status"] == "error").sum() == 4
+    assert "1       0        2" not in run(tmp_path, "--dry-run").output
+    result = run(tmp_path, "--retry-failed")
+    assert "4 cells to run, 4 at hand" in result.output
+    assert result.exit_code == 0
+    second = cells(tmp_path)
+    assert len(second) == 8
+    assert set(second["status"]) == {"ok"}
+    good = first[first["status"] == "ok"]
+    pd.testing.assert_series_equal(second.loc[good.index, "run_id"], good["run_id"])
+
+
+def test_a_fit_that_explodes_is_a_diverged_row(tmp_path: Path) -> None:
+    result = run(tmp_path, "--set", "learning_rate=1e38", "--set", "schedule=constant")
+    assert result.exit_code == 1
+    frame = cells(tmp_path)
+    assert set(frame["status"]) == {"diverged"}
+    assert frame["error"].str.startswith("the loss is not finite at step").all()
+    assert frame["test_mse"].isna().all()
+
+
+def test_results_do_not_depend_on_packing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(tmp_path)
+    other = tmp_path / "other"
+    other.mkdir()
+    monkeypatch.setattr("dvq_ray.cells.PACKS_PER_SLOT", 1)
+    run(other)
+    metrics = ["test_mse", "train_mse", "untrained_test_mse", "data_variance", "perplexity", "last_relative_change"]
+    pd.testing.assert_frame_equal(cells(other)[metrics], cells(tmp_path)[metrics], check_exact=True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["absent.yaml"], "absent.yaml: cannot be read"),
+        ([], "Missing argument 'SPEC'"),
+        (["FILE", "--set", "steps"], "--set steps: allowed: KEY=VALUE"),
+        (["FILE", "--sett", "steps=1"], "No such option"),
+        (["FILE", "--in-process", "--address", "auto"], "exclude each other"),
+        (["FILE", "--results", "nowhere://x"], "nowhere"),
+        (["FILE", "extra"], "unexpected extra argument"),
+    ],
+)
+def test_wrong_arguments_are_told_with_exit_code_2(tmp_path: Path, arguments: list[str], message: str) -> None:
+    path = write(tmp_path)
+    result = CliRunner().invoke(sweep, [str(path) if part == "FILE" else part for part in arguments])
+    assert result.exit_code == 2
+    assert message in result.output
+
+
+def test_a_wrong_file_starts_and_writes_nothing(tmp_path: Path) -> None:
+    result = run(tmp_path, text=TINY.replace("dimension: [2, 4]", "dimension: [2, -4]"))
+    assert result.exit_code == 2
+    assert "grids.plain.dimension[1]: found -4" in result.output
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_gpu_that_is_not_there_is_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    result = run(tmp_path, "--set", "resources.gpu=1")
+    assert result.exit_code == 2
+    assert "finds no GPU" in result.output
+
+
+def test_a_store_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "results").write_text("a file where the folder should be")
+    result = run(tmp_path)
+    assert result.exit_code == 2
+    assert "cannot be" in result.output
+
+
+def test_a_stored_cell_runs_again_and_is_identical(tmp_path: Path) -> None:
+    run(tmp_path)
+    store = str(tmp_path / "results" / "tiny")
+    result = CliRunner().invoke(rerun, [store, cells(tmp_path).index[0]])
+    assert result.exit_code == 0, result.output
+    assert result.output.rstrip().endswith("identical")
+
+
+@pytest.mark.parametrize(("factor", "verdict", "code"), [(1.001, "within tolerance", 0), (1.5, "different", 1)])
+def test_a_row_that_differs_is_told(tmp_path: Path, factor: float, verdict: str, code: int) -> None:
+    run(tmp_path)
+    folder = tmp_path / "results" / "tiny" / "cells"
+    (path,) = folder.iterdir()
+    frame = pd.read_parquet(path)
+    frame["test_mse"] *= factor
+    frame.to_parquet(path)
+    result = CliRunner().invoke(rerun, [str(folder.parent), frame["cell_id"].iloc[3]])
+    assert result.output.rstrip().endswith(verdict)
+    assert result.exit_code == code
+
+
+def test_a_cell_that_is_not_there_or_of_another_revision_is_told(tmp_path: Path) -> None:
+    run(tmp_path)
+    folder = tmp_path / "results" / "tiny" / "cells"
+    absent = CliRunner().invoke(rerun, [str(folder.parent), "0" * 16])
+    assert absent.exit_code == 2
+    assert "no cell of that id" in absent.output
+    (path,) = folder.iterdir()
+    frame = pd.read_parquet(path)
+    frame["cell_id"] = [f"{n:016x}" for n in range(len(frame))]
+    frame.to_parquet(path)
+    changed = CliRunner().invoke(rerun, [str(folder.parent), "0" * 16])
+    assert changed.exit_code == 2
+    assert "would compute something else" in changed.output

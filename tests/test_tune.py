@@ -1,0 +1,178 @@
+"""Sweeps under Ray Tune, and what is left when something is killed in the middle."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from sweep_files import write
+
+pytestmark = pytest.mark.ray
+
+SWEEP = """\
+name: killed
+trainable: static_prior
+seeds: 60
+fixed: {factors: 8, train_samples: 256, codebook_size: 16, dimension: 8}
+grids:
+  plain: {quantizer: vq, steps: 20000}
+  slices: {quantizer: dvq, steps: 20000, slices: [2, 4]}
+"""
+"""180 cells of some 30 ms each."""
+
+NOT_A_RESULT = ["duration_seconds", "run_id", "run_started_at", "run_commit", "run_host", "run_device", "run_versions"]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
+    folder = tmp_path_factory.mktemp("undisturbed")
+    assert start(folder, "--in-process").wait() == 0
+    return results(folder)
+
+
+@pytest.fixture
+def mark(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A value in the environment of every process that a test starts, by which they can be found."""
+    value = uuid.uuid4().hex
+    monkeypatch.setenv("DVQ_RAY_TEST", value)
+    yield value
+    for pid in processes(value, lambda _: True):
+        os.kill(pid, signal.SIGKILL)
+
+
+def start(folder: Path, *arguments: str, text: str = SWEEP) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "dvq_ray.sweep", str(write(folder, text)), "--results", str(folder), *arguments]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
+    output, _ = process.communicate(timeout=120)
+    return process.returncode, output
+
+
+def rows_written(folder: Path) -> int:
+    """Lower bound of the rows in the store, from the names of its files."""
+    names = [path.name for path in (folder / "killed" / "cells").glob("*.parquet")]
+    return sum(int(name.split("-")[0]) if "-cells-" in name else 1 for name in names)
+
+
+def wait_for_rows(folder: Path, count: int) -> None:
+    deadline = time.monotonic() + 90
+    while rows_written(folder) < count:
+        assert time.monotonic() < deadline, "no rows were written"
+        time.sleep(0.02)
+
+
+def processes(mark: str, wanted: Callable[[str], bool]) -> list[int]:
+    found = []
+    for path in Path("/proc").iterdir():
+        try:
+            if path.name.isdecimal() and mark in (path / "environ").read_text(errors="replace"):
+                command = (path / "cmdline").read_text(errors="replace")
+                if int(path.name) != os.getpid() and wanted(command):
+                    found.append(int(path.name))
+        except OSError:
+            continue
+    return found
+
+
+def results(folder: Path) -> pd.DataFrame:
+    """What is in the store as pandas reads it, without what differs from run to run."""
+    frame = pd.read_parquet(folder / "killed" / "cells").drop(columns=NOT_A_RESULT)
+    assert not frame["cell_id"].duplicated().any()
+    return frame.sort_values("cell_id", ignore_index=True)
+
+
+def assert_completed_by_the_same_command(folder: Path, undisturbed: pd.DataFrame) -> None:
+    code, output = finish(start(folder))
+    assert code == 0, output
+    pd.testing.assert_frame_equal(results(folder), undisturbed, check_exact=True)
+
+
+def test_a_sweep_under_tune_gives_the_same_bytes_as_in_process_and_prints_no_noise(
+    tmp_path: Path, undisturbed: pd.DataFrame
+) -> None:
+    code, output = finish(start(tmp_path))
+    assert code == 0, output
+    pd.testing.assert_frame_equal(results(tmp_path), undisturbed, check_exact=True)
+    allowed = ("killed:", "results:", "next:")
+    lines = [line for line in output.splitlines() if " of 180 cells, " not in line]
+    assert all(line.startswith(allowed) for line in lines), output
+    assert len(list((tmp_path / "killed" / "cells").iterdir())) == 1
+
+
+def test_a_killed_driver_leaves_a_store_that_the_same_command_completes(
+    tmp_path: Path, undisturbed: pd.DataFrame, mark: str
+) -> None:
+    process = start(tmp_path)
+    wait_for_rows(tmp_path, 20)
+    process.kill()
+    process.wait()
+    kept = rows_written(tmp_path)
+    assert 20 <= kept < 180
+    code, output = finish(start(tmp_path))
+    assert code == 0, output
+    assert int(output.split("cells to run, ")[1].split()[0]) >= kept - 1  # the rest was not computed again
+    pd.testing.assert_frame_equal(results(tmp_path), undisturbed, check_exact=True)
+
+
+def test_a_killed_worker_is_replaced_and_no_cell_is_lost(tmp_path: Path, undisturbed: pd.DataFrame, mark: str) -> None:
+    process = start(tmp_path)
+    wait_for_rows(tmp_path, 20)
+    workers = processes(mark, lambda command: "Trainable" in command)
+    assert workers
+    os.kill(workers[0], signal.SIGKILL)
+    code, output = finish(process)
+    assert code == 0, output
+    pd.testing.assert_frame_equal(results(tmp_path), undisturbed, check_exact=True)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_sweep_ends_soon_and_goes_on_with_the_same_command(
+    tmp_path: Path, undisturbed: pd.DataFrame, number: signal.Signals
+) -> None:
+    process = start(tmp_path)
+    wait_for_rows(tmp_path, 20)
+    process.send_signal(number)
+    code, output = finish(process)
+    assert code == 130, output
+    assert "interrupted: the same command goes on from here" in output
+    assert "Traceback" not in output
+    assert_completed_by_the_same_command(tmp_path, undisturbed)
+
+
+def test_a_cell_that_kills_its_worker_is_a_row_and_takes_no_other_cell_with_it(tmp_path: Path) -> None:
+    # sitecustomize is imported by every Python process, so the workers' too.
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os\n"
+        "from dvq_ray.static_prior import run\n"
+        "original = run._problem\n"
+        "def deadly(settings, blobs, seed):\n"
+        "    if seed == 3: os._exit(1)\n"
+        "    return original(settings, blobs, seed)\n"
+        "run._problem = deadly\n"
+    )
+    text = SWEEP.replace("20000", "20").replace("seeds: 60", "seeds: 6")
+    paths = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    command = [sys.executable, "-m", "dvq_ray.sweep", str(write(tmp_path, text)), "--results", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": paths}, timeout=120)
+    assert done.returncode == 1, done.stdout + done.stderr
+    frame = pd.read_parquet(tmp_path / "killed" / "cells")
+    assert len(frame) == 18
+    assert set(frame.loc[frame["status"] != "ok", "seed"]) == {3}
+    assert (frame["status"] == "error").sum() == 3
+    assert frame.loc[frame["seed"] == 3, "error"].str.contains("died").all()
+
+
+def test_a_trial_that_asks_for_more_than_there_is_is_told_at_once(tmp_path: Path) -> None:
+    code, output = finish(start(tmp_path, "--set", "resources.gpu=4"))
+    assert code == 2
+    assert "resources.gpu is 4, and this machine has 0 GPUs" in output
