@@ -43,6 +43,13 @@ _QUIET_RAY = {
 }
 
 
+def usable_cores() -> int:
+    """Cores that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 class Interruption:
     """Ctrl-C and SIGTERM while a sweep runs: the first asks it to stop, a second one ends it at once."""
 
@@ -151,7 +158,7 @@ class UnderTune:
             else:
                 ray.init(
                     address="local",
-                    num_cpus=len(os.sched_getaffinity(0)),
+                    num_cpus=usable_cores(),
                     include_dashboard=False,
                     object_store_memory=100_000_000,
                     _temp_dir=self._folder,

@@ -79,5 +79,5 @@ class Progress:
     def _render(self) -> Table:
         table = Table.grid(padding=(0, 1))
         share = self._seconds_done / self._total_seconds if self._total_seconds else 0.0
-        table.add_row(ProgressBar(total=1.0, completed=min(share, 1.0), width=24), self.line())
+        table.add_row(ProgressBar(total=1.0, completed=min(share, 1.0), width=14), self.line())
         return table

@@ -6,9 +6,10 @@
       curves/*.parquet    a row for every logged step of a cell
 
 The store is also the state that a sweep resumes from. A file comes into being whole or not at all, and is named after
-the cells that it holds and the run that computed them, so that writing one twice leaves one file. `pandas.read_parquet("<store>/cells")` needs
-nothing of this module. The one rule that this module adds: where two rows bear the same cell id (a failed cell was
-tried again, two drivers ran at once), a finished row stands before a failed one, and a later row before an earlier.
+the cells that it holds and the run that computed them, so that writing one twice leaves one file.
+`pandas.read_parquet("<store>/cells")` needs nothing of this module. The one rule that this module adds: where two rows
+bear the same cell id (a failed cell was tried again, two drivers ran at once), a finished row stands before a failed
+one, and a later row before an earlier.
 """
 
 from __future__ import annotations
@@ -139,37 +140,44 @@ class Store:
         process merged in the meantime ends the merge; there is then nothing left to do here.
         """
         try:
-            winners = self._merge_cells_part()
-            self._merge_curves_part(winners)
+            attempts = self._merge_cells_part()
+            self._merge_curves_part(attempts)
         except FileNotFoundError:
             return
 
-    def _merge_cells_part(self) -> pa.Table:
+    def _merge_cells_part(self) -> pd.DataFrame:
+        """Returns every attempt that has a row, with `stands`: whether it is the one that counts."""
         files = self._files("cells")
         if not files:
-            return _ATTEMPT.empty_table()
-        keys = self._read(files, [*_STANDING, "__filename"])
-        frame = keys.to_pandas()
+            return pd.DataFrame(columns=[*_ATTEMPT.names, "stands"])
+        frame: pd.DataFrame = self._read(files, [*_STANDING, "__filename"]).to_pandas()
         kept = _best_rows(frame)
+        frame["stands"] = frame.index.isin(kept.index)
         sizes = frame["__filename"].value_counts()
-        beaten = set(frame.loc[~frame.index.isin(kept.index), "__filename"])
+        beaten = set(frame.loc[~frame["stands"], "__filename"])
         small = {name for name, rows in sizes.items() if rows < ROWS_IN_A_FILE}
         if beaten or len(small) > 1:
-            stale = sorted(small | beaten)
+            stale = sorted(str(name) for name in small | beaten)
             table = self._read(stale)
             best = _best_rows(table.select(_STANDING).to_pandas())
             wanted = best.index[best["cell_id"].isin(kept.loc[kept["__filename"].isin(stale), "cell_id"])]
             self._replace("cells", stale, table.take(pa.array(sorted(wanted))))
-        return keys.select(_ATTEMPT.names).take(pa.array(kept.index))
+        # An attempt is in two files where a merge died before it removed the old ones.
+        return frame.groupby(_ATTEMPT.names)["stands"].any().reset_index()
 
-    def _merge_curves_part(self, winners: pa.Table) -> None:
+    def _merge_curves_part(self, attempts: pd.DataFrame) -> None:
         files = self._files("curves")
         small = [name for name in files if self._rows(name) < ROWS_IN_A_FILE]
         if len(small) > 1:
             table = self._read(small)
-            current = table.join(winners, _ATTEMPT.names, join_type="left semi")
-            order = [("cell_id", "ascending"), ("step", "ascending")]
-            self._replace("curves", small, current.sort_by(order).select(table.column_names))
+            steps = table.select([*_ATTEMPT.names, "step"]).to_pandas()
+            keys = steps.merge(attempts, how="left", on=_ATTEMPT.names)
+            standing = attempts[attempts["stands"]].set_index("cell_id")["run_started_at"]
+            # A curve without a row is of a cell that is being written just now, or whose worker died in between. It
+            # is the latter where the cell was done again since.
+            left_behind = keys["stands"].isna() & (keys["run_started_at"] < keys["cell_id"].map(standing))
+            current = table.filter(pa.array(keys["stands"].ne(False) & ~left_behind & ~steps.duplicated()))
+            self._replace("curves", small, current.sort_by([("cell_id", "ascending"), ("step", "ascending")]))
 
     def _replace(self, part: str, old: Sequence[str], table: pa.Table) -> None:
         """Writes `table` and then removes the files that it was read from."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from dvq_ray.cells import Cell, Pack, pack_cells
-from dvq_ray.executors import Executor, InProcess, Interruption, Job, ResourcesError, UnderTune
+from dvq_ray.executors import Executor, InProcess, Interruption, Job, ResourcesError, UnderTune, usable_cores
 from dvq_ray.pack import failed_row
 from dvq_ray.plan import Plan, make_plan
 from dvq_ray.problems import SweepFileError
@@ -68,7 +67,7 @@ def main(
 
 
 def _local_slots(spec: SweepSpec) -> int:
-    return max(int(len(os.sched_getaffinity(0)) / spec.resources.cpu), 1)
+    return max(int(usable_cores() / spec.resources.cpu), 1)
 
 
 def _print_plan(console: Console, plan: Plan, store: Store, slots: int) -> None:

@@ -3,10 +3,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from sweep_files import TINY, write
 
 from dvq_ray.problems import SweepFileError
 from dvq_ray.spec import load_sweep
+from tests.sweep_files import write
 
 HEAD = "name: x\ntrainable: static_prior\n"
 GOOD_GRID = "{quantizer: vq, dimension: 4, codebook_size: 4, factors: 8}"
@@ -26,7 +26,7 @@ def test_a_right_file_resolves_grids_seeds_and_defaults(tmp_path: Path) -> None:
     first = next(spec.grids[0].points())
     assert first.model_dump() == {
         "quantizer": "vq", "dimension": 2, "codebook_size": 4, "factors": 8, "train_samples": 256,
-        "init_bound": 1.0, "learning_rate": 0.3, "schedule": "cosine", "steps": 20, "batch_size": 64,
+        "init_bound": 1.0, "learning_rate": 0.3, "schedule": "cosine", "steps": 20, "batch_size": 256,
     }  # fmt: skip
 
 

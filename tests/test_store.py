@@ -140,8 +140,9 @@ def test_a_merge_that_died_before_it_removed_the_old_files_doubles_nothing(
     assert len(files(store)) == 6
     assert len(store.load()) == 5
     store.merge()
-    assert len(files(store)) == 1
+    assert len(files(store)) == len(files(store, "curves")) == 1
     assert len(store.load()) == 5
+    assert len(pd.read_parquet(Path(store.absolute_location, "curves"))) == 10
 
 
 def test_large_files_are_left_alone(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,7 +192,7 @@ def test_files_of_an_older_version_are_read_with_their_missing_columns_empty(sto
     pq.write_table(old, Path(store.absolute_location, "cells", "a-run.parquet"))
     frame = store.load().set_index("cell_id")
     assert frame.loc["a", "perplexity"] is None
-    assert list(frame.loc["b", "perplexity"]) == [2.0]
+    assert frame["perplexity"]["b"].tolist() == [2.0]
 
 
 def test_a_broken_file_is_named(store: Store) -> None:
@@ -215,3 +216,21 @@ def test_a_uri_is_the_same_place_as_its_path(tmp_path: Path) -> None:
 def test_a_restarted_worker_sees_what_its_run_wrote_and_no_other(store: Store) -> None:
     write(store, row("a", run_id="now"), row("b", run_id="before"), row("c", run_id="now", status="error"))
     assert store.written_by_run("now", ["a", "b", "c", "d"]) == {"a": "ok", "c": "error"}
+
+
+def test_merging_keeps_the_curve_of_a_cell_whose_row_is_about_to_come(store: Store) -> None:
+    write(store, row("a"), row("b", run_id="other"))
+    Path(store.absolute_location, "cells", "b-other.parquet").unlink()
+    store.merge()
+    write(store, row("b", run_id="other"), curve=False)
+    assert store.load_curves()["cell_id"].to_list() == ["a", "a", "b", "b"]
+
+
+def test_merging_drops_the_curve_of_a_worker_that_died_before_its_row(store: Store) -> None:
+    write(store, row("a", run_id="died", test_mse=5.0))
+    Path(store.absolute_location, "cells", "a-died.parquet").unlink()
+    write(store, row("a", minute=1), row("b"))
+    store.merge()
+    curves = pd.read_parquet(Path(store.absolute_location, "curves"))
+    assert curves["cell_id"].to_list() == ["a", "a", "b", "b"]
+    assert 5.0 not in set(curves["test_mse"])

@@ -7,11 +7,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
-from sweep_files import TINY, write
 
 from dvq_ray.rerun import main as rerun
 from dvq_ray.static_prior import run as static_prior_run
 from dvq_ray.sweep import main as sweep
+from tests.sweep_files import TINY, write
 
 
 def run(folder: Path, *arguments: str, text: str = TINY) -> Result:

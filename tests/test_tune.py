@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from sweep_files import write
+
+from tests.sweep_files import write
 
 pytestmark = pytest.mark.ray
 

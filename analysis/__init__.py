@@ -1,0 +1,1 @@
+"""What the stores say: figures, each drawn only from cells that are all there."""

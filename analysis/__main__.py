@@ -1,0 +1,165 @@
+"""`python -m analysis results/static_prior`: draw what the stores hold in full, say what is lacking for the rest."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from analysis import products
+from analysis.items import ITEMS, Item
+from analysis.naming import listed
+from analysis.rows import Rows, load_rows
+from analysis.selection import Selection, select
+from dvq_ray.store import StoreError
+
+MOST_LINES = 12
+"""Lines of missing cells that an item prints."""
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.argument("stores", nargs=-1, metavar="STORE [STORE ...]")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder to write to.  [default: STORE/figures]",
+)
+@click.option(
+    "--only",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Keep rows with this value of a column. Can be repeated.",
+)
+@click.option(
+    "--needs",
+    type=click.Choice(list(ITEMS)),
+    help="Say what an item needs and what the stores lack; write nothing.",
+)
+@click.option("--allow-missing", is_flag=True, help="Draw with holes, which are marked and named in the caption.")
+@click.option("--list", "list_items", is_flag=True, help="List the items and write nothing.")
+def main(
+    stores: Sequence[str],
+    out: Path | None,
+    only: Sequence[str],
+    needs: str | None,
+    allow_missing: bool,
+    list_items: bool,
+) -> None:
+    """Make every item that the stores hold all cells of.
+
+    Exit codes: 0 all is made that the stores hold cells for; 1 some item was refused; 2 there is nothing to read, or
+    the command is wrong.
+    """
+    if list_items:
+        for name, item in ITEMS.items():
+            click.echo(f"{name:<10}{item.title}")
+        return
+    if needs:
+        _print_needs(needs, ITEMS[needs])
+    if not stores:
+        if needs:
+            return
+        raise click.UsageError("name at least one store")
+    folder = None if needs else out or _default_folder(stores)
+    try:
+        rows = load_rows(stores, _kept_values(only))
+    except (StoreError, ValueError) as error:
+        click.echo(str(error), err=True)
+        sys.exit(2)
+    for note in rows.notes:
+        click.echo(note)
+    if folder is None:
+        assert needs is not None
+        sys.exit(_check(needs, rows))
+    sys.exit(_make_all(folder, rows, allow_missing))
+
+
+def _default_folder(stores: Sequence[str]) -> Path:
+    if len(stores) > 1 or "://" in stores[0]:
+        raise click.UsageError("--out is needed for several stores, and for one that is no local folder")
+    return Path(stores[0]) / "figures"
+
+
+def _kept_values(only: Sequence[str]) -> dict[str, str]:
+    pairs = [text.partition("=") for text in only]
+    wrong = next((text for text, (_, sign, _) in zip(only, pairs, strict=True) if not sign), None)
+    if wrong is not None:
+        raise click.UsageError(f"--only takes KEY=VALUE, and {wrong!r} has no '='")
+    return {key: value for key, _, value in pairs}
+
+
+def _make_all(folder: Path, rows: Rows, allow_missing: bool) -> int:
+    made, refused = 0, 0
+    for name, item in ITEMS.items():
+        selection = select(rows.frame, item.needs)
+        if selection is None:
+            click.echo(f"{name:<10}not in this store")
+            continue
+        if problems := _problems(selection, allow_missing):
+            refused += 1
+            stale = f" ({folder / name}.* are of an earlier run)" if (folder / f"{name}.json").exists() else ""
+            click.echo(f"{name:<10}refused{stale}: {problems[0]}")
+            _print_lines(problems[1:])
+            continue
+        try:
+            written = products.write(folder, name, item.make(selection), selection, rows)
+        except OSError as error:
+            click.echo(f"{folder} cannot be written: {error.strerror or error}", err=True)
+            return 2
+        made += 1
+        suffixes = ",".join(path.suffix[1:] for path in written)
+        holes = f", INCOMPLETE: {selection.hole_count()} cells are missing or failed" if selection.hole_count() else ""
+        click.echo(f"{name:<10}{folder / name}.{{{suffixes}}}  from {selection.cell_count():,} cells{holes}")
+        _print_lines(selection.left_out)
+    if made:
+        click.echo(f"look in:  {folder}")
+    return 1 if refused else 0
+
+
+def _problems(selection: Selection, allow_missing: bool) -> list[str]:
+    """A headline and its lines; empty where the item can be made."""
+    if faults := selection.faults():
+        return ["its points are not fit to draw", *faults]
+    if allow_missing or not selection.hole_count():
+        return []
+    common = selection.common()
+    where = f" (all: {common})" if common else ""
+    count = f"{selection.hole_count():,} of {selection.cell_count():,} cells are missing or failed{where}"
+    return [f"{count}; --allow-missing draws it with holes", *selection.holes()]
+
+
+def _print_lines(lines: Sequence[str]) -> None:
+    for line in lines[:MOST_LINES]:
+        click.echo(f"            {line}")
+    if len(lines) > MOST_LINES:
+        click.echo(f"            and {len(lines) - MOST_LINES} more lines like these")
+
+
+def _print_needs(name: str, item: Item) -> None:
+    click.echo(f"{name:<10}{item.title}")
+    for line in item.needs.grids:
+        click.echo(f"            {line}")
+    repetitions = f"at least {item.needs.least_repetitions} repetitions of each point"
+    click.echo(f"            {repetitions}, the same for points with equal {item.needs.seeds_by}")
+
+
+def _check(name: str, rows: Rows) -> int:
+    selection = select(rows.frame, ITEMS[name].needs)
+    if selection is None:
+        click.echo("not in this store")
+        return 0
+    click.echo(f"in {', '.join(rows.stores)}:")
+    for grid in selection.grids:
+        values = "  ".join(f"{axis}={listed(values)}" for axis, values in grid.axes.items())
+        click.echo(f"            {grid.quantizer}: {len(list(grid.points()))} points of  {values}")
+    _print_lines(selection.left_out)
+    problems = _problems(selection, allow_missing=False)
+    click.echo(problems[0] if problems else f"all {selection.cell_count():,} cells are there")
+    _print_lines(problems[1:])
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+"""What an item needs of a store before anything is drawn."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import pandas as pd
+
+Presence = Literal["required", "if present", "if complete"]
+"""`if present`: none of its cells, or all of them. `if complete`: left out, and said so, unless all are there."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """Points of one quantizer that must all be there: every combination of its axes."""
+
+    quantizer: str
+    axes: Mapping[str, tuple[Any, ...]]
+    """Values by column, in the order in which cells are named. They pin every setting but those of training."""
+    presence: Presence = "required"
+    keep: Callable[[Mapping[str, Any]], bool] = lambda point: True
+    """Takes a point's values by column; false for points that are not part of the grid."""
+
+    def points(self) -> Iterator[dict[str, Any]]:
+        """The points, by column."""
+        for values in itertools.product(*self.axes.values()):
+            point = dict(zip(self.axes, values, strict=True))
+            if self.keep(point):
+                yield point
+
+    def rows(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """The rows at these values, whatever `keep` says and their status is."""
+        here = frame["quantizer"] == self.quantizer
+        for column, values in self.axes.items():
+            here &= frame[column].isin(values)
+        return frame[here]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Needs:
+    """The declaration of an item."""
+
+    trainable: str
+    metrics: tuple[str, ...]
+    """Columns that are drawn; a cell that lacks one of them is as good as failed."""
+    grids: tuple[str, ...]
+    """A line for each grid, for people; `choose` is the same for the machine."""
+    choose: Callable[[pd.DataFrame], Sequence[Grid]]
+    """Takes all rows of the trainable, failed ones too. Returns no grid where the store holds nothing for the item."""
+    least_repetitions: int = 2
+    """Of each point. An interval takes two."""
+    seeds_by: str = "factors"
+    """Points with the same value in this column must have the same seeds: all those that any of them has."""
+    training: tuple[str, ...] = ()
+    """Columns that axes leave open, of which a point must have one value: unequal trainings are no repetitions."""
+
+
+def distinct(frame: pd.DataFrame, column: str) -> tuple[Any, ...]:
+    """The values that a column holds, in order."""
+    return tuple(sorted(frame[column].dropna().unique().tolist()))
+
+
+def most_held(frame: pd.DataFrame, column: str, by: Sequence[str], *, ties: Literal["largest", "smallest"]) -> Any:
+    """The value at which the frame holds most combinations of `by`.
+
+    Rows count whatever their status, so that a failure moves no choice.
+    """
+    counts = frame.drop_duplicates([column, *by]).groupby(column).size()
+    best = counts.index[counts == counts.max()]
+    return best.max() if ties == "largest" else best.min()

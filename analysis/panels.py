@@ -1,0 +1,188 @@
+"""Parts of a printed figure: panels with equal scales, lines with intervals and honest holes, legend and footnote."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import NullLocator
+from matplotlib.transforms import ScaledTranslation
+
+from analysis.lettering import fitting, legend_row, wrapped
+from analysis.naming import number
+from analysis.style import GREY, SMALL_POINTS, WIDTH_INCHES, Look
+
+_LEFT, _RIGHT, _TOP, _BOTTOM, _GAP_X, _GAP_Y, _EDGE = 0.66, 0.14, 0.26, 0.42, 0.16, 0.48, 0.06
+"""Inches around and between panels."""
+_LEGEND_ROW_INCHES, _FOOTNOTE_LINE_INCHES, _GAP_INCHES = 0.19, 0.125, 0.06
+_CROSS_POINTS = 4.2
+_RING: dict[str, Any] = {
+    "linestyle": "", "marker": "o", "markersize": 8.5, "markerfacecolor": "none", "markeredgecolor": "black",
+    "markeredgewidth": 0.7,
+}  # fmt: skip
+_CROSS: dict[str, Any] = {"linestyle": "", "marker": "x", "markersize": _CROSS_POINTS, "markeredgewidth": 1.1}
+
+
+class Panel:
+    """One coordinate system of a sheet."""
+
+    def __init__(self, axes: Axes, title: str) -> None:
+        self.axes = axes
+        axes.set_title(title, pad=7)
+        self.lacks_repetitions = False
+        self._lacking: dict[float, list[str]] = {}
+
+    @property
+    def lacks_points(self) -> bool:
+        """Whether any point that belongs here has no value."""
+        return bool(self._lacking)
+
+    def log_x(self, values: Sequence[float], texts: Sequence[str] | None = None, *, most: int = 8) -> None:
+        """A log2 axis whose ticks are the values that there are, thinned to `most` of them."""
+        self.axes.set_xscale("log", base=2)
+        step = -(-len(values) // most)
+        shown = list(range(len(values) - 1, -1, -step))[::-1]
+        self.axes.set_xticks([values[i] for i in shown], [texts[i] if texts else number(values[i]) for i in shown])
+        self.axes.xaxis.set_minor_locator(NullLocator())
+        self.axes.set_xlim(min(values) / 1.4, max(values) * 1.4)
+
+    def level(self, x: Sequence[float], y: Sequence[float]) -> None:
+        """A yardstick that is no model, such as the error of predicting the mean. Goes after `log_x`."""
+        if len(x) == 1:
+            x, y = self.axes.get_xlim(), (y[0], y[0])
+        self.axes.plot(x, y, color=GREY, linestyle=":", linewidth=1.1, zorder=2)
+
+    def points(self, x: Iterable[float], points: pd.DataFrame, look: Look, *, hollow: bool = False) -> None:
+        """One model's means along `x` with their intervals, from a table that `Selection.points` gave.
+
+        The line breaks at a point without a value, and a cross stands for it above the panel. A ring goes around a
+        point that lacks repetitions. `hollow` is for a second number of the same cells, which needs no such marks.
+        """
+        at = np.asarray(list(x), dtype=float)
+        order = np.argsort(at)
+        at, table = at[order], points.iloc[order]
+        mean, n = table["mean"].to_numpy(), table["n"].to_numpy()
+        bars = self.axes.errorbar(
+            at, mean, yerr=table["high"].to_numpy() - mean, color=look.colour, linestyle=look.line,
+            linewidth=look.width, marker=look.marker, **_filling(look, hollow),
+            elinewidth=0.8, capsize=1.6, capthick=0.8, zorder=3,
+        )  # fmt: skip
+        for line in bars.lines[2]:
+            line.set_linestyle("-")
+        if hollow:
+            return
+        few = (n > 0) & (n < table["wanted"].to_numpy())
+        if few.any():
+            self.lacks_repetitions = True
+            self.axes.plot(at[few], mean[few], **_RING, zorder=4)
+        for place in at[n == 0]:
+            self._lacking.setdefault(float(place), []).append(look.colour)
+
+    def draw_crosses(self, figure: Figure) -> None:
+        """A cross for each point without a value: outside of the data, where nobody takes it for one, side by side."""
+        for x, colours in self._lacking.items():
+            for i, colour in enumerate(colours):
+                aside = (i - (len(colours) - 1) / 2) * _CROSS_POINTS
+                shift = ScaledTranslation(aside / 72, 3.2 / 72, figure.dpi_scale_trans)
+                transform = self.axes.get_xaxis_transform() + shift
+                self.axes.plot([x], [1.0], **_CROSS, color=colour, transform=transform, clip_on=False, scaley=False)
+
+
+class Sheet:
+    """Panels in rows, beneath them the legend, then a footnote; as wide as a page's text, as high as it takes."""
+
+    def __init__(self, titles: Sequence[str], *, columns: int, panel_inches: float) -> None:
+        self._columns = min(columns, len(titles))
+        self._rows = -(-len(titles) // self._columns)
+        self._panel_inches = panel_inches
+        self.figure = Figure(figsize=(WIDTH_INCHES, 1.0))
+        FigureCanvasAgg(self.figure)
+        self.panels = [
+            Panel(self.figure.add_axes((0.0, 0.0, 0.1, 0.1), label=f"panel {i}"), title)
+            for i, title in enumerate(titles)
+        ]
+        """Row by row; the last row may be short."""
+
+    def finish(
+        self,
+        *,
+        x_label: str,
+        y_label: str,
+        legend: Sequence[Sequence[Line2D]],
+        footnote: str,
+        rows_alike: bool = True,
+    ) -> Figure:
+        """Places everything and returns the figure. Panels of a row get one scale; all of them where rows are alike."""
+        inside = WIDTH_INCHES - 2 * _EDGE
+        lines = wrapped(self.figure, footnote, inside)
+        entries = [part for row in (*legend, self._holes()) for part in fitting(self.figure, row, inside)]
+        text_inches = len(lines) * _FOOTNOTE_LINE_INCHES
+        beneath = _EDGE + text_inches + _GAP_INCHES + len(entries) * _LEGEND_ROW_INCHES + _GAP_INCHES
+        height = beneath + _BOTTOM + self._rows * self._panel_inches + (self._rows - 1) * _GAP_Y + _TOP
+        self.figure.set_size_inches(WIDTH_INCHES, height)
+        self._place(beneath + _BOTTOM, height)
+        self._label(x_label, y_label, rows_alike)
+        for i, row in enumerate(entries):
+            y = beneath - _GAP_INCHES - (i + 0.5) * _LEGEND_ROW_INCHES
+            self.figure.add_artist(legend_row(self.figure, row, y / height))
+        self.figure.text(
+            _EDGE / WIDTH_INCHES, _EDGE / height, "\n".join(lines), size=SMALL_POINTS, va="bottom", linespacing=1.25
+        )
+        return self.figure
+
+    def _holes(self) -> list[Line2D]:
+        """Entries for the marks of holes, where there are any."""
+        entries = []
+        if any(panel.lacks_repetitions for panel in self.panels):
+            entries.append(Line2D([], [], **_RING, label="repetitions are missing"))
+        if any(panel.lacks_points for panel in self.panels):
+            entries.append(Line2D([], [], **_CROSS, color=GREY, label="no value (above the panel)"))
+        return entries
+
+    def _place(self, bottom: float, height: float) -> None:
+        width = (WIDTH_INCHES - _LEFT - _RIGHT - (self._columns - 1) * _GAP_X) / self._columns
+        for i, panel in enumerate(self.panels):
+            row, column = divmod(i, self._columns)
+            x = _LEFT + column * (width + _GAP_X)
+            y = bottom + (self._rows - 1 - row) * (self._panel_inches + _GAP_Y)
+            panel.axes.set_position((x / WIDTH_INCHES, y / height, width / WIDTH_INCHES, self._panel_inches / height))
+
+    def _label(self, x_label: str, y_label: str, rows_alike: bool) -> None:
+        tops = [panel.axes.dataLim.y1 for panel in self.panels]
+        for i, panel in enumerate(self.panels):
+            row = i - i % self._columns
+            panel.axes.set_ylim(0, 1.06 * max(tops if rows_alike else tops[row : row + self._columns]))
+            panel.axes.tick_params(labelleft=i % self._columns == 0)
+            if i % self._columns == 0:
+                panel.axes.set_ylabel(y_label)
+            if i + self._columns >= len(self.panels):
+                panel.axes.set_xlabel(x_label)
+            panel.draw_crosses(self.figure)
+
+
+def handle(look: Look, label: str, *, hollow: bool = False) -> Line2D:
+    """A model's entry in the legend."""
+    return Line2D(
+        [], [], color=look.colour, linestyle=look.line, linewidth=look.width, marker=look.marker, label=label,
+        **_filling(look, hollow),
+    )  # fmt: skip
+
+
+def _filling(look: Look, hollow: bool) -> dict[str, Any]:
+    return {
+        "markerfacecolor": "white" if hollow else look.colour,
+        # A white edge parts markers that touch; a dot is too small to lose any of itself.
+        "markeredgecolor": look.colour if hollow or look.marker == "." else "white",
+        "markeredgewidth": 0.7 if hollow else 0.4,
+    }
+
+
+def level_handle(label: str) -> Line2D:
+    """The entry of `Panel.level`."""
+    return Line2D([], [], color=GREY, linestyle=":", linewidth=1.1, label=label)

@@ -1,0 +1,95 @@
+"""What an item comes out as, and the files that it becomes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from analysis import style
+from analysis.naming import box_text
+from analysis.rows import Rows
+from analysis.selection import Selection
+
+
+@dataclass(frozen=True, kw_only=True)
+class Product:
+    """An item, made."""
+
+    files: Mapping[str, bytes]
+    """Contents by suffix, such as `.svg`."""
+    caption: str
+
+
+def figure_product(draw: Callable[[Selection], tuple[Figure, str]]) -> Callable[[Selection], Product]:
+    """Makes a product of what draws a figure and says its caption."""
+
+    def make(selection: Selection) -> Product:
+        with style.printed():
+            figure, caption = draw(selection)
+            return Product(files=style.rendered(figure), caption=caption)
+
+    return make
+
+
+def write(folder: Path, name: str, product: Product, selection: Selection, rows: Rows) -> list[Path]:
+    """Writes the files and, beside them, `<name>.json`, which says what they were made from."""
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for suffix, content in {**product.files, ".json": sidecar(name, product, selection, rows)}.items():
+        path = folder / f"{name}{suffix}"
+        path.write_bytes(content)
+        written.append(path)
+    return written
+
+
+def sidecar(name: str, product: Product, selection: Selection, rows: Rows) -> bytes:
+    """JSON of the caption, the stores, the values drawn, n of each point, holes and the digest of the rows."""
+    content = {
+        "item": name,
+        "caption": product.caption,
+        "stores": list(rows.stores),
+        "only": dict(rows.only),
+        "notes": list(rows.notes),
+        "metrics": list(selection.needs.metrics),
+        "grids": [
+            {"quantizer": grid.quantizer, **{k: list(v) for k, v in grid.axes.items()}} for grid in selection.grids
+        ],
+        "common": selection.common(),
+        "n": _counts(selection),
+        "holes": selection.holes(),
+        "left_out": list(selection.left_out),
+        "cells": len(selection.rows),
+        "rows_sha256": digest(selection),
+        "run_commits": sorted(selection.rows["run_commit"].dropna().unique().tolist()),
+    }
+    return (json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False, default=_plain) + "\n").encode()
+
+
+def digest(selection: Selection) -> str:
+    """SHA-256 of the rows used: a line of JSON for each cell with its id, its status and the metrics drawn."""
+    columns = ["cell_id", "status", *selection.needs.metrics]
+    sha = hashlib.sha256()
+    for row in selection.rows[columns].itertuples(index=False, name=None):
+        values = [None if value != value else _plain(value) for value in row]
+        sha.update((json.dumps(values, allow_nan=False) + "\n").encode())
+    return sha.hexdigest()
+
+
+def _counts(selection: Selection) -> dict[str, int]:
+    counts = {}
+    for grid in selection.grids:
+        for point in selection.points(grid.quantizer, selection.needs.metrics[0]).to_dict("records"):
+            box = [(point[axis],) for axis in grid.axes]
+            counts[box_text(grid.quantizer, grid.axes, box)] = int(point["n"])
+    return counts
+
+
+def _plain(value: Any) -> Any:
+    """A numpy scalar as Python's own."""
+    return value.item() if hasattr(value, "item") else value

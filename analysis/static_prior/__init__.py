@@ -1,0 +1,1 @@
+"""The paper's section 4.1: quantizers of Gaussian blobs with a known number of factors."""

@@ -1,0 +1,128 @@
+"""What the figures of the static prior need, and which of the store's values they are drawn at.
+
+A choice looks at which points were ever run, and not at how they ended: a failure makes a hole and moves no figure to
+other values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from analysis.needs import Grid, Needs, distinct, most_held
+
+TRAINING = (
+    "learning_rate",
+    "schedule",
+    "steps",
+    "batch_size",
+    "train_samples",
+    "restarts",
+    "max_iterations",
+    "revision",
+)
+"""Settings that the axes of the figures below leave open."""
+
+
+def _figure3a(rows: pd.DataFrame) -> Sequence[Grid]:
+    vq = rows[rows["quantizer"] == "vq"]
+    if vq.empty:
+        return ()
+    factors = most_held(vq, "factors", ["dimension", "codebook_size"], ties="largest")
+    vq = vq[vq["factors"] == factors]
+    shared = {
+        "dimension": distinct(vq, "dimension"),
+        "codebook_size": distinct(vq, "codebook_size"),
+        "factors": (factors,),
+    }
+    return (
+        Grid(quantizer="vq", axes={**shared, "init_bound": distinct(vq, "init_bound")}),
+        Grid(quantizer="kmeans", axes={**shared, "slices": (1,)}, presence="if present"),
+    )
+
+
+FIGURE_3A = Needs(
+    trainable="static_prior",
+    metrics=("test_mse", "data_variance"),
+    grids=(
+        "vq: every dimension x codebook_size x init_bound, at the factors with most dimension x codebook_size pairs",
+        "kmeans, if any is stored: the same dimension x codebook_size, slices=1",
+    ),
+    choose=_figure3a,
+    training=TRAINING,
+)
+
+
+def _figure3b(rows: pd.DataFrame) -> Sequence[Grid]:
+    vq = rows[rows["quantizer"] == "vq"]
+    vq = vq[vq["codebook_size"] < vq["factors"]]
+    counts = vq.groupby(["dimension", "init_bound"])["factors"].nunique()
+    if counts.empty:
+        return ()
+    several = counts[counts > 1]
+    pairs = (counts if several.empty else several).reset_index()
+    dimensions = distinct(pairs, "dimension")
+    axes = {
+        "dimension": dimensions[-2:] if several.empty else dimensions,
+        "init_bound": distinct(pairs, "init_bound"),
+    }
+    vq = vq[vq["dimension"].isin(axes["dimension"]) & vq["init_bound"].isin(axes["init_bound"])]
+    shared = {"codebook_size": distinct(vq, "codebook_size"), "factors": distinct(vq, "factors")}
+    return (
+        Grid(
+            quantizer="vq",
+            axes={**axes, **shared},
+            keep=lambda point: bool(point["codebook_size"] < point["factors"]),
+        ),
+    )
+
+
+FIGURE_3B = Needs(
+    trainable="static_prior",
+    metrics=("loss_over_variance", "untrained_test_mse", "data_variance"),
+    grids=(
+        "vq: every dimension x init_bound x codebook_size x factors with codebook_size < factors, at the dimension and "
+        "init_bound that have more than one number of factors; where none has, at the two largest dimensions",
+    ),
+    choose=_figure3b,
+    training=TRAINING,
+)
+
+
+def _figure4(rows: pd.DataFrame) -> Sequence[Grid]:
+    dvq, vq = rows[rows["quantizer"] == "dvq"], rows[rows["quantizer"] == "vq"]
+    if dvq.empty or vq.empty:
+        return ()
+    size = most_held(dvq, "codebook_size", ["dimension", "factors", "slices", "init_bound"], ties="smallest")
+    dvq = dvq[dvq["codebook_size"] == size]
+    bound = most_held(dvq, "init_bound", ["dimension", "factors", "slices"], ties="smallest")
+    dvq = dvq[dvq["init_bound"] == bound]
+    dimensions = distinct(dvq, "dimension")
+    vq = vq[(vq["init_bound"] == bound) & vq["dimension"].isin(dimensions)]
+    larger = [value for value in distinct(vq, "codebook_size") if value > size][-2:]
+    vq = vq[vq["codebook_size"].isin([size, *larger])]
+    factors = distinct(pd.concat([dvq, vq]), "factors")
+    shared = {"dimension": dimensions, "factors": factors}
+    return (
+        Grid(quantizer="vq", axes={**shared, "codebook_size": (size, *larger), "init_bound": (bound,)}),
+        Grid(
+            quantizer="dvq",
+            axes={**shared, "codebook_size": (size,), "slices": distinct(dvq, "slices"), "init_bound": (bound,)},
+            keep=lambda point: bool(point["dimension"] % point["slices"] == 0),
+        ),
+        Grid(quantizer="kmeans", axes={**shared, "codebook_size": (size,), "slices": (1,)}, presence="if complete"),
+    )
+
+
+FIGURE_4 = Needs(
+    trainable="static_prior",
+    metrics=("test_mse", "data_variance", "bits_per_vector"),
+    grids=(
+        "dvq: every dimension x factors x slices (that divide it), at the codebook_size and init_bound with most",
+        "vq: the same dimension x factors and init_bound, with the codebook_size of dvq and the two largest above it",
+        "kmeans, if it is complete: the same dimension x factors, with the codebook_size of dvq, slices=1",
+    ),
+    choose=_figure4,
+    training=TRAINING,
+)

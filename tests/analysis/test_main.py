@@ -1,0 +1,230 @@
+from __future__ import annotations
+
+import json
+import os
+import struct
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import pandas as pd
+import pytest
+from click.testing import CliRunner, Result
+
+from analysis.__main__ import main
+from tests.analysis.made_up import Row, row, rows, write
+
+SHARED: dict[str, Any] = {"codebook_size": [4, 16], "factors": [16, 64]}
+FIGURES = ("figure3a", "figure3b", "figure4")
+
+
+def sweep() -> list[Row]:
+    """All three figures, small."""
+    vq = rows(3, quantizer="vq", dimension=[4, 16], init_bound=[1.0, 10.0], **SHARED)
+    dvq = rows(3, quantizer="dvq", dimension=[4, 16], slices=[2, 4], init_bound=1.0, **{**SHARED, "codebook_size": 4})
+    kmeans = rows(3, quantizer="kmeans", dimension=[4, 16], **SHARED)
+    return [*vq, *dvq, *kmeans]
+
+
+def failed(cells: Sequence[Row], status: str, **values: Any) -> list[Row]:
+    """The cells, of which those with these values failed."""
+    outcome = {"test_mse": None, "data_variance": None, "loss_over_variance": None, "untrained_test_mse": None}
+    return [
+        {**cell, **outcome, "status": status} if all(cell.get(k) == v for k, v in values.items()) else cell
+        for cell in cells
+    ]
+
+
+def analysis(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return Path(write(tmp_path_factory.mktemp("stores") / "full", sweep()))
+
+
+@pytest.fixture(scope="module")
+def drawn(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The figures of `store`, drawn into another folder."""
+    folder = tmp_path_factory.mktemp("drawn")
+    assert analysis(store, "--out", folder).exit_code == 0
+    return folder
+
+
+def test_every_figure_is_drawn_beside_its_store(store: Path) -> None:
+    result = analysis(store)
+    assert result.exit_code == 0, result.output
+    assert set(files(store / "figures")) == {
+        f"{name}.{suffix}" for name in FIGURES for suffix in ("svg", "png", "json")
+    }
+    assert result.output.splitlines()[-1] == f"look in:  {store / 'figures'}"
+
+
+def test_figures_fit_the_text_of_a_page(drawn: Path) -> None:
+    for name in FIGURES:
+        width, height = struct.unpack(">II", (drawn / f"{name}.png").read_bytes()[16:24])
+        assert width == 7 * 300
+        assert height < 9 * 300
+
+
+def test_the_sidecar_says_what_was_drawn(store: Path, drawn: Path) -> None:
+    sidecar = json.loads((drawn / "figure3a.json").read_text())
+    assert sidecar["stores"] == [str(store)]
+    assert sidecar["run_commits"] == ["c0ffee"]
+    assert sidecar["common"].startswith("factors=64")
+    assert sidecar["n"]["vq dimension=16 codebook_size=4 init_bound=10"] == 3
+    assert set(sidecar["n"].values()) == {3}
+    assert len(sidecar["n"]) == 8 + 4
+    assert sidecar["holes"] == []
+    assert "n = 3 Monte-Carlo repetitions" in sidecar["caption"]
+    assert "F = 64 factors" in sidecar["caption"]
+
+
+def test_equal_stores_give_equal_bytes_in_another_process(store: Path, drawn: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "analysis", str(store), "--out", str(tmp_path)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONHASHSEED": "7", "TZ": "Asia/Tokyo"}
+    subprocess.run(command, check=True, capture_output=True, env=environment)
+    assert files(tmp_path) == files(drawn)
+
+
+def test_settings_of_the_users_matplotlib_change_nothing(
+    store: Path, drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(mpl.rcParams, "lines.linewidth", 9.0)
+    monkeypatch.setitem(mpl.rcParams, "font.family", ["serif"])
+    analysis(store, "--out", tmp_path)
+    assert files(tmp_path) == files(drawn)
+
+
+def test_a_number_that_is_drawn_changes_the_digest(drawn: Path, tmp_path: Path) -> None:
+    cells = [{**c, "test_mse": c["test_mse"] + 1e-9} if c["quantizer"] == "dvq" else c for c in sweep()]
+    analysis(write(tmp_path / "store", cells), "--out", tmp_path / "out")
+
+    def digest(folder: Path, name: str) -> str:
+        return str(json.loads((folder / f"{name}.json").read_text())["rows_sha256"])
+
+    assert digest(tmp_path / "out", "figure4") != digest(drawn, "figure4")
+    assert digest(tmp_path / "out", "figure3a") == digest(drawn, "figure3a")
+
+
+def test_an_item_with_failed_cells_is_refused_and_the_others_are_drawn(tmp_path: Path) -> None:
+    bad = {"quantizer": "dvq", "dimension": 16, "slices": 4, "factors": 64}
+    cells = failed(sweep(), "diverged", **bad, seed=1)
+    result = analysis(write(tmp_path / "store", cells))
+    assert result.exit_code == 1
+    lines = result.output.splitlines()
+    at = next(i for i, line in enumerate(lines) if line.startswith("figure4"))
+    assert "refused: 1 of 60 cells are missing or failed" in lines[at]
+    assert lines[at + 1].strip() == "dvq dimension=16 factors=64 slices=4: seed 1 failed (diverged)"
+    assert {name.partition(".")[0] for name in files(tmp_path / "store" / "figures")} == {"figure3a", "figure3b"}
+
+
+def test_files_of_an_earlier_run_are_pointed_out_when_their_item_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "figure4.json").write_text("{}")
+    holed = write(tmp_path / "holed", failed(sweep(), "error", seed=0))
+    output = analysis(holed, "--out", tmp_path).output
+    assert f"figure4   refused ({tmp_path}/figure4.* are of an earlier run)" in output
+    assert output.count("of an earlier run") == 1
+
+
+def test_allow_missing_draws_holes_marks_them_and_says_so(tmp_path: Path) -> None:
+    cells = failed(sweep(), "out_of_memory", quantizer="vq", dimension=16, codebook_size=16, init_bound=10.0)
+    cells = failed(cells, "diverged", quantizer="vq", dimension=4, codebook_size=4, init_bound=1.0, seed=2)
+    result = analysis(write(tmp_path / "store", cells), "--allow-missing")
+    assert result.exit_code == 0, result.output
+    assert "INCOMPLETE: 4 cells are missing or failed" in result.output
+    sidecar = json.loads((tmp_path / "store" / "figures" / "figure3a.json").read_text())
+    holes = [
+        "vq dimension=4 codebook_size=4 init_bound=1: seed 2 failed (diverged)",
+        "vq dimension=16 codebook_size=16 init_bound=10: seeds 0-2 failed (out_of_memory)",
+    ]
+    assert sidecar["holes"] == holes
+    assert sidecar["n"]["vq dimension=4 codebook_size=4 init_bound=1"] == 2
+    assert sidecar["n"]["vq dimension=16 codebook_size=16 init_bound=10"] == 0
+    assert "INCOMPLETE, 4 of 36 cells are missing or failed" in sidecar["caption"]
+    for hole in holes:
+        assert hole in sidecar["caption"]
+
+
+def test_unequal_trainings_are_refused_until_one_is_kept(tmp_path: Path) -> None:
+    more = rows(3, quantizer="vq", dimension=[4, 16], init_bound=[1.0, 10.0], learning_rate=0.02, **SHARED)
+    store = write(tmp_path / "store", [*sweep(), *more])
+    refused = analysis(store, "--allow-missing")
+    assert refused.exit_code == 1
+    assert "learning_rate = 0.02, 0.3; keep one with --only learning_rate=0.02" in refused.output
+    kept = analysis(store, "--only", "learning_rate=0.3")
+    assert kept.exit_code == 0, kept.output
+    sidecar = json.loads((tmp_path / "store" / "figures" / "figure4.json").read_text())
+    assert sidecar["only"] == {"learning_rate": "0.3"}
+
+
+def test_what_a_store_has_nothing_for_is_a_line_and_no_failure(tmp_path: Path) -> None:
+    store = write(tmp_path / "store", rows(3, quantizer="vq", dimension=[2, 4], init_bound=1.0, **SHARED))
+    result = analysis(store)
+    assert result.exit_code == 0, result.output
+    assert "figure4   not in this store" in result.output.splitlines()
+
+
+def test_a_single_value_on_every_axis_can_be_drawn(tmp_path: Path) -> None:
+    one = {"dimension": 4, "codebook_size": 4, "factors": 16, "init_bound": 1.0}
+    cells = [*rows(2, quantizer="vq", **one), *rows(2, quantizer="dvq", slices=2, **one)]
+    result = analysis(write(tmp_path / "store", cells))
+    assert result.exit_code == 0, result.output
+    assert len(files(tmp_path / "store" / "figures")) == 9
+
+
+def test_a_store_that_is_not_there_exits_with_2(tmp_path: Path) -> None:
+    result = analysis(tmp_path / "nowhere")
+    assert result.exit_code == 2
+    assert "nowhere is no store" in result.output
+
+
+def test_several_stores_need_a_folder_to_write_to(store: Path, tmp_path: Path) -> None:
+    other = write(tmp_path / "other", [row(seed=9, quantizer="vq", dimension=4, codebook_size=4, factors=16)])
+    result = analysis(store, other)
+    assert result.exit_code == 2
+    assert "--out is needed" in result.output
+
+
+def test_two_halves_of_a_sweep_are_as_good_as_the_whole(drawn: Path, tmp_path: Path) -> None:
+    cells = sweep()
+    halves = [write(tmp_path / str(i), cells[i::2]) for i in range(2)]
+    assert analysis(*halves, "--out", tmp_path / "halves").exit_code == 0
+    for name in FIGURES:
+        for suffix in ("svg", "png"):
+            file = f"{name}.{suffix}"
+            assert (tmp_path / "halves" / file).read_bytes() == (drawn / file).read_bytes()
+
+
+def test_list_needs_no_store() -> None:
+    result = analysis("--list")
+    assert result.exit_code == 0
+    assert [line.split()[0] for line in result.output.splitlines()] == list(FIGURES)
+
+
+def test_needs_says_what_is_lacking_and_writes_nothing(tmp_path: Path) -> None:
+    store = write(
+        tmp_path / "store", failed(sweep(), "error", quantizer="kmeans", dimension=4, codebook_size=4, seed=0)
+    )
+    result = analysis(store, "--needs", "figure3a")
+    assert result.exit_code == 1
+    assert "kmeans dimension=4 codebook_size=4: seed 0 failed (error)" in result.output
+    assert analysis(store, "--needs", "figure3b").exit_code == 0
+    assert not (tmp_path / "store" / "figures").exists()
+
+
+def test_no_store_at_all_is_a_usage_error() -> None:
+    assert analysis().exit_code == 2
+    assert analysis("--needs", "figure9").exit_code == 2
+
+
+def test_pandas_reads_what_the_analysis_reads(store: Path) -> None:
+    assert len(pd.read_parquet(store / "cells")) == len(sweep())

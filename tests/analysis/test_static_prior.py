@@ -1,0 +1,188 @@
+"""What the figures of the static prior choose to draw, and that drawing says it with the right marks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.colors import to_hex
+from matplotlib.container import ErrorbarContainer
+from matplotlib.figure import Figure
+from matplotlib.legend import Legend
+from matplotlib.text import Text
+
+from analysis import style
+from analysis.items import ITEMS
+from analysis.selection import Selection, select
+from analysis.static_prior import figures
+from tests.analysis.made_up import Row, row, rows
+
+
+def _select(name: str, cells: Iterable[Row]) -> Selection:
+    selection = select(pd.DataFrame(list(cells)).sort_values("cell_id", ignore_index=True), ITEMS[name].needs)
+    assert selection is not None
+    return selection
+
+
+@cache
+def _full_sweep() -> list[Row]:
+    """The grids of the real sweep with fewer values and repetitions."""
+    factors, at = [16, 64, 4096], {"dimension": [16, 64], "init_bound": 1.0}
+    cells = [
+        *rows(
+            2, quantizer="vq", dimension=[2, 16, 64], codebook_size=[16, 64, 256, 1024], factors=4096, init_bound=17.3
+        ),
+        *rows(
+            2, quantizer="vq", dimension=[2, 16, 64], codebook_size=[16, 64, 256, 1024], factors=4096, init_bound=1.0
+        ),
+        *rows(2, quantizer="kmeans", dimension=[2, 16, 64], codebook_size=[16, 64, 256, 1024], factors=4096),
+        *rows(2, quantizer="vq", codebook_size=[16, 64, 256, 1024], factors=factors, **at),
+        *rows(2, quantizer="dvq", codebook_size=16, slices=[2, 4, 8], factors=factors, **at),
+    ]
+    return list({cell["cell_id"]: cell for cell in cells}.values())
+
+
+def _axes(selection: Selection, quantizer: str) -> dict[str, tuple[Any, ...]]:
+    grid = selection.grid(quantizer)
+    assert grid is not None
+    return dict(grid.axes)
+
+
+def _draw(name: str, selection: Selection) -> Figure:
+    draw = {
+        "figure3a": figures.draw_figure3a,
+        "figure3b": figures.draw_figure3b,
+        "figure4": figures.draw_figure4,
+    }[name]
+    with style.printed():
+        return draw(selection)[0]
+
+
+def _legends(figure: Figure) -> list[Legend]:
+    return [child for child in figure.get_children() if isinstance(child, Legend)]
+
+
+def test_figure3a_is_drawn_at_the_factors_with_the_largest_rectangle() -> None:
+    axes = _axes(_select("figure3a", _full_sweep()), "vq")
+    assert axes["factors"] == (4096,)
+    assert axes["dimension"] == (2, 16, 64)
+    assert axes["init_bound"] == (1.0, 17.3)
+
+
+def test_figure3b_leaves_out_bounds_and_dimensions_with_one_number_of_factors() -> None:
+    selection = _select("figure3b", _full_sweep())
+    axes = _axes(selection, "vq")
+    assert axes["dimension"] == (16, 64)
+    assert axes["init_bound"] == (1.0,)
+    points = selection.points("vq", "loss_over_variance")
+    assert (points["codebook_size"] < points["factors"]).all()
+    assert selection.holes() == []
+
+
+def test_figure4_holds_dvq_against_vq_of_its_size_and_the_two_largest() -> None:
+    selection = _select("figure4", _full_sweep())
+    assert _axes(selection, "vq")["codebook_size"] == (16, 256, 1024)
+    assert _axes(selection, "dvq")["slices"] == (2, 4, 8)
+    assert selection.left_out == ("left out: kmeans, of which the store holds 4 of 12 cells",)
+
+
+def test_a_failure_moves_no_choice() -> None:
+    cells = _full_sweep()
+    for name in ITEMS:
+        whole = _select(name, cells)
+        broken = _select(name, [{**cell, "status": "error"} for cell in cells])
+        for grid in whole.grids:
+            if grid.presence == "required":
+                assert _axes(broken, grid.quantizer) == dict(grid.axes)
+
+
+@pytest.mark.parametrize("name", ITEMS)
+def test_lines_have_the_colours_that_the_legend_gives_them(name: str) -> None:
+    figure = _draw(name, _select(name, _full_sweep()))
+    explained = {to_hex(line.get_color()) for legend in _legends(figure) for line in legend.get_lines()}
+    drawn = {to_hex(line.get_color()) for axes in figure.axes for line in axes.get_lines()}
+    assert drawn <= explained
+
+
+def test_a_model_has_one_colour_in_all_figures() -> None:
+    for name in ITEMS:
+        labels = {
+            text.get_text(): to_hex(line.get_color())
+            for legend in _legends(_draw(name, _select(name, _full_sweep())))
+            for text, line in zip(legend.get_texts(), legend.get_lines(), strict=True)
+        }
+        k256 = next(colour for label, colour in labels.items() if "K = 256" in label)
+        assert k256 == style.vq_look(256).colour
+
+
+def test_what_is_drawn_is_the_mean_and_its_interval() -> None:
+    selection = _select("figure3a", _full_sweep())
+    points = selection.points("vq", "test_mse")
+    points = points[(points["codebook_size"] == 64) & (points["init_bound"] == 17.3)].sort_values("dimension")
+    panel = _draw("figure3a", selection).axes[1]
+    look = style.vq_look(64)
+    drawn = [bars.lines for bars in panel.containers if isinstance(bars, ErrorbarContainer)]
+    means, _, (bars,) = next(
+        lines for lines in drawn if (lines[0].get_color(), lines[0].get_marker()) == (look.colour, look.marker)
+    )
+    np.testing.assert_allclose(np.asarray(means.get_ydata(), float), points["mean"])
+    segments = np.array(bars.get_segments())
+    np.testing.assert_allclose(segments[:, :, 1], points[["low", "high"]].to_numpy())
+
+
+def test_a_hole_breaks_the_line_and_gets_a_cross_above_the_panel() -> None:
+    gone = {"quantizer": "vq", "dimension": 16, "codebook_size": 64, "init_bound": 17.3}
+    cells = [c for c in _full_sweep() if any(c[k] != v for k, v in gone.items())]
+    figure = _draw("figure3a", _select("figure3a", cells))
+    colour = style.vq_look(64).colour
+    lines = [line for line in figure.axes[1].get_lines() if line.get_color() == colour]
+    assert any(np.isnan(np.asarray(line.get_ydata(), float)).any() for line in lines)
+    (cross,) = [line for line in lines if line.get_marker() == "x"]
+    np.testing.assert_array_equal(cross.get_xdata(), [16])
+    assert not any(line.get_marker() == "x" for line in figure.axes[0].get_lines())
+    labels = [text.get_text() for legend in _legends(figure) for text in legend.get_texts()]
+    assert "no value (above the panel)" in labels
+
+
+def test_a_point_that_lacks_repetitions_gets_a_ring() -> None:
+    point = {"quantizer": "vq", "dimension": 16, "codebook_size": 64, "factors": 64, "init_bound": 1.0}
+    cells = rows(3, **{**point, "dimension": [2, 16], "codebook_size": [16, 64]})
+    lost = row(seed=2, status="diverged", **point)
+    selection = _select("figure3a", [lost if cell["cell_id"] == lost["cell_id"] else cell for cell in cells])
+    assert selection.hole_count() == 1
+    rings = [line for line in _draw("figure3a", selection).axes[0].get_lines() if line.get_markersize() > 8]
+    assert [np.asarray(line.get_xdata()).tolist() for line in rings] == [[16]]
+
+
+@pytest.mark.parametrize("name", ITEMS)
+def test_no_text_overlaps_another_or_leaves_the_page(name: str) -> None:
+    figure = _draw(name, _select(name, _full_sweep()))
+    with style.printed():
+        figure.draw_without_rendering()
+        texts = [*figure.texts, *(text for legend in _legends(figure) for text in legend.get_texts())]
+        for axes in figure.axes:
+            texts += [axes.title, axes.xaxis.label, axes.yaxis.label]
+            for axis, (low, high) in ((axes.xaxis, axes.get_xlim()), (axes.yaxis, axes.get_ylim())):
+                texts += [tick.label1 for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
+        shown = [
+            (text.get_text(), text.get_window_extent()) for text in texts if text.get_visible() and text.get_text()
+        ]
+    assert len(shown) > 20
+    width, height = figure.get_size_inches() * figure.dpi
+    for i, (label, box) in enumerate(shown):
+        assert 0 <= box.x0 < box.x1 <= width, label
+        assert 0 <= box.y0 < box.y1 <= height, label
+        for other, other_box in shown[i + 1 :]:
+            assert not box.overlaps(other_box), (label, other)
+
+
+@pytest.mark.parametrize("name", ITEMS)
+def test_text_is_readable_in_print(name: str) -> None:
+    figure = _draw(name, _select(name, _full_sweep()))
+    texts = figure.findobj(Text)
+    assert len(texts) > 20
+    assert all(float(text.get_fontsize()) >= 7 for text in texts if isinstance(text, Text))

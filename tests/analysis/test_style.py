@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_rgb
+from numpy.typing import NDArray
+
+from analysis.style import Look, dvq_look, kmeans_look, vq_look
+
+Matrix = NDArray[np.float64]
+LOOKS = [vq_look(size) for size in (16, 64, 256, 1024)] + [dvq_look(slices) for slices in (2, 4, 8)]
+
+# Machado, Oliveira and Fernandes (2009), severity 1, on linear RGB.
+COLOUR_VISION = {
+    "usual": np.eye(3),
+    "protanopia": np.array([[0.152, 1.053, -0.205], [0.115, 0.786, 0.099], [-0.004, -0.048, 1.052]]),
+    "deuteranopia": np.array([[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]]),
+    "tritanopia": np.array([[1.256, -0.077, -0.179], [-0.078, 0.931, 0.148], [0.005, 0.691, 0.304]]),
+}
+
+
+def _lab(look: Look, vision: Matrix) -> Matrix:
+    """CIE L*a*b* under D65."""
+    rgb = np.array(to_rgb(look.colour))
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    seen = np.clip(vision @ linear, 0, 1)
+    to_xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+    x, y, z = to_xyz @ seen / np.array([0.9505, 1.0, 1.089])
+    f = [value ** (1 / 3) if value > 0.008856 else 7.787 * value + 16 / 116 for value in (x, y, z)]
+    return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
+
+
+@pytest.mark.parametrize("vision", COLOUR_VISION)
+def test_models_differ_to_every_kind_of_colour_vision(vision: str) -> None:
+    labs = [_lab(look, COLOUR_VISION[vision]) for look in LOOKS]
+    nearest = min(np.linalg.norm(a - b) for a, b in itertools.combinations(labs, 2))
+    assert nearest > 15  # about six just noticeable differences
+
+
+def test_models_differ_by_their_markers_alone() -> None:
+    assert len({look.marker for look in LOOKS}) == len(LOOKS)
+
+
+def test_kmeans_has_the_colour_of_the_vq_that_it_is_held_against() -> None:
+    for size in (2, 16, 100, 1024, 2**20):
+        assert kmeans_look(size).colour == vq_look(size).colour
+        assert kmeans_look(size).line != vq_look(size).line
