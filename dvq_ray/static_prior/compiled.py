@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from dvq_ray.static_prior import kernel
-from dvq_ray.static_prior.fit import BETAS, FitProblem, FitResult, curve_steps
 from dvq_ray.static_prior.kernel import BLOCK, LANES, TILE
+from dvq_ray.static_prior.problem import BETAS, FitProblem, FitResult, curve_steps
 
 
 def _aligned(shape: tuple[int, ...], dtype: type[np.generic] = np.float32) -> npt.NDArray[Any]:

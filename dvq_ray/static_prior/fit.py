@@ -1,75 +1,20 @@
-"""Training the codebooks of the static prior: the problem, the result, and two implementations behind them.
+"""Training the codebooks of the static prior: one function, and the two implementations behind it.
 
-Both consume the same arrays, so that they differ by rounding alone. `compiled` is the CPU kernel, one core
-and the same bytes everywhere; `torch` is the reference, and the way to a GPU.
+Both consume the same arrays, so that they differ by rounding alone. `compiled` is the CPU kernel, one core and
+the same bytes everywhere; `torch` is the reference, and the way to a GPU.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from dvq_ray.static_prior.problem import FitProblem, FitResult
+
 Implementation = Literal["compiled", "torch"]
-Schedule = Literal["constant", "cosine"]
-
-BETAS = (0.9, 0.999)
-EPSILON = 1e-8
-"""Adam's constants: the defaults of torch and TensorFlow, which the author's code leaves alone."""
-
-CURVE_POINTS = 20
-
-
-@dataclass(frozen=True, kw_only=True)
-class FitProblem:
-    """One repetition: data, the codebooks to start from, and the mini-batches."""
-
-    train: npt.NDArray[np.float32]
-    """[train_samples, dimension]"""
-    test: npt.NDArray[np.float32]
-    """[test_samples, dimension]"""
-    codebooks: npt.NDArray[np.float32]
-    """[slices, codes, slice_dim] initial codes; slices * slice_dim == dimension."""
-    batches: npt.NDArray[np.int32] | npt.NDArray[np.int64]
-    """[steps, batch] rows of `train`."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class FitResult:
-    """Trained codebooks and what they were worth along the way. Errors are mean squares per dimension."""
-
-    codebooks: npt.NDArray[np.float32]
-    """[slices, codes, slice_dim]"""
-    curve_steps: npt.NDArray[np.int64]
-    """[points] steps done when the test error was measured; the first is 0."""
-    curve_test_mse: npt.NDArray[np.float64]
-    """[points]"""
-    train_mse: float
-    test_mse: float
-    code_counts: npt.NDArray[np.int64]
-    """[slices, codes] how often each code is the nearest, over the training set."""
-    diverged_at_step: int | None
-    """The first logged step at which the loss or a code's norm was not finite, and training stopped."""
-
-
-def curve_steps(steps: int) -> npt.NDArray[np.int64]:
-    """About twenty logarithmically spaced steps, from 0 (untrained) to the last: [points]."""
-    spaced = np.geomspace(1, steps, CURVE_POINTS).round().astype(np.int64)
-    return np.unique(np.concatenate([[0], spaced, [steps]]))
-
-
-def learning_rates(schedule: Schedule, learning_rate: float, steps: int) -> npt.NDArray[np.float64]:
-    """The learning rate of every step: [steps]. `cosine` falls from `learning_rate` towards zero."""
-    match schedule:
-        case "constant":
-            return np.full(steps, learning_rate)
-        case "cosine":
-            # math.cos: numpy picks its own cosine by processor, which would make bytes depend on the machine.
-            return np.array([learning_rate * 0.5 * (1 + math.cos(math.pi * step / steps)) for step in range(steps)])
 
 
 def fit_codebooks(

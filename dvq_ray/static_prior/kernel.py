@@ -31,7 +31,7 @@ from numba import config, njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from dvq_ray.static_prior.fit import BETAS, EPSILON
+from dvq_ray.static_prior.problem import BETAS, EPSILON
 
 LANES = 16
 _FEATURES = getattr(config, "CPU_FEATURES", None) or get_host_cpu_features().flatten()

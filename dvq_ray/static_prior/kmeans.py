@@ -10,7 +10,7 @@ from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
 from dvq_ray.static_prior.compiled import evaluate
-from dvq_ray.static_prior.fit import FitResult
+from dvq_ray.static_prior.problem import FitResult
 
 
 def fit_kmeans(

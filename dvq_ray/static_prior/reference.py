@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from dvq_ray.static_prior.fit import BETAS, EPSILON, FitProblem, FitResult, curve_steps
+from dvq_ray.static_prior.problem import BETAS, EPSILON, FitProblem, FitResult, curve_steps
 
 _CHUNK_SCORES = 1 << 26
 """Scores [R, L, N, K] that an evaluation holds at once."""

@@ -11,7 +11,8 @@ import numpy as np
 
 from dvq_ray.experiments import Outcome
 from dvq_ray.static_prior.blobs import Blobs, draw_blobs
-from dvq_ray.static_prior.fit import FitProblem, FitResult, fit_codebooks, learning_rates
+from dvq_ray.static_prior.fit import fit_codebooks
+from dvq_ray.static_prior.problem import FitProblem, FitResult, learning_rates
 from dvq_ray.static_prior.settings import (
     TEST_SAMPLES,
     GradientSettings,

@@ -10,14 +10,8 @@ import torch
 
 from dvq_ray.static_prior import reference
 from dvq_ray.static_prior.blobs import draw_blobs
-from dvq_ray.static_prior.fit import (
-    FitProblem,
-    FitResult,
-    Implementation,
-    curve_steps,
-    fit_codebooks,
-    learning_rates,
-)
+from dvq_ray.static_prior.fit import Implementation, fit_codebooks
+from dvq_ray.static_prior.problem import FitProblem, FitResult, curve_steps, learning_rates
 from dvq_ray.streams import stream
 
 # The products are so small that threads only wait for each other.
@@ -209,7 +203,8 @@ def test_an_implementation_does_not_import_the_other_one(implementation: str, un
     code = f"""
 import sys
 import numpy as np
-from dvq_ray.static_prior.fit import FitProblem, fit_codebooks
+from dvq_ray.static_prior.fit import fit_codebooks
+from dvq_ray.static_prior.problem import FitProblem
 ones = np.ones((4, 2), np.float32)
 problem = FitProblem(train=ones, test=ones, codebooks=ones[None], batches=np.zeros((1, 2), np.int32))
 list(fit_codebooks([problem], learning_rates=[0.1], implementation="{implementation}"))

@@ -13,7 +13,8 @@ import torch
 
 from dvq_ray.static_prior import reference
 from dvq_ray.static_prior.compiled import Codebooks, evaluate
-from dvq_ray.static_prior.fit import FitProblem, FitResult, fit_codebooks, learning_rates
+from dvq_ray.static_prior.fit import fit_codebooks
+from dvq_ray.static_prior.problem import FitProblem, FitResult, learning_rates
 from tests.static_prior.test_fit import make_problem, mse_by_hand, run
 
 GRID = [

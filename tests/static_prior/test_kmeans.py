@@ -6,8 +6,8 @@ from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
 from dvq_ray.static_prior.blobs import draw_blobs
-from dvq_ray.static_prior.fit import FitResult
 from dvq_ray.static_prior.kmeans import fit_kmeans
+from dvq_ray.static_prior.problem import FitResult
 from dvq_ray.streams import stream
 
 BLOBS = draw_blobs(factors=16, dimension=8, train_samples=2000, test_samples=500, rng=stream(0, "data"))
