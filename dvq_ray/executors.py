@@ -26,8 +26,8 @@ from dvq_ray.store import Store
 if TYPE_CHECKING:
     from ray.tune.experiment import Trial
 
-PACKS_AT_ONCE = 500
-"""Tune keeps some 50 KB of every trial for as long as its controller lives, so each controller gets this many."""
+PACKS_AT_ONCE = 5000
+"""Tune keeps some KB of every trial for as long as its controller lives, so each controller gets this many."""
 WORKER_RESTARTS = 2
 """How often a pack whose worker died is taken up again before its cells are tried one by one."""
 
@@ -39,6 +39,7 @@ _QUIET_RAY = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "1000000",  # the store is the state; a copy of Tune's own would only grow
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
 }
 
@@ -253,6 +254,11 @@ def _watch(progress: Progress, interrupted: Callable[[], bool]) -> Any:
 
         def on_step_end(self, iteration: int, trials: list[Trial], **_: Any) -> None:
             progress.tick(running=sum(trial.status == "RUNNING" for trial in trials))
+
+        def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
+            # Tune would keep statistics of every metric of every trial, some 20 KB each, until the sweep ends.
+            for statistics in ("metric_analysis", "metric_n_steps"):
+                getattr(trial.run_metadata, statistics, {}).clear()
 
         def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
             self.errors[trial.config["pack"]] = str(trial.get_pickled_error() or trial.get_error() or "worker died")

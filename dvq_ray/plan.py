@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import statistics
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -32,16 +31,15 @@ class Plan:
     statuses: Mapping[str, str]
     """Status of every stored cell, wanted or not."""
     to_run: Sequence[Cell]
-    grids: Sequence[GridCount]
     unwanted: int
     """Stored cells that the sweep file names no longer. They are kept."""
+    ids_by_grid: Mapping[str, Sequence[str]]
     seconds_per_nominal: Mapping[str, float]
     """By quantizer: measured seconds over nominal seconds, the median of the wanted cells that are done."""
 
-    def failures(self) -> Counter[str]:
-        """Wanted cells that failed, by status."""
-        states = (self.statuses.get(cell.cell_id) for cell in self.cells)
-        return Counter(state for state in states if state is not None and state not in FINISHED)
+    def grids(self) -> list[GridCount]:
+        """The state of each grid, in the order of the file."""
+        return [_count(name, ids, self.statuses) for name, ids in self.ids_by_grid.items()]
 
     def expected_seconds(self, slots: int) -> float | None:
         """Time that the cells to run take on `slots` trials at once; None where nothing like them was measured."""
@@ -56,9 +54,8 @@ class Plan:
 
 def make_plan(spec: SweepSpec, store: Store, *, retry_failed: bool) -> Plan:
     """What is to be run: cells that the store lacks, and the failed ones where they are asked for."""
-    cells, by_grid = expand(spec)
-    frame = store.load(columns=["cell_id", "status"])
-    statuses = dict(zip(frame["cell_id"], frame["status"], strict=True))
+    cells, ids_by_grid = expand(spec)
+    statuses = store.statuses()
     wanted = {cell.cell_id for cell in cells}
     to_run = [
         cell
@@ -70,7 +67,7 @@ def make_plan(spec: SweepSpec, store: Store, *, retry_failed: bool) -> Plan:
         cells=cells,
         statuses=statuses,
         to_run=to_run,
-        grids=[_count(name, ids, statuses) for name, ids in by_grid.items()],
+        ids_by_grid=ids_by_grid,
         unwanted=len(statuses.keys() - wanted),
         seconds_per_nominal=_rates(cells, store) if statuses and to_run else {},
     )

@@ -188,15 +188,18 @@ class Store:
             )
             digest = hashlib.sha256(repr(attempts).encode()).hexdigest()[:16]
             name = f"{len(attempts)}-cells-{digest}.parquet"
-            self._write(part, name, piece, compression="zstd")
+            self._write(part, name, piece)
             old = [path for path in old if not path.endswith(f"/{name}")]
         for path in old:
             with contextlib.suppress(FileNotFoundError):  # another process merged the same files
                 self._fs.delete_file(path)
 
-    def _write(self, part: str, name: str, table: pa.Table, compression: str = "none") -> None:
+    def _write(self, part: str, name: str, table: pa.Table) -> None:
         sink = pa.BufferOutputStream()
-        pq.write_table(table, sink, compression=compression)
+        if table.num_rows > 1:
+            pq.write_table(table, sink, compression="zstd")
+        else:  # a file that soon becomes part of another: dictionaries and statistics would cost half of its time
+            pq.write_table(table, sink, compression="none", use_dictionary=False, write_statistics=False)
         self._put(f"{self._root}/{part}/{name}", sink.getvalue())
 
     def _put(self, path: str, content: bytes | pa.Buffer) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from dvq_ray.problems import SweepFileError
 from dvq_ray.progress import Progress, span
 from dvq_ray.provenance import Run
 from dvq_ray.spec import SweepSpec, load_sweep
-from dvq_ray.store import Store, StoreError
+from dvq_ray.store import FINISHED, Store, StoreError
 
 INTERRUPTED = 130
 """Exit code of a shell command that Ctrl-C ended."""
@@ -75,7 +76,7 @@ def _print_plan(console: Console, plan: Plan, store: Store, slots: int) -> None:
     table.add_column("grid")
     for heading in ("done", "failed", "missing"):
         table.add_column(heading, justify="right")
-    for grid in plan.grids:
+    for grid in plan.grids():
         table.add_row(grid.name, f"{grid.done:,}", f"{grid.failed:,}", f"{grid.missing:,}")
     console.print(table)
     console.print(f"no longer wanted: {plan.unwanted:,} cells, which stay in {store.location}")
@@ -88,23 +89,25 @@ def _print_plan(console: Console, plan: Plan, store: Store, slots: int) -> None:
 def _run(console: Console, plan: Plan, store: Store, executor: Executor) -> int:
     """Runs what the plan says and reports it. Returns the exit code."""
     interrupted = False
+    statuses = plan.statuses
     if plan.to_run:
         store.write_sweep(plan.spec.as_yaml())
         interrupted = _run_cells(console, plan, store, executor)
-    after = make_plan(plan.spec, store, retry_failed=False)
-    failures = after.failures()
-    done = sum(after.statuses.get(cell.cell_id) in ("ok", "stopped") for cell in after.cells)
-    console.print(f"{plan.spec.name}: {done:,} of {len(after.cells):,} cells done, {failures.total():,} failed")
-    for status, count in failures.items():
-        console.print(f"  {status}: {count:,}, for example {_example(store, after.cells, status)}", markup=False)
-    if failures:
+        statuses = store.statuses()
+    states = Counter(statuses.get(cell.cell_id, "missing") for cell in plan.cells)
+    done = sum(states.pop(status, 0) for status in FINISHED)
+    missing = states.pop("missing", 0)
+    console.print(f"{plan.spec.name}: {done:,} of {len(plan.cells):,} cells done, {states.total():,} failed")
+    for status, count in states.items():
+        console.print(f"  {status}: {count:,}, for example {_example(store, plan.cells, status)}", markup=False)
+    if states:
         console.print("  the column `error` has each exception; --retry-failed runs these cells again", markup=False)
     console.print(f"results: {store.location}   (pandas.read_parquet('{store.location}/cells'))")
     if interrupted:
         console.print("interrupted: the same command goes on from here")
         return INTERRUPTED
     console.print(f"next:    python -m analysis {store.location}")
-    return 1 if failures else 0
+    return 1 if states or missing else 0
 
 
 def _run_cells(console: Console, plan: Plan, store: Store, executor: Executor) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -56,11 +57,14 @@ def curve_steps(steps: int) -> npt.NDArray[np.int64]:
     return np.unique(np.concatenate([[0], spaced, [steps]]))
 
 
+@lru_cache(maxsize=8)  # the repetitions of a point have the same
 def learning_rates(schedule: Schedule, learning_rate: float, steps: int) -> npt.NDArray[np.float64]:
     """The learning rate of every step: [steps]. `cosine` falls from `learning_rate` towards zero."""
     match schedule:
         case "constant":
-            return np.full(steps, learning_rate)
+            rates = np.full(steps, learning_rate)
         case "cosine":
             # math.cos: numpy picks its own cosine by processor, which would make bytes depend on the machine.
-            return np.array([learning_rate * 0.5 * (1 + math.cos(math.pi * step / steps)) for step in range(steps)])
+            rates = np.array([learning_rate * 0.5 * (1 + math.cos(math.pi * step / steps)) for step in range(steps)])
+    rates.flags.writeable = False
+    return rates

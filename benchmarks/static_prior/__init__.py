@@ -1,0 +1,1 @@
+"""Sweeps of the static prior: `python -m benchmarks.static_prior`."""
