@@ -11,6 +11,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 PLAIN_LINE_SECONDS = 10.0
+ENOUGH_TO_FORETELL = 0.01
+"""Share of the work after which the time left is told; the first cells carry the start-up of the workers."""
 
 
 def span(seconds: float) -> str:
@@ -69,7 +71,7 @@ class Progress:
         elapsed = max(self.elapsed_seconds(), 1e-9)
         ended = self.done + self.failed
         left = "unknown"
-        if self._seconds_done > 0:
+        if self._seconds_done > ENOUGH_TO_FORETELL * self._total_seconds:
             left = span(elapsed * max(self._total_seconds - self._seconds_done, 0.0) / self._seconds_done)
         return (
             f"{ended} of {self._total_cells} cells, {self.failed} failed, {self.running} running, "

@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from click.testing import CliRunner
+from scipy import stats
 
 from analysis.__main__ import main as analysis
 from dvq_ray.cells import expand
@@ -37,3 +38,50 @@ def test_a_committed_store_holds_every_cell_of_its_sweep_file_and_no_other(name:
     frame = pd.read_parquet(ROOT / REFERENCE / name / "cells")
     assert set(frame["status"]) == {"ok"}
     assert sorted(frame["cell_id"]) == sorted(cell.cell_id for cell in cells)
+
+
+@pytest.fixture(scope="module")
+def static_prior() -> pd.DataFrame:
+    return pd.read_parquet(ROOT / REFERENCE / "static_prior" / "cells")
+
+
+def paired(rows: pd.DataFrame, first: dict[str, object], second: dict[str, object]) -> tuple[float, float]:
+    """95% t-interval of the mean difference in test loss between two points, seed by seed."""
+    losses = []
+    for point in (first, second):
+        chosen = rows
+        for column, value in point.items():
+            chosen = chosen[chosen[column] == value]
+        losses.append(chosen.set_index("seed")["test_mse"])
+    difference = (losses[0] - losses[1]).dropna()
+    assert len(difference) == len(losses[0]) == len(losses[1]) >= 10
+    low, high = stats.t.interval(0.95, len(difference) - 1, difference.mean(), stats.sem(difference))
+    return float(low), float(high)
+
+
+@pytest.mark.parametrize("dimension", [16, 64])
+@pytest.mark.parametrize("factors", [16, 64, 256, 1024, 4096, 16384])
+def test_what_the_readme_says_of_equal_codebooks_and_of_equal_bits(
+    static_prior: pd.DataFrame, dimension: int, factors: int
+) -> None:
+    rows = static_prior.query("init_bound == 1 and dimension == @dimension and factors == @factors")
+    for slices in (2, 4, 8):
+        sliced = {"quantizer": "dvq", "codebook_size": 16, "slices": slices}
+        assert paired(rows, sliced, {"quantizer": "vq", "codebook_size": 16})[1] < 0
+    halves = {"quantizer": "dvq", "codebook_size": 16, "slices": 2}
+    assert paired(rows, halves, {"quantizer": "vq", "codebook_size": 256})[0] > 0
+
+
+@pytest.mark.parametrize(
+    ("where", "loss"),
+    [
+        ("quantizer == 'vq' and codebook_size == 16 and init_bound == 1", 33.6),
+        ("quantizer == 'vq' and codebook_size == 1024 and init_bound == 1", 25.7),
+        ("quantizer == 'vq' and codebook_size == 16 and init_bound == 17.3", 34.3),
+        ("quantizer == 'vq' and codebook_size == 1024 and init_bound == 17.3", 34.3),
+        ("quantizer == 'kmeans' and codebook_size == 1024", 26.5),
+    ],
+)
+def test_what_the_readme_says_of_where_codes_start(static_prior: pd.DataFrame, where: str, loss: float) -> None:
+    rows = static_prior.query(f"dimension == 256 and factors == 4096 and {where}")
+    assert round(rows["test_mse"].mean(), 1) == loss

@@ -74,12 +74,14 @@ class Codebooks:
         step_sizes = rates / (1 - np.cumprod(np.full(len(rates), beta1)))
         root_scales = 1 / np.sqrt(1 - np.cumprod(np.full(len(rates), beta2)))
         curve = np.zeros(len(logged))
+        with np.errstate(over="ignore"):  # a step size beyond float32 is infinite, and the fit diverges
+            step_sizes, root_scales = step_sizes.astype(np.float32), root_scales.astype(np.float32)
         points = kernel.train(
             np.ascontiguousarray(problem.train),
             np.ascontiguousarray(problem.test),
             np.ascontiguousarray(problem.batches, dtype=np.int32),
-            step_sizes.astype(np.float32),
-            root_scales.astype(np.float32),
+            step_sizes,
+            root_scales,
             logged,
             curve,
             self.e,
