@@ -174,7 +174,7 @@ class UnderTune:
             shutil.rmtree(self._folder, ignore_errors=True)
 
     def run(self, packs: Sequence[Pack], job: Job) -> Mapping[str, str]:
-        """Hands the packs to Tune, some hundreds at a time."""
+        """Hands the packs to Tune, some thousands at a time."""
         died: dict[str, str] = {}
         for start in range(0, len(packs), PACKS_AT_ONCE):
             if not job.interruption.asked:

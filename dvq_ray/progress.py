@@ -69,7 +69,8 @@ class Progress:
     def line(self) -> str:
         """The state in one line."""
         elapsed = max(self.elapsed_seconds(), 1e-9)
-        ended = self.done + self.failed
+        # Cells of a pack whose worker died are told again when the pack comes back.
+        ended = min(self.done + self.failed, self._total_cells)
         left = "unknown"
         if self._seconds_done > ENOUGH_TO_FORETELL * self._total_seconds:
             left = span(elapsed * max(self._total_seconds - self._seconds_done, 0.0) / self._seconds_done)
