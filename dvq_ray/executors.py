@@ -8,6 +8,7 @@ import os
 import secrets
 import shutil
 import signal
+import socket
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -90,7 +91,7 @@ class Job:
 
 
 class ResourcesError(RuntimeError):
-    """A trial asks for more than there is, so that it would wait for ever."""
+    """There is no such cluster, or a trial asks for more than there is, so that it would wait for ever."""
 
 
 class Executor(Protocol):
@@ -99,7 +100,7 @@ class Executor(Protocol):
     def started(self, resources: Resources) -> AbstractContextManager[int]:
         """Holds what the packs run on, and gives the number of packs that run at once.
 
-        Raises `ResourcesError` where a trial could never start.
+        Raises `ResourcesError` where no trial could ever start.
         """
         ...
 
@@ -146,6 +147,8 @@ class UnderTune:
         # What Ray prints is noise to a user: results go to the store, and errors into rows. These settings must be
         # there before Ray is imported.
         os.environ.update(_QUIET_RAY)
+        if self._address:
+            _check_answers(self._address)
         self._folder = tempfile.mkdtemp(prefix="dvq_ray_")
         if not self._address and "ray" not in sys.modules:  # Ray reads these once, when it is imported
             # A cluster of our own, for as long as the sweep takes, closed to other users of the machine.
@@ -155,7 +158,10 @@ class UnderTune:
 
         try:
             if self._address:
-                ray.init(address=self._address, logging_level=logging.ERROR, log_to_driver=False)
+                try:
+                    ray.init(address=self._address, logging_level=logging.ERROR, log_to_driver=False)
+                except ConnectionError as error:
+                    raise ResourcesError(f"no Ray cluster at {self._address}: {error}") from error
             else:
                 ray.init(
                     address="local",
@@ -212,6 +218,16 @@ class UnderTune:
         )
         tuner.fit()
         return {cell.cell_id: error for pack, error in watch.errors.items() for cell in packs[pack].cells}
+
+
+def _check_answers(address: str) -> None:
+    # Ray itself would try for minutes, and then end the process.
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        try:
+            socket.create_connection((host, int(port)), timeout=10).close()
+        except (OSError, OverflowError) as error:
+            raise ResourcesError(f"no Ray cluster answers at {address}: {error}") from None
 
 
 def _slots(resources: Resources, available: Mapping[str, float]) -> int:

@@ -91,7 +91,6 @@ def _run(console: Console, plan: Plan, store: Store, executor: Executor) -> int:
     interrupted = False
     statuses = plan.statuses
     if plan.to_run:
-        store.write_sweep(plan.spec.as_yaml())
         interrupted = _run_cells(console, plan, store, executor)
         statuses = store.statuses()
     states = Counter(statuses.get(cell.cell_id, "missing") for cell in plan.cells)
@@ -119,6 +118,7 @@ def _run_cells(console: Console, plan: Plan, store: Store, executor: Executor) -
     nominal_seconds = sum(cell.nominal_seconds() for cell in plan.to_run)
     # In this order, because Ray sets signal handlers of its own when it starts.
     with executor.started(plan.spec.resources) as slots, Interruption() as interruption:
+        store.write_sweep(plan.spec.as_yaml())
         with Progress(len(plan.to_run), nominal_seconds, console) as progress:
             job = Job(store=store, run=run, resources=plan.spec.resources, progress=progress, interruption=interruption)
             executor.run(pack_cells(plan.to_run, slots), job)

@@ -177,3 +177,16 @@ def test_a_trial_that_asks_for_more_than_there_is_is_told_at_once(tmp_path: Path
     code, output = finish(start(tmp_path, "--set", "resources.gpu=4"))
     assert code == 2
     assert "resources.gpu is 4, and this machine has 0 GPUs" in output
+    assert not (tmp_path / "killed").exists()
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "127.0.0.1:99999", "auto"])
+def test_a_cluster_that_is_not_there_is_told_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))  # where Ray notes the cluster that `auto` means
+    code, output = finish(start(tmp_path, "--address", address))
+    assert code == 2, output
+    assert "no Ray cluster" in output
+    assert "Traceback" not in output
+    assert not (tmp_path / "killed").exists()
