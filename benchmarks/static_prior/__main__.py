@@ -10,6 +10,8 @@ from collections.abc import Sequence
 
 import click
 
+from dvq_ray.executors import usable_cores
+
 BENCHMARKS = {
     "throughput": "throughput:measure",
     "kernels": "kernels:measure",
@@ -32,7 +34,7 @@ def main(quick: bool, names: Sequence[str]) -> None:
     for name in names or BENCHMARKS:
         # Each in a process of its own, because Ray and torch read settings once and keep memory.
         flags = ["--quick"] if quick else []
-        print(f"\n{name}, load {os.getloadavg()[0]:.1f} on {len(os.sched_getaffinity(0))} cores", flush=True)
+        print(f"\n{name}, load {os.getloadavg()[0]:.1f} on {usable_cores()} cores", flush=True)
         subprocess.run([sys.executable, "-m", "benchmarks.static_prior", "--only", name, *flags], check=True)
 
 

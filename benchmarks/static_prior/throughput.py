@@ -15,8 +15,9 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.static_prior.tables import say, show, spread
+from dvq_ray.executors import usable_cores
 
-CORES = len(os.sched_getaffinity(0))
+CORES = usable_cores()
 STEPS, BATCH, LEARNING_RATE, EVALUATIONS = 4000, 64, 0.3, 20
 TRAIN_SAMPLES, TEST_SAMPLES, FACTORS = 16384, 4096, 64
 
