@@ -6,12 +6,15 @@ Importing this costs nothing heavy: the code that computes is named by a path an
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
 
+from dvq_ray.learned_prior import settings as learned_prior
+from dvq_ray.learned_prior import sources
 from dvq_ray.settings import Settings
 from dvq_ray.static_prior import settings as static_prior
+from dvq_ray.surroundings import Surroundings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,12 +27,42 @@ class Outcome:
     """The step at which the loss was no longer finite; the metrics are then left out."""
 
 
-class Run(Protocol):
-    """Computes the repetitions of one point, yielding an `Outcome` for each seed, in their order."""
+@dataclass(frozen=True, kw_only=True)
+class Underway:
+    """A cell that takes long is still being computed."""
 
-    def __call__(self, settings: Any, seeds: Sequence[int], *, device: str) -> Iterator[Outcome]:
-        """`device` is `cpu` or `cuda`."""
+    share: float
+    """Of its work that is done, 0 to 1."""
+
+
+class Run(Protocol):
+    """Computes the repetitions of one point, yielding an `Outcome` for each seed, in their order.
+
+    Before a seed's outcome it may yield any number of `Underway`. At each of these it can be stopped (the generator is
+    closed); what it wants to go on from later it has then to keep as a checkpoint.
+    """
+
+    def __call__(
+        self, settings: Any, seeds: Sequence[int], surroundings: Surroundings
+    ) -> Generator[Outcome | Underway]:
+        """Raises whatever goes wrong; it becomes the error of the cell at hand."""
         ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSets:
+    """How an experiment comes to the data sets that its settings name."""
+
+    field: str
+    """The settings' field that names one."""
+    built_in: Mapping[str, sources.Source]
+    """Those that a sweep file need not describe."""
+    problems_path: str
+    """`module:function` of a quick look at data sets."""
+
+    def problems(self, settings: Iterable[Settings], data: Mapping[str, sources.Source]) -> list[str]:
+        """What is wrong with the files that cells of these settings would read, as far as a quick look tells."""
+        return list(_named(self.problems_path)(settings, data))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -47,15 +80,23 @@ class Experiment:
     """Dataclass whose fields are the columns of the curves."""
     run_path: str
     """`module:function` of a `Run`."""
+    batches_on_gpu: bool
+    """Whether the repetitions of a point are computed together on a GPU."""
+    data_sets: DataSets | None = None
+    """None for an experiment that reads no files."""
 
     def run(self) -> Run:
         """The function that computes cells, imported now."""
-        module, _, name = self.run_path.partition(":")
-        return cast(Run, getattr(importlib.import_module(module), name))
+        return cast(Run, _named(self.run_path))
 
     def settings(self, fields: Mapping[str, Any]) -> Settings:
         """Resolved settings from their fields. Raises a pydantic `ValidationError` where they are wrong."""
         return self.variants[fields["quantizer"]].model_validate(dict(fields))
+
+
+def _named(path: str) -> Any:
+    module, _, name = path.partition(":")
+    return getattr(importlib.import_module(module), name)
 
 
 EXPERIMENTS: Mapping[str, Experiment] = {
@@ -70,5 +111,24 @@ EXPERIMENTS: Mapping[str, Experiment] = {
         metrics=static_prior.StaticPriorMetrics,
         curve=static_prior.StaticPriorCurve,
         run_path="dvq_ray.static_prior.run:run",
+        batches_on_gpu=True,
+    ),
+    "learned_prior": Experiment(
+        name="learned_prior",
+        revision=1,
+        variants={
+            "vq": learned_prior.VqSettings,
+            "dvq": learned_prior.DvqSettings,
+            "svq": learned_prior.SvqSettings,
+        },
+        metrics=learned_prior.LearnedPriorMetrics,
+        curve=learned_prior.LearnedPriorCurve,
+        run_path="dvq_ray.learned_prior.run:run",
+        batches_on_gpu=False,
+        data_sets=DataSets(
+            field="dataset",
+            built_in=sources.BUILT_IN,
+            problems_path="dvq_ray.learned_prior.images:problems",
+        ),
     ),
 }

@@ -6,58 +6,100 @@ This is all that a worker does, with Ray or without. It knows no Ray.
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import warnings
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from dvq_ray.cells import Cell, Pack, Point
-from dvq_ray.experiments import Outcome
+from dvq_ray.experiments import Outcome, Underway
 from dvq_ray.provenance import Run, machine_columns
 from dvq_ray.store import Status, Store
+from dvq_ray.surroundings import Surroundings
+
+Written = tuple[dict[str, Any], Sequence[Mapping[str, Any]]]
+"""A row and its curve."""
 
 LONGEST_ERROR = 10_000
 """Characters of an exception and its traceback that a row keeps."""
+MAY_GO_ON: tuple[str, ...] = ("out_of_memory", "error")
+"""Statuses of cells that keep their checkpoint: tried again elsewhere, they may come to an end."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class CellDone:
-    """A cell whose row is in the store."""
+class Advance:
+    """Work done on a cell since the last one of these."""
 
     cell_id: str
-    status: str
     nominal_seconds: float
+    """What the work stood for."""
+    status: str | None = None
+    """That of the row, now that it is in the store; None while the cell is being computed."""
 
 
-def run_pack(pack: Pack, store: Store, run: Run, device: str) -> Iterator[CellDone]:
+class _StoredFiles:
+    """What a cell keeps, in the store."""
+
+    def __init__(self, store: Store, cell_id: str) -> None:
+        self._store = store
+        self._cell_id = cell_id
+
+    def read_checkpoint(self) -> bytes | None:
+        return self._store.read_checkpoint(self._cell_id)
+
+    def write_checkpoint(self, content: bytes) -> None:
+        self._store.write_checkpoint(self._cell_id, content)
+
+    def reject_checkpoint(self, reason: str) -> None:
+        aside = self._store.reject_checkpoint(self._cell_id)
+        warnings.warn(f"{aside}: no checkpoint to go on from ({reason}); the cell begins anew", stacklevel=2)
+
+    def write_artifact(self, name: str, content: bytes) -> None:
+        self._store.write_artifact(self._cell_id, name, content)
+
+
+def run_pack(pack: Pack, store: Store, run: Run, surroundings: Surroundings) -> Generator[Advance]:
     """Computes the cells of a pack one after the other and commits each as it is done.
 
-    An interruption at any moment loses the cell in hand and nothing else. Cells that this run has committed before
-    (the worker died and the pack came back) are not computed again. On a GPU all repetitions of a point are computed
-    in one batch, so there they are done together.
+    An interruption at any moment loses the cell in hand, back to its last checkpoint, and nothing else. Cells that
+    this run has committed before (the worker died and the pack came back) are not computed again. Where an experiment
+    computes all repetitions of a point in one batch on a GPU, they are done together.
     """
     written = store.written_by_run(run.run_id, [cell.cell_id for cell in pack.cells])
     committed = []
     for point, cells in pack.by_point():
         for cell in cells:
             if cell.cell_id in written:
-                yield CellDone(
+                yield Advance(
                     cell_id=cell.cell_id, status=written[cell.cell_id], nominal_seconds=cell.nominal_seconds()
                 )
         left = [cell for cell in cells if cell.cell_id not in written]
-        for row, curve in _rows(point, left, run, device):
-            store.write_cell(point.experiment, row, curve)
-            committed.append((row, curve))
-            yield CellDone(
-                cell_id=row["cell_id"], status=row["status"], nominal_seconds=point.settings.nominal_seconds()
-            )
+        files = {cell.seed: _StoredFiles(store, cell.cell_id) for cell in left}
+        told = dict.fromkeys((cell.cell_id for cell in left), 0.0)
+        with closing(_rows(point, left, run, replace(surroundings, files=files))) as rows:
+            for cell, event in rows:
+                if isinstance(event, Underway):
+                    share = max(event.share, told[cell.cell_id])
+                    new, told[cell.cell_id] = share - told[cell.cell_id], share
+                    yield Advance(cell_id=cell.cell_id, nominal_seconds=new * cell.nominal_seconds())
+                    continue
+                row, curve = event
+                store.write_cell(point.experiment, row, curve)
+                if told[cell.cell_id] and row["status"] not in MAY_GO_ON:
+                    store.drop_checkpoint(cell.cell_id)
+                committed.append(event)
+                rest = (1 - told[cell.cell_id]) * cell.nominal_seconds()
+                yield Advance(cell_id=cell.cell_id, status=row["status"], nominal_seconds=rest)
     if committed:
         store.gather(pack.cells[0].point.experiment, committed)
 
 
-def run_cell(cell: Cell, run: Run, device: str) -> tuple[dict[str, Any], Sequence[Mapping[str, Any]]]:
+def run_cell(cell: Cell, run: Run, surroundings: Surroundings) -> Written:
     """One cell's row and curve, written nowhere."""
-    return next(_rows(cell.point, [cell], run, device))
+    events = (event for _, event in _rows(cell.point, [cell], run, surroundings))
+    return next(event for event in events if not isinstance(event, Underway))
 
 
 def failed_row(cell: Cell, run: Run, status: Status, error: str) -> dict[str, Any]:
@@ -71,30 +113,34 @@ def failed_row(cell: Cell, run: Run, status: Status, error: str) -> dict[str, An
 
 
 def _rows(
-    point: Point, cells: Sequence[Cell], run: Run, device: str
-) -> Iterator[tuple[dict[str, Any], Sequence[Mapping[str, Any]]]]:
+    point: Point, cells: Sequence[Cell], run: Run, surroundings: Surroundings
+) -> Generator[tuple[Cell, Written | Underway]]:
     """A row and a curve for each cell, in order. No exception of a computation leaves here."""
-    batches = [[cell] for cell in cells] if device == "cpu" else [list(cells)]
+    device = surroundings.device
+    together = device != "cpu" and point.experiment.batches_on_gpu
+    batches = [list(cells)] if together and cells else [[cell] for cell in cells]
     while batches:
         batch = batches.pop(0)
+        left = list(batch)
         started_at = datetime.now(UTC)
-        done = 0
         try:
             compute = point.experiment.run()
-            for cell, outcome in zip(
-                batch, compute(point.settings, [c.seed for c in batch], device=device), strict=True
-            ):
-                yield _row(cell, run, device, started_at, outcome), outcome.curve
-                done += 1
-                started_at = datetime.now(UTC)
+            with closing(compute(point.settings, [cell.seed for cell in batch], surroundings)) as events:
+                for event in events:
+                    if isinstance(event, Underway):
+                        yield left[0], event
+                        continue
+                    cell = left.pop(0)
+                    yield cell, (_row(cell, run, device, started_at, event), event.curve)
+                    started_at = datetime.now(UTC)
+            assert not left, "a computation ended before its last repetition"
         except Exception as error:
-            rest = batch[done:]
-            if len(rest) > 1:  # one repetition of a batch failed: find out which, on its own
-                batches = [[cell] for cell in rest] + batches
+            if len(left) > 1:  # one repetition of a batch failed: find out which, on its own
+                batches = [[cell] for cell in left] + batches
                 continue
             text = "".join(traceback.format_exception_only(error)) + traceback.format_exc()
-            row = failed_row(rest[0], run, _status(error), text)
-            yield {**row, **machine_columns(device), "run_started_at": started_at}, ()
+            row = failed_row(left[0], run, _status(error), text)
+            yield left[0], ({**row, **machine_columns(device), "run_started_at": started_at}, ())
 
 
 def _row(cell: Cell, run: Run, device: str, started_at: datetime, outcome: Outcome) -> dict[str, Any]:

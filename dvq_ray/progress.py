@@ -23,6 +23,14 @@ def span(seconds: float) -> str:
     return f"{seconds / 86400:.1f} days"
 
 
+def rate(cells_per_second: float) -> str:
+    """Cells in the unit of time that makes it a number to read: 12.3 cells/s, 4.5 cells/min, 0.8 cells/h."""
+    for seconds, unit in ((1, "s"), (60, "min")):
+        if cells_per_second * seconds >= 1:
+            return f"{cells_per_second * seconds:.1f} cells/{unit}"
+    return f"{cells_per_second * 3600:.1f} cells/h"
+
+
 class Progress:
     """Counts cells as they are done. Time left follows from the work that they stood for, not from their number."""
 
@@ -76,7 +84,7 @@ class Progress:
             left = span(elapsed * max(self._total_seconds - self._seconds_done, 0.0) / self._seconds_done)
         return (
             f"{ended} of {self._total_cells} cells, {self.failed} failed, {self.running} running, "
-            f"{ended / elapsed:.1f} cells/s, {left} left"
+            f"{rate(ended / elapsed)}, {left} left"
         )
 
     def _render(self) -> Table:

@@ -14,21 +14,24 @@ import pyarrow.compute as pc
 from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
+from ruamel.yaml import YAML
 
 from dvq_ray.cells import Cell, Point
 from dvq_ray.experiments import EXPERIMENTS
+from dvq_ray.learned_prior.sources import SOURCE
 from dvq_ray.pack import run_cell
 from dvq_ray.provenance import Run
 from dvq_ray.store import Store, StoreError
+from dvq_ray.surroundings import Surroundings
 
 RELATIVE_TOLERANCE = 0.01
 """Between a GPU and a CPU, or two processors: roundings differ, and a code or two ends elsewhere."""
 
-_NOT_A_RESULT = {"duration_seconds"}
+_NOT_A_RESULT = {"duration_seconds", "images_per_second", "peak_memory_bytes"}
 
 
 class NoSuchCellError(ValueError):
-    """The store has no such cell, or not one that this version can run."""
+    """The store has no such cell, or not one that can be run here."""
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -44,10 +47,11 @@ def main(store: str, cell_id: str, device: str) -> None:
     try:
         stored = _stored_row(Store(store), cell_id)
         cell = _cell(stored)
+        surroundings = Surroundings(device=device, data=_data(Store(store), cell))
     except (NoSuchCellError, StoreError) as error:
         click.echo(str(error), err=True)
         sys.exit(2)
-    fresh, _ = run_cell(cell, Run.start(str(stored["sweep"])), device)
+    fresh, _ = run_cell(cell, Run.start(str(stored["sweep"])), surroundings)
     names = [field.name for field in fields(cell.point.experiment.metrics) if field.name not in _NOT_A_RESULT]
     console.print(_comparison(stored, fresh, ["status", *names]))
     verdict = judge(stored, fresh, names)
@@ -91,6 +95,19 @@ def _cell(row: Mapping[str, Any]) -> Cell:
             f"{experiment.revision} and would compute something else. Check out {row['run_commit']} to run it again"
         )
     return cell
+
+
+def _data(store: Store, cell: Cell) -> Mapping[str, Any]:
+    """The data sets of the store's sweep file. Raises `NoSuchCellError` where the cell's are not there."""
+    data_sets = cell.point.experiment.data_sets
+    if data_sets is None:
+        return {}
+    text = store.sweep_text()
+    described = (YAML(typ="safe", pure=True).load(text) or {}).get("data", {}) if text else {}
+    data = {**data_sets.built_in, **{name: SOURCE.validate_python(value) for name, value in described.items()}}
+    if problems := data_sets.problems([cell.point.settings], data):
+        raise NoSuchCellError("\n".join(problems))
+    return data
 
 
 def _plain(value: Any) -> Any:

@@ -58,3 +58,11 @@ class Settings(BaseModel):
     def columns(self) -> Mapping[str, Any]:
         """The configuration columns of the cell's row in the store."""
         return self.model_dump()
+
+
+def slices_divide(slices: int, dimension: int) -> str | None:
+    """The breach of a rule that slices are equal parts of the features."""
+    if dimension % slices == 0:
+        return None
+    divisors = [n for n in range(1, dimension + 1) if dimension % n == 0]
+    return f"does not divide dimension = {dimension}; allowed: {', '.join(map(str, divisors))}"

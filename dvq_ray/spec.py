@@ -13,19 +13,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path as FilePath
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import PydanticCustomError
 from ruamel.yaml import YAML
 
 from dvq_ray.experiments import EXPERIMENTS, Experiment
+from dvq_ray.learned_prior import sources
 from dvq_ray.problems import Path, Problem, SweepFileError, shown, unknown
 from dvq_ray.settings import Settings
 from dvq_ray.yaml_source import Source, read_file, read_text
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,79}$"
 MAX_CELLS = 1_000_000
+_FORMATS = {kind.model_fields["format"].default: kind for kind in get_args(sources.AnySource)}
 _STRICT = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
 
@@ -60,7 +62,7 @@ class Resources(BaseModel):
 
 
 class _Outline(BaseModel):
-    """The keys of a sweep file. What `fixed` and `grids` hold is checked against the trainable's fields."""
+    """The keys of a sweep file. What `fixed`, `grids` and `data` hold is checked against what the trainable takes."""
 
     model_config = _STRICT
     name: Annotated[str, Field(pattern=NAME_PATTERN)]
@@ -69,6 +71,8 @@ class _Outline(BaseModel):
     fixed: dict[str, Any] = {}
     grids: Annotated[dict[str, dict[str, Any]], Field(min_length=1)]
     resources: Resources = Resources()
+    data: dict[str, Any] = {}
+    checkpoint_seconds: Annotated[float, Field(gt=0)] = 60.0
     max_cells: Annotated[int, Field(ge=1)] = MAX_CELLS
 
 
@@ -100,6 +104,10 @@ class SweepSpec:
     experiment: Experiment
     grids: tuple[Grid, ...]
     resources: Resources
+    data: Mapping[str, sources.Source]
+    """Data sets by name, the built-in ones included."""
+    checkpoint_seconds: float
+    """Between two checkpoints of a cell that takes longer."""
     resolved: Mapping[str, Any]
     """The file's data with overrides applied, as it is kept beside the results."""
 
@@ -147,6 +155,9 @@ class _Checker:
                 if isinstance(fields, dict):
                     grids += self._grid(name, fields, fixed, experiment, used)
             self._unused(fixed, used, experiment)
+        data_sets = self._described_data_sets(data.get("data", {}), experiment) if experiment else {}
+        if experiment and experiment.data_sets:
+            self._known_data_sets(experiment.data_sets.field, grids, data_sets)
         count = sum(grid.point_count() * len(grid.seeds) for grid in grids)
         limit = outline.max_cells if outline else MAX_CELLS
         if count > limit:
@@ -161,6 +172,8 @@ class _Checker:
             experiment=experiment,
             grids=tuple(grids),
             resources=outline.resources,
+            data=data_sets,
+            checkpoint_seconds=outline.checkpoint_seconds,
             resolved=self.source.data,
         )
 
@@ -222,6 +235,35 @@ class _Checker:
             self._breaches(path, variant, axes)
             if len(self.problems) == before:
                 yield Grid(name=name, variant=variant, axes=axes, seeds=seeds)
+
+    def _described_data_sets(self, given: Any, experiment: Experiment) -> dict[str, sources.Source]:
+        """The data sets that the file describes, and the built-in ones."""
+        data_sets = experiment.data_sets
+        if not isinstance(given, dict):
+            return {}
+        if data_sets is None:
+            if given:
+                self._add(("data",), f"is of no use: {experiment.name} draws its data")
+            return {}
+        found = dict(data_sets.built_in)
+        for name, description in given.items():
+            try:
+                found[name] = sources.SOURCE.validate_python(description)
+            except ValidationError as error:
+                found[name] = next(iter(data_sets.built_in.values()))  # so that it counts as known
+                for details in error.errors():
+                    self._add(*_source_problem(("data", name), details))
+        return found
+
+    def _known_data_sets(self, field: str, grids: Sequence[Grid], known: Mapping[str, sources.Source]) -> None:
+        """Every data set that a grid names must be known."""
+        for grid in grids:
+            for name in grid.axes.get(field, ()):
+                if name not in known:
+                    path: Path = ("grids", grid.name, field)
+                    names = ", ".join(known)
+                    message = f"found {shown(name)}; allowed: {names}, or a data set that the key data describes"
+                    self._add(path if path in self.source.places else ("fixed", field), message)
 
     def _quantizers(self, path: Path, own: dict[str, Any], fixed: dict[str, Any], experiment: Experiment) -> list[str]:
         place: Path = (*path, "quantizer") if "quantizer" in own else ("fixed", "quantizer")
@@ -344,6 +386,23 @@ def _outline_problem(details: Any) -> tuple[Path, str]:
     message = details["msg"]
     allowed = message.replace("Input should be", "allowed:")
     return path, f"found {shown(value)}; {allowed}"
+
+
+def _source_problem(path: Path, details: Any) -> tuple[Path, str]:
+    """Where and what, of one pydantic error about the description of a data set at `path`."""
+    kind, value = details["type"], details["input"]
+    rest: Path = tuple(details["loc"])[1:]  # the first part names the format, which is no key
+    if kind == "union_tag_invalid":
+        return (*path, "format"), f"found {shown(value['format'])}; allowed: {details['ctx']['expected_tags']}"
+    if kind == "union_tag_not_found":
+        return path, f"format is missing; allowed: {', '.join(_FORMATS)}"
+    if kind == "missing":
+        return path, f"{rest[-1]} is missing"
+    if kind == "extra_forbidden":
+        return (*path, *rest), unknown(str(rest[-1]), _FORMATS[details["loc"][0]].model_fields)
+    if not rest:
+        return path, f"found {shown(value)}; allowed: a mapping with the key format"
+    return (*path, *rest), f"found {shown(value)}; {details['msg'].replace('Input should be', 'allowed:')}"
 
 
 def _apply_overrides(source: Source, overrides: Sequence[str]) -> list[Problem]:

@@ -4,6 +4,8 @@
       sweep.yaml          the resolved sweep file, as run
       cells/*.parquet     a row for every finished cell, failed ones included
       curves/*.parquet    a row for every logged step of a cell
+      checkpoints/        by cell id, of cells that were cut off; gone when the cell is done
+      artifacts/          by cell id: images and the like
 
 The store is also the state that a sweep resumes from. A file comes into being whole or not at all, and is named after
 the cells that it holds and the run that computed them, so that writing one twice leaves one file.
@@ -129,6 +131,26 @@ class Store:
             for part, table in (("curves", curves), ("cells", rows)):
                 self._replace(part, [f"{self._root}/{part}/{name}" for name in names], table)
 
+    def write_artifact(self, cell_id: str, name: str, content: bytes) -> None:
+        """Keeps a file, such as an image, beside a cell's row."""
+        self._put(f"{self._root}/artifacts/{cell_id}/{name}", content)
+
+    def write_checkpoint(self, cell_id: str, content: bytes) -> None:
+        """Keeps what an unfinished cell can go on from, in place of what it kept before."""
+        self._put(self._checkpoint(cell_id), content)
+
+    def reject_checkpoint(self, cell_id: str) -> str:
+        """Sets an unreadable checkpoint aside, and says where."""
+        aside = f"{self._root}/checkpoints/unreadable/{cell_id}-{uuid.uuid4().hex[:8]}"
+        self._fs.create_dir(os.path.dirname(aside))
+        self._fs.move(self._checkpoint(cell_id), aside)
+        return aside
+
+    def drop_checkpoint(self, cell_id: str) -> None:
+        """Removes the checkpoint of a cell that needs none any more."""
+        with contextlib.suppress(FileNotFoundError):
+            self._fs.delete_file(self._checkpoint(cell_id))
+
     def write_sweep(self, text: str) -> None:
         """Keeps the resolved sweep file beside its results."""
         self._put(f"{self._root}/sweep.yaml", text.encode())
@@ -144,6 +166,7 @@ class Store:
             self._merge_curves_part(attempts)
         except FileNotFoundError:
             return
+        self._drop_checkpoints_left_behind()
 
     def _merge_cells_part(self) -> pd.DataFrame:
         """Returns every attempt that has a row, with `stands`: whether it is the one that counts."""
@@ -178,6 +201,16 @@ class Store:
             left_behind = keys["stands"].isna() & (keys["run_started_at"] < keys["cell_id"].map(standing))
             current = table.filter(pa.array(keys["stands"].ne(False) & ~left_behind & ~steps.duplicated()))
             self._replace("curves", small, current.sort_by([("cell_id", "ascending"), ("step", "ascending")]))
+
+    def _drop_checkpoints_left_behind(self) -> None:
+        """Those of cells whose worker ended between the row and the end of its checkpoint."""
+        selector = fs.FileSelector(f"{self._root}/checkpoints", allow_not_found=True)
+        kept = [info.base_name for info in self._fs.get_file_info(selector) if info.type == fs.FileType.File]
+        if kept:
+            statuses = self.statuses()
+            for cell_id in kept:
+                if statuses.get(cell_id) in FINISHED:
+                    self.drop_checkpoint(cell_id)
 
     def _replace(self, part: str, old: Sequence[str], table: pa.Table) -> None:
         """Writes `table` and then removes the files that it was read from."""
@@ -226,11 +259,16 @@ class Store:
 
     def sweep_text(self) -> str | None:
         """The resolved sweep file, as run last; None in a store without one."""
-        path = f"{self._root}/sweep.yaml"
-        if self._fs.get_file_info(path).type != fs.FileType.File:
-            return None
-        with self._fs.open_input_stream(path) as stream:
-            return bytes(stream.read()).decode()
+        content = self._get(f"{self._root}/sweep.yaml")
+        return None if content is None else content.decode()
+
+    def read_artifact(self, cell_id: str, name: str) -> bytes | None:
+        """A file that `write_artifact` kept; None where there is none."""
+        return self._get(f"{self._root}/artifacts/{cell_id}/{name}")
+
+    def read_checkpoint(self, cell_id: str) -> bytes | None:
+        """What `write_checkpoint` kept last; None where there is none."""
+        return self._get(self._checkpoint(cell_id))
 
     def load(self, columns: Sequence[str] | None = None, where: pc.Expression | None = None) -> pd.DataFrame:
         """One row for each cell, sorted by `cell_id`; `where` keeps the rows for which it is true.
@@ -273,6 +311,16 @@ class Store:
             return {}
         table = self._read(present, ["cell_id", "status"])
         return dict(zip(table["cell_id"].to_pylist(), table["status"].to_pylist(), strict=True))
+
+    def _checkpoint(self, cell_id: str) -> str:
+        return f"{self._root}/checkpoints/{cell_id}"
+
+    def _get(self, path: str) -> bytes | None:
+        try:
+            with self._fs.open_input_stream(path) as stream:
+                return bytes(stream.read())
+        except FileNotFoundError:
+            return None
 
     def _load(self, part: str, columns: Sequence[str] | None) -> pa.Table | None:
         for _ in range(5):

@@ -20,6 +20,7 @@ from dvq_ray.progress import Progress, span
 from dvq_ray.provenance import Run
 from dvq_ray.spec import SweepSpec, load_sweep
 from dvq_ray.store import FINISHED, Store, StoreError
+from dvq_ray.surroundings import Surroundings
 
 INTERRUPTED = 130
 """Exit code of a shell command that Ctrl-C ended."""
@@ -55,16 +56,31 @@ def main(
         sweep = load_sweep(spec, overrides)
         store = Store(f"{results.rstrip('/') or '/'}/{sweep.name}")
         plan = make_plan(sweep, store, retry_failed=retry_failed)
+        problems = [] if address else _data_problems(plan)  # a cluster has disks of its own
         if dry_run:
             _print_plan(console, plan, store, 1 if in_process else _local_slots(sweep))
+            console.print("\n".join(problems), markup=False)
             return
+        if problems:
+            raise DataError("\n".join([*problems, "nothing was started and nothing written"]))
         sys.exit(_run(console, plan, store, InProcess() if in_process else UnderTune(address)))
-    except (SweepFileError, StoreError, ResourcesError) as error:
+    except (SweepFileError, DataError, StoreError, ResourcesError) as error:
         click.echo(str(error), err=True)
         sys.exit(2)
     except KeyboardInterrupt:
         click.echo("interrupted: the same command goes on with what is not in the store", err=True)
         sys.exit(INTERRUPTED)
+
+
+class DataError(RuntimeError):
+    """Data sets that are not there, or not what they are said to be."""
+
+
+def _data_problems(plan: Plan) -> list[str]:
+    data_sets = plan.spec.experiment.data_sets
+    if data_sets is None:
+        return []
+    return data_sets.problems((cell.point.settings for cell in plan.to_run), plan.spec.data)
 
 
 def _local_slots(spec: SweepSpec) -> int:
@@ -115,12 +131,25 @@ def _run_cells(console: Console, plan: Plan, store: Store, executor: Executor) -
         f"{plan.spec.name}: {len(plan.to_run):,} cells to run, {len(plan.cells) - len(plan.to_run):,} at hand"
     )
     run = Run.start(plan.spec.name)
+    surroundings = Surroundings(
+        device="cuda" if plan.spec.resources.gpu else "cpu",
+        gpu_share=plan.spec.resources.gpu or 1.0,
+        data={name: source.absolute() for name, source in plan.spec.data.items()},
+        checkpoint_seconds=plan.spec.checkpoint_seconds,
+    )
     nominal_seconds = sum(cell.nominal_seconds() for cell in plan.to_run)
     # In this order, because Ray sets signal handlers of its own when it starts.
     with executor.started(plan.spec.resources) as slots, Interruption() as interruption:
         store.write_sweep(plan.spec.as_yaml())
         with Progress(len(plan.to_run), nominal_seconds, console) as progress:
-            job = Job(store=store, run=run, resources=plan.spec.resources, progress=progress, interruption=interruption)
+            job = Job(
+                store=store,
+                run=run,
+                resources=plan.spec.resources,
+                surroundings=surroundings,
+                progress=progress,
+                interruption=interruption,
+            )
             executor.run(pack_cells(plan.to_run, slots), job)
             left = _left(plan.to_run, store, run)
             if left and not interruption.asked:

@@ -15,7 +15,8 @@ from ray import tune
 from dvq_ray.cells import Pack
 from dvq_ray.pack import run_pack
 from dvq_ray.provenance import Run
-from dvq_ray.store import Store
+from dvq_ray.store import FINISHED, Store
+from dvq_ray.surroundings import Surroundings
 
 STEP_SECONDS = 1.0
 """A step ends with the first cell that is done after this: often enough to watch, rare enough to cost nothing."""
@@ -24,9 +25,9 @@ STEP_SECONDS = 1.0
 class PackTrainable(tune.Trainable):
     """Runs the cells of one pack and writes their rows as they are done.
 
-    A Tune step is about a second of cells, or one cell where it takes longer. Rows go from the worker to the store;
-    only counts go to the driver. No checkpoints: the store is the state, and a pack that comes back after its worker
-    died goes on behind the cells that it wrote.
+    A Tune step is about a second of cells. Rows and checkpoints of cells go from the worker to the store; only counts
+    go to the driver. Tune's own checkpoints are not used: the store is the state, and a pack that comes back after its
+    worker died goes on behind what it wrote.
     """
 
     def setup(  # type: ignore[override]
@@ -36,24 +37,29 @@ class PackTrainable(tune.Trainable):
         self._packs = packs
         self._store = Store(context["store"])
         self._run = Run(**context["run"])
-        self._device = context["device"]
+        self._surroundings = Surroundings(**context["surroundings"])
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Takes up another pack in the same worker."""
         pack = Pack.from_plain(json.loads(self._packs[new_config["pack"]]))
-        self._cells = run_pack(pack, self._store, self._run, self._device)
+        self._advances = run_pack(pack, self._store, self._run, self._surroundings)
         return True
 
     def step(self) -> dict[str, Any]:
-        """Runs cells for about a second, and reports how many came to an end."""
+        """Runs cells for about a second, and reports what was done and how many came to an end."""
         report: dict[str, Any] = {"cells_done": 0, "cells_failed": 0, "seconds_done": 0.0, "done": False}
         until = time.monotonic() + STEP_SECONDS
         while time.monotonic() < until:
-            cell = next(self._cells, None)
-            if cell is None:
+            advance = next(self._advances, None)
+            if advance is None:
                 report["done"] = True
                 break
-            report["cells_done" if cell.status == "ok" else "cells_failed"] += 1
-            report["seconds_done"] += cell.nominal_seconds
+            report["seconds_done"] += advance.nominal_seconds
+            if advance.status is not None:
+                report["cells_done" if advance.status in FINISHED else "cells_failed"] += 1
         return report
+
+    def cleanup(self) -> None:
+        """Stops the cell in hand, which keeps a checkpoint where it takes long."""
+        self._advances.close()

@@ -9,11 +9,13 @@ import pytest
 
 from dvq_ray import pack as pack_module
 from dvq_ray.cells import Cell, Pack, Point
-from dvq_ray.experiments import EXPERIMENTS, Experiment, Outcome
+from dvq_ray.experiments import EXPERIMENTS, Experiment, Outcome, Underway
 from dvq_ray.pack import run_pack
 from dvq_ray.provenance import Run
 from dvq_ray.store import Store
+from dvq_ray.surroundings import Surroundings
 
+CPU = Surroundings()
 RUN = Run(run_id="run", sweep="sweep", commit="commit")
 Compute = Any
 
@@ -36,13 +38,13 @@ def pack_of(compute: Compute, seeds: int = 4) -> Pack:
     return Pack(cells=[Cell(cell_id=point.cell_id(seed), point=point, seed=seed) for seed in range(seeds)])
 
 
-def good(settings: Any, seeds: Sequence[int], *, device: str) -> Iterator[Outcome]:
+def good(settings: Any, seeds: Sequence[int], surroundings: Surroundings) -> Iterator[Outcome]:
     for seed in seeds:
         yield Outcome(metrics={"test_mse": float(seed)}, curve=[{"step": 0, "test_mse": 9.0}])
 
 
 def failing_at(bad_seed: int, error: BaseException) -> Compute:
-    def compute(settings: Any, seeds: Sequence[int], *, device: str) -> Iterator[Outcome]:
+    def compute(settings: Any, seeds: Sequence[int], surroundings: Surroundings) -> Iterator[Outcome]:
         for seed in seeds:
             if seed == bad_seed:
                 raise error
@@ -58,7 +60,7 @@ def store(tmp_path: Path) -> Store:
 
 def test_a_row_holds_identity_configuration_metrics_and_provenance(store: Store) -> None:
     pack = pack_of(good, seeds=1)
-    assert [cell.status for cell in run_pack(pack, store, RUN, "cpu")] == ["ok"]
+    assert [cell.status for cell in run_pack(pack, store, RUN, CPU)] == ["ok"]
     row = store.load().iloc[0]
     assert row["cell_id"] == pack.cells[0].cell_id
     assert row["point_id"] == pack.cells[0].point.point_id
@@ -85,7 +87,7 @@ def test_a_failure_is_a_row_with_its_traceback_and_the_others_go_on(
     store: Store, monkeypatch: pytest.MonkeyPatch, error: Exception, status: str, device: str
 ) -> None:
     monkeypatch.setattr(pack_module, "machine_columns", lambda device: {"run_device": device})
-    done = list(run_pack(pack_of(failing_at(1, error)), store, RUN, device))
+    done = list(run_pack(pack_of(failing_at(1, error)), store, RUN, Surroundings(device=device)))
     assert [cell.status for cell in done] == ["ok", status, "ok", "ok"]
     row = store.load().set_index("seed").loc[1]
     assert row["status"] == status
@@ -95,10 +97,10 @@ def test_a_failure_is_a_row_with_its_traceback_and_the_others_go_on(
 
 
 def test_a_loss_that_is_not_finite_is_a_diverged_row_without_metrics_but_with_its_curve(store: Store) -> None:
-    def diverging(settings: Any, seeds: Sequence[int], *, device: str) -> Iterator[Outcome]:
+    def diverging(settings: Any, seeds: Sequence[int], surroundings: Surroundings) -> Iterator[Outcome]:
         yield Outcome(curve=[{"step": 0, "test_mse": 1.0}], diverged_at_step=17, metrics={"test_mse": 3.0})
 
-    list(run_pack(pack_of(diverging, seeds=1), store, RUN, "cpu"))
+    list(run_pack(pack_of(diverging, seeds=1), store, RUN, CPU))
     row = store.load().iloc[0]
     assert row["status"] == "diverged"
     assert row["error"] == "the loss is not finite at step 17"
@@ -108,29 +110,29 @@ def test_a_loss_that_is_not_finite_is_a_diverged_row_without_metrics_but_with_it
 
 def test_an_interruption_loses_the_cell_in_hand_and_no_other(store: Store) -> None:
     with pytest.raises(KeyboardInterrupt):
-        list(run_pack(pack_of(failing_at(2, KeyboardInterrupt())), store, RUN, "cpu"))
+        list(run_pack(pack_of(failing_at(2, KeyboardInterrupt())), store, RUN, CPU))
     assert sorted(store.load()["seed"]) == [0, 1]
 
 
 def test_a_pack_that_comes_back_computes_only_what_this_run_has_not_written(store: Store) -> None:
     computed: list[int] = []
 
-    def counting(settings: Any, seeds: Sequence[int], *, device: str) -> Iterator[Outcome]:
+    def counting(settings: Any, seeds: Sequence[int], surroundings: Surroundings) -> Iterator[Outcome]:
         computed.extend(seeds)
-        yield from good(settings, seeds, device=device)
+        yield from good(settings, seeds, surroundings)
 
-    list(run_pack(pack_of(counting, seeds=2), store, dataclasses.replace(RUN, run_id="before"), "cpu"))
-    partly = run_pack(pack_of(counting), store, RUN, "cpu")
+    list(run_pack(pack_of(counting, seeds=2), store, dataclasses.replace(RUN, run_id="before"), CPU))
+    partly = run_pack(pack_of(counting), store, RUN, CPU)
     for _ in range(3):
         next(partly)
     computed.clear()
-    again = list(run_pack(pack_of(counting), store, RUN, "cpu"))
+    again = list(run_pack(pack_of(counting), store, RUN, CPU))
     assert computed == [3]
     assert [cell.status for cell in again] == ["ok"] * 4
 
 
 def test_a_pack_ends_with_one_file(store: Store) -> None:
-    list(run_pack(pack_of(good), store, RUN, "cpu"))
+    list(run_pack(pack_of(good), store, RUN, CPU))
     assert len(list(Path(store.absolute_location, "cells").iterdir())) == 1
     assert len(list(Path(store.absolute_location, "curves").iterdir())) == 1
 
@@ -141,10 +143,77 @@ def test_on_a_gpu_all_repetitions_of_a_point_are_computed_in_one_batch(
     monkeypatch.setattr(pack_module, "machine_columns", lambda device: {})
     batches: list[list[int]] = []
 
-    def counting(settings: Any, seeds: Sequence[int], *, device: str) -> Iterator[Outcome]:
+    def counting(settings: Any, seeds: Sequence[int], surroundings: Surroundings) -> Iterator[Outcome]:
         batches.append(list(seeds))
-        yield from good(settings, seeds, device=device)
+        yield from good(settings, seeds, surroundings)
 
-    list(run_pack(pack_of(counting), store, RUN, "cuda"))
-    list(run_pack(pack_of(counting), store, dataclasses.replace(RUN, run_id="other"), "cpu"))
+    list(run_pack(pack_of(counting), store, RUN, Surroundings(device="cuda")))
+    list(run_pack(pack_of(counting), store, dataclasses.replace(RUN, run_id="other"), CPU))
     assert batches == [[0, 1, 2, 3], [0], [1], [2], [3]]
+
+
+def long_cell(settings: Any, seeds: Sequence[int], surroundings: Surroundings) -> Iterator[Outcome | Underway]:
+    """Four parts of work; keeps how many are done when it is stopped."""
+    for seed in seeds:
+        files = surroundings.files_of(seed)
+        done = int(files.read_checkpoint() or b"0")
+        first = done
+        try:
+            while done < 4:
+                yield Underway(share=done / 4)
+                done += 1
+        except GeneratorExit:
+            files.write_checkpoint(str(done).encode())
+            raise
+        files.write_artifact("note.txt", b"done")
+        yield Outcome(metrics={"test_mse": float(first)})
+
+
+def test_work_on_a_long_cell_is_told_as_it_is_done_and_adds_up_to_the_cell(store: Store) -> None:
+    pack = pack_of(long_cell, seeds=2)
+    advances = list(run_pack(pack, store, RUN, CPU))
+    assert [advance.status for advance in advances] == [None] * 4 + ["ok"] + [None] * 4 + ["ok"]
+    assert sum(advance.nominal_seconds for advance in advances) == pytest.approx(pack.nominal_seconds())
+    assert store.read_artifact(pack.cells[1].cell_id, "note.txt") == b"done"
+
+
+def test_a_cell_that_is_stopped_goes_on_from_its_checkpoint_which_goes_when_it_is_done(store: Store) -> None:
+    pack = pack_of(long_cell, seeds=1)
+    running = run_pack(pack, store, RUN, CPU)
+    for _ in range(3):
+        next(running)
+    running.close()
+    assert store.load().empty
+    assert store.read_checkpoint(pack.cells[0].cell_id) == b"2"
+    list(run_pack(pack, store, dataclasses.replace(RUN, run_id="next"), CPU))
+    assert store.load()["test_mse"].to_list() == [2.0]
+    assert store.read_checkpoint(pack.cells[0].cell_id) is None
+
+
+@pytest.mark.parametrize(("error", "kept"), [(MemoryError(), True), (ValueError(), True), (None, False)])
+def test_a_cell_that_failed_keeps_its_checkpoint_and_one_that_diverged_does_not(
+    store: Store, error: Exception | None, kept: bool
+) -> None:
+    def compute(settings: Any, seeds: Sequence[int], surroundings: Surroundings) -> Iterator[Outcome | Underway]:
+        surroundings.files_of(seeds[0]).write_checkpoint(b"2")
+        yield Underway(share=0.5)
+        if error:
+            raise error
+        yield Outcome(diverged_at_step=7)
+
+    pack = pack_of(compute, seeds=1)
+    list(run_pack(pack, store, RUN, CPU))
+    assert (store.read_checkpoint(pack.cells[0].cell_id) is not None) == kept
+
+
+def test_an_unreadable_checkpoint_is_set_aside_and_named(store: Store) -> None:
+    def compute(settings: Any, seeds: Sequence[int], surroundings: Surroundings) -> Iterator[Outcome]:
+        files = surroundings.files_of(seeds[0])
+        files.reject_checkpoint("it is empty")
+        yield Outcome(metrics={"test_mse": 1.0})
+
+    pack = pack_of(compute, seeds=1)
+    store.write_checkpoint(pack.cells[0].cell_id, b"")
+    with pytest.warns(UserWarning, match=f"unreadable/{pack.cells[0].cell_id}.*it is empty.; the cell begins anew"):
+        list(run_pack(pack, store, RUN, CPU))
+    assert len(list(Path(store.absolute_location, "checkpoints", "unreadable").iterdir())) == 1

@@ -35,7 +35,7 @@ def test_the_time_left_follows_from_the_work_done_and_not_from_the_number_of_cel
         clock[0] += 20
         progress.advance(done=1, failed=1, nominal_seconds=40.0)
         progress.tick(running=3)
-        assert progress.line() == "2 of 10 cells, 1 failed, 3 running, 0.1 cells/s, 30 s left"
+        assert progress.line() == "2 of 10 cells, 1 failed, 3 running, 6.0 cells/min, 30 s left"
 
 
 def test_without_a_terminal_a_line_is_printed_now_and_then(clock: list[float]) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from dvq_ray.cells import expand
 from dvq_ray.problems import SweepFileError
 from dvq_ray.spec import load_sweep
 from tests.sweep_files import write
@@ -198,3 +199,93 @@ def test_the_resolved_sweep_is_a_sweep_file_with_the_same_cells(tmp_path: Path) 
     spec = load_sweep(write(tmp_path), ["steps=7"])
     again = load_sweep(write(tmp_path, spec.as_yaml(), "again.yaml"))
     assert [grid.axes for grid in again.grids] == [grid.axes for grid in spec.grids]
+
+
+LEARNED = "name: x\ntrainable: learned_prior\n"
+LEARNED_GRID = "grids: {a: {quantizer: vq, dimension: 4}}\n"
+
+
+def test_a_file_may_describe_data_sets_beside_the_built_in_ones(tmp_path: Path) -> None:
+    text = LEARNED + "fixed: {dataset: mine}\ndata: {mine: {format: parquet, train: a.parquet, test: b.parquet}}\n"
+    spec = load_sweep(write(tmp_path, text + "checkpoint_seconds: 30\n" + LEARNED_GRID))
+    assert list(spec.data) == ["photos", "cifar10", "imagenet32", "imagenet64", "mine"]
+    assert spec.data["mine"].model_dump() == {
+        "format": "parquet", "train": "a.parquet", "test": "b.parquet", "column": "image",
+    }  # fmt: skip
+    assert spec.checkpoint_seconds == 30
+
+
+def test_data_is_no_part_of_a_cell(tmp_path: Path) -> None:
+    texts = [f"data: {{mine: {{format: folder, train: {name}, test: b}}}}\n" for name in ("a", "c")]
+    head = LEARNED + "fixed: {dataset: mine}\n"
+    ids = [expand(load_sweep(write(tmp_path, head + text + LEARNED_GRID)))[0][0].cell_id for text in texts]
+    assert ids[0] == ids[1]
+
+
+WRONG_DATA = {
+    "unknown data set": (
+        "fixed: {dataset: cifar}\n",
+        'FILE:3: fixed.dataset: found "cifar"; allowed: photos, cifar10, imagenet32, imagenet64, or a data set that the key data describes',
+    ),
+    "no format": (
+        "data: {m: {train: a}}\n",
+        "FILE:3: data.m: format is missing; allowed: photos, cifar10, imagenet, folder, parquet",
+    ),
+    "unknown format": (
+        "data: {m: {format: zip}}\n",
+        "FILE:3: data.m.format: found \"zip\"; allowed: 'photos', 'cifar10', 'imagenet', 'folder', 'parquet'",
+    ),
+    "a part is missing": ("data: {m: {format: folder, train: a}}\n", "FILE:3: data.m: test is missing"),
+    "unknown part": (
+        "data: {m: {format: folder, train: a, test: b, colum: c}}\n",
+        "FILE:3: data.m.colum: unknown key; allowed: format, test, train",
+    ),
+    "a wrong part": (
+        "data: {m: {format: folder, train: 3, test: b}}\n",
+        "FILE:3: data.m.train: found 3; allowed: a valid string",
+    ),
+    "no mapping": (
+        "data: {m: a.parquet}\n",
+        'FILE:3: data.m: found "a.parquet"; allowed: a mapping with the key format',
+    ),
+    "no mapping at all": ("data: a.parquet\n", 'FILE:3: data: found "a.parquet"; allowed: a mapping of keys to values'),
+    "checkpoints at once": ("checkpoint_seconds: 0\n", "FILE:3: checkpoint_seconds: found 0; allowed: greater than 0"),
+}
+
+
+@pytest.mark.parametrize("text", WRONG_DATA.values(), ids=WRONG_DATA.keys())
+def test_mistakes_about_data_are_told_with_file_line_key_value_and_what_is_allowed(
+    tmp_path: Path, text: tuple[str, str]
+) -> None:
+    assert text[1] in problems(write(tmp_path, LEARNED + text[0] + LEARNED_GRID))
+
+
+def test_an_experiment_without_files_takes_no_data(tmp_path: Path) -> None:
+    text = HEAD + f"data: {{m: {{format: photos}}}}\ngrids: {{a: {GOOD_GRID}}}\n"
+    assert problems(write(tmp_path, text)) == ["FILE:3: data: is of no use: static_prior draws its data"]
+
+
+LEARNED_BREACHES = {
+    "slices of the features": (
+        "{quantizer: dvq, dimension: 6, slices: 4}",
+        "slices: found 4, which does not divide dimension = 6; allowed: 1, 2, 3, 6",
+    ),
+    "regions of the positions": (
+        "{quantizer: svq, dimension: 6, slices: 10}",
+        "slices: found 10, which times joint_positions = 1 does not divide the 64 positions of the latent; allowed: 1, 2, 4, 8, 16, 32, 64",
+    ),
+    "halvings": (
+        "{quantizer: vq, dimension: 6, image_size: 12, downsamplings: 3}",
+        "downsamplings: found 3, which halves image_size = 12 too often; allowed: 1 to 2",
+    ),
+    "clusters of a batch": (
+        "{quantizer: vq, dimension: 6, codebook_start: k-means, batch_size: 4}",
+        'codebook_start: found "k-means", which clusters the 256 vectors of one batch, fewer than codebook_size = 512; allowed: normal',
+    ),
+}
+
+
+@pytest.mark.parametrize("text", LEARNED_BREACHES.values(), ids=LEARNED_BREACHES.keys())
+def test_settings_of_the_learned_prior_that_cannot_be_are_told(tmp_path: Path, text: tuple[str, str]) -> None:
+    found = problems(write(tmp_path, LEARNED + f"grids: {{a: {text[0]}}}\n"))
+    assert found == [f"FILE:3: grids.a.{text[1]}"]

@@ -234,3 +234,25 @@ def test_merging_drops_the_curve_of_a_worker_that_died_before_its_row(store: Sto
     curves = pd.read_parquet(Path(store.absolute_location, "curves"))
     assert curves["cell_id"].to_list() == ["a", "a", "b", "b"]
     assert 5.0 not in set(curves["test_mse"])
+
+
+def test_artifacts_and_checkpoints_are_kept_by_cell_and_replaced_as_a_whole(store: Store) -> None:
+    assert store.read_artifact("aa", "x.png") is None
+    assert store.read_checkpoint("aa") is None
+    for content in (b"one", b"two"):
+        store.write_artifact("aa", "x.png", content)
+        store.write_checkpoint("aa", content)
+    assert store.read_artifact("aa", "x.png") == b"two"
+    assert store.read_checkpoint("aa") == b"two"
+    assert files(store, "checkpoints") == ["aa"]
+    store.drop_checkpoint("aa")
+    store.drop_checkpoint("aa")
+    assert store.read_checkpoint("aa") is None
+
+
+def test_a_merge_removes_checkpoints_of_finished_cells_and_keeps_those_of_others(store: Store) -> None:
+    write(store, row("aa"), row("bb", status="error"))
+    for cell_id in ("aa", "bb", "cc"):
+        store.write_checkpoint(cell_id, b"state")
+    store.merge()
+    assert files(store, "checkpoints") == ["bb", "cc"]

@@ -29,7 +29,30 @@ grids:
 """
 """180 cells of some 30 ms each."""
 
-NOT_A_RESULT = ["duration_seconds", "run_id", "run_started_at", "run_commit", "run_host", "run_device", "run_versions"]
+LEARNED = """\
+name: killed
+trainable: learned_prior
+fixed: {image_size: 16, dimension: 16, codebook_size: 16, stem_channels: 8, body_channels: 8, residual_channels: 8,
+        logistic_mixtures: 1, batch_size: 8, steps: 500, learning_rate: 0.003}
+grids:
+  plain: {quantizer: vq}
+  slices: {quantizer: dvq, slices: 4, ema_decay: 0.9, codebook_start: k-means, restart_below: 0.5}
+checkpoint_seconds: 0.2
+"""
+"""Two cells of some five seconds."""
+
+NOT_A_RESULT = [
+    "duration_seconds",
+    "images_per_second",
+    "peak_memory_bytes",
+    "training_seconds",
+    "run_id",
+    "run_started_at",
+    "run_commit",
+    "run_host",
+    "run_device",
+    "run_versions",
+]
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +78,7 @@ def start(folder: Path, *arguments: str, text: str = SWEEP) -> subprocess.Popen[
 
 
 def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=300)
     return process.returncode, output
 
 
@@ -87,7 +110,7 @@ def processes(mark: str, wanted: Callable[[str], bool]) -> list[int]:
 
 def results(folder: Path) -> pd.DataFrame:
     """What is in the store as pandas reads it, without what differs from run to run."""
-    frame = pd.read_parquet(folder / "killed" / "cells").drop(columns=NOT_A_RESULT)
+    frame = pd.read_parquet(folder / "killed" / "cells").drop(columns=NOT_A_RESULT, errors="ignore")
     assert not frame["cell_id"].duplicated().any()
     return frame.sort_values("cell_id", ignore_index=True)
 
@@ -148,6 +171,81 @@ def test_an_interrupted_sweep_ends_soon_and_goes_on_with_the_same_command(
     assert "interrupted: the same command goes on from here" in output
     assert "Traceback" not in output
     assert_completed_by_the_same_command(tmp_path, undisturbed)
+
+
+@pytest.fixture(scope="module")
+def undisturbed_training(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("undisturbed_training")
+    code, output = finish(start(folder, "--in-process", text=LEARNED))
+    assert code == 0, output
+    return folder
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    return [path for path in (folder / "killed" / "checkpoints").glob("*") if not path.name.startswith(".")]
+
+
+def wait_for_checkpoints(folder: Path, count: int) -> None:
+    deadline = time.monotonic() + 90
+    while len(checkpoints(folder)) < count:
+        assert time.monotonic() < deadline, "no checkpoints were written"
+        time.sleep(0.02)
+
+
+def curves(folder: Path) -> pd.DataFrame:
+    frame = pd.read_parquet(folder / "killed" / "curves").drop(columns=NOT_A_RESULT, errors="ignore")
+    return frame.sort_values(["cell_id", "step"], ignore_index=True)
+
+
+def assert_trained_as_if_nothing_had_happened(folder: Path, undisturbed: Path) -> None:
+    pd.testing.assert_frame_equal(results(folder), results(undisturbed), check_exact=True)
+    pd.testing.assert_frame_equal(curves(folder), curves(undisturbed), check_exact=True)
+    pictures = [sorted((each / "killed" / "artifacts").glob("*/*.png")) for each in (folder, undisturbed)]
+    assert len(pictures[0]) == 2
+    assert [path.read_bytes() for path in pictures[0]] == [path.read_bytes() for path in pictures[1]]
+    assert not checkpoints(folder)
+
+
+def test_a_training_whose_driver_is_killed_goes_on_with_the_same_command_to_the_same_bytes(
+    tmp_path: Path, undisturbed_training: Path, mark: str
+) -> None:
+    process = start(tmp_path, text=LEARNED)
+    wait_for_checkpoints(tmp_path, 2)
+    process.kill()
+    process.wait()
+    assert rows_written(tmp_path) == 0
+    assert len(checkpoints(tmp_path)) == 2
+    code, output = finish(start(tmp_path, text=LEARNED))
+    assert code == 0, output
+    assert_trained_as_if_nothing_had_happened(tmp_path, undisturbed_training)
+
+
+def test_a_training_whose_worker_is_killed_goes_on_to_the_same_bytes(
+    tmp_path: Path, undisturbed_training: Path, mark: str
+) -> None:
+    process = start(tmp_path, text=LEARNED)
+    wait_for_checkpoints(tmp_path, 1)
+    workers = processes(mark, lambda command: "Trainable" in command)
+    assert workers
+    for worker in workers:
+        os.kill(worker, signal.SIGKILL)
+    code, output = finish(process)
+    assert code == 0, output
+    assert_trained_as_if_nothing_had_happened(tmp_path, undisturbed_training)
+
+
+def test_a_training_that_is_interrupted_keeps_a_checkpoint(tmp_path: Path, mark: str) -> None:
+    text = LEARNED.replace("steps: 500", "steps: 50000").replace("checkpoint_seconds: 0.2", "checkpoint_seconds: 9999")
+    process = start(tmp_path, text=text)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if " left" in line and "unknown" not in line:  # one part in a hundred is done
+            break
+    assert not checkpoints(tmp_path)
+    process.send_signal(signal.SIGINT)
+    code, output = finish(process)
+    assert code == 130, output
+    assert len(checkpoints(tmp_path)) == 2
 
 
 def test_a_cell_that_kills_its_worker_is_a_row_and_takes_no_other_cell_with_it(tmp_path: Path) -> None:

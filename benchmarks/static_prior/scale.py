@@ -25,6 +25,7 @@ from dvq_ray.provenance import Run
 from dvq_ray.spec import Resources, load_sweep
 from dvq_ray.static_prior.settings import StaticPriorMetrics
 from dvq_ray.store import Store, cell_schema
+from dvq_ray.surroundings import Surroundings
 
 PLANNING_SECONDS, RESUMING_SECONDS, GROWTH_MB = 3.0, 5.0, 20.0
 """What each may take at most."""
@@ -158,6 +159,7 @@ def memory(quick: bool) -> None:
             store=Store(f"{folder}/tiny"),
             run=Run.start("tiny"),
             resources=resources,
+            surroundings=Surroundings(),
             progress=samples,
             interruption=interruption,
         )

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from dvq_ray.nearest import nearest_codes
 from dvq_ray.static_prior.problem import BETAS, EPSILON, FitProblem, FitResult, curve_steps
 
 _CHUNK_SCORES = 1 << 26
@@ -39,17 +40,14 @@ def fit(
 def nearest(samples: Tensor, codebooks: Tensor) -> Tensor:
     """Index of the nearest code for every slice of every sample: [R, L, N].
 
-    `samples` is [R, L, N, d], `codebooks` [R, L, K, d]. |x|^2 is left out of the squared distance, being the
-    same for all codes.
+    `samples` is [R, L, N, d], `codebooks` [R, L, K, d].
     """
-    half_norms = codebooks.square().sum(-1, keepdim=True).mT / 2
-    return (half_norms - samples @ codebooks.mT).argmin(-1)
+    return nearest_codes(samples.flatten(0, 1), codebooks.flatten(0, 1)).view(samples.shape[:3])
 
 
 def codebook_loss(samples: Tensor, codebooks: Tensor) -> Tensor:
     """Equation 1 for each repetition: [R]. Its gradient reaches the codes alone. Shapes as in `nearest`."""
-    with torch.no_grad():
-        codes = nearest(samples, codebooks)
+    codes = nearest(samples, codebooks)
     return (samples - _look_up(codebooks, codes)).square().mean((2, 3)).sum(1)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import asdict
 
 import numpy as np
@@ -22,13 +22,15 @@ from dvq_ray.static_prior.settings import (
     StaticPriorSettings,
 )
 from dvq_ray.streams import stream
+from dvq_ray.surroundings import Surroundings
 
 
-def run(settings: StaticPriorSettings, seeds: Sequence[int], *, device: str) -> Iterator[Outcome]:
+def run(settings: StaticPriorSettings, seeds: Sequence[int], surroundings: Surroundings) -> Generator[Outcome]:
     """Fits one quantizer to the blobs of each seed (paper, section 4.1).
 
     On a CPU the compiled kernel fits one seed after the other; on a GPU all of them are fitted in one batch.
     """
+    device = surroundings.device
     started = time.perf_counter()
     if isinstance(settings, KMeansSettings):
         results: Iterator[tuple[Blobs, FitResult]] = (_cluster(settings, seed) for seed in seeds)

@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from dvq_ray.settings import Rule, Settings
+from dvq_ray.settings import Rule, Settings, slices_divide
 
 Count = Annotated[int, Field(ge=1)]
 
@@ -20,13 +20,6 @@ TEST_SAMPLES = 4096
 def _default_train_samples(given: dict[str, Any]) -> int:
     # At least four samples for each blob: with fewer, codebooks fit the draw and not the distribution.
     return max(16384, 4 * int(given["factors"]))
-
-
-def _slices_divide(slices: int, dimension: int) -> str | None:
-    if dimension % slices == 0:
-        return None
-    divisors = [n for n in range(1, dimension + 1) if dimension % n == 0]
-    return f"does not divide dimension = {dimension}; allowed: {', '.join(map(str, divisors))}"
 
 
 def _enough_samples(codebook_size: int, train_samples: int) -> str | None:
@@ -98,7 +91,7 @@ class DvqSettings(GradientSettings):
     slices: Count
     """Parts that the features are cut into: L in the paper."""
 
-    rules: ClassVar = (Rule(fields=("slices", "dimension"), breach=_slices_divide),)
+    rules: ClassVar = (Rule(fields=("slices", "dimension"), breach=slices_divide),)
 
 
 class KMeansSettings(StaticPriorSettings):
@@ -116,7 +109,7 @@ class KMeansSettings(StaticPriorSettings):
     """Lloyd iterations of a start, at most."""
 
     rules: ClassVar = (
-        Rule(fields=("slices", "dimension"), breach=_slices_divide),
+        Rule(fields=("slices", "dimension"), breach=slices_divide),
         Rule(fields=("codebook_size", "train_samples"), breach=_enough_samples),
     )
 

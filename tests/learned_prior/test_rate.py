@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from sklearn.metrics import mutual_info_score
+
+from dvq_ray.learned_prior import rate
+from dvq_ray.learned_prior.rate import UnigramPrior, dependence_bits, joint_entropy_bits, refit_dependence_bits
+
+
+def random_codes(images: int, codebooks: int, codes: int, size: int, seed: int = 0) -> npt.NDArray[np.int32]:
+    return np.random.default_rng(seed).integers(size, size=(images, codebooks, codes), dtype=np.int32)
+
+
+def test_a_unigram_prior_of_equally_frequent_codes_costs_as_much_as_a_uniform_one() -> None:
+    codes = np.tile(np.arange(8), (5, 3, 2))
+    assert UnigramPrior.fitted(codes, 8).bits_per_image(codes) == pytest.approx(3 * 16 * math.log2(8))
+
+
+def test_a_unigram_prior_adds_half_an_occurrence_to_each_code_of_each_codebook() -> None:
+    train = np.array([[[0, 0, 0], [1, 1, 2]]])
+    test = np.array([[[0, 1, 3], [1, 2, 3]], [[0, 0, 0], [0, 0, 0]]])
+    first = {0: 3.5 / 5, 1: 0.5 / 5, 2: 0.5 / 5, 3: 0.5 / 5}
+    second = {0: 0.5 / 5, 1: 2.5 / 5, 2: 1.5 / 5, 3: 0.5 / 5}
+    likelihood = [math.prod(first[c] for c in image[0]) * math.prod(second[c] for c in image[1]) for image in test]
+    expected = -np.log2(likelihood).mean()
+    assert UnigramPrior.fitted(train, 4).bits_per_image(test) == pytest.approx(expected)
+
+
+def test_no_prior_of_the_form_costs_less_on_its_own_codes_than_their_entropy() -> None:
+    codes = random_codes(50, 2, 16, 8) ** 2 // 8
+    bits = UnigramPrior.fitted(codes, 8).bits_per_image(codes)
+    entropy = 16 * sum(math.log2(p) for p in rate.perplexity(codes, 8))
+    assert entropy < bits < entropy + 1
+
+
+def test_perplexity_and_use_of_each_codebook() -> None:
+    codes = np.stack([np.arange(8), np.arange(8) % 2, np.full(8, 5)])[np.newaxis]
+    assert rate.codes_used(codes, 16) == [8, 2, 1]
+    np.testing.assert_allclose(rate.perplexity(codes, 16), [8, 2, 1])
+
+
+def test_joint_entropy_of_all_pairs_once_is_the_sum_and_of_copies_that_of_one() -> None:
+    pairs = np.array(list(itertools.product(range(4), range(8)))).T[np.newaxis]
+    assert joint_entropy_bits(pairs) == pytest.approx(5)
+    copies = np.repeat(random_codes(4, 1, 100, 16), 3, axis=1)
+    assert joint_entropy_bits(copies) == pytest.approx(math.log2(rate.perplexity(copies, 16)[0]))
+
+
+@pytest.mark.parametrize("codebooks", [6, 7, 20])
+def test_joint_entropy_tells_tuples_apart_whose_number_is_beyond_64_bits(codebooks: int) -> None:
+    """Of 1,024 codes six codebooks fit. The entropy is that of counting whole rows."""
+    codes = random_codes(20, codebooks, 30, 2, seed=1) * 1023
+    rows = codes.transpose(0, 2, 1).reshape(-1, codebooks)
+    shares = np.unique(rows, axis=0, return_counts=True)[1] / len(rows)
+    assert joint_entropy_bits(codes) == pytest.approx(-(shares * np.log2(shares)).sum())
+
+
+def test_dependence_of_independent_codes_is_about_zero_where_the_plug_in_estimate_is_not() -> None:
+    codes = random_codes(100, 4, 64, 64)
+    plug_in = mutual_info_score(codes[:, 0].ravel(), codes[:, 1].ravel()) / math.log(2)
+    assert plug_in > 0.3
+    assert dependence_bits(codes, 64, np.random.default_rng(0)) == pytest.approx(0, abs=0.01)
+
+
+def test_dependence_of_copies_is_their_entropy_less_that_of_random_pairs() -> None:
+    codes = np.repeat(random_codes(100, 1, 64, 4), 3, axis=1)
+    entropy = math.log2(rate.perplexity(codes, 4)[0])
+    assert dependence_bits(codes, 4, np.random.default_rng(0)) == pytest.approx(entropy, abs=0.005)
+
+
+def test_dependence_is_the_mean_over_pairs() -> None:
+    """Of three codebooks two are copies: one pair of three has all of the entropy."""
+    codes = random_codes(200, 3, 64, 4)
+    codes[:, 2] = codes[:, 0]
+    assert dependence_bits(codes, 4, np.random.default_rng(0)) == pytest.approx(2 / 3, abs=0.005)
+
+
+def test_dependence_is_the_mutual_information_less_that_of_the_drawn_pairing() -> None:
+    codes = random_codes(30, 2, 10, 5)
+    codes[:, 1] = (codes[:, 0] + codes[:, 1] // 3) % 5
+    first, second = codes[:, 0].ravel(), codes[:, 1].ravel()
+    shuffled = np.random.default_rng(3).permutation(second)
+    nats = mutual_info_score(first, second) - mutual_info_score(first, shuffled)
+    assert dependence_bits(codes, 5, np.random.default_rng(3)) == pytest.approx(nats / math.log(2))
+
+
+def test_refit_finds_independent_slices_and_a_shuffled_deal_mixes_them() -> None:
+    """Each slice of 4 features has a cluster of its own; dealt out at random, all see all clusters."""
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(3, 8, 4)) * 10
+    which = rng.integers(8, size=(4000, 3))
+    latents = np.concatenate([centres[s][which[:, s]] for s in range(3)], axis=1)
+    latents = (latents + rng.normal(size=latents.shape)).astype(np.float32)
+    in_order, shuffled = (
+        refit_dependence_bits(latents, 3, 16, np.random.default_rng(1), shuffled=shuffled) for shuffled in (False, True)
+    )
+    assert in_order == pytest.approx(0, abs=0.02)
+    assert shuffled > 0.5
+
+
+def test_refit_is_the_same_for_the_same_generator_and_takes_no_more_positions_than_it_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(rate, "MOST_POSITIONS", 300)
+    latents = np.random.default_rng(0).normal(size=(400, 6)).astype(np.float32)
+    found = [
+        refit_dependence_bits(part, 2, 8, np.random.default_rng(2), shuffled=True) for part in (latents, latents[:300])
+    ]
+    assert found[0] == found[1]
+
+
+def test_refit_of_fewer_positions_than_codes_is_possible() -> None:
+    latents = np.random.default_rng(0).normal(size=(10, 6)).astype(np.float32)
+    assert math.isfinite(refit_dependence_bits(latents, 2, 64, np.random.default_rng(2), shuffled=False))
