@@ -12,11 +12,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from dvq_ray.codebooks import Codebooks, DeadCodeRestart, GradientCodebooks, KMeansStart, Learning, initial_codes
-from dvq_ray.learned_prior.settings import DvqSettings, LearnedPriorSettings, SvqSettings, VqSettings
+from dvq_ray.codebooks import Codebooks, DeadCodeRestart, GradientCodebooks, Learning, initial_codes
 from dvq_ray.nearest import StraightThrough, count_by_code, look_up, nearest_codes
 
-__all__ = ["Dvq", "Learning", "Quantized", "Quantizer", "Svq", "Vq", "build_quantizer", "nearest_codes"]
+__all__ = ["Dvq", "Learning", "Quantized", "Quantizer", "Svq", "Vq", "nearest_codes"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -259,23 +258,6 @@ class Svq(Quantizer):
         """[L, B, C, joint_positions * F] to [B, F, L * C * joint_positions]"""
         parts = vectors.view(*vectors.shape[:3], self.joint_positions, self.features)
         return parts.permute(1, 4, 0, 2, 3).flatten(2)
-
-
-def build_quantizer(settings: LearnedPriorSettings, generator: torch.Generator) -> Quantizer:
-    """The quantizer that `settings` ask for, its initial codes drawn by `generator`, which is one of the CPU."""
-    learning = Learning(
-        ema_decay=settings.ema_decay or None,
-        start=KMeansStart() if settings.codebook_start == "k-means" else None,
-        restart_below=settings.restart_below or None,
-    )
-    features, size = settings.dimension, settings.codebook_size
-    if isinstance(settings, VqSettings):
-        return Vq(features, size, settings.joint_codebooks, learning=learning, generator=generator)
-    if isinstance(settings, DvqSettings):
-        return Dvq(features, size, settings.slices, learning=learning, generator=generator)
-    if isinstance(settings, SvqSettings):
-        return Svq(features, size, settings.slices, settings.joint_positions, learning=learning, generator=generator)
-    raise ValueError(f"settings of {settings.quantizer}; allowed: vq, dvq, svq")
 
 
 def _at_least_one(**counts: int) -> None:

@@ -5,7 +5,10 @@ import sys
 
 import pytest
 
-CORE = ["spec", "cells", "store", "plan", "pack", "static_prior.run", "static_prior.kernel", "static_prior.reference"]
+CORE = [
+    "spec", "cells", "store", "plan", "pack", "quantizers", "static_prior.run", "static_prior.kernel",
+    "static_prior.reference", "learned_prior.run", "learned_prior.images",
+]  # fmt: skip
 
 
 def modules_after(statement: str) -> set[str]:
@@ -20,7 +23,7 @@ def test_the_core_imports_no_ray(module: str) -> None:
 
 
 def test_planning_imports_nothing_that_computes() -> None:
-    assert not {"ray", "torch", "numba", "sklearn", "matplotlib"} & modules_after("import dvq_ray.sweep")
+    assert not {"ray", "torch", "torchvision", "PIL", "numba", "sklearn", "matplotlib"} & modules_after("import dvq_ray.sweep")
 
 
 def test_analysis_imports_nothing_that_computes() -> None:

@@ -13,9 +13,10 @@ from vector_quantize_pytorch import VectorQuantize  # type: ignore[import-untype
 
 from dvq_ray import nearest
 from dvq_ray.codebooks import EmaCodebooks, GradientCodebooks, KMeansStart, Learning, k_means
+from dvq_ray.learned_prior.autoencoder import build_quantizer
 from dvq_ray.learned_prior.settings import DvqSettings, LearnedPriorSettings, SvqSettings, VqSettings
 from dvq_ray.nearest import nearest_codes
-from dvq_ray.quantizers import Dvq, Quantized, Quantizer, Svq, Vq, build_quantizer
+from dvq_ray.quantizers import Dvq, Quantized, Quantizer, Svq, Vq
 
 # The tensors are so small that threads only wait for each other.
 torch.set_num_threads(1)

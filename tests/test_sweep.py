@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
+from PIL import Image
 
 from dvq_ray.rerun import main as rerun
 from dvq_ray.static_prior import run as static_prior_run
@@ -199,3 +201,54 @@ def test_a_cell_that_is_not_there_or_of_another_revision_is_told(tmp_path: Path)
     changed = CliRunner().invoke(rerun, [str(folder.parent), "0" * 16])
     assert changed.exit_code == 2
     assert "would compute something else" in changed.output
+
+
+LEARNED = """\
+name: tiny
+trainable: learned_prior
+seeds: 2
+fixed: {image_size: 8, dimension: 4, codebook_size: 4, stem_channels: 4, body_channels: 4, residual_channels: 4,
+        logistic_mixtures: 1, downsamplings: 1, batch_size: 2, steps: 3, dataset: mine}
+data: {mine: {format: folder, train: FOLDER/train, test: FOLDER/test}}
+grids: {plain: {quantizer: vq}, slices: {quantizer: dvq, slices: 2}}
+"""
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    for split in ("train", "test"):
+        (tmp_path / split).mkdir()
+        for i in range(3):
+            pixels = np.random.default_rng(i).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / split / f"{i}.png")
+    return tmp_path
+
+
+def test_images_of_ones_own_are_trained_on_and_a_cell_runs_again_identically(pictures: Path) -> None:
+    result = run(pictures, text=LEARNED.replace("FOLDER", str(pictures)))
+    assert result.exit_code == 0, result.output
+    frame = cells(pictures)
+    assert set(frame["status"]) == {"ok"}
+    assert set(frame["train_images"]) == {3}
+    store = pictures / "results" / "tiny"
+    assert all((store / "artifacts" / cell_id / "reconstructions.png").exists() for cell_id in frame.index)
+    again = CliRunner().invoke(rerun, [str(store), frame.index[0]])
+    assert again.exit_code == 0, again.output
+    assert "identical" in again.output
+
+
+@pytest.mark.parametrize("arguments", [(), ("--dry-run",)])
+def test_images_that_are_not_there_are_told_before_anything_starts(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    result = run(tmp_path, *arguments, text=LEARNED.replace("FOLDER", str(tmp_path)))
+    assert f"mine: {tmp_path}/train" in result.output
+    assert result.exit_code == (0 if arguments else 2)
+    assert not (tmp_path / "results").exists()
+
+
+def test_an_image_that_cannot_be_read_is_the_error_of_the_cells_that_wanted_it(pictures: Path) -> None:
+    (pictures / "train" / "2.png").write_bytes(b"no image")
+    result = run(pictures, text=LEARNED.replace("FOLDER", str(pictures)))
+    assert result.exit_code == 1
+    frame = cells(pictures)
+    assert set(frame["status"]) == {"error"}
+    assert frame["error"].str.contains("2.png").all()

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv_transpose2d
 
+from dvq_ray.codebooks import KMeansStart, Learning
 from dvq_ray.learned_prior.likelihood import Categorical, Likelihood, LogisticMixture
-from dvq_ray.learned_prior.settings import CHANNELS, LearnedPriorSettings
-from dvq_ray.quantizers import Quantized, Quantizer, build_quantizer
+from dvq_ray.learned_prior.settings import CHANNELS, DvqSettings, LearnedPriorSettings, SvqSettings, VqSettings
+from dvq_ray.quantizers import Dvq, Quantized, Quantizer, Svq, Vq
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,3 +145,20 @@ def build_autoencoder(settings: LearnedPriorSettings, generator: torch.Generator
             assert layer.bias is not None
             nn.init.zeros_(layer.bias)
     return model
+
+
+def build_quantizer(settings: LearnedPriorSettings, generator: torch.Generator) -> Quantizer:
+    """The quantizer that `settings` ask for, its initial codes drawn by `generator`, which is one of the CPU."""
+    learning = Learning(
+        ema_decay=settings.ema_decay or None,
+        start=KMeansStart() if settings.codebook_start == "k-means" else None,
+        restart_below=settings.restart_below or None,
+    )
+    features, size = settings.dimension, settings.codebook_size
+    if isinstance(settings, VqSettings):
+        return Vq(features, size, settings.joint_codebooks, learning=learning, generator=generator)
+    if isinstance(settings, DvqSettings):
+        return Dvq(features, size, settings.slices, learning=learning, generator=generator)
+    if isinstance(settings, SvqSettings):
+        return Svq(features, size, settings.slices, settings.joint_positions, learning=learning, generator=generator)
+    raise ValueError(f"settings of {settings.quantizer}; allowed: vq, dvq, svq")
