@@ -1,1 +1,1 @@
-"""What the stores say: figures, each drawn only from cells that are all there."""
+"""What the stores say: figures and tables, each made only from cells that are all there."""

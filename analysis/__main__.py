@@ -54,7 +54,7 @@ def main(
     """
     if list_items:
         for name, item in ITEMS.items():
-            click.echo(f"{name:<10}{item.title}")
+            click.echo(f"{_padded(name)}{item.title}")
         return
     if needs:
         _print_needs(needs, ITEMS[needs])
@@ -76,6 +76,10 @@ def main(
     sys.exit(_make_all(folder, rows, allow_missing))
 
 
+def _padded(name: str) -> str:
+    return f"{name:<{max(map(len, ITEMS)) + 2}}"
+
+
 def _default_folder(stores: Sequence[str]) -> Path:
     if len(stores) > 1 or "://" in stores[0]:
         raise click.UsageError("--out is needed for several stores, and for one that is no local folder")
@@ -93,29 +97,42 @@ def _kept_values(only: Sequence[str]) -> dict[str, str]:
 def _make_all(folder: Path, rows: Rows, allow_missing: bool) -> int:
     made, refused = 0, 0
     for name, item in ITEMS.items():
-        selection = select(rows.frame, item.needs)
-        if selection is None:
-            click.echo(f"{name:<10}not in this store")
-            continue
-        if problems := _problems(selection, allow_missing):
-            refused += 1
-            stale = f" ({folder / name}.* are of an earlier run)" if (folder / f"{name}.json").exists() else ""
-            click.echo(f"{name:<10}refused{stale}: {problems[0]}")
-            _print_lines(problems[1:])
-            continue
         try:
-            written = products.write(folder, name, item.make(selection), selection, rows)
+            selection = select(rows, item.needs)
+            if selection is None:
+                click.echo(f"{_padded(name)}not in this store")
+                continue
+            product, problems = None, _problems(selection, allow_missing)
+            if not problems:
+                product, problems = _made(item, selection)
+            if product is None:
+                refused += 1
+                stale = f" ({folder / name}.* are of an earlier run)" if (folder / f"{name}.json").exists() else ""
+                click.echo(f"{_padded(name)}refused{stale}: {problems[0]}")
+                _print_lines(problems[1:])
+                continue
+            written = products.write(folder, name, product, selection, rows)
+        except StoreError as error:
+            click.echo(str(error), err=True)
+            return 2
         except OSError as error:
             click.echo(f"{folder} cannot be written: {error.strerror or error}", err=True)
             return 2
         made += 1
         suffixes = ",".join(path.suffix[1:] for path in written)
         holes = f", INCOMPLETE: {selection.hole_count()} cells are missing or failed" if selection.hole_count() else ""
-        click.echo(f"{name:<10}{folder / name}.{{{suffixes}}}  from {selection.cell_count():,} cells{holes}")
+        click.echo(f"{_padded(name)}{folder / name}.{{{suffixes}}}  from {selection.cell_count():,} cells{holes}")
         _print_lines(selection.left_out)
     if made:
         click.echo(f"look in:  {folder}")
     return 1 if refused else 0
+
+
+def _made(item: Item, selection: Selection) -> tuple[products.Product | None, list[str]]:
+    try:
+        return item.make(selection), []
+    except products.UnfitError as error:
+        return None, [str(error)]
 
 
 def _problems(selection: Selection, allow_missing: bool) -> list[str]:
@@ -138,22 +155,36 @@ def _print_lines(lines: Sequence[str]) -> None:
 
 
 def _print_needs(name: str, item: Item) -> None:
-    click.echo(f"{name:<10}{item.title}")
+    click.echo(f"{_padded(name)}{item.title}")
     for line in item.needs.grids:
         click.echo(f"            {line}")
-    repetitions = f"at least {item.needs.least_repetitions} repetitions of each point"
-    click.echo(f"            {repetitions}, the same for points with equal {item.needs.seeds_by}")
+    equal = " and ".join(item.needs.seeds_by)
+    if item.needs.lowest_seed_only:
+        click.echo(f"            one repetition of each point: the lowest that any point with equal {equal} has")
+    else:
+        repetitions = f"at least {item.needs.least_repetitions} repetitions of each point"
+        click.echo(f"            {repetitions}, the same for points with equal {equal}")
+    if item.needs.alike:
+        click.echo(f"            for points with equal {equal}, also one value each of {', '.join(item.needs.alike)}")
+    if item.needs.curves:
+        click.echo(f"            curves of {', '.join(item.needs.curves)}")
+    if item.needs.artifacts:
+        click.echo(f"            of each cell: {', '.join(item.needs.artifacts)}")
 
 
 def _check(name: str, rows: Rows) -> int:
-    selection = select(rows.frame, ITEMS[name].needs)
+    try:
+        selection = select(rows, ITEMS[name].needs)
+    except StoreError as error:
+        click.echo(str(error), err=True)
+        return 2
     if selection is None:
         click.echo("not in this store")
         return 0
     click.echo(f"in {', '.join(rows.stores)}:")
     for grid in selection.grids:
         values = "  ".join(f"{axis}={listed(values)}" for axis, values in grid.axes.items())
-        click.echo(f"            {grid.quantizer}: {len(list(grid.points()))} points of  {values}")
+        click.echo(f"            {grid.name}: {len(list(grid.points()))} points of  {values}")
     _print_lines(selection.left_out)
     problems = _problems(selection, allow_missing=False)
     click.echo(problems[0] if problems else f"all {selection.cell_count():,} cells are there")

@@ -45,9 +45,9 @@ def boxes(cells: Iterable[tuple[Any, ...]]) -> list[Box]:
     return covering
 
 
-def box_text(quantizer: str, axes: Mapping[str, Sequence[Any]], box: Sequence[Sequence[Any]]) -> str:
+def box_text(name: str, axes: Mapping[str, Sequence[Any]], box: Sequence[Sequence[Any]]) -> str:
     """`vq every dimension codebook_size=16`; axes with a single value are common to all cells and left out."""
-    words = [quantizer]
+    words = [name]
     for (axis, all_values), values in zip(axes.items(), box, strict=True):
         if len(all_values) > 1:
             whole = len(values) == len(all_values)

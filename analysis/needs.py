@@ -18,11 +18,18 @@ class Grid:
     """Points of one quantizer that must all be there: every combination of its axes."""
 
     quantizer: str
+    label: str = ""
+    """Tells it from other grids of the same quantizer in the same item; empty where there are none."""
     axes: Mapping[str, tuple[Any, ...]]
     """Values by column, in the order in which cells are named. They pin every setting but those of training."""
     presence: Presence = "required"
     keep: Callable[[Mapping[str, Any]], bool] = lambda point: True
     """Takes a point's values by column; false for points that are not part of the grid."""
+
+    @property
+    def name(self) -> str:
+        """What it is called in lists of cells; no other grid of the item has it."""
+        return self.label or self.quantizer
 
     def points(self) -> Iterator[dict[str, Any]]:
         """The points, by column."""
@@ -50,12 +57,20 @@ class Needs:
     """A line for each grid, for people; `choose` is the same for the machine."""
     choose: Callable[[pd.DataFrame], Sequence[Grid]]
     """Takes all rows of the trainable, failed ones too. Returns no grid where the store holds nothing for the item."""
+    seeds_by: tuple[str, ...]
+    """Points with the same values in these columns must have the same seeds: all those that any of them has."""
     least_repetitions: int = 2
     """Of each point. An interval takes two."""
-    seeds_by: str = "factors"
-    """Points with the same value in this column must have the same seeds: all those that any of them has."""
+    lowest_seed_only: bool = False
+    """Look at one repetition of each point, the same one: the lowest of those seeds."""
     training: tuple[str, ...] = ()
     """Columns that axes leave open, of which a point must have one value: unequal trainings are no repetitions."""
+    alike: tuple[str, ...] = ()
+    """Columns of which all points with equal `seeds_by` must have one value, so that only axes differ."""
+    curves: tuple[str, ...] = ()
+    """Columns of the curves that are drawn; a cell whose curve is not whole is as good as failed."""
+    artifacts: tuple[str, ...] = ()
+    """Files of each cell that are drawn; a cell that lacks one is as good as failed."""
 
 
 def distinct(frame: pd.DataFrame, column: str) -> tuple[Any, ...]:

@@ -22,6 +22,7 @@ _LEFT, _RIGHT, _TOP, _BOTTOM, _GAP_X, _GAP_Y, _EDGE = 0.66, 0.14, 0.26, 0.42, 0.
 """Inches around and between panels."""
 _LEGEND_ROW_INCHES, _FOOTNOTE_LINE_INCHES, _GAP_INCHES = 0.19, 0.125, 0.06
 _CROSS_POINTS = 4.2
+_MARKER_EVERY = 6
 _RING: dict[str, Any] = {
     "linestyle": "", "marker": "o", "markersize": 8.5, "markerfacecolor": "none", "markeredgecolor": "black",
     "markeredgewidth": 0.7,
@@ -84,6 +85,18 @@ class Panel:
         for place in at[n == 0]:
             self._lacking.setdefault(float(place), []).append(look.colour)
 
+    def curve(self, points: pd.DataFrame, look: Look, *, phase: int = 0) -> None:
+        """One model's means over training steps with their intervals, from a table that `Selection.curve` gave.
+
+        A marker stands at every sixth point, from the one at `phase` on, so that those of several models part.
+        """
+        step, low, high = (points[column].to_numpy(dtype=float) for column in ("step", "low", "high"))
+        self.axes.fill_between(step, low, high, color=look.colour, alpha=0.17, linewidth=0, zorder=2.5)
+        self.axes.plot(
+            step, points["mean"].to_numpy(dtype=float), color=look.colour, linestyle=look.line, linewidth=look.width,
+            marker=look.marker, markevery=(phase % _MARKER_EVERY, _MARKER_EVERY), **_filling(look, False), zorder=3,
+        )  # fmt: skip
+
     def draw_crosses(self, figure: Figure) -> None:
         """A cross for each point without a value: outside of the data, where nobody takes it for one, side by side."""
         for x, colours in self._lacking.items():
@@ -117,8 +130,12 @@ class Sheet:
         legend: Sequence[Sequence[Line2D]],
         footnote: str,
         rows_alike: bool = True,
+        y_limits: Sequence[tuple[float, float]] = (),
     ) -> Figure:
-        """Places everything and returns the figure. Panels of a row get one scale; all of them where rows are alike."""
+        """Places everything and returns the figure. Panels of a row get one scale; all of them where rows are alike.
+
+        It begins at zero and ends above all that is drawn, unless `y_limits` says otherwise for each row.
+        """
         inside = WIDTH_INCHES - 2 * _EDGE
         lines = wrapped(self.figure, footnote, inside)
         entries = [part for row in (*legend, self._holes()) for part in fitting(self.figure, row, inside)]
@@ -127,7 +144,8 @@ class Sheet:
         height = beneath + _BOTTOM + self._rows * self._panel_inches + (self._rows - 1) * _GAP_Y + _TOP
         self.figure.set_size_inches(WIDTH_INCHES, height)
         self._place(beneath + _BOTTOM, height)
-        self._label(x_label, y_label, rows_alike)
+        self._scale(rows_alike, y_limits)
+        self._label(x_label, y_label)
         for i, row in enumerate(entries):
             y = beneath - _GAP_INCHES - (i + 0.5) * _LEGEND_ROW_INCHES
             self.figure.add_artist(legend_row(self.figure, row, y / height))
@@ -153,11 +171,15 @@ class Sheet:
             y = bottom + (self._rows - 1 - row) * (self._panel_inches + _GAP_Y)
             panel.axes.set_position((x / WIDTH_INCHES, y / height, width / WIDTH_INCHES, self._panel_inches / height))
 
-    def _label(self, x_label: str, y_label: str, rows_alike: bool) -> None:
+    def _scale(self, rows_alike: bool, y_limits: Sequence[tuple[float, float]]) -> None:
         tops = [panel.axes.dataLim.y1 for panel in self.panels]
         for i, panel in enumerate(self.panels):
             row = i - i % self._columns
-            panel.axes.set_ylim(0, 1.06 * max(tops if rows_alike else tops[row : row + self._columns]))
+            top = 1.06 * max(tops if rows_alike else tops[row : row + self._columns])
+            panel.axes.set_ylim(y_limits[i // self._columns] if y_limits else (0, top))
+
+    def _label(self, x_label: str, y_label: str) -> None:
+        for i, panel in enumerate(self.panels):
             panel.axes.tick_params(labelleft=i % self._columns == 0)
             if i % self._columns == 0:
                 panel.axes.set_ylabel(y_label)

@@ -17,6 +17,10 @@ from analysis.rows import Rows
 from analysis.selection import Selection
 
 
+class UnfitError(ValueError):
+    """What the stores hold is all there, and yet the item cannot be made of it; says why."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Product:
     """An item, made."""
@@ -57,8 +61,14 @@ def sidecar(name: str, product: Product, selection: Selection, rows: Rows) -> by
         "only": dict(rows.only),
         "notes": list(rows.notes),
         "metrics": list(selection.needs.metrics),
+        **_beside(selection),
         "grids": [
-            {"quantizer": grid.quantizer, **{k: list(v) for k, v in grid.axes.items()}} for grid in selection.grids
+            {
+                **({"label": grid.label} if grid.label else {}),
+                "quantizer": grid.quantizer,
+                **{k: list(v) for k, v in grid.axes.items()},
+            }
+            for grid in selection.grids
         ],
         "common": selection.common(),
         "n": _counts(selection),
@@ -72,21 +82,40 @@ def sidecar(name: str, product: Product, selection: Selection, rows: Rows) -> by
 
 
 def digest(selection: Selection) -> str:
-    """SHA-256 of the rows used: a line of JSON for each cell with its id, its status and the metrics drawn."""
-    columns = ["cell_id", "status", *selection.needs.metrics]
+    """SHA-256 of the rows used: a line of JSON for each cell with its id, its status and the metrics drawn.
+
+    After these, a line for each step of their curves, where the item draws curves.
+    """
+    needs, curves = selection.needs, selection.beside.curves
+    tables = [selection.rows[["cell_id", "status", *needs.metrics]]]
+    if needs.curves:
+        tables.append(curves[curves["cell_id"].isin(selection.rows["cell_id"])][["cell_id", "step", *needs.curves]])
     sha = hashlib.sha256()
-    for row in selection.rows[columns].itertuples(index=False, name=None):
-        values = [None if value != value else _plain(value) for value in row]
-        sha.update((json.dumps(values, allow_nan=False) + "\n").encode())
+    for table in tables:
+        for row in table.itertuples(index=False, name=None):
+            values = [None if value is None or value != value else _plain(value) for value in row]
+            sha.update((json.dumps(values, allow_nan=False) + "\n").encode())
     return sha.hexdigest()
+
+
+def _beside(selection: Selection) -> dict[str, Any]:
+    """Columns of curves and digests of files, where the item draws such."""
+    found: dict[str, Any] = {"curves": list(selection.needs.curves)} if selection.needs.curves else {}
+    if selection.needs.artifacts:
+        found["artifacts_sha256"] = {
+            f"{cell_id}/{name}": hashlib.sha256(content).hexdigest()
+            for cell_id, files in sorted(selection.beside.artifacts.items())
+            for name, content in sorted(files.items())
+        }
+    return found
 
 
 def _counts(selection: Selection) -> dict[str, int]:
     counts = {}
     for grid in selection.grids:
-        for point in selection.points(grid.quantizer, selection.needs.metrics[0]).to_dict("records"):
+        for point in selection.points(grid.name, selection.needs.metrics[0]).to_dict("records"):
             box = [(point[axis],) for axis in grid.axes]
-            counts[box_text(grid.quantizer, grid.axes, box)] = int(point["n"])
+            counts[box_text(grid.name, grid.axes, box)] = int(point["n"])
     return counts
 
 

@@ -10,15 +10,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.naming import box_text, boxes, listed, number, seeds_text
+from analysis.beside import Beside, load_beside
+from analysis.naming import box_text, boxes, number, seeds_text
 from analysis.needs import Grid, Needs
+from analysis.rows import Rows
 from analysis.summary import summarise
 
 Metric = str | Callable[[pd.DataFrame], "pd.Series[float]"]
 """A column, or a number computed for each row."""
+Group = tuple[Any, ...]
+"""Values of a point in the columns `needs.seeds_by`."""
 
 _OK, _MISSING = "ok", "missing"
-_NO_VALUE = {"n": 0, "mean": np.nan, "deviation": np.nan, "low": np.nan, "high": np.nan}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,18 +33,20 @@ class Selection:
     """Those that are drawn."""
     rows: pd.DataFrame
     """All rows of these grids, failed ones too."""
-    seeds: Mapping[Any, tuple[int, ...]]
-    """Seeds that a point must have, by its value in the column `needs.seeds_by`."""
+    seeds: Mapping[Group, tuple[int, ...]]
+    """Seeds that a point must have."""
     left_out: tuple[str, ...]
     """A line for each grid that would be drawn if it were complete."""
+    beside: Beside
+    """Curves and files of the rows, where the item needs them."""
 
-    def grid(self, quantizer: str) -> Grid | None:
-        """The grid of that quantizer, where it is drawn. An item has at most one for each."""
-        return next((grid for grid in self.grids if grid.quantizer == quantizer), None)
+    def grid(self, name: str) -> Grid | None:
+        """The grid of that name, where it is drawn."""
+        return next((grid for grid in self.grids if grid.name == name), None)
 
     @cached_property
     def _states(self) -> list[dict[tuple[Any, ...], str]]:
-        return [_states(self.rows, grid, self.seeds, self.needs) for grid in self.grids]
+        return [_states(self.rows, grid, self.seeds, self.needs, self.beside) for grid in self.grids]
 
     def cell_count(self) -> int:
         """Cells that the grids call for."""
@@ -53,7 +58,7 @@ class Selection:
         for grid, states in zip(self.grids, self._states, strict=True):
             for state in sorted({*states.values()} - {_OK}):
                 for *box, seeds in boxes(cell for cell, its_state in states.items() if its_state == state):
-                    lines.append(f"{box_text(grid.quantizer, grid.axes, box)}: {seeds_text(seeds)} {state}")
+                    lines.append(f"{box_text(grid.name, grid.axes, box)}: {seeds_text(seeds)} {state}")
         return lines
 
     def hole_count(self) -> int:
@@ -71,30 +76,30 @@ class Selection:
 
     def faults(self) -> list[str]:
         """Why the item cannot be drawn at all, whatever cells are allowed to be missing."""
-        mixed = [line for grid in self.grids for line in _mixed(grid, _kept(grid.rows(self.rows), grid), self.needs)]
-        if mixed:
-            return mixed
+        mixed = [line for grid in self.grids for line in _mixed(grid, self.rows, self.needs)]
+        if unequal := mixed or _unlike(self.grids, self.rows, self.needs):
+            return unequal
         least = self.needs.least_repetitions
-        few = [value for value, seeds in self.seeds.items() if len(seeds) < least]
+        few = [group for group, seeds in self.seeds.items() if len(seeds) < least]
         if few:
-            where = f"{self.needs.seeds_by}={listed(few)}"
-            held = min(len(self.seeds[value]) for value in few)
+            where = "; ".join(_group_text(self.needs, group) for group in few)
+            held = min(len(self.seeds[group]) for group in few)
             return [f"{where}: points have only {held} of the {least} repetitions that an interval takes"]
-        if not any(self.points(grid.quantizer, self.needs.metrics[0])["n"].any() for grid in self.grids):
+        if not any(self.points(grid.name, self.needs.metrics[0])["n"].any() for grid in self.grids):
             return [f"no point has {least} finished repetitions"]
         return []
 
     def usable(self, grid: Grid) -> pd.DataFrame:
         """Rows that numbers may be taken from."""
         rows = _kept(grid.rows(self.rows), grid)
-        return rows[[_row_state(row, self.needs.metrics) == _OK for row in rows.to_dict("records")]]
+        return rows[[_row_state(row, self.needs.metrics, self.beside) == _OK for row in rows.to_dict("records")]]
 
-    def points(self, quantizer: str, metric: Metric) -> pd.DataFrame:
+    def points(self, name: str, metric: Metric) -> pd.DataFrame:
         """One row for each point of the grid: its axes, `n`, `wanted`, `mean`, `deviation`, `low`, `high`.
 
         A point with fewer than the least repetitions is a hole: its `n` is 0 and its numbers are NaN.
         """
-        grid = self.grid(quantizer)
+        grid = self.grid(name)
         assert grid is not None
         rows = self.usable(grid)
         values = metric(rows) if callable(metric) else rows[metric]
@@ -104,42 +109,82 @@ class Selection:
         table = []
         for point in grid.points():
             found = by_point.get(tuple(point.values()), [])
-            numbers = vars(summarise(found)) if len(found) >= self.needs.least_repetitions else _NO_VALUE
-            table.append({**point, "wanted": len(self.seeds[point[self.needs.seeds_by]]), **numbers})
+            table.append({**point, "wanted": len(self.seeds[_group(self.needs, point)]), **self._numbers(found)})
         return pd.DataFrame(table)
 
+    def curve(self, name: str, column: str, **values: Any) -> pd.DataFrame:
+        """One row for each step at which the point with these values has that column: `step` and as in `points`.
 
-def select(frame: pd.DataFrame, needs: Needs) -> Selection | None:
-    """The item's rows; None where the store holds nothing for it."""
-    frame = frame[frame["trainable"] == needs.trainable]
+        Empty for a point with fewer than the least repetitions.
+        """
+        grid = self.grid(name)
+        assert grid is not None
+        rows = self.usable(grid)
+        for axis, value in values.items():
+            rows = rows[rows[axis] == value]
+        curves = self.beside.curves[self.beside.curves["cell_id"].isin(rows["cell_id"])].dropna(subset=[column])
+        table = [{"step": step, **self._numbers(here[column])} for step, here in curves.groupby("step")]
+        found = pd.DataFrame(table, columns=["step", "n", "mean", "deviation", "low", "high"])
+        return found[found["n"] > 0]
+
+    def _numbers(self, values: Sequence[float] | pd.Series[float]) -> dict[str, Any]:
+        if len(values) >= max(2, self.needs.least_repetitions):
+            return vars(summarise(values))
+        alone = len(values) == self.needs.least_repetitions == 1
+        mean = float(next(iter(values))) if alone else np.nan
+        return {"n": int(alone), "mean": mean, "deviation": np.nan, "low": np.nan, "high": np.nan}
+
+
+def select(rows: Rows, needs: Needs) -> Selection | None:
+    """The item's rows; None where the stores hold nothing for it.
+
+    Raises `StoreError` where what lies beside the rows cannot be read.
+    """
+    frame = rows.frame[rows.frame["trainable"] == needs.trainable]
     chosen = needs.choose(frame) if len(frame) else ()
     firm = [g for g in chosen if g.presence == "required" or (g.presence == "if present" and len(g.rows(frame)))]
     if not any(True for grid in firm for _ in grid.points()):
         return None
-    seeds = _seeds(frame, firm, needs.seeds_by)
+    seeds = _seeds(frame, firm, needs)
+    if needs.lowest_seed_only:
+        cells = frame[[*needs.seeds_by, "seed"]].itertuples(index=False, name=None)
+        frame = frame[[seed in seeds.get(tuple(group), ()) for *group, seed in cells]]
+    held = pd.concat([_kept(grid.rows(frame), grid) for grid in chosen])
+    beside = load_beside(rows, held, needs)
     drawn, left_out = [], []
     for grid in chosen:
         if grid in firm:
             drawn.append(grid)
         elif grid.presence == "if complete" and len(grid.rows(frame)):
-            states = list(_states(frame, grid, seeds, needs).values())
+            states = list(_states(frame, grid, seeds, needs, beside).values())
             if all(state == _OK for state in states):
                 drawn.append(grid)
             else:
-                held = states.count(_OK)
-                left_out.append(f"left out: {grid.quantizer}, of which the store holds {held} of {len(states)} cells")
-    rows = pd.concat([_kept(grid.rows(frame), grid) for grid in drawn]).sort_values("cell_id", ignore_index=True)
-    return Selection(needs=needs, grids=tuple(drawn), rows=rows, seeds=seeds, left_out=tuple(left_out))
+                there = states.count(_OK)
+                left_out.append(f"left out: {grid.name}, of which the store holds {there} of {len(states)} cells")
+    kept = pd.concat([_kept(grid.rows(frame), grid) for grid in drawn]).sort_values("cell_id", ignore_index=True)
+    return Selection(needs=needs, grids=tuple(drawn), rows=kept, seeds=seeds, left_out=tuple(left_out), beside=beside)
 
 
-def _seeds(frame: pd.DataFrame, grids: Sequence[Grid], seeds_by: str) -> dict[Any, tuple[int, ...]]:
-    """All seeds that any point with the same value of `seeds_by` has."""
-    found: dict[Any, set[int]] = {}
+def _seeds(frame: pd.DataFrame, grids: Sequence[Grid], needs: Needs) -> dict[Group, tuple[int, ...]]:
+    """All seeds that any point with the same values of `seeds_by` has; the lowest where one is enough."""
+    found: dict[Group, set[int]] = {}
     for grid in grids:
-        rows = grid.rows(frame)
-        for value in dict.fromkeys(point[seeds_by] for point in grid.points()):
-            found.setdefault(value, set()).update(rows.loc[rows[seeds_by] == value, "seed"].astype(int))
-    return {value: tuple(sorted(found[value])) for value in sorted(found)}
+        groups = dict.fromkeys(_group(needs, point) for point in grid.points())
+        for group, rows in _kept(grid.rows(frame), grid).groupby(list(needs.seeds_by)):
+            found.setdefault(tuple(group), set()).update(rows["seed"].astype(int))
+        for group in groups:
+            found.setdefault(group, set())
+    most = 1 if needs.lowest_seed_only else None
+    return {group: tuple(sorted(found[group]))[:most] for group in sorted(found)}
+
+
+def _group(needs: Needs, point: Mapping[str, Any]) -> Group:
+    return tuple(point[column] for column in needs.seeds_by)
+
+
+def _group_text(needs: Needs, group: Group) -> str:
+    return " ".join(f"{column}={number(value)}" for column, value in zip(needs.seeds_by, group, strict=True))
 
 
 def _keys(rows: pd.DataFrame, grid: Grid) -> list[tuple[Any, ...]]:
@@ -152,37 +197,59 @@ def _kept(rows: pd.DataFrame, grid: Grid) -> pd.DataFrame:
 
 
 def _states(
-    frame: pd.DataFrame, grid: Grid, seeds: Mapping[Any, Sequence[int]], needs: Needs
+    frame: pd.DataFrame, grid: Grid, seeds: Mapping[Group, Sequence[int]], needs: Needs, beside: Beside
 ) -> dict[tuple[Any, ...], str]:
     """What became of every cell of the grid; a cell is a point's values and a seed."""
     rows = grid.rows(frame)
-    states = [_row_state(row, needs.metrics) for row in rows.to_dict("records")]
+    states = [_row_state(row, needs.metrics, beside) for row in rows.to_dict("records")]
     found = {(*key, int(seed)): state for key, seed, state in zip(_keys(rows, grid), rows["seed"], states, strict=True)}
-    wanted = ((*point.values(), seed) for point in grid.points() for seed in seeds[point[needs.seeds_by]])
+    wanted = ((*point.values(), seed) for point in grid.points() for seed in seeds[_group(needs, point)])
     return {cell: found.get(cell, _MISSING) for cell in wanted}
 
 
-def _row_state(row: Mapping[Any, Any], metrics: Sequence[str]) -> str:
+def _row_state(row: Mapping[Any, Any], metrics: Sequence[str], beside: Beside) -> str:
     if row["status"] != "ok":
         return "stopped early" if row["status"] == "stopped" else f"failed ({row['status']})"
     empty = [metric for metric in metrics if row[metric] is None or not np.isfinite(row[metric])]
-    return f"without a finite {', '.join(empty)}" if empty else _OK
+    return f"without a finite {', '.join(empty)}" if empty else beside.lacking.get(row["cell_id"], _OK)
 
 
 def _mixed(grid: Grid, rows: pd.DataFrame, needs: Needs) -> list[str]:
     """Points whose rows were not all trained alike."""
-    by_settings: dict[tuple[tuple[str, tuple[Any, ...]], ...], list[tuple[Any, ...]]] = {}
-    for key, here in rows.groupby(list(grid.axes)):
+    by_settings: dict[tuple[tuple[str, tuple[str, ...]], ...], list[tuple[Any, ...]]] = {}
+    for key, here in _kept(grid.rows(rows), grid).groupby(list(grid.axes)):
         if here["point_id"].nunique() > 1:
             differing = tuple((c, values) for c in needs.training if len(values := distinct_text(here, c)) > 1)
             by_settings.setdefault(differing, []).append(tuple(key))
     lines = []
     for differing, points in by_settings.items():
         what = " and ".join(f"{column} = {', '.join(values)}" for column, values in differing) or "unknown settings"
-        names = "; ".join(box_text(grid.quantizer, grid.axes, box) for box in boxes(points))
-        advice = f"; keep one with --only {differing[0][0]}={differing[0][1][0]}" if differing else ""
-        lines.append(f"{names}: unequal trainings in one point, {what}{advice}")
+        names = "; ".join(box_text(grid.name, grid.axes, box) for box in boxes(points))
+        lines.append(f"{names}: unequal trainings in one point, {what}{_advice(rows, [c for c, _ in differing])}")
     return lines
+
+
+def _unlike(grids: Sequence[Grid], rows: pd.DataFrame, needs: Needs) -> list[str]:
+    """Columns in which points differ that are only comparable where they do not."""
+    lines = []
+    members = {grid.name: set(_kept(grid.rows(rows), grid).index) for grid in grids}
+    for group, here in rows.groupby(list(needs.seeds_by)):
+        for column in needs.alike:
+            if len(values := distinct_text(here, column)) > 1:
+                holders = {value: set(here.index[[number(v) == value for v in here[column]]]) for value in values}
+                what = "; ".join(
+                    f"{value} ({', '.join(name for name, rows_of in members.items() if rows_of & held)})"
+                    for value, held in holders.items()
+                )
+                lines.append(f"{_group_text(needs, group)}: unequal {column}, {what}{_advice(here, [column])}")
+    return lines
+
+
+def _advice(rows: pd.DataFrame, columns: Sequence[str]) -> str:
+    """How to keep, of columns with several values, those that most rows have."""
+    most = {column: rows[column].value_counts().sort_index().sort_values(ascending=False, kind="stable").index[0]
+            for column in columns}  # fmt: skip
+    return f"; keep one with {' '.join(f'--only {c}={number(v)}' for c, v in most.items())}" if most else ""
 
 
 def distinct_text(frame: pd.DataFrame, column: str) -> tuple[str, ...]:

@@ -3,7 +3,9 @@
 A model's colour follows from its own values and not from what else is drawn, so that it is the same in every figure
 of every store. Plain VQ runs from light green to dark blue as the codebook grows, DVQ from light orange to dark red
 as the slices do: the two families and the steps within them differ in lightness and hue for all common kinds of colour
-vision, and the markers differ too.
+vision, and the markers differ too. So do the families that only images have: VQ with joint codebooks, from light to
+dark olive as these grow in number, and SVQ, from lilac to plum as more positions share a code. Plain VQ of images goes
+from green to blue by its dimension, because all codebooks of a comparison usually have one size.
 """
 
 from __future__ import annotations
@@ -77,6 +79,7 @@ Line = Literal["-", ":"] | tuple[float, Sequence[float]]
 """Matplotlib's line styles: a name, or an offset and lengths of ink and gap in points."""
 DASHED: Line = (0, (3.5, 1.8))
 DASH_DOTTED: Line = (0, (4, 1.4, 1, 1.4))
+_LINES: Sequence[Line] = ("-", DASHED, ":", DASH_DOTTED)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +102,34 @@ def dvq_look(slices: int) -> Look:
     """DVQ, by its slices."""
     at = math.log2(slices)
     return Look(colour=_on_ramp(_DVQ_RAMP, at / 6), marker=_marker(at, "HvPX*d"))
+
+
+def wide_vq_look(dimension: int) -> Look:
+    """Plain VQ of latents, by their dimension."""
+    return vq_look(dimension)
+
+
+def joint_vq_look(codebooks: int) -> Look:
+    """VQ with several codebooks on the same features, by their number."""
+    at = math.log2(codebooks)
+    return Look(colour=_on_ramp(_JOINT_RAMP, at / 6), marker=_marker(at, "hp^<>H"))
+
+
+def svq_look(joint_positions: int) -> Look:
+    """SVQ, by the positions that a code stands for."""
+    at = math.log2(joint_positions)
+    return Look(colour=_on_ramp(_SVQ_RAMP, at / 6), marker=_marker(at, "Dp>v8H"))
+
+
+def told_apart(looks: Sequence[Look]) -> list[Look]:
+    """The looks; those that share colour and marker in lines of their own, as far as there are such."""
+    seen: dict[tuple[str, str], int] = {}
+    apart = []
+    for look in looks:
+        place = seen.get((look.colour, look.marker), 0)
+        seen[look.colour, look.marker] = place + 1
+        apart.append(replace(look, line=_LINES[place % len(_LINES)]))
+    return apart
 
 
 def kmeans_look(codebook_size: int) -> Look:
@@ -138,4 +169,16 @@ _VQ_RAMP = _ramp(
         (1, "#000000"),
     ]
 )
-_DVQ_RAMP = _ramp([(0, "#F8D98A"), (1 / 6, "#F0A630"), (2 / 6, "#DB5F1B"), (3 / 6, "#9A1B1F"), (1, "#2B0510")])
+_JOINT_RAMP = _ramp([(0, "#DCE28C"), (2 / 6, "#C3CF62"), (3.3 / 6, "#809B26"), (1, "#2F3F0A")])
+_SVQ_RAMP = _ramp([(0, "#BCA9EE"), (3 / 6, "#864C6C"), (1, "#33182B")])
+_DVQ_RAMP = _ramp(
+    [
+        (0, "#F8D98A"),
+        (1 / 6, "#F0A630"),
+        (2 / 6, "#DB5F1B"),
+        (3 / 6, "#9A1B1F"),
+        (4 / 6, "#6F1031"),
+        (5 / 6, "#450A2B"),
+        (1, "#1D0414"),
+    ]
+)

@@ -50,6 +50,7 @@ FIGURE_3A = Needs(
         "kmeans, if any is stored: the same dimension x codebook_size, slices=1",
     ),
     choose=_figure3a,
+    seeds_by=("factors",),
     training=TRAINING,
 )
 
@@ -86,6 +87,7 @@ FIGURE_3B = Needs(
         "init_bound that have more than one number of factors; where none has, at the two largest dimensions",
     ),
     choose=_figure3b,
+    seeds_by=("factors",),
     training=TRAINING,
 )
 
@@ -124,5 +126,6 @@ FIGURE_4 = Needs(
         "kmeans, if it is complete: the same dimension x factors, with the codebook_size of dvq, slices=1",
     ),
     choose=_figure4,
+    seeds_by=("factors",),
     training=TRAINING,
 )

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
+from analysis.rows import Rows
 from dvq_ray.cells import Point
 from dvq_ray.experiments import EXPERIMENTS
 from dvq_ray.store import Store
@@ -47,6 +49,11 @@ def row(*, seed: int, status: str = "ok", **fields: Any) -> Row:
         "run_started_at": STARTED_AT,
     }
     return {**identity, **_metrics(identity)} if status == "ok" else {**identity, "error": f"made up: {status}"}
+
+
+def made_up_rows(cells: Iterable[Row]) -> Rows:
+    """The cells as they are loaded, without a store."""
+    return Rows(frame=pd.DataFrame(list(cells)).sort_values("cell_id", ignore_index=True), stores=("made up",))
 
 
 def write(folder: Path, rows: Iterable[Row]) -> str:

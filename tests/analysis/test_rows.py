@@ -6,6 +6,7 @@ import pytest
 
 from analysis.rows import load_rows
 from dvq_ray.store import StoreError
+from tests.analysis import made_up_images as images
 from tests.analysis.made_up import rows, write
 
 POINT = {"quantizer": "vq", "dimension": 8, "codebook_size": 16, "factors": 64}
@@ -57,3 +58,18 @@ def test_missing_and_empty_stores_are_errors_that_name_them(tmp_path: Path) -> N
     (tmp_path / "begun" / "sweep.yaml").write_text("name: begun\n")
     with pytest.raises(StoreError, match=r"begun holds no cells yet"):
         load_rows([str(tmp_path / "begun")])
+
+
+def test_curves_and_files_come_from_the_store_whose_row_stands(tmp_path: Path) -> None:
+    first = images.sweep(images.SMALL[:1], [0, 1])
+    second = [{**row, "reconstruction_bits_per_dim": 7.0} for row in images.sweep(images.SMALL[:1], [1, 2])]
+    loaded = load_rows([images.write(tmp_path / "first", first), images.write(tmp_path / "second", second)])
+    ids = {int(row["seed"]): str(row["cell_id"]) for row in (*first, *second)}
+    curves = loaded.load_curves([ids[1], ids[2]], ["reconstruction_bits_per_dim"])
+    last = curves.groupby("cell_id")["reconstruction_bits_per_dim"].last()
+    assert set(last.index) == {ids[1], ids[2]}
+    assert last[ids[1]] == pytest.approx(first[1]["reconstruction_bits_per_dim"], abs=0.1)
+    assert last[ids[2]] == pytest.approx(7.0, abs=0.1)
+    assert loaded.read_artifact(ids[0], images.PICTURE) == images.picture(first[0])
+    assert loaded.read_artifact(ids[0], "other.png") is None
+    assert loaded.read_artifact("0" * 16, images.PICTURE) is None

@@ -8,7 +8,7 @@ import pytest
 
 from analysis.needs import Grid, Needs, distinct
 from analysis.selection import Selection, select
-from tests.analysis.made_up import Row, row, rows
+from tests.analysis.made_up import Row, made_up_rows, row, rows
 
 VQ: dict[str, Any] = {"quantizer": "vq", "codebook_size": 16, "init_bound": 1.0}
 
@@ -27,12 +27,13 @@ NEEDS = Needs(
     metrics=("test_mse",),
     grids=("",),
     choose=_choose,
+    seeds_by=("factors",),
     training=("learning_rate", "steps", "train_samples"),
 )
 
 
 def _select(cells: Iterable[Row]) -> Selection:
-    selection = select(pd.DataFrame(list(cells)).sort_values("cell_id", ignore_index=True), NEEDS)
+    selection = select(made_up_rows(cells), NEEDS)
     assert selection is not None
     return selection
 
@@ -88,7 +89,7 @@ def test_more_repetitions_at_some_factors_are_no_hole() -> None:
     few = rows(2, **VQ, dimension=[2, 8], factors=64)
     selection = _select([*rows(4, **VQ, dimension=[2, 8], factors=16), *few])
     assert selection.holes() == []
-    assert selection.seeds == {16: (0, 1, 2, 3), 64: (0, 1)}
+    assert selection.seeds == {(16,): (0, 1, 2, 3), (64,): (0, 1)}
 
 
 def test_repetitions_that_only_some_points_have_are_holes_of_the_others() -> None:
@@ -146,4 +147,59 @@ def test_a_grid_drawn_if_complete_is_left_out_with_a_word() -> None:
 
 def test_another_trainable_holds_nothing_for_the_item() -> None:
     cells = [{**cell, "trainable": "other"} for cell in rows(2, **VQ, dimension=2, factors=16)]
-    assert select(pd.DataFrame(cells), NEEDS) is None
+    assert select(made_up_rows(cells), NEEDS) is None
+
+
+def _labelled(**more: Any) -> Needs:
+    """A grid for each dimension, all of one quantizer."""
+
+    def choose(frame: pd.DataFrame) -> list[Grid]:
+        factors = distinct(frame, "factors")
+        return [
+            Grid(quantizer="vq", label=f"vq of {d}", axes={"dimension": (d,), "factors": factors})
+            for d in distinct(frame, "dimension")
+        ]
+
+    base = {"trainable": "static_prior", "metrics": ("test_mse",), "grids": ("",), "choose": choose}
+    return Needs(**{**base, "seeds_by": ("factors",), "training": ("learning_rate", "steps"), **more})
+
+
+def _labelled_selection(cells: Iterable[Row], **more: Any) -> Selection:
+    selection = select(made_up_rows(cells), _labelled(**more))
+    assert selection is not None
+    return selection
+
+
+def test_several_grids_of_one_quantizer_are_told_apart_by_their_labels() -> None:
+    cells = _without(rows(3, **VQ, dimension=[2, 8], factors=[16, 64]), dimension=8, factors=64, seed=1)
+    selection = _labelled_selection(cells)
+    assert selection.holes() == ["vq of 8 factors=64: seed 1 missing"]
+    for dimension in (2, 8):
+        points = selection.points(f"vq of {dimension}", "test_mse")
+        assert set(points["dimension"]) == {dimension}
+        assert list(points["factors"]) == [16, 64]
+    assert selection.grid("vq") is None
+
+
+def test_points_that_must_be_alike_are_refused_where_they_are_not() -> None:
+    slow = rows(2, **VQ, dimension=[2, 4], factors=16, steps=100)
+    fast = rows(2, **VQ, dimension=8, factors=16, steps=50)
+    cells = [*slow, *fast, *rows(2, **VQ, dimension=[2, 8], factors=64, steps=50)]
+    assert _labelled_selection(cells).faults() == []
+    assert _labelled_selection(cells, alike=("learning_rate", "steps")).faults() == [
+        "factors=16: unequal steps, 50 (vq of 8); 100 (vq of 2, vq of 4); keep one with --only steps=100"
+    ]
+
+
+def test_the_lowest_seed_is_the_same_for_all_points_of_a_group() -> None:
+    cells = [*rows([1, 2], **VQ, dimension=[2, 8], factors=16), *rows([0, 1], **VQ, dimension=[2, 8], factors=64)]
+    whole = _labelled_selection(cells, lowest_seed_only=True, least_repetitions=1)
+    assert (whole.seeds, whole.cell_count(), whole.faults()) == ({(16,): (1,), (64,): (0,)}, 4, [])
+    points = whole.points("vq of 8", "test_mse").set_index("factors")
+    seeds = {cell["factors"]: cell for cell in cells if cell["dimension"] == 8 and cell["seed"] in (0, 1)}
+    expected = next(c for c in cells if (c["dimension"], c["factors"], c["seed"]) == (8, 16, 1))
+    assert points.loc[16, "mean"] == expected["test_mse"]
+    assert points["n"].to_dict() == dict.fromkeys(seeds, 1)
+    holed = _without(cells, dimension=8, factors=64, seed=0)
+    holes = _labelled_selection(holed, lowest_seed_only=True, least_repetitions=1).holes()
+    assert holes == ["vq of 8 factors=64: seed 0 missing"]

@@ -7,23 +7,31 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
 from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
-from matplotlib.legend import Legend
-from matplotlib.text import Text
 
 from analysis import style
 from analysis.items import ITEMS
 from analysis.selection import Selection, select
 from analysis.static_prior import figures
-from tests.analysis.made_up import Row, row, rows
+from tests.analysis.looking import (
+    assert_no_text_overlaps_or_leaves_the_page,
+    assert_text_is_readable_in_print,
+    legends,
+)
+from tests.analysis.made_up import Row, made_up_rows, row, rows
+
+FIGURES = {
+    "figure3a": figures.draw_figure3a,
+    "figure3b": figures.draw_figure3b,
+    "figure4": figures.draw_figure4,
+}
 
 
 def _select(name: str, cells: Iterable[Row]) -> Selection:
-    selection = select(pd.DataFrame(list(cells)).sort_values("cell_id", ignore_index=True), ITEMS[name].needs)
+    selection = select(made_up_rows(cells), ITEMS[name].needs)
     assert selection is not None
     return selection
 
@@ -53,17 +61,8 @@ def _axes(selection: Selection, quantizer: str) -> dict[str, tuple[Any, ...]]:
 
 
 def _draw(name: str, selection: Selection) -> Figure:
-    draw = {
-        "figure3a": figures.draw_figure3a,
-        "figure3b": figures.draw_figure3b,
-        "figure4": figures.draw_figure4,
-    }[name]
     with style.printed():
-        return draw(selection)[0]
-
-
-def _legends(figure: Figure) -> list[Legend]:
-    return [child for child in figure.get_children() if isinstance(child, Legend)]
+        return FIGURES[name](selection)[0]
 
 
 def test_figure3a_is_drawn_at_the_factors_with_the_largest_rectangle() -> None:
@@ -92,7 +91,7 @@ def test_figure4_holds_dvq_against_vq_of_its_size_and_the_two_largest() -> None:
 
 def test_a_failure_moves_no_choice() -> None:
     cells = _full_sweep()
-    for name in ITEMS:
+    for name in FIGURES:
         whole = _select(name, cells)
         broken = _select(name, [{**cell, "status": "error"} for cell in cells])
         for grid in whole.grids:
@@ -100,19 +99,19 @@ def test_a_failure_moves_no_choice() -> None:
                 assert _axes(broken, grid.quantizer) == dict(grid.axes)
 
 
-@pytest.mark.parametrize("name", ITEMS)
+@pytest.mark.parametrize("name", FIGURES)
 def test_lines_have_the_colours_that_the_legend_gives_them(name: str) -> None:
     figure = _draw(name, _select(name, _full_sweep()))
-    explained = {to_hex(line.get_color()) for legend in _legends(figure) for line in legend.get_lines()}
+    explained = {to_hex(line.get_color()) for legend in legends(figure) for line in legend.get_lines()}
     drawn = {to_hex(line.get_color()) for axes in figure.axes for line in axes.get_lines()}
     assert drawn <= explained
 
 
 def test_a_model_has_one_colour_in_all_figures() -> None:
-    for name in ITEMS:
+    for name in FIGURES:
         labels = {
             text.get_text(): to_hex(line.get_color())
-            for legend in _legends(_draw(name, _select(name, _full_sweep())))
+            for legend in legends(_draw(name, _select(name, _full_sweep())))
             for text, line in zip(legend.get_texts(), legend.get_lines(), strict=True)
         }
         k256 = next(colour for label, colour in labels.items() if "K = 256" in label)
@@ -144,7 +143,7 @@ def test_a_hole_breaks_the_line_and_gets_a_cross_above_the_panel() -> None:
     (cross,) = [line for line in lines if line.get_marker() == "x"]
     np.testing.assert_array_equal(cross.get_xdata(), [16])
     assert not any(line.get_marker() == "x" for line in figure.axes[0].get_lines())
-    labels = [text.get_text() for legend in _legends(figure) for text in legend.get_texts()]
+    labels = [text.get_text() for legend in legends(figure) for text in legend.get_texts()]
     assert "no value (above the panel)" in labels
 
 
@@ -158,31 +157,8 @@ def test_a_point_that_lacks_repetitions_gets_a_ring() -> None:
     assert [np.asarray(line.get_xdata()).tolist() for line in rings] == [[16]]
 
 
-@pytest.mark.parametrize("name", ITEMS)
-def test_no_text_overlaps_another_or_leaves_the_page(name: str) -> None:
+@pytest.mark.parametrize("name", FIGURES)
+def test_text_is_readable_and_in_nobodys_way(name: str) -> None:
     figure = _draw(name, _select(name, _full_sweep()))
-    with style.printed():
-        figure.draw_without_rendering()
-        texts = [*figure.texts, *(text for legend in _legends(figure) for text in legend.get_texts())]
-        for axes in figure.axes:
-            texts += [axes.title, axes.xaxis.label, axes.yaxis.label]
-            for axis, (low, high) in ((axes.xaxis, axes.get_xlim()), (axes.yaxis, axes.get_ylim())):
-                texts += [tick.label1 for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
-        shown = [
-            (text.get_text(), text.get_window_extent()) for text in texts if text.get_visible() and text.get_text()
-        ]
-    assert len(shown) > 20
-    width, height = figure.get_size_inches() * figure.dpi
-    for i, (label, box) in enumerate(shown):
-        assert 0 <= box.x0 < box.x1 <= width, label
-        assert 0 <= box.y0 < box.y1 <= height, label
-        for other, other_box in shown[i + 1 :]:
-            assert not box.overlaps(other_box), (label, other)
-
-
-@pytest.mark.parametrize("name", ITEMS)
-def test_text_is_readable_in_print(name: str) -> None:
-    figure = _draw(name, _select(name, _full_sweep()))
-    texts = figure.findobj(Text)
-    assert len(texts) > 20
-    assert all(float(text.get_fontsize()) >= 7 for text in texts if isinstance(text, Text))
+    assert_no_text_overlaps_or_leaves_the_page(figure, least=20)
+    assert_text_is_readable_in_print(figure, least=20)

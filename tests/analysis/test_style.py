@@ -7,10 +7,16 @@ import pytest
 from matplotlib.colors import to_rgb
 from numpy.typing import NDArray
 
-from analysis.style import Look, dvq_look, kmeans_look, vq_look
+from analysis.style import Look, dvq_look, joint_vq_look, kmeans_look, svq_look, told_apart, vq_look, wide_vq_look
 
 Matrix = NDArray[np.float64]
-LOOKS = [vq_look(size) for size in (16, 64, 256, 1024)] + [dvq_look(slices) for slices in (2, 4, 8)]
+LOOKS = {
+    "static prior": [vq_look(size) for size in (16, 64, 256, 1024)] + [dvq_look(slices) for slices in (2, 4, 8)],
+    "photographs": [wide_vq_look(16), wide_vq_look(64), joint_vq_look(4), dvq_look(4), svq_look(1), svq_look(8)],
+    "images": [wide_vq_look(255), wide_vq_look(2550), joint_vq_look(10), dvq_look(10), svq_look(1), svq_look(8)],
+    "slices": [dvq_look(slices) for slices in (1, 2, 4, 8, 16)],
+}
+"""Models that stand in one figure."""
 
 # Machado, Oliveira and Fernandes (2009), severity 1, on linear RGB.
 COLOUR_VISION = {
@@ -33,14 +39,23 @@ def _lab(look: Look, vision: Matrix) -> Matrix:
 
 
 @pytest.mark.parametrize("vision", COLOUR_VISION)
-def test_models_differ_to_every_kind_of_colour_vision(vision: str) -> None:
-    labs = [_lab(look, COLOUR_VISION[vision]) for look in LOOKS]
+@pytest.mark.parametrize("figure", LOOKS)
+def test_models_differ_to_every_kind_of_colour_vision(figure: str, vision: str) -> None:
+    labs = [_lab(look, COLOUR_VISION[vision]) for look in LOOKS[figure]]
     nearest = min(np.linalg.norm(a - b) for a, b in itertools.combinations(labs, 2))
     assert nearest > 15  # about six just noticeable differences
 
 
-def test_models_differ_by_their_markers_alone() -> None:
-    assert len({look.marker for look in LOOKS}) == len(LOOKS)
+@pytest.mark.parametrize("figure", LOOKS)
+def test_models_differ_by_their_markers_alone(figure: str) -> None:
+    assert len({look.marker for look in LOOKS[figure]}) == len(LOOKS[figure])
+
+
+def test_models_of_equal_colour_get_lines_of_their_own() -> None:
+    looks = told_apart([dvq_look(4), dvq_look(8), dvq_look(4), dvq_look(4)])
+    assert [look.colour for look in looks] == [dvq_look(slices).colour for slices in (4, 8, 4, 4)]
+    assert (looks[0].line, looks[1].line) == ("-", "-")
+    assert len({str(look.line) for look in (looks[0], looks[2], looks[3])}) == 3
 
 
 def test_kmeans_has_the_colour_of_the_vq_that_it_is_held_against() -> None:

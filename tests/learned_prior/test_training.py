@@ -255,6 +255,16 @@ def test_equal_seeds_give_quantizers_the_same_encoder_and_the_same_batches() -> 
         assert torch.equal(one, other)
 
 
+@pytest.mark.parametrize("model", ["dvq", "categorical"])
+def test_the_loss_is_one_graph_without_a_break_for_a_gpu_to_compile(data: DataSet, model: str) -> None:
+    one = training(**MODELS[model])
+    images = torch.from_numpy(data.images.train[:4]).contiguous(memory_format=torch.channels_last)
+    compiled = torch.compile(one._losses_of, backend="aot_eager", fullgraph=True)
+    nats, loss, *_ = compiled(images)
+    expected_nats, expected_loss, *_ = one._losses_of(images)
+    torch.testing.assert_close([nats, loss], [expected_nats, expected_loss])
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 @pytest.mark.parametrize("steps", [24, 2000])  # eager, and compiled

@@ -1,0 +1,39 @@
+"""What a reader would object to in a figure, whatever it shows."""
+
+from __future__ import annotations
+
+from matplotlib.figure import Figure
+from matplotlib.legend import Legend
+from matplotlib.text import Text
+
+from analysis import style
+
+
+def legends(figure: Figure) -> list[Legend]:
+    return [child for child in figure.get_children() if isinstance(child, Legend)]
+
+
+def assert_no_text_overlaps_or_leaves_the_page(figure: Figure, *, least: int) -> None:
+    with style.printed():
+        figure.draw_without_rendering()
+        texts = [*figure.texts, *(text for legend in legends(figure) for text in legend.get_texts())]
+        for axes in figure.axes:
+            texts += [axes.title, axes.xaxis.label, axes.yaxis.label]
+            for axis, (low, high) in ((axes.xaxis, axes.get_xlim()), (axes.yaxis, axes.get_ylim())):
+                texts += [tick.label1 for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
+        shown = [
+            (text.get_text(), text.get_window_extent()) for text in texts if text.get_visible() and text.get_text()
+        ]
+    assert len(shown) > least
+    width, height = figure.get_size_inches() * figure.dpi
+    for i, (label, box) in enumerate(shown):
+        assert 0 <= box.x0 < box.x1 <= width, label
+        assert 0 <= box.y0 < box.y1 <= height, label
+        for other, other_box in shown[i + 1 :]:
+            assert not box.overlaps(other_box), (label, other)
+
+
+def assert_text_is_readable_in_print(figure: Figure, *, least: int) -> None:
+    texts = figure.findobj(Text)
+    assert len(texts) > least
+    assert all(float(text.get_fontsize()) >= 7 for text in texts if isinstance(text, Text))
