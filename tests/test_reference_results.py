@@ -85,3 +85,33 @@ def test_what_the_readme_says_of_equal_codebooks_and_of_equal_bits(
 def test_what_the_readme_says_of_where_codes_start(static_prior: pd.DataFrame, where: str, loss: float) -> None:
     rows = static_prior.query(f"dimension == 256 and factors == 4096 and {where}")
     assert round(rows["test_mse"].mean(), 1) == loss
+
+
+@pytest.fixture(scope="module")
+def cifar10_lossless() -> pd.DataFrame:
+    frame = pd.read_parquet(ROOT / REFERENCE / "cifar10_lossless" / "cells")
+    return frame.assign(model=frame["quantizer"] + frame["dimension"].astype(str))
+
+
+def test_what_the_readme_says_of_small_trainings_on_real_images(cifar10_lossless: pd.DataFrame) -> None:
+    frame = cifar10_lossless
+    assert set(frame["train_images"] + frame["test_images"]) == {6187}
+    assert set(frame.groupby("model").size()) == {3}
+    means = frame.groupby("model")[["reconstruction_bits_per_dim", "total_bits_per_dim_unigram"]].mean().round(2)
+    assert means.loc["dvq64"].to_list() == [4.80, 5.29]
+    assert means.loc["vq16"].to_list() == [5.42, 5.55]
+    assert means.loc["vq64"].to_list() == [5.48, 5.60]
+    assert frame.query("dimension == 64")["parameters"].nunique() == 1
+    totals = frame.pivot_table(index="seed", columns="model", values="total_bits_per_dim_unigram")
+    alone = frame.pivot_table(index="seed", columns="model", values="reconstruction_bits_per_dim")
+    for other, gain, half_width in (("vq16", 0.26, 0.03), ("vq64", 0.31, 0.11)):
+        difference = totals[other] - totals["dvq64"]
+        assert round(difference.mean(), 2) == gain
+        assert round(float(stats.t.ppf(0.975, 2) * stats.sem(difference)), 2) == half_width
+        assert difference.mean() < 0.5 * (alone[other] - alone["dvq64"]).mean()
+
+
+def test_what_the_readme_says_of_the_dependence_of_slices(cifar10_lossless: pd.DataFrame) -> None:
+    means = cifar10_lossless.query("quantizer == 'dvq'").mean(numeric_only=True)
+    assert round(means["slice_dependence_bits_refit"], 2) == 0.74
+    assert round(means["slice_dependence_bits_shuffled"], 2) == 2.51
