@@ -9,12 +9,16 @@ from pathlib import Path
 import click
 
 from analysis import products
+from analysis.claims import product as claims
+from analysis.claims import sentences
 from analysis.items import ITEMS, Item
 from analysis.naming import listed
 from analysis.rows import Rows, load_rows
 from analysis.selection import Selection, select
 from dvq_ray.store import StoreError
 
+CLAIMS = "claims"
+"""The item that is made of whatever is there: a claim that lacks cells is said to be not run."""
 MOST_LINES = 12
 """Lines of missing cells that an item prints."""
 
@@ -34,7 +38,7 @@ MOST_LINES = 12
 )
 @click.option(
     "--needs",
-    type=click.Choice(list(ITEMS)),
+    type=click.Choice([*ITEMS, CLAIMS]),
     help="Say what an item needs and what the stores lack; write nothing.",
 )
 @click.option("--allow-missing", is_flag=True, help="Draw with holes, which are marked and named in the caption.")
@@ -55,8 +59,11 @@ def main(
     if list_items:
         for name, item in ITEMS.items():
             click.echo(f"{_padded(name)}{item.title}")
+        click.echo(f"{_padded(CLAIMS)}{claims.TITLE}")
         return
-    if needs:
+    if needs == CLAIMS:
+        _print_needs_of_claims()
+    elif needs:
         _print_needs(needs, ITEMS[needs])
     if not stores:
         if needs:
@@ -72,7 +79,7 @@ def main(
         click.echo(note)
     if folder is None:
         assert needs is not None
-        sys.exit(_check(needs, rows))
+        sys.exit(_check_claims(rows) if needs == CLAIMS else _check(needs, rows))
     sys.exit(_make_all(folder, rows, allow_missing))
 
 
@@ -95,7 +102,7 @@ def _kept_values(only: Sequence[str]) -> dict[str, str]:
 
 
 def _make_all(folder: Path, rows: Rows, allow_missing: bool) -> int:
-    made, refused = 0, 0
+    refused = 0
     for name, item in ITEMS.items():
         try:
             selection = select(rows, item.needs)
@@ -118,13 +125,22 @@ def _make_all(folder: Path, rows: Rows, allow_missing: bool) -> int:
         except OSError as error:
             click.echo(f"{folder} cannot be written: {error.strerror or error}", err=True)
             return 2
-        made += 1
         suffixes = ",".join(path.suffix[1:] for path in written)
         holes = f", INCOMPLETE: {selection.hole_count()} cells are missing or failed" if selection.hole_count() else ""
         click.echo(f"{_padded(name)}{folder / name}.{{{suffixes}}}  from {selection.cell_count():,} cells{holes}")
         _print_lines(selection.left_out)
-    if made:
-        click.echo(f"look in:  {folder}")
+    try:
+        decided = claims.decisions(rows)
+        written = products.write_files(folder, CLAIMS, claims.files(decided, rows))
+    except StoreError as error:
+        click.echo(str(error), err=True)
+        return 2
+    except OSError as error:
+        click.echo(f"{folder} cannot be written: {error.strerror or error}", err=True)
+        return 2
+    suffixes = ",".join(path.suffix[1:] for path in written)
+    click.echo(f"{_padded(CLAIMS)}{folder / CLAIMS}.{{{suffixes}}}  {claims.tally(decided)}")
+    click.echo(f"look in:  {folder}")
     return 1 if refused else 0
 
 
@@ -170,6 +186,22 @@ def _print_needs(name: str, item: Item) -> None:
         click.echo(f"            curves of {', '.join(item.needs.curves)}")
     if item.needs.artifacts:
         click.echo(f"            of each cell: {', '.join(item.needs.artifacts)}")
+
+
+def _print_needs_of_claims() -> None:
+    click.echo(f"{_padded(CLAIMS)}{claims.TITLE}")
+    for claim in claims.CLAIMS:
+        click.echo(f"            {claim.number}: {claims.needs(claim)}")
+
+
+def _check_claims(rows: Rows) -> int:
+    """1 where some claim is not run, or was tested in a part of its cells."""
+    decided = claims.decisions(rows)
+    click.echo(f"in {', '.join(rows.stores)}: {claims.tally(decided)}")
+    for decision in decided:
+        coverage = sentences.coverage(decision.claim, decision.outcome)
+        click.echo(f"            {decision.claim.number}: {decision.outcome.verdict}. {coverage}".rstrip())
+    return int(any(d.outcome.left_out or d.outcome.verdict == "not run" for d in decided))
 
 
 def _check(name: str, rows: Rows) -> int:

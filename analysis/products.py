@@ -43,9 +43,14 @@ def figure_product(draw: Callable[[Selection], tuple[Figure, str]]) -> Callable[
 
 def write(folder: Path, name: str, product: Product, selection: Selection, rows: Rows) -> list[Path]:
     """Writes the files and, beside them, `<name>.json`, which says what they were made from."""
+    return write_files(folder, name, {**product.files, ".json": sidecar(name, product, selection, rows)})
+
+
+def write_files(folder: Path, name: str, files: Mapping[str, bytes]) -> list[Path]:
+    """Writes `<name><suffix>` for each suffix."""
     folder.mkdir(parents=True, exist_ok=True)
     written = []
-    for suffix, content in {**product.files, ".json": sidecar(name, product, selection, rows)}.items():
+    for suffix, content in files.items():
         path = folder / f"{name}{suffix}"
         path.write_bytes(content)
         written.append(path)

@@ -112,6 +112,7 @@ def out(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_item_is_made_with_its_files(out: Path) -> None:
     expected = {f"{name}.{suffix}" for name in ("figure6", "reconstructions") for suffix in ("svg", "png", "json")}
     expected |= {f"table1.{suffix}" for suffix in ("csv", "md", "tex", "json")}
+    expected |= {f"claims.{suffix}" for suffix in ("csv", "md", "json")}
     assert {path.name for path in out.iterdir()} == expected
 
 
@@ -291,7 +292,7 @@ def test_one_seed_gives_reconstructions_and_no_intervals(tmp_path: Path) -> None
     result = analysis(write(tmp_path, sweep(seeds=1)))
     assert result.exit_code == 1
     assert result.output.count("have only 1 of the 2 repetitions") == 2
-    assert {path.stem for path in (tmp_path / "figures").iterdir()} == {"reconstructions"}
+    assert {path.stem for path in (tmp_path / "figures").iterdir()} == {"reconstructions", "claims"}
 
 
 def test_originals_that_differ_are_not_drawn_as_one_row(tmp_path: Path) -> None:
@@ -313,7 +314,7 @@ def test_a_broken_picture_is_named(content: bytes, tmp_path: Path) -> None:
     result = analysis(store)
     assert result.exit_code == 1
     assert f"reconstructions.png of cell {cells[0]['cell_id']}" in result.output
-    assert {path.stem for path in (tmp_path / "figures").iterdir()} == {"figure6", "table1"}
+    assert {path.stem for path in (tmp_path / "figures").iterdir()} == {"figure6", "table1", "claims"}
 
 
 def test_failed_cells_are_named_and_only_the_items_that_need_them_refused(tmp_path: Path) -> None:
@@ -321,7 +322,7 @@ def test_failed_cells_are_named_and_only_the_items_that_need_them_refused(tmp_pa
     assert result.exit_code == 1
     assert result.output.count("refused: 1 of 18 cells are missing or failed") == 2
     assert result.output.count("dvq dimension=64 slices=4: seed 1 failed (diverged)") == 2
-    assert {path.stem for path in (tmp_path / "figures").iterdir()} == {"reconstructions"}
+    assert {path.stem for path in (tmp_path / "figures").iterdir()} == {"reconstructions", "claims"}
 
 
 def test_allow_missing_makes_everything_with_holes_and_says_so(tmp_path: Path) -> None:

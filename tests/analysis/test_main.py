@@ -19,6 +19,8 @@ from tests.analysis.made_up import Row, row, rows, write
 
 SHARED: dict[str, Any] = {"codebook_size": [4, 16], "factors": [16, 64]}
 FIGURES = ("figure3a", "figure3b", "figure4")
+CLAIMS = {"claims.md", "claims.csv", "claims.json"}
+"""Written whatever a store holds."""
 
 
 def sweep() -> list[Row]:
@@ -62,9 +64,10 @@ def drawn(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_figure_is_drawn_beside_its_store(store: Path) -> None:
     result = analysis(store)
     assert result.exit_code == 0, result.output
-    assert set(files(store / "figures")) == {
-        f"{name}.{suffix}" for name in FIGURES for suffix in ("svg", "png", "json")
-    }
+    assert (
+        set(files(store / "figures"))
+        == {f"{name}.{suffix}" for name in FIGURES for suffix in ("svg", "png", "json")} | CLAIMS
+    )
     assert result.output.splitlines()[-1] == f"look in:  {store / 'figures'}"
 
 
@@ -124,7 +127,11 @@ def test_an_item_with_failed_cells_is_refused_and_the_others_are_drawn(tmp_path:
     at = next(i for i, line in enumerate(lines) if line.startswith("figure4"))
     assert "refused: 1 of 60 cells are missing or failed" in lines[at]
     assert lines[at + 1].strip() == "dvq dimension=16 factors=64 slices=4: seed 1 failed (diverged)"
-    assert {name.partition(".")[0] for name in files(tmp_path / "store" / "figures")} == {"figure3a", "figure3b"}
+    assert {name.partition(".")[0] for name in files(tmp_path / "store" / "figures")} == {
+        "figure3a",
+        "figure3b",
+        "claims",
+    }
 
 
 def test_files_of_an_earlier_run_are_pointed_out_when_their_item_is_refused(tmp_path: Path) -> None:
@@ -178,7 +185,7 @@ def test_a_single_value_on_every_axis_can_be_drawn(tmp_path: Path) -> None:
     cells = [*rows(2, quantizer="vq", **one), *rows(2, quantizer="dvq", slices=2, **one)]
     result = analysis(write(tmp_path / "store", cells))
     assert result.exit_code == 0, result.output
-    assert len(files(tmp_path / "store" / "figures")) == 9
+    assert len(files(tmp_path / "store" / "figures").keys() - CLAIMS) == 9
 
 
 def test_a_store_that_is_not_there_exits_with_2(tmp_path: Path) -> None:
@@ -212,6 +219,7 @@ def test_list_needs_no_store() -> None:
         "figure6",
         "table1",
         "reconstructions",
+        "claims",
     ]
 
 
@@ -224,6 +232,13 @@ def test_needs_says_what_is_lacking_and_writes_nothing(tmp_path: Path) -> None:
     assert "kmeans dimension=4 codebook_size=4: seed 0 failed (error)" in result.output
     assert analysis(store, "--needs", "figure3b").exit_code == 0
     assert not (tmp_path / "store" / "figures").exists()
+
+
+def test_needs_of_the_claims_names_their_sweeps_and_what_a_store_lacks(store: Path) -> None:
+    assert "sweeps/cifar10.yaml" in analysis("--needs", "claims").output
+    result = analysis(store, "--needs", "claims")
+    assert result.exit_code == 1
+    assert "11: not run." in result.output
 
 
 def test_no_store_at_all_is_a_usage_error() -> None:

@@ -1,0 +1,115 @@
+"""Intervals and tests of means over seeds, for many cells at once."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+from analysis.summary import LEVEL
+
+Array = npt.NDArray[np.float64]
+
+RESAMPLES, LEAST_RESAMPLES = 9999, 1999
+_GENERATOR_SEED = 0
+_MOST_CELLS = 1000
+"""Cells that are resampled together: 80 MB."""
+_MOST_DRAWS = 500_000
+"""Draws of a bootstrap. Samples of over 50 values get fewer resamples, for their level is hardly raised."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Region:
+    """Where a claim says that an effect lies."""
+
+    low: float = -math.inf
+    high: float = math.inf
+
+    def holds(self, low: float, high: float) -> bool:
+        """Whether the whole interval lies in here."""
+        return self.low < low and high < self.high
+
+    def excludes(self, low: float, high: float) -> bool:
+        """Whether the whole interval lies outside."""
+        return high < self.low or low > self.high
+
+    def text(self) -> str:
+        """`below 0`, `above 0.1`, `between 0.28 and 0.38`."""
+        if math.isinf(self.low):
+            return f"below {self.high:g}"
+        return f"above {self.low:g}" if math.isinf(self.high) else f"between {self.low:g} and {self.high:g}"
+
+
+def intervals(samples: Sequence[Array]) -> list[tuple[float, float]]:
+    """A bootstrap interval of the mean of each sample; equal samples get equal intervals.
+
+    Raises `ValueError` for a sample of fewer than two values.
+    """
+    found: list[tuple[float, float]] = [(math.nan, math.nan)] * len(samples)
+    for n in sorted({len(sample) for sample in samples}):
+        if n < 2:
+            raise ValueError(f"{n} values have no interval; at least 2 are needed")
+        places = [i for i, sample in enumerate(samples) if len(sample) == n]
+        for start in range(0, len(places), _MOST_CELLS):
+            some = places[start : start + _MOST_CELLS]
+            for place, low, high in zip(some, *_bootstrap(np.stack([samples[i] for i in some])), strict=True):
+                found[place] = (float(low), float(high))
+    return found
+
+
+def expanded_level(n: int, level: float = LEVEL) -> float:
+    """The level at which the percentiles of n bootstrapped normal values are as far apart as their t-interval."""
+    half = math.sqrt(n / (n - 1)) * float(stats.t.ppf(0.5 + level / 2, n - 1))
+    return 1 - 2 * float(stats.norm.sf(half))
+
+
+def _bootstrap(values: Array) -> tuple[Array, Array]:
+    """Ends of the intervals of the means of `values[cells, n]`, each of shape [cells]."""
+    cells, n = values.shape
+    level = expanded_level(n)
+
+    def means(index: npt.NDArray[np.int64], axis: int = -1) -> Array:
+        """`index[..., n]` to means `[cells, ...]`: how often each value was drawn, times the values."""
+        drawn = index.reshape(-1, index.shape[-1])
+        flat = (np.arange(len(drawn))[:, None] * n + drawn).ravel()
+        counts = np.bincount(flat, minlength=len(drawn) * n).reshape(-1, n)
+        return (values @ counts.T / drawn.shape[-1]).reshape(cells, *index.shape[:-1])
+
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")  # of cells whose BCa interval is not defined, which are looked at below
+        result = stats.bootstrap(
+            (np.arange(n),), means, axis=-1, method="BCa", vectorized=True, confidence_level=level,
+            n_resamples=min(RESAMPLES, max(LEAST_RESAMPLES, _MOST_DRAWS // n)), batch=max(1, _MOST_DRAWS // n),
+            rng=np.random.default_rng(_GENERATOR_SEED),
+        )  # fmt: skip
+    low, high = np.array(result.confidence_interval.low), np.array(result.confidence_interval.high)
+    undefined = ~(np.isfinite(low) & np.isfinite(high))
+    if undefined.any():
+        ends = [0.5 - level / 2, 0.5 + level / 2]
+        low[undefined], high[undefined] = np.quantile(result.bootstrap_distribution[undefined], ends, axis=-1)
+    constant = np.ptp(values, axis=-1) == 0
+    low[constant], high[constant] = values[constant, 0], values[constant, 0]
+    return low, high
+
+
+def outside_p_value(values: Array, region: Region) -> float:
+    """One-sided p-value of Student's t-test that the mean lies outside of the region, beyond its nearer end."""
+    mean, deviation = float(values.mean()), float(values.std(ddof=1))
+    beyond = max(region.low - mean, mean - region.high)
+    if np.ptp(values) == 0:
+        return 0.0 if beyond > 0 else 1.0
+    return float(stats.t.sf(beyond / (deviation / math.sqrt(len(values))), len(values) - 1))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """The p-values, corrected for their number (Holm 1979)."""
+    adjusted, largest = [0.0] * len(p_values), 0.0
+    for rank, i in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[i]))
+        adjusted[i] = largest
+    return adjusted
