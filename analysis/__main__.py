@@ -9,9 +9,10 @@ from pathlib import Path
 import click
 
 from analysis import products
+from analysis.catalogue import ITEMS
 from analysis.claims import product as claims
 from analysis.claims import sentences
-from analysis.items import ITEMS, Item
+from analysis.items import Item
 from analysis.naming import listed
 from analysis.rows import Rows, load_rows
 from analysis.selection import Selection, select
@@ -174,6 +175,7 @@ def _print_needs(name: str, item: Item) -> None:
     click.echo(f"{_padded(name)}{item.title}")
     for line in item.needs.grids:
         click.echo(f"            {line}")
+    click.echo(f"            from {' or '.join(item.needs.sweeps)}")
     equal = " and ".join(item.needs.seeds_by)
     if item.needs.lowest_seed_only:
         click.echo(f"            one repetition of each point: the lowest that any point with equal {equal} has")

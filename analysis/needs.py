@@ -57,6 +57,8 @@ class Needs:
     """A line for each grid, for people; `choose` is the same for the machine."""
     choose: Callable[[pd.DataFrame], Sequence[Grid]]
     """Takes all rows of the trainable, failed ones too. Returns no grid where the store holds nothing for the item."""
+    sweeps: tuple[str, ...]
+    """Sweep files that provide all of it, the smallest first."""
     seeds_by: tuple[str, ...]
     """Points with the same values in these columns must have the same seeds: all those that any of them has."""
     least_repetitions: int = 2

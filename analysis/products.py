@@ -15,6 +15,7 @@ from analysis import style
 from analysis.naming import box_text
 from analysis.rows import Rows
 from analysis.selection import Selection
+from analysis.tables import Table
 
 
 class UnfitError(ValueError):
@@ -28,6 +29,8 @@ class Product:
     files: Mapping[str, bytes]
     """Contents by suffix, such as `.svg`."""
     caption: str
+    table: Table | None = None
+    """What a table says, to be set again elsewhere; None for a figure."""
 
 
 def figure_product(draw: Callable[[Selection], tuple[Figure, str]]) -> Callable[[Selection], Product]:

@@ -33,6 +33,7 @@ TRAINING = (
     "revision",
 )
 """Settings that are neither the model's nor the data set's."""
+SWEEPS = ("sweeps/photos.yaml", "sweeps/cifar10_lossless.yaml", "sweeps/cifar10.yaml")
 
 RECONSTRUCTION = "reconstruction_bits_per_dim"
 TRAIN_RECONSTRUCTION = "train_reconstruction_bits_per_dim"
@@ -67,6 +68,7 @@ def _comparison(**what: Any) -> Needs:
             "it has one at",
         ),
         choose=_every_model,
+        sweeps=SWEEPS,
         seeds_by=DATA_SET,
         training=TRAINING,
         alike=(*TRAINING, "data_sha256"),

@@ -50,7 +50,7 @@ def make_table1(selection: Selection) -> Product:
         ".md": markdown(table).encode(),
         ".tex": latex(table, "tab:bits-per-dim").encode(),
     }
-    return Product(files=files, caption=caption)
+    return Product(files=files, caption=caption, table=table)
 
 
 def _table(selection: Selection) -> tuple[Table, str]:

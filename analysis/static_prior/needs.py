@@ -23,6 +23,7 @@ TRAINING = (
     "revision",
 )
 """Settings that the axes of the figures below leave open."""
+SWEEPS = ("sweeps/static_prior.yaml", "sweeps/static_prior_full.yaml")
 
 
 def _figure3a(rows: pd.DataFrame) -> Sequence[Grid]:
@@ -50,6 +51,7 @@ FIGURE_3A = Needs(
         "kmeans, if any is stored: the same dimension x codebook_size, slices=1",
     ),
     choose=_figure3a,
+    sweeps=SWEEPS,
     seeds_by=("factors",),
     training=TRAINING,
 )
@@ -87,6 +89,7 @@ FIGURE_3B = Needs(
         "init_bound that have more than one number of factors; where none has, at the two largest dimensions",
     ),
     choose=_figure3b,
+    sweeps=SWEEPS,
     seeds_by=("factors",),
     training=TRAINING,
 )
@@ -126,6 +129,7 @@ FIGURE_4 = Needs(
         "kmeans, if it is complete: the same dimension x factors, with the codebook_size of dvq, slices=1",
     ),
     choose=_figure4,
+    sweeps=SWEEPS,
     seeds_by=("factors",),
     training=TRAINING,
 )

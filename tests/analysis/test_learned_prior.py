@@ -20,7 +20,7 @@ from PIL import Image
 
 from analysis import style
 from analysis.__main__ import main
-from analysis.items import ITEMS
+from analysis.catalogue import ITEMS
 from analysis.learned_prior import published
 from analysis.learned_prior.figures import draw_figure6
 from analysis.learned_prior.models import COLUMNS, DataSet, model_of, models_in, varying_in

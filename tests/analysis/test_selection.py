@@ -27,6 +27,7 @@ NEEDS = Needs(
     metrics=("test_mse",),
     grids=("",),
     choose=_choose,
+    sweeps=("sweeps/made_up.yaml",),
     seeds_by=("factors",),
     training=("learning_rate", "steps", "train_samples"),
 )
@@ -160,7 +161,7 @@ def _labelled(**more: Any) -> Needs:
             for d in distinct(frame, "dimension")
         ]
 
-    base = {"trainable": "static_prior", "metrics": ("test_mse",), "grids": ("",), "choose": choose}
+    base = {"trainable": "static_prior", "metrics": ("test_mse",), "grids": ("",), "choose": choose, "sweeps": ()}
     return Needs(**{**base, "seeds_by": ("factors",), "training": ("learning_rate", "steps"), **more})
 
 

@@ -13,7 +13,7 @@ from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 
 from analysis import style
-from analysis.items import ITEMS
+from analysis.catalogue import ITEMS
 from analysis.selection import Selection, select
 from analysis.static_prior import figures
 from tests.analysis.looking import (

@@ -1,0 +1,11 @@
+"""Everything that can be made, in the order in which it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from analysis.items import Item
+from analysis.learned_prior import items as learned_prior
+from analysis.static_prior import items as static_prior
+
+ITEMS: Mapping[str, Item] = {**static_prior.ITEMS, **learned_prior.ITEMS}
