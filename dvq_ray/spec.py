@@ -136,6 +136,11 @@ def load_sweep(path: FilePath, overrides: Sequence[str] = ()) -> SweepSpec:
     return _Checker(source, problems).spec()
 
 
+def parse_sweep(text: str, name: str) -> SweepSpec:
+    """As `load_sweep`, from the text of a sweep file that is called `name` in messages."""
+    return _Checker(read_text(text, name), []).spec()
+
+
 class _Checker:
     """One pass over a file's data that gathers all problems on its way."""
 

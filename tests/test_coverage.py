@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from dvq_ray.cells import expand
+from dvq_ray.coverage import coverage
+from dvq_ray.pack import failed_row
+from dvq_ray.plan import GridCount
+from dvq_ray.problems import SweepFileError
+from dvq_ray.provenance import Run
+from dvq_ray.spec import parse_sweep
+from dvq_ray.store import Store
+from tests.sweep_files import TINY
+
+RUN = Run(run_id="0" * 32, sweep="tiny", commit="abc")
+
+
+def test_a_store_without_a_sweep_file_has_no_coverage(tmp_path: Path) -> None:
+    assert coverage(Store(tmp_path / "tiny")) is None
+
+
+def test_cells_are_counted_by_grid_and_state(tmp_path: Path) -> None:
+    store, spec = Store(tmp_path / "tiny"), parse_sweep(TINY, "tiny.yaml")
+    cells, ids = expand(spec)
+    store.write_sweep(TINY)
+    done, failed = cells[0], next(cell for cell in cells if cell.cell_id in ids["slices"])
+    row = {**failed_row(done, RUN, "error", ""), "status": "ok", "error": None}
+    store.write_cell(spec.experiment, row, [])
+    store.write_cell(spec.experiment, failed_row(failed, RUN, "error", "boom"), [])
+    stranger = replace(done, cell_id="f" * 16)
+    store.write_cell(spec.experiment, failed_row(stranger, RUN, "error", "boom"), [])
+    found = coverage(store)
+    assert found is not None
+    assert found.grids == [
+        GridCount(name="plain", done=1, failed=0, missing=3),
+        GridCount(name="slices", done=0, failed=1, missing=3),
+    ]
+    assert (found.wanted, found.missing, found.unwanted) == (8, 6, 1)
+    assert found.sweep_text == TINY
+
+
+def test_a_sweep_file_that_is_none_any_more_is_told_with_its_place(tmp_path: Path) -> None:
+    store = Store(tmp_path / "tiny")
+    store.write_sweep(TINY.replace("steps: 20", "stepps: 20"))
+    with pytest.raises(SweepFileError, match=r"tiny/sweep\.yaml:4.*stepps"):
+        coverage(store)
