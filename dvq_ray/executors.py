@@ -22,7 +22,7 @@ from dvq_ray.pack import run_pack
 from dvq_ray.progress import Progress
 from dvq_ray.provenance import Run
 from dvq_ray.spec import Resources
-from dvq_ray.store import FINISHED, Store
+from dvq_ray.store import Store
 from dvq_ray.surroundings import Surroundings
 
 if TYPE_CHECKING:
@@ -126,9 +126,7 @@ class InProcess:
         for pack in packs:
             with closing(run_pack(pack, job.store, job.run, job.surroundings)) as advances:
                 for advance in advances:
-                    done = advance.status in FINISHED
-                    failed = advance.status is not None and not done
-                    job.progress.advance(int(done), int(failed), advance.nominal_seconds)
+                    job.progress.advance(int(advance.done), int(advance.failed), advance.nominal_seconds)
                     job.progress.tick(running=1)
                     if job.interruption.asked:
                         return {}

@@ -16,7 +16,7 @@ from typing import Any
 from dvq_ray.cells import Cell, Pack, Point
 from dvq_ray.experiments import Outcome, Underway
 from dvq_ray.provenance import Run, machine_columns
-from dvq_ray.store import Status, Store
+from dvq_ray.store import FINISHED, Status, Store
 from dvq_ray.surroundings import Surroundings
 
 Written = tuple[dict[str, Any], Sequence[Mapping[str, Any]]]
@@ -37,6 +37,16 @@ class Advance:
     """What the work stood for."""
     status: str | None = None
     """That of the row, now that it is in the store; None while the cell is being computed."""
+
+    @property
+    def done(self) -> bool:
+        """Whether the cell came to an end that counts."""
+        return self.status in FINISHED
+
+    @property
+    def failed(self) -> bool:
+        """Whether it came to another."""
+        return self.status is not None and not self.done
 
 
 class _StoredFiles:

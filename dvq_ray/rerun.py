@@ -14,13 +14,13 @@ import pyarrow.compute as pc
 from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
-from ruamel.yaml import YAML
 
 from dvq_ray.cells import Cell, Point
 from dvq_ray.experiments import EXPERIMENTS
-from dvq_ray.learned_prior.sources import SOURCE
 from dvq_ray.pack import run_cell
+from dvq_ray.problems import SweepFileError
 from dvq_ray.provenance import Run
+from dvq_ray.spec import parse_sweep
 from dvq_ray.store import Store, StoreError
 from dvq_ray.surroundings import Surroundings
 
@@ -103,8 +103,10 @@ def _data(store: Store, cell: Cell) -> Mapping[str, Any]:
     if data_sets is None:
         return {}
     text = store.sweep_text()
-    described = (YAML(typ="safe", pure=True).load(text) or {}).get("data", {}) if text else {}
-    data = {**data_sets.built_in, **{name: SOURCE.validate_python(value) for name, value in described.items()}}
+    try:
+        data = parse_sweep(text, f"{store.location}/sweep.yaml").data if text else data_sets.built_in
+    except SweepFileError as error:
+        raise NoSuchCellError(str(error)) from None
     if problems := data_sets.problems([cell.point.settings], data):
         raise NoSuchCellError("\n".join(problems))
     return data

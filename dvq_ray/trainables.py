@@ -15,7 +15,7 @@ from ray import tune
 from dvq_ray.cells import Pack
 from dvq_ray.pack import run_pack
 from dvq_ray.provenance import Run
-from dvq_ray.store import FINISHED, Store
+from dvq_ray.store import Store
 from dvq_ray.surroundings import Surroundings
 
 STEP_SECONDS = 1.0
@@ -56,8 +56,8 @@ class PackTrainable(tune.Trainable):
                 report["done"] = True
                 break
             report["seconds_done"] += advance.nominal_seconds
-            if advance.status is not None:
-                report["cells_done" if advance.status in FINISHED else "cells_failed"] += 1
+            report["cells_done"] += advance.done
+            report["cells_failed"] += advance.failed
         return report
 
     def cleanup(self) -> None:

@@ -112,10 +112,12 @@ class ImageSet:
         return len(self.pixels)
 
     def rows(self, rows: Tensor) -> Tensor:
-        """The images of these rows, on the device. `rows` is int64 on the CPU."""
+        """The images of these rows, on the device and channels-last. `rows` is int64 on the CPU."""
         if self.pixels.device.type == self.device.kind:
-            return self.pixels[rows.to(self.device.kind, non_blocking=True)]
-        return self.pixels[rows].pin_memory().to(self.device.kind, non_blocking=True)
+            found = self.pixels[rows.to(self.device.kind, non_blocking=True)]
+        else:
+            found = self.pixels[rows].pin_memory().to(self.device.kind, non_blocking=True)
+        return found.contiguous(memory_format=torch.channels_last)
 
 
 @dataclass(frozen=True)

@@ -54,12 +54,11 @@ def evaluate(
     model: Autoencoder, images: ImageSet, device: Device, batch_size: int, *, latent_positions: int = 0
 ) -> Evaluation:
     """Runs `model` over all `images`; keeps the unquantized latents of `latent_positions` positions."""
-    model.eval()
     nats, errors, codes, latents = [], [], [], []
     codebook_loss = torch.zeros((), dtype=torch.float64, device=device.kind)
     kept = 0
     for rows in torch.split(torch.arange(len(images)), batch_size):
-        batch = images.rows(rows).contiguous(memory_format=torch.channels_last)
+        batch = images.rows(rows)
         with device.autocast():
             made = model(batch)
         nats.append(model.likelihood.nats(made.parameters, batch).double())
@@ -69,7 +68,6 @@ def evaluate(
         if kept < latent_positions:
             latents.append(made.latents.float().flatten(2).mT.flatten(0, 1)[: latent_positions - kept].cpu())
             kept += len(latents[-1])
-    model.train()
     return Evaluation(
         nats=torch.cat(nats).cpu().numpy(),
         squared_errors=torch.cat(errors).cpu().numpy(),
@@ -82,10 +80,8 @@ def evaluate(
 @torch.no_grad()
 def reconstruct(model: Autoencoder, images: Tensor, device: Device) -> npt.NDArray[np.uint8]:
     """Expected pixels of `images` uint8 [N, 3, H, W], rounded to bytes: [N, 3, H, W]."""
-    model.eval()
     with device.autocast():
-        parameters = model(images.contiguous(memory_format=torch.channels_last)).parameters
+        parameters = model(images).parameters
     expected = model.likelihood.expected(parameters)
-    model.train()
     pixels: npt.NDArray[np.uint8] = (expected * 255).round().clamp(0, 255).byte().cpu().numpy()
     return pixels

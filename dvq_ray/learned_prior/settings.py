@@ -33,8 +33,16 @@ def _regions_divide(slices: int, joint_positions: int, image_size: int, downsamp
     )
 
 
-def _batch_fills_codebook(codebook_start: str, codebook_size: int, batch_size: int, **size: int) -> str | None:
-    vectors = batch_size * (size["image_size"] // 2 ** size["downsamplings"]) ** 2 // size.get("shares", 1)
+def _batch_fills_codebook(
+    codebook_start: str,
+    codebook_size: int,
+    batch_size: int,
+    image_size: int,
+    downsamplings: int,
+    slices: int = 1,
+    joint_positions: int = 1,
+) -> str | None:
+    vectors = batch_size * (image_size // 2**downsamplings) ** 2 // (slices * joint_positions)
     if codebook_start != "k-means" or vectors >= codebook_size:
         return None
     return f"clusters the {vectors} vectors of one batch, fewer than codebook_size = {codebook_size}; allowed: normal"
@@ -156,9 +164,7 @@ class VqSettings(LearnedPriorSettings):
         *LearnedPriorSettings.rules,
         Rule(
             fields=("codebook_start", "codebook_size", "batch_size", "image_size", "downsamplings"),
-            breach=lambda start, size, batch, image, halvings: _batch_fills_codebook(
-                start, size, batch, image_size=image, downsamplings=halvings
-            ),
+            breach=_batch_fills_codebook,
         ),
     )
 
@@ -218,9 +224,7 @@ class SvqSettings(LearnedPriorSettings):
                 "slices",
                 "joint_positions",
             ),
-            breach=lambda start, size, batch, image, halvings, slices, joint: _batch_fills_codebook(
-                start, size, batch, image_size=image, downsamplings=halvings, shares=slices * joint
-            ),
+            breach=_batch_fills_codebook,
         ),
     )
 

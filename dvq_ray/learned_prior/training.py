@@ -194,8 +194,7 @@ class Training:
 
     def _batch(self, step: int) -> Tensor:
         rows = batch_rows(self.seed, step, self.settings.batch_size, len(self.data.train))
-        batch = self.data.train.rows(torch.from_numpy(rows))
-        return batch.contiguous(memory_format=torch.channels_last)
+        return self.data.train.rows(torch.from_numpy(rows))
 
     def _losses_of(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Any]:
         """Nats per sub-pixel of a batch, and what is minimised (equations 2 and 4)."""
