@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
@@ -101,10 +101,24 @@ def _no_garbage_collection() -> Iterator[None]:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SuggestedAs:
+    """What a search wants to know of the cells of a suggestion."""
+
+    number: int
+    """Of the suggestion."""
+    objective: str
+    """Metric column; its value becomes the column `search_objective` too."""
+    watched: str | None
+    """Curve column by which the cell may be stopped early; None for one that runs to its end."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Pack:
     """Cells that one Tune trial carries, so that a trial costs more than its scheduling."""
 
     cells: Sequence[Cell]
+    suggested: SuggestedAs | None = None
+    """None for cells of a grid."""
 
     def nominal_seconds(self) -> float:
         """About how long all cells take on one core."""
@@ -126,6 +140,7 @@ class Pack:
                 {"settings": point.settings.model_dump(), "seeds": [cell.seed for cell in cells]}
                 for point, cells in groups
             ],
+            "suggested": asdict(self.suggested) if self.suggested else None,
         }
 
     @staticmethod
@@ -136,7 +151,8 @@ class Pack:
         for group in plain["points"]:
             point = Point(experiment=experiment, settings=experiment.settings(group["settings"]))
             cells += [Cell(cell_id=point.cell_id(seed), point=point, seed=seed) for seed in group["seeds"]]
-        return Pack(cells=cells)
+        suggested = plain["suggested"]
+        return Pack(cells=cells, suggested=SuggestedAs(**suggested) if suggested else None)
 
 
 LONGEST_PACK_SECONDS = 5.0

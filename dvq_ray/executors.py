@@ -26,7 +26,10 @@ from dvq_ray.store import Store
 from dvq_ray.surroundings import Surroundings
 
 if TYPE_CHECKING:
+    from ray.tune import TuneConfig
     from ray.tune.experiment import Trial
+
+    from dvq_ray.search.supply import Supply
 
 PACKS_AT_ONCE = 5000
 """Tune keeps some KB of every trial for as long as its controller lives, so each controller gets this many."""
@@ -107,6 +110,10 @@ class Executor(Protocol):
         """Returns the error of each cell whose worker died for good before it wrote the cell's row."""
         ...
 
+    def search(self, supply: Supply, job: Job) -> None:
+        """Runs what `supply` hands out until it is finished or an interruption is asked for."""
+        ...
+
 
 class InProcess:
     """One pack after the other in this process, without Ray: for debugging, and to measure what Ray costs."""
@@ -131,6 +138,16 @@ class InProcess:
                     if job.interruption.asked:
                         return {}
         return {}
+
+    def search(self, supply: Supply, job: Job) -> None:
+        """One pack after the other. Nothing is stopped early: halving compares trials that run side by side."""
+        while (pack := supply.next()) is not None:
+            with closing(run_pack(pack, job.store, job.run, job.surroundings)) as advances:
+                for _ in advances:
+                    job.progress.tick(running=1)
+                    if job.interruption.asked:
+                        return
+            supply.ended(pack)
 
 
 class UnderTune:
@@ -191,36 +208,64 @@ class UnderTune:
 
         from dvq_ray.trainables import PackTrainable
 
-        watch = _watch(job.progress, lambda: job.interruption.asked)
-        trainable = tune.with_parameters(
-            PackTrainable,
-            packs=[json.dumps(pack.to_plain()) for pack in packs],
-            context={
-                "store": job.store.absolute_location,
-                "run": job.run.to_plain(),
-                "surroundings": vars(job.surroundings),
-            },
+        watch = _watch(job.progress)
+        config = tune.TuneConfig(
+            reuse_actors=True,
+            trial_name_creator=lambda trial: f"pack_{trial.config['pack']}",
+            trial_dirname_creator=lambda trial: f"pack_{trial.config['pack']}",
         )
+        space = {"pack": tune.grid_search(list(range(len(packs))))}
+        self._fit(PackTrainable, [json.dumps(pack.to_plain()) for pack in packs], space, config, watch, job)
+        return {cell.cell_id: error for pack, error in watch.errors.items() for cell in packs[pack].cells}
+
+    def search(self, supply: Supply, job: Job) -> None:
+        """A Tune trial for each pack, as many at once as fit; the next suggestion is asked for when one can start."""
+        import ray
+        from ray import tune
+
+        from dvq_ray.search.searcher import Feedback, PackSearcher, scheduler_of
+        from dvq_ray.trainables import SuggestionTrainable
+
+        searcher = PackSearcher(supply, lambda: _slots(job.resources, ray.cluster_resources()))
+        config = tune.TuneConfig(
+            num_samples=-1,  # the supply says when it is finished
+            search_alg=searcher,
+            scheduler=scheduler_of(supply),
+            reuse_actors=True,
+            trial_name_creator=lambda trial: f"suggestion_{trial.config['number']}_{trial.trial_id}",
+            trial_dirname_creator=lambda trial: f"suggestion_{trial.config['number']}_{trial.trial_id}",
+        )
+        feedback = Feedback(searcher, supply, job.progress, lambda: job.interruption.asked)
+        self._fit(SuggestionTrainable, (), {}, config, feedback, job)
+
+    def _fit(
+        self, trainable: Any, packs: Sequence[str], space: dict[str, Any], config: TuneConfig, callback: Any, job: Job
+    ) -> None:
+        from ray import tune
+
+        context = {
+            "store": job.store.absolute_location,
+            "run": job.run.to_plain(),
+            "surroundings": vars(job.surroundings),
+        }
         tuner = tune.Tuner(
-            tune.with_resources(trainable, {"cpu": job.resources.cpu, "gpu": job.resources.gpu}),
-            param_space={"pack": tune.grid_search(list(range(len(packs))))},
-            tune_config=tune.TuneConfig(
-                reuse_actors=True,
-                trial_name_creator=lambda trial: f"pack_{trial.config['pack']}",
-                trial_dirname_creator=lambda trial: f"pack_{trial.config['pack']}",
+            tune.with_resources(
+                tune.with_parameters(trainable, packs=list(packs), context=context),
+                {"cpu": job.resources.cpu, "gpu": job.resources.gpu},
             ),
+            param_space=space,
+            tune_config=config,
             run_config=tune.RunConfig(
                 name="sweep",
                 storage_path=self._folder,
                 verbose=0,
-                callbacks=[watch],
-                stop=watch.stopper,
+                callbacks=[callback],
+                stop=_stopper(lambda: job.interruption.asked),
                 failure_config=tune.FailureConfig(max_failures=WORKER_RESTARTS),
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False, checkpoint_frequency=0),
             ),
         )
         tuner.fit()
-        return {cell.cell_id: error for pack, error in watch.errors.items() for cell in packs[pack].cells}
 
 
 def _check_answers(address: str) -> None:
@@ -247,8 +292,8 @@ def _check_fits(resources: Resources, available: Mapping[str, float]) -> None:
             raise ResourcesError(f"resources.{name.lower()} is {wanted:g}, and this machine has {have:g} {name}s")
 
 
-def _watch(progress: Progress, interrupted: Callable[[], bool]) -> Any:
-    """A Tune callback that feeds the progress line, with a stopper that ends the run where a user asks for it."""
+def _stopper(interrupted: Callable[[], bool]) -> Any:
+    """Ends a run of Tune where a user asks for it."""
     from ray import tune
 
     class Stopper(tune.Stopper):
@@ -261,10 +306,16 @@ def _watch(progress: Progress, interrupted: Callable[[], bool]) -> Any:
         def __reduce__(self) -> Any:  # Tune pickles what it is given, but never comes back to it
             return object, ()
 
+    return Stopper()
+
+
+def _watch(progress: Progress) -> Any:
+    """A Tune callback that feeds the progress line and keeps the errors of packs."""
+    from ray import tune
+
     class Watch(tune.Callback):
         def __init__(self) -> None:
             self.errors: dict[int, str] = {}
-            self.stopper = Stopper()
 
         def on_trial_result(
             self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **_: Any

@@ -33,6 +33,8 @@ class Underway:
 
     share: float
     """Of its work that is done, 0 to 1."""
+    logged: Sequence[Mapping[str, Any]] = ()
+    """Rows of its curve so far, of an experiment that can be watched."""
 
 
 class Run(Protocol):
@@ -84,6 +86,8 @@ class Experiment:
     """Whether the repetitions of a point are computed together on a GPU."""
     data_sets: DataSets | None = None
     """None for an experiment that reads no files."""
+    watched: Mapping[str, str] = field(default_factory=dict)
+    """By metric, the curve column that foretells it while a cell is computed; none where that is done in one go."""
 
     def run(self) -> Run:
         """The function that computes cells, imported now."""
@@ -130,5 +134,11 @@ EXPERIMENTS: Mapping[str, Experiment] = {
             built_in=sources.BUILT_IN,
             problems_path="dvq_ray.learned_prior.images:problems",
         ),
+        watched={
+            "reconstruction_bits_per_dim": "reconstruction_bits_per_dim",
+            "mse": "mse",
+            "total_bits_per_dim_uniform": "total_bits_per_dim_uniform",
+            "total_bits_per_dim_unigram": "total_bits_per_dim_uniform",
+        },
     ),
 }

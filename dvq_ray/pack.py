@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from dvq_ray.cells import Cell, Pack, Point
+from dvq_ray.cells import Cell, Pack, Point, SuggestedAs
 from dvq_ray.experiments import Outcome, Underway
 from dvq_ray.provenance import Run, machine_columns
 from dvq_ray.store import FINISHED, Status, Store
@@ -37,6 +37,8 @@ class Advance:
     """What the work stood for."""
     status: str | None = None
     """That of the row, now that it is in the store; None while the cell is being computed."""
+    logged: Sequence[Mapping[str, Any]] = ()
+    """The curve so far of a cell that is being computed, where its experiment tells it."""
 
     @property
     def done(self) -> bool:
@@ -93,9 +95,11 @@ def run_pack(pack: Pack, store: Store, run: Run, surroundings: Surroundings) -> 
                 if isinstance(event, Underway):
                     share = max(event.share, told[cell.cell_id])
                     new, told[cell.cell_id] = share - told[cell.cell_id], share
-                    yield Advance(cell_id=cell.cell_id, nominal_seconds=new * cell.nominal_seconds())
+                    seconds = new * cell.nominal_seconds()
+                    yield Advance(cell_id=cell.cell_id, nominal_seconds=seconds, logged=event.logged)
                     continue
                 row, curve = event
+                row |= _search_columns(pack.suggested, row)
                 store.write_cell(point.experiment, row, curve)
                 if told[cell.cell_id] and row["status"] not in MAY_GO_ON:
                     store.drop_checkpoint(cell.cell_id)
@@ -159,6 +163,12 @@ def _row(cell: Cell, run: Run, device: str, started_at: datetime, outcome: Outco
         error = f"the loss is not finite at step {outcome.diverged_at_step}"
         return {**row, "status": "diverged", "error": error}
     return {**row, **outcome.metrics}
+
+
+def _search_columns(suggested: SuggestedAs | None, row: Mapping[str, Any]) -> dict[str, Any]:
+    if suggested is None:
+        return {}
+    return {"search_suggestion": suggested.number, "search_objective": row.get(suggested.objective)}
 
 
 def _identity(cell: Cell, run: Run) -> dict[str, Any]:

@@ -23,22 +23,28 @@ def span(seconds: float) -> str:
     return f"{seconds / 86400:.1f} days"
 
 
-def rate(cells_per_second: float) -> str:
-    """Cells in the unit of time that makes it a number to read: 12.3 cells/s, 4.5 cells/min, 0.8 cells/h."""
+def rate(per_second: float, what: str = "cells") -> str:
+    """Things in the unit of time that makes it a number to read: 12.3 cells/s, 4.5 cells/min, 0.8 cells/h."""
     for seconds, unit in ((1, "s"), (60, "min")):
-        if cells_per_second * seconds >= 1:
-            return f"{cells_per_second * seconds:.1f} cells/{unit}"
-    return f"{cells_per_second * 3600:.1f} cells/h"
+        if per_second * seconds >= 1:
+            return f"{per_second * seconds:.1f} {what}/{unit}"
+    return f"{per_second * 3600:.1f} {what}/h"
 
 
 class Progress:
-    """Counts cells as they are done. Time left follows from the work that they stood for, not from their number."""
+    """Counts cells, or what else there is to do, as they are done.
 
-    def __init__(self, total_cells: int, total_seconds: float, console: Console) -> None:
+    Time left follows from the work that they stood for, not from their number.
+    """
+
+    def __init__(self, total: int, total_seconds: float, console: Console, *, what: str = "cells") -> None:
         self.done = 0
         self.failed = 0
         self.running = 0
-        self._total_cells = total_cells
+        self.note = ""
+        """Stands at the end of the line."""
+        self._total = total
+        self._what = what
         self._total_seconds = total_seconds
         self._seconds_done = 0.0
         self._console = console
@@ -78,14 +84,13 @@ class Progress:
         """The state in one line."""
         elapsed = max(self.elapsed_seconds(), 1e-9)
         # Cells of a pack whose worker died are told again when the pack comes back.
-        ended = min(self.done + self.failed, self._total_cells)
+        ended = min(self.done + self.failed, self._total)
         left = "unknown"
         if self._seconds_done > ENOUGH_TO_FORETELL * self._total_seconds:
             left = span(elapsed * max(self._total_seconds - self._seconds_done, 0.0) / self._seconds_done)
-        return (
-            f"{ended} of {self._total_cells} cells, {self.failed} failed, {self.running} running, "
-            f"{rate(ended / elapsed)}, {left} left"
-        )
+        counts = f"{ended} of {self._total} {self._what}, {self.failed} failed, {self.running} running"
+        line = f"{counts}, {rate(ended / elapsed, self._what)}, {left} left"
+        return f"{line}; {self.note}" if self.note else line
 
     def _render(self) -> Table:
         table = Table.grid(padding=(0, 1))

@@ -55,6 +55,10 @@ class Settings(BaseModel):
         """
         raise NotImplementedError
 
+    def code_bits(self) -> float:
+        """Bits of the codes of one thing that is quantized, a vector or an image, all codes being equally likely."""
+        raise NotImplementedError
+
     def columns(self) -> Mapping[str, Any]:
         """The configuration columns of the cell's row in the store."""
         return self.model_dump()

@@ -11,7 +11,6 @@ import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path as FilePath
 from typing import Annotated, Any, get_args
 
@@ -20,9 +19,12 @@ from pydantic_core import PydanticCustomError
 from ruamel.yaml import YAML
 
 from dvq_ray.experiments import EXPERIMENTS, Experiment
+from dvq_ray.fields import allowed, field_type
 from dvq_ray.learned_prior import sources
 from dvq_ray.problems import Path, Problem, SweepFileError, shown, unknown
+from dvq_ray.search.spec import Search, check_search
 from dvq_ray.settings import Settings
+from dvq_ray.surroundings import Surroundings
 from dvq_ray.yaml_source import Source, read_file, read_text
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,79}$"
@@ -62,14 +64,15 @@ class Resources(BaseModel):
 
 
 class _Outline(BaseModel):
-    """The keys of a sweep file. What `fixed`, `grids` and `data` hold is checked against what the trainable takes."""
+    """The keys of a sweep file. What the mappings hold is checked against what the trainable takes."""
 
     model_config = _STRICT
     name: Annotated[str, Field(pattern=NAME_PATTERN)]
     trainable: str
     seeds: Seeds = (0,)
     fixed: dict[str, Any] = {}
-    grids: Annotated[dict[str, dict[str, Any]], Field(min_length=1)]
+    grids: Annotated[dict[str, dict[str, Any]], Field(min_length=1)] | None = None
+    search: dict[str, Any] | None = None
     resources: Resources = Resources()
     data: dict[str, Any] = {}
     checkpoint_seconds: Annotated[float, Field(gt=0)] = 60.0
@@ -103,6 +106,9 @@ class SweepSpec:
     name: str
     experiment: Experiment
     grids: tuple[Grid, ...]
+    """None where the file has a search."""
+    search: Search | None
+    """None where it has grids."""
     resources: Resources
     data: Mapping[str, sources.Source]
     """Data sets by name, the built-in ones included."""
@@ -110,6 +116,15 @@ class SweepSpec:
     """Between two checkpoints of a cell that takes longer."""
     resolved: Mapping[str, Any]
     """The file's data with overrides applied, as it is kept beside the results."""
+
+    def surroundings(self) -> Surroundings:
+        """Where its cells are computed."""
+        return Surroundings(
+            device="cuda" if self.resources.gpu else "cpu",
+            gpu_share=self.resources.gpu or 1.0,
+            data={name: source.absolute() for name, source in self.data.items()},
+            checkpoint_seconds=self.checkpoint_seconds,
+        )
 
     def grid_names(self) -> list[str]:
         """Names of the grids in the order of the file."""
@@ -154,7 +169,8 @@ class _Checker:
         grids: list[Grid] = []
         data = self.source.data if isinstance(self.source.data, dict) else {}
         fixed, named = data.get("fixed", {}), data.get("grids", {})
-        if experiment and isinstance(fixed, dict) and isinstance(named, dict):
+        search = self._search(experiment, fixed, data)
+        if experiment and isinstance(fixed, dict) and isinstance(named, dict) and "search" not in data:
             used: set[str] = set()
             for name, fields in named.items():
                 if isinstance(fields, dict):
@@ -163,6 +179,8 @@ class _Checker:
         data_sets = self._described_data_sets(data.get("data", {}), experiment) if experiment else {}
         if experiment and experiment.data_sets:
             self._known_data_sets(experiment.data_sets.field, grids, data_sets)
+            if search:
+                self._searched_data_sets(experiment.data_sets.field, search, data_sets)
         count = sum(grid.point_count() * len(grid.seeds) for grid in grids)
         limit = outline.max_cells if outline else MAX_CELLS
         if count > limit:
@@ -176,6 +194,7 @@ class _Checker:
             name=outline.name,
             experiment=experiment,
             grids=tuple(grids),
+            search=search,
             resources=outline.resources,
             data=data_sets,
             checkpoint_seconds=outline.checkpoint_seconds,
@@ -202,6 +221,29 @@ class _Checker:
         if name not in EXPERIMENTS:
             self._add(("trainable",), f"found {shown(name)}; {unknown(name, EXPERIMENTS).partition('; ')[2]}")
         return EXPERIMENTS.get(name)
+
+    def _search(self, experiment: Experiment | None, fixed: Any, data: Mapping[str, Any]) -> Search | None:
+        if "search" not in data:
+            if isinstance(self.source.data, dict) and "grids" not in data:
+                self._add((), "grids is missing; allowed: grids, or search in their place")
+            return None
+        if "grids" in data:
+            self._add(("search",), "stands beside grids; allowed: one of the two")
+            return None
+        if experiment is None or not isinstance(fixed, dict) or not isinstance(data["search"], dict):
+            return None
+        seeds = self._seeds((), {})
+        return check_search(data["search"], fixed, seeds, experiment, self._add)
+
+    def _searched_data_sets(self, field: str, search: Search, known: Mapping[str, sources.Source]) -> None:
+        """As `_known_data_sets`, of a search."""
+        axis = search.space.axes.get(field)
+        names = axis.values() if axis else (search.fixed.get(field),)
+        for name in names or ():
+            if name is not None and name not in known:
+                path: Path = ("search", "space", field) if axis else ("fixed", field)
+                message = f"found {shown(name)}; allowed: {', '.join(known)}, or a data set that the key data describes"
+                self._add(path, message)
 
     def _grid(
         self, name: str, fields: dict[str, Any], fixed: dict[str, Any], experiment: Experiment, used: set[str]
@@ -306,10 +348,10 @@ class _Checker:
         checked: list[Any] = []
         for index, item in enumerate(values):
             try:
-                checked.append(_field_type(variant, field).validate_python(item))
+                checked.append(field_type(variant, field).validate_python(item))
             except ValidationError as error:
                 at = (*path, index) if isinstance(value, list) else path
-                self._add(at, f"found {shown(item)}; {_allowed(error)}")
+                self._add(at, f"found {shown(item)}; {allowed(error)}")
         return tuple(dict.fromkeys(checked)) if len(checked) == len(values) else ()
 
     def _breaches(self, path: Path, variant: type[Settings], axes: Mapping[str, tuple[Any, ...]]) -> None:
@@ -357,18 +399,6 @@ def _value(variant: type[Settings], field: str, known: Mapping[str, Any]) -> Any
     if field in known:
         return known[field]
     return variant.model_fields[field].get_default(call_default_factory=True, validated_data=dict(known))
-
-
-@cache
-def _field_type(variant: type[Settings], field: str) -> TypeAdapter[Any]:
-    info = variant.model_fields[field]
-    kind: Any = Annotated[info.annotation, *info.metadata] if info.metadata else info.annotation
-    return TypeAdapter(kind, config=ConfigDict(strict=True, allow_inf_nan=False))
-
-
-def _allowed(error: ValidationError) -> str:
-    message = error.errors()[0]["msg"]
-    return message if message.startswith("allowed") else "allowed: " + message.removeprefix("Input should be ")
 
 
 def _outline_problem(details: Any) -> tuple[Path, str]:

@@ -50,6 +50,8 @@ _IDENTITY = {"cell_id": pa.string(), "point_id": pa.string(), "sweep": pa.string
 _PROVENANCE = {"run_id": pa.string(), "run_commit": pa.string(), "run_versions": pa.string(),
                "run_host": pa.string(), "run_device": pa.string(),
                "run_started_at": pa.timestamp("us", tz="UTC")}  # fmt: skip
+_SEARCH = {"search_suggestion": pa.int64(), "search_objective": pa.float64(), "search_stopped_at_step": pa.int64()}
+"""The suggestion that a cell was first computed for, its own value of the (first) objective, where it was stopped."""
 _ATTEMPT = pa.schema({"cell_id": pa.string(), "run_started_at": _PROVENANCE["run_started_at"]})
 """Names one attempt at a cell: what ties a curve to its row."""
 _STANDING = ["cell_id", "status", "run_started_at"]
@@ -62,15 +64,15 @@ class StoreError(RuntimeError):
 
 
 @cache
-def cell_schema(experiment: Experiment) -> pa.Schema:
-    """Columns of a cell's row: identity, configuration, metrics, provenance."""
+def cell_schema(experiment: Experiment, *, searched: bool = False) -> pa.Schema:
+    """Columns of a cell's row: identity, configuration, metrics, provenance; of a search, what that adds."""
     columns: dict[str, pa.DataType] = dict(_IDENTITY)
     for settings in experiment.variants.values():
         columns |= {name: _arrow(info.annotation) for name, info in settings.model_fields.items()}
     columns["seed"] = pa.int64()
     hints = typing.get_type_hints(experiment.metrics)
     columns |= {field.name: _arrow(hints[field.name]) for field in dataclass_fields(experiment.metrics)}
-    return pa.schema({**columns, **_PROVENANCE})
+    return pa.schema({**columns, **(_SEARCH if searched else {}), **_PROVENANCE})
 
 
 @cache
@@ -118,7 +120,7 @@ class Store:
         name = _single_name(row["cell_id"], row["run_id"])
         if curve:
             self._write("curves", name, _curve_table(experiment, [(row, curve)]))
-        self._write("cells", name, pa.Table.from_pylist([dict(row)], cell_schema(experiment)))
+        self._write("cells", name, _cell_table(experiment, [row]))
 
     def gather(
         self, experiment: Experiment, written: Sequence[tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]]]
@@ -126,7 +128,7 @@ class Store:
         """Puts rows, with their curves, that this process committed one by one into one file of each kind."""
         if len(written) > 1:
             names = [_single_name(row["cell_id"], row["run_id"]) for row, _ in written]
-            rows = pa.Table.from_pylist([dict(row) for row, _ in written], cell_schema(experiment))
+            rows = _cell_table(experiment, [row for row, _ in written])
             curves = _curve_table(experiment, written)
             for part, table in (("curves", curves), ("cells", rows)):
                 self._replace(part, [f"{self._root}/{part}/{name}" for name in names], table)
@@ -367,6 +369,11 @@ class Store:
 def _single_name(cell_id: str, run_id: str) -> str:
     # With the run, so that no run ever overwrites, or removes after merging, what another one wrote.
     return f"{cell_id}-{run_id[:8]}.parquet"
+
+
+def _cell_table(experiment: Experiment, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+    schema = cell_schema(experiment, searched="search_suggestion" in rows[0])
+    return pa.Table.from_pylist([dict(row) for row in rows], schema)
 
 
 def _curve_table(

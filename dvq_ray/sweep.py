@@ -18,9 +18,9 @@ from dvq_ray.plan import Plan, make_plan
 from dvq_ray.problems import SweepFileError
 from dvq_ray.progress import Progress, span
 from dvq_ray.provenance import Run
+from dvq_ray.search.spec import Search, SearchError
 from dvq_ray.spec import SweepSpec, load_sweep
 from dvq_ray.store import FINISHED, Store, StoreError
-from dvq_ray.surroundings import Surroundings
 
 INTERRUPTED = 130
 """Exit code of a shell command that Ctrl-C ended."""
@@ -55,6 +55,10 @@ def main(
     try:
         sweep = load_sweep(spec, overrides)
         store = Store(f"{results.rstrip('/') or '/'}/{sweep.name}")
+        executor = InProcess() if in_process else UnderTune(address)
+        if sweep.search is not None:
+            asked = {"dry_run": dry_run, "retry_failed": retry_failed, "on_cluster": bool(address)}
+            sys.exit(_search(console, sweep, sweep.search, store, executor, **asked))
         plan = make_plan(sweep, store, retry_failed=retry_failed)
         problems = [] if address else _data_problems(plan)  # a cluster has disks of its own
         if dry_run:
@@ -63,8 +67,8 @@ def main(
             return
         if problems:
             raise DataError("\n".join([*problems, "nothing was started and nothing written"]))
-        sys.exit(_run(console, plan, store, InProcess() if in_process else UnderTune(address)))
-    except (SweepFileError, DataError, StoreError, ResourcesError) as error:
+        sys.exit(_run(console, plan, store, executor))
+    except (SweepFileError, SearchError, DataError, StoreError, ResourcesError) as error:
         click.echo(str(error), err=True)
         sys.exit(2)
     except KeyboardInterrupt:
@@ -81,6 +85,26 @@ def _data_problems(plan: Plan) -> list[str]:
     if data_sets is None:
         return []
     return data_sets.problems((cell.point.settings for cell in plan.to_run), plan.spec.data)
+
+
+def _search(
+    console: Console, spec: SweepSpec, search: Search, store: Store, executor: Executor, *, dry_run: bool,
+    retry_failed: bool, on_cluster: bool,
+) -> int:  # fmt: skip
+    # Optuna takes a second to import, which a sweep of grids need not spend.
+    from dvq_ray.search import drive
+
+    data_sets = spec.experiment.data_sets
+    problems = data_sets.problems(drive.examples(search), spec.data) if data_sets and not on_cluster else []
+    if dry_run:
+        drive.print_plan(console, spec, search, store)
+        console.print("\n".join(problems), markup=False)
+        return 0
+    if problems:
+        raise DataError("\n".join([*problems, "nothing was started and nothing written"]))
+    if search.stop_early and isinstance(executor, InProcess):
+        raise SearchError("stop_early compares trials that run side by side; allowed: without --in-process")
+    return drive.run_search(console, spec, search, store, executor, retry_failed=retry_failed)
 
 
 def _local_slots(spec: SweepSpec) -> int:
@@ -131,12 +155,6 @@ def _run_cells(console: Console, plan: Plan, store: Store, executor: Executor) -
         f"{plan.spec.name}: {len(plan.to_run):,} cells to run, {len(plan.cells) - len(plan.to_run):,} at hand"
     )
     run = Run.start(plan.spec.name)
-    surroundings = Surroundings(
-        device="cuda" if plan.spec.resources.gpu else "cpu",
-        gpu_share=plan.spec.resources.gpu or 1.0,
-        data={name: source.absolute() for name, source in plan.spec.data.items()},
-        checkpoint_seconds=plan.spec.checkpoint_seconds,
-    )
     nominal_seconds = sum(cell.nominal_seconds() for cell in plan.to_run)
     # In this order, because Ray sets signal handlers of its own when it starts.
     with executor.started(plan.spec.resources) as slots, Interruption() as interruption:
@@ -146,7 +164,7 @@ def _run_cells(console: Console, plan: Plan, store: Store, executor: Executor) -
                 store=store,
                 run=run,
                 resources=plan.spec.resources,
-                surroundings=surroundings,
+                surroundings=plan.spec.surroundings(),
                 progress=progress,
                 interruption=interruption,
             )

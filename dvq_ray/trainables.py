@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
 from ray import tune
 
 from dvq_ray.cells import Pack
-from dvq_ray.pack import run_pack
+from dvq_ray.pack import Advance, run_pack
 from dvq_ray.provenance import Run
 from dvq_ray.store import Store
 from dvq_ray.surroundings import Surroundings
@@ -38,28 +38,66 @@ class PackTrainable(tune.Trainable):
         self._store = Store(context["store"])
         self._run = Run(**context["run"])
         self._surroundings = Surroundings(**context["surroundings"])
+        self._advances: Generator[Advance] | None = None
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Takes up another pack in the same worker."""
-        pack = Pack.from_plain(json.loads(self._packs[new_config["pack"]]))
-        self._advances = run_pack(pack, self._store, self._run, self._surroundings)
+        self.cleanup()
+        self._pack = self._pack_of(new_config)
+        self._advances = run_pack(self._pack, self._store, self._run, self._surroundings)
         return True
+
+    def _pack_of(self, config: Mapping[str, Any]) -> Pack:
+        return Pack.from_plain(json.loads(self._packs[config["pack"]]))
 
     def step(self) -> dict[str, Any]:
         """Runs cells for about a second, and reports what was done and how many came to an end."""
         report: dict[str, Any] = {"cells_done": 0, "cells_failed": 0, "seconds_done": 0.0, "done": False}
+        assert self._advances is not None
         until = time.monotonic() + STEP_SECONDS
         while time.monotonic() < until:
             advance = next(self._advances, None)
             if advance is None:
-                report["done"] = True
+                report["done"] = report["pack_done"] = True
                 break
             report["seconds_done"] += advance.nominal_seconds
             report["cells_done"] += advance.done
             report["cells_failed"] += advance.failed
+            if self._tells(advance, report):
+                break
         return report
+
+    def _tells(self, advance: Advance, report: dict[str, Any]) -> bool:
+        """Whether the step ends with this; adds what there is to tell."""
+        return False
 
     def cleanup(self) -> None:
         """Stops the cell in hand, which keeps a checkpoint where it takes long."""
-        self._advances.close()
+        if self._advances is not None:
+            self._advances.close()
+
+
+TRAINING_STEP, WATCHED, LOGGED = "training_step", "watched", "logged"
+"""Keys of what a suggestion's trial reports besides: its step, the watched column at it, and the curve so far."""
+
+
+class SuggestionTrainable(PackTrainable):
+    """Runs the cells of a search's suggestion. A step ends too where a curve that is watched grows."""
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """As its parent; `config["pack"]` is the pack itself, as JSON."""
+        self._rows_told = 0
+        return super().reset_config(new_config)
+
+    def _pack_of(self, config: Mapping[str, Any]) -> Pack:
+        return Pack.from_plain(json.loads(config["pack"]))
+
+    def _tells(self, advance: Advance, report: dict[str, Any]) -> bool:
+        watched = self._pack.suggested.watched if self._pack.suggested else None
+        if watched is None or len(advance.logged) <= self._rows_told:
+            return False
+        self._rows_told = len(advance.logged)
+        last = advance.logged[-1]
+        report |= {TRAINING_STEP: last["step"], WATCHED: last[watched], LOGGED: list(advance.logged)}
+        return True

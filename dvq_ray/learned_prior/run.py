@@ -53,12 +53,12 @@ def _cell(
     try:
         finite = True
         while finite and not training.done:
-            yield Underway(share=TRAINING_SHARE * training.step / settings.steps)
+            yield Underway(share=TRAINING_SHARE * training.step / settings.steps, logged=training.curve)
             finite = training.advance()
             if time.monotonic() - kept_at > surroundings.checkpoint_seconds:
                 files.write_checkpoint(training.checkpoint())
                 kept_at = time.monotonic()
-        yield Underway(share=TRAINING_SHARE)
+        yield Underway(share=TRAINING_SHARE, logged=training.curve)
     except GeneratorExit:
         files.write_checkpoint(training.checkpoint())
         raise

@@ -124,6 +124,10 @@ class LearnedPriorSettings(Settings):
         """Bits of an image's codes under a uniform prior."""
         return self.codes_per_image * math.log2(self.codebook_size)
 
+    def code_bits(self) -> float:
+        """Of one image."""
+        return self.bits_per_image()
+
     def training_products(self) -> float:
         """Multiplications of one image's forward pass, about; the backward pass has twice as many."""
         area, channels, encoder = (self.image_size // 2) ** 2, self.stem_channels, 0.0

@@ -44,6 +44,10 @@ class StaticPriorSettings(Settings):
         """Bits of the code of one vector: slices times log2 of the codebook size."""
         return self.slice_count() * math.log2(self.codebook_size)
 
+    def code_bits(self) -> float:
+        """Of one vector."""
+        return self.bits_per_vector()
+
     def slice_count(self) -> int:
         """Number of slices, each with a codebook of its own; 1 for a plain VQ."""
         return int(getattr(self, "slices", 1))

@@ -1,0 +1,146 @@
+"""The command line of a search: what is there, running what is wanted, saying what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+
+import numpy as np
+from optuna.trial import TrialState
+from rich.console import Console
+from rich.table import Table
+
+from dvq_ray.executors import Executor, Interruption, Job
+from dvq_ray.progress import Progress
+from dvq_ray.provenance import Run
+from dvq_ray.search.space import Params
+from dvq_ray.search.spec import Search
+from dvq_ray.search.suggestions import Best, Suggestions, draws, journal_path
+from dvq_ray.search.supply import Supply
+from dvq_ray.settings import Settings
+from dvq_ray.spec import SweepSpec
+from dvq_ray.store import Store
+
+_ENDS = {"complete": "complete", "pruned": "stopped early", "fail": "failed", "running": "underway"}
+_LISTED = 20_000
+"""Combinations of a space that are counted one by one."""
+_EXAMPLES = 200
+"""Points of the space that are looked at for the data sets that they name."""
+
+
+def examples(search: Search) -> Iterator[Settings]:
+    """Some points of the space, which name all data sets that it does."""
+    axis = search.space.axes.get("dataset")
+    for name in (axis.values() if axis else None) or (None,):
+        named = {} if name is None else {"dataset": name}
+        drawn: Iterator[Params] = ({**params, **named} for params in draws(search.space, np.random.default_rng(0)))
+        yield from (search.settings(params) for params in islice(drawn, _EXAMPLES) if search.possible(params))
+
+
+def print_plan(console: Console, spec: SweepSpec, search: Search, store: Store) -> None:
+    """The space, its size, and what is stored. Writes nothing."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column("field")
+    table.add_column("values", overflow="fold")
+    for field, axis in search.space.axes.items():
+        table.add_row(field, str(axis))
+    console.print(table)
+    size = search.space.size()
+    if size is None:
+        console.print("size: a continuum")
+    elif size > _LISTED:
+        console.print(f"size: {size:,} combinations")
+    else:
+        possible = sum(search.possible(params) for params in search.space.combinations())
+        console.print(f"size: {size:,} combinations, of which {possible:,} can be")
+    wanted = f"{search.suggestions:,} suggestions of {len(search.seeds)} repetitions each by {search.sampler}"
+    if journal_path(store).exists():
+        with Suggestions.held(spec.name, search, store) as suggestions:
+            console.print(f"wanted: {wanted}; so far {_states(suggestions)}")
+            for best in suggestions.best():
+                console.print(f"best:   {_best(search, best)}")
+    else:
+        console.print(f"wanted: {wanted}; none so far")
+    console.print(f"stored: {len(store.statuses()):,} cells in {store.location}")
+
+
+def run_search(
+    console: Console, spec: SweepSpec, search: Search, store: Store, executor: Executor, *, retry_failed: bool
+) -> int:
+    """Runs the search to its end, or to an interruption. Returns the exit code of the command line."""
+    with Suggestions.held(spec.name, search, store) as suggestions:
+        at_hand = suggestions.count(failed=not retry_failed) - suggestions.states().get("running", 0)
+        left = max(search.suggestions - at_hand, 0)
+        interrupted = False
+        if left:
+            console.print(f"{spec.name}: {left:,} suggestions to come, {at_hand:,} at hand")
+            interrupted = _run(console, spec, search, suggestions, store, executor, left, retry_failed=retry_failed)
+        return _report(console, spec, search, suggestions, store, interrupted=interrupted)
+
+
+def _run(
+    console: Console, spec: SweepSpec, search: Search, suggestions: Suggestions, store: Store, executor: Executor,
+    left: int, *, retry_failed: bool,
+) -> bool:  # fmt: skip
+    run = Run.start(spec.name)
+    # In this order, because Ray sets signal handlers of its own when it starts.
+    with executor.started(spec.resources), Interruption() as interruption:
+        store.write_sweep(spec.as_yaml())
+        with Progress(left, float(left), console, what="suggestions") as progress:
+
+            def told(state: TrialState) -> None:
+                failed = state is TrialState.FAIL
+                progress.advance(int(not failed), int(failed), 1.0)
+                progress.note = "; ".join(f"best {_best(search, best)}" for best in suggestions.best()[:1])
+
+            supply = Supply(search, suggestions, store, run, retry_failed=retry_failed, on_told=told)
+            job = Job(
+                store=store,
+                run=run,
+                resources=spec.resources,
+                surroundings=spec.surroundings(),
+                progress=progress,
+                interruption=interruption,
+            )
+            executor.search(supply, job)
+            if not console.is_terminal:
+                console.print(progress.line(), markup=False)
+        store.merge()
+        return interruption.asked
+
+
+def _report(
+    console: Console, spec: SweepSpec, search: Search, suggestions: Suggestions, store: Store, *, interrupted: bool
+) -> int:
+    states, front = suggestions.states(), suggestions.best()
+    console.print(f"{spec.name}: {_states(suggestions)}, of {search.suggestions:,} wanted", markup=False)
+    name = "best" if len(search.objectives) == 1 else "front"
+    for best in front:
+        console.print(f"  {name}: {_best(search, best)}", markup=False)
+    failed, missing = states.get("fail", 0), search.suggestions - sum(states.values())
+    if failed:
+        console.print("  the column `error` has each exception; --retry-failed tries these again", markup=False)
+    if missing > 0 and not interrupted:
+        console.print(f"  no point is left to suggest: the space holds no more than {sum(states.values())}")
+    console.print(f"results: {store.location}   (pandas.read_parquet('{store.location}/cells'))", markup=False)
+    console.print(f"journal: {journal_path(store)}   (optuna-dashboard opens it)", markup=False)
+    if interrupted:
+        console.print("interrupted: the same command goes on from here")
+        return 130
+    console.print(f"next:    python -m analysis {store.location}", markup=False)
+    return 1 if failed else 0
+
+
+def _states(suggestions: Suggestions) -> str:
+    states = suggestions.states()
+    return ", ".join(f"{count:,} {_ENDS[name]}" for name, count in states.items()) or "nothing"
+
+
+def _best(search: Search, best: Best) -> str:
+    values = ", ".join(f"{metric} {value:.4g}" for metric, value in zip(search.objectives, best.values, strict=True))
+    at = " ".join(f"{field}={_short(value)}" for field, value in best.params.items())
+    return f"{values} (n = {best.repetitions}) at {at}"
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,186 @@
+"""From suggestions to packs and back: which cells a suggestion needs, and what it is told once they have rows."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow.compute as pc
+from optuna.trial import TrialState
+
+from dvq_ray.cells import LONGEST_PACK_SECONDS, Cell, Pack, SuggestedAs
+from dvq_ray.pack import failed_row
+from dvq_ray.provenance import Run
+from dvq_ray.search.spec import Search
+from dvq_ray.search.suggestions import Suggestion, Suggestions
+from dvq_ray.store import FINISHED, Store
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Logged:
+    """What a cell that was stopped early had logged."""
+
+    curve: Sequence[Mapping[str, Any]]
+    """Rows of its curve, the last one being where it was stopped."""
+
+
+class Supply:
+    """Hands out packs as long as the search wants suggestions, and tells Optuna what became of them.
+
+    What counts is the store: a suggestion whose cells all have rows is told from these, whoever computed them.
+    """
+
+    def __init__(
+        self,
+        search: Search,
+        suggestions: Suggestions,
+        store: Store,
+        run: Run,
+        *,
+        retry_failed: bool,
+        on_told: Callable[[TrialState], None],
+    ) -> None:
+        self.search = search
+        self.suggestions = suggestions
+        self._store = store
+        self._run = run
+        self._retry_failed = retry_failed
+        self._on_told = on_told
+        self._open: dict[int, Suggestion] = {}
+        self._underway: set[str] = set()
+        self._packs: deque[Pack] = deque()
+        self._rows = self._load(None)
+        if retry_failed:
+            suggestions.try_failed_again()
+            self._rows = {cell_id: row for cell_id, row in self._rows.items() if row["status"] in FINISHED}
+        self._left_over = deque(suggestions.underway())
+
+    @property
+    def finished(self) -> bool:
+        """Whether all that was wanted is told."""
+        return not self._open and not self._packs and not self._left_over and not self._wants_more()
+
+    def next(self) -> Pack | None:
+        """The next pack; None where there is none now, or any more."""
+        while not self._packs:
+            suggestion = self._next_suggestion()
+            if suggestion is None:
+                return None
+            self._open[suggestion.number] = suggestion
+            self._settle()
+        pack = self._packs.popleft()
+        self._underway |= {cell.cell_id for cell in pack.cells}
+        return pack
+
+    def ended(self, pack: Pack, error: str | None = None, stopped: Logged | None = None) -> None:
+        """Takes note that nothing computes the cells of `pack` any more.
+
+        Cells without a row get one: of what their worker died of, or of where they were stopped early.
+        """
+        ids = [cell.cell_id for cell in pack.cells]
+        self._underway -= set(ids)
+        there = self._load(ids)
+        for cell in pack.cells:
+            if cell.cell_id not in there and (error is not None or stopped is not None):
+                self._write_row_of(cell, pack.suggested, error, stopped)
+        self._rows |= self._load(ids)
+        self._settle()
+
+    def earlier_scouts(self) -> Iterator[tuple[str, pd.DataFrame]]:
+        """Cell id and curve (`step` and the watched column) of every first repetition that the store holds."""
+        assert self.search.watched is not None
+        curves = self._store.load_curves(["cell_id", "step", self.search.watched])
+        scouts = {_cell(told, told.seeds[0]).cell_id for told in self.suggestions.told()}
+        for cell_id, curve in curves[curves["cell_id"].isin(scouts)].groupby("cell_id"):
+            yield str(cell_id), curve.dropna()
+
+    def _write_row_of(
+        self, cell: Cell, suggested: SuggestedAs | None, error: str | None, stopped: Logged | None
+    ) -> None:
+        assert suggested is not None
+        experiment, number = cell.point.experiment, {"search_suggestion": suggested.number}
+        if error is not None:
+            self._store.write_cell(experiment, {**failed_row(cell, self._run, "error", error), **number}, ())
+            return
+        assert stopped is not None
+        step = int(stopped.curve[-1]["step"]) if stopped.curve else 0
+        row = failed_row(cell, self._run, "stopped", f"stopped early, at step {step}")
+        self._store.write_cell(experiment, {**row, **number, "search_stopped_at_step": step}, stopped.curve)
+        self._store.drop_checkpoint(cell.cell_id)
+
+    def _next_suggestion(self) -> Suggestion | None:
+        if self._left_over:
+            return self._left_over.popleft()
+        return self.suggestions.ask() if self._wants_more() else None
+
+    def _wants_more(self) -> bool:
+        return self.suggestions.count(failed=not self._retry_failed) < self.search.suggestions
+
+    def _settle(self) -> None:
+        """Tells the suggestions whose cells are all there, and queues what others still need."""
+        for suggestion in list(self._open.values()):
+            cells = [_cell(suggestion, seed) for seed in suggestion.seeds]
+            verdict = self._verdict(cells)
+            if verdict is not None:
+                del self._open[suggestion.number]
+                self.suggestions.tell(suggestion, *verdict)
+                self._on_told(verdict[0])
+            else:
+                self._queue(suggestion, [cell for cell in cells if cell.cell_id not in self._rows])
+
+    def _verdict(self, cells: Sequence[Cell]) -> tuple[TrialState, list[float] | None] | None:
+        """What to tell; None where that is not known yet."""
+        found = [self._rows[cell.cell_id] for cell in cells if cell.cell_id in self._rows]
+        if any(row["status"] == "stopped" for row in found):
+            return TrialState.PRUNED, None
+        values = [[_number(row[metric]) for metric in self.search.objectives] for row in found]
+        if any(row["status"] not in FINISHED for row in found) or not np.isfinite(values).all():
+            # The other repetitions are not run: there is no mean to be had.
+            return TrialState.FAIL, None
+        if len(found) < len(cells):
+            return None
+        return TrialState.COMPLETE, [sum(each) / len(each) for each in zip(*values, strict=True)]
+
+    def _queue(self, suggestion: Suggestion, missing: Sequence[Cell]) -> None:
+        queued = {cell.cell_id for pack in self._packs for cell in pack.cells}
+        free = [cell for cell in missing if cell.cell_id not in queued | self._underway]
+        if not free:
+            return
+        first = _cell(suggestion, suggestion.seeds[0])
+        scouts = self.search.stop_early is not None and first.cell_id in {cell.cell_id for cell in missing}
+        if scouts:  # the others begin when the first has come through
+            free = [cell for cell in free if cell.cell_id == first.cell_id]
+        together = sum(cell.nominal_seconds() for cell in free) <= LONGEST_PACK_SECONDS
+        suggested = SuggestedAs(
+            number=suggestion.number,
+            objective=next(iter(self.search.objectives)),
+            watched=self.search.watched if scouts else None,
+        )
+        for cells in [free] if together else [[cell] for cell in free]:
+            self._packs.append(Pack(cells=cells, suggested=suggested))
+
+    def _load(self, cell_ids: Sequence[str] | None) -> dict[str, Row]:
+        """What the store holds of these cells, or of all, by id."""
+        columns = ["cell_id", "status", *self.search.objectives]
+        where = None if cell_ids is None else pc.field("cell_id").isin(list(cell_ids))
+        frame = self._store.load(columns=columns, where=where)
+        return dict(zip(frame["cell_id"], _records(frame), strict=True))
+
+
+def _cell(suggestion: Suggestion, seed: int) -> Cell:
+    return Cell(cell_id=suggestion.point.cell_id(seed), point=suggestion.point, seed=seed)
+
+
+def _records(frame: pd.DataFrame) -> list[Row]:
+    return [{str(column): value for column, value in row.items()} for row in frame.to_dict("records")]
+
+
+def _number(value: Any) -> float:
+    return math.nan if value is None else float(value)

@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dvq_ray.problems import SweepFileError
+from dvq_ray.search.space import Choices, Range
+from dvq_ray.search.spec import Search
+from dvq_ray.spec import load_sweep
+from tests.sweep_files import write
+
+HEAD = "name: x\ntrainable: static_prior\nseeds: 2\nfixed: {dimension: 16, factors: 8}\n"
+SPACE = "{slices: {choices: [1, 2]}, codebook_size: {choices: [4]}}"
+GOOD = f"search: {{objective: {{test_mse: minimize}}, suggestions: 5, space: {SPACE}}}\n"
+
+
+def search(text: str, folder: Path) -> Search:
+    found = load_sweep(write(folder, text)).search
+    assert found is not None
+    return found
+
+
+def problems(text: str, folder: Path) -> list[str]:
+    path = write(folder, text)
+    with pytest.raises(SweepFileError) as caught:
+        load_sweep(path)
+    return [str(problem).replace(str(path), "FILE") for problem in caught.value.problems]
+
+
+def body(**changes: str) -> str:
+    keys = {"objective": "{test_mse: minimize}", "suggestions": "5", "space": SPACE} | changes
+    return HEAD + "search:\n" + "".join(f"  {key}: {value}\n" for key, value in keys.items())
+
+
+def axis(text: str) -> str:
+    return body(space="{slices: {choices: [1, 2]}, codebook_size: " + text + "}")
+
+
+def test_a_right_file_resolves_space_seeds_and_defaults(tmp_path: Path) -> None:
+    found = search(HEAD + GOOD, tmp_path)
+    assert found.space.axes == {"slices": Choices(choices=(1, 2)), "codebook_size": Choices(choices=(4,))}
+    assert (found.seeds, found.sampler, found.suggestions) == ((0, 1), "tpe", 5)
+    assert found.settings({"slices": 2, "codebook_size": 4}).quantizer == "dvq"
+
+
+def test_ranges_take_the_type_of_their_field(tmp_path: Path) -> None:
+    space = "{slices: {low: 1, high: 8}, codebook_size: {low: 4, high: 64, log: true}, init_bound: {low: 1, high: 2}}"
+    axes = search(body(space=space), tmp_path).space.axes
+    whole = [isinstance(axis, Range) and axis.whole for axis in axes.values()]
+    assert whole == [True, True, False]
+    assert [axis.values() is None for axis in axes.values()] == [False, False, True]
+
+
+def test_fields_that_a_quantizer_lacks_are_left_out_of_its_points(tmp_path: Path) -> None:
+    space = "{quantizer: {choices: [vq, dvq]}, slices: {choices: [2]}, codebook_size: {choices: [4]}}"
+    found = search(body(space=space), tmp_path)
+    plain = found.settings({"quantizer": "vq", "slices": 2, "codebook_size": 4})
+    assert "slices" not in plain.model_dump()
+
+
+@pytest.mark.parametrize(
+    ("params", "reason"),
+    [
+        ({"slices": 3, "codebook_size": 4}, "does not divide dimension = 16"),
+        ({"slices": 8, "codebook_size": 16}, "codes take 32 bits; allowed: max_bits = 10"),
+    ],
+)
+def test_what_cannot_be_is_no_point_and_says_why(params: dict[str, Any], reason: str, tmp_path: Path) -> None:
+    space = "{slices: {choices: [1, 3, 8]}, codebook_size: {choices: [4, 16]}}"
+    found = search(body(space=space, max_bits="10"), tmp_path)
+    assert not found.possible(params)
+    with pytest.raises(ValueError, match=reason):
+        found.settings(params)
+
+
+# ruff: noqa: E501  (a case a line reads best)
+WRONG = {
+    "grids and search": (HEAD + GOOD + "grids: {a: {quantizer: vq, codebook_size: 4}}\n", "FILE:5: search: stands beside grids; allowed: one of the two"),
+    "neither": (HEAD, "FILE:1: grids is missing; allowed: grids, or search in their place"),
+    "search is no mapping": (HEAD + "search: 3\n", "FILE:5: search: found 3"),
+    "unknown key": (body(sugestions="3"), "search.sugestions: unknown key; did you mean suggestions?"),
+    "no suggestions": (HEAD + f"search: {{objective: {{test_mse: minimize}}, space: {SPACE}}}\n", "search: suggestions is missing"),
+    "zero suggestions": (body(suggestions="0"), "search.suggestions: found 0; allowed: greater than or equal to 1"),
+    "unknown sampler": (body(sampler="tpee"), 'search.sampler: found "tpee"'),
+    "unknown objective": (body(objective="{test_mes: minimize}"), "search.objective.test_mes: unknown key; did you mean test_mse?"),
+    "objective that is no number": (body(objective="{codes_used: minimize}"), "search.objective.codes_used: unknown key"),
+    "unknown direction": (body(objective="{test_mse: down}"), 'search.objective.test_mse: found "down"; allowed: \'minimize\' or \'maximize\''),
+    "no objective": (body(objective="{}"), "search.objective: found {}; allowed: one or two metrics"),
+    "three objectives": (body(objective="{test_mse: minimize, train_mse: minimize, data_variance: maximize}"), "allowed: one or two metrics"),
+    "empty space": (body(space="{}"), "search.space: found {}; allowed: one field or more"),
+    "empty choices": (axis("{choices: []}"), "search.space.codebook_size.choices: found []; allowed: a list of one value or more"),
+    "wrong choice": (axis("{choices: [4, 1]}"), "search.space.codebook_size.choices[1]: found 1; allowed: greater than or equal to 2"),
+    "choices and bounds": (axis("{choices: [4], low: 3}"), "search.space.codebook_size.low: does not go with choices"),
+    "unknown field": (body(space="{slices: {choices: [1]}, codebook_size: {choices: [4]}, slizes: {choices: [1]}}"), "search.space.slizes: unknown key; did you mean slices?"),
+    "low above high": (axis("{low: 64, high: 4}"), "search.space.codebook_size.low: found 64, above high = 4"),
+    "log from zero": (body(space="{slices: {choices: [1]}, codebook_size: {choices: [4]}, learning_rate: {low: 0.0, high: 1.0, log: true}}"), "search.space.learning_rate.low: found 0.0"),
+    "no high": (axis("{low: 4}"), "search.space.codebook_size: high is missing; allowed: choices, or low and high"),
+    "log and step": (axis("{low: 4, high: 64, log: true, step: 2}"), "search.space.codebook_size.step: does not go with log"),
+    "broken step": (axis("{low: 4, high: 64, step: 0.5}"), "search.space.codebook_size.step: found 0.5; allowed: a whole number above 0"),
+    "range of names": (body(space="{slices: {choices: [1]}, codebook_size: {choices: [4]}, schedule: {low: 1, high: 2}}"), "search.space.schedule.low: found 1"),
+    "field missing": (body(space="{slices: {choices: [1]}}"), "search.space: codebook_size is missing; dvq needs it (here or in fixed)"),
+    "fixed and searched": (body(space="{slices: {choices: [1]}, codebook_size: {choices: [4]}, factors: {choices: [4]}}"), "search.space.factors: is set in fixed too"),
+    "fixed list": (body().replace("factors: 8", "factors: [8]"), "FILE:4: fixed.factors: found [8]; allowed: one value"),
+    "fixed unknown": (body().replace("factors: 8", "factors: 8, stepps: 4"), "FILE:4: fixed.stepps: unknown key; did you mean steps?"),
+    "fixed quantizer": (body().replace("factors: 8", "factors: 8, quantizer: pq"), 'FILE:4: fixed.quantizer: found "pq"; allowed: vq, dvq, kmeans'),
+    "searched quantizer": (body(space="{quantizer: {choices: [vq, pq]}, codebook_size: {choices: [4]}}"), 'search.space.quantizer.choices[1]: found "pq"'),
+    "start outside": (body(start_from="[{slices: 4}]"), "search.start_from[0].slices: found 4, which is not in space; allowed: 1, 2"),
+    "start unknown": (body(start_from="[{slizes: 1}]"), "search.start_from[0].slizes: unknown key"),
+    "start that cannot be": (body(start_from="[{slices: 2, codebook_size: 4}]", max_bits="3"), "search.start_from[0]: is no point: codes take 4 bits"),
+    "nothing can be": (body(max_bits="1"), "search.space: holds no point that can be; for example codes take 2 bits"),
+    "cmaes of choices": (body(sampler="cmaes"), 'search.sampler: found "cmaes", which takes two ranges or more, and here are choices in slices, codebook_size'),
+    "stopping what is done in one go": (body(stop_early="{scheduler: asha, grace_steps: 5}"), "search.stop_early: needs an objective that is known while a cell is computed; allowed: none; static_prior computes a cell in one go"),
+    "unknown scheduler": (body(stop_early="{scheduler: hyperband, grace_steps: 5}"), 'search.stop_early.scheduler: found "hyperband"'),
+    "unknown stop key": (body(stop_early="{scheduler: asha, grace: 5}"), "search.stop_early.grace: unknown key; did you mean grace_steps?"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_every_mistake_is_told_with_its_place(case: str, tmp_path: Path) -> None:
+    text, message = WRONG[case]
+    found = problems(text, tmp_path)
+    assert any(message in problem for problem in found), found
+
+
+def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
+    text = body(sampler="tpee", objective="{test_mes: minimize}", space="{slices: {choices: []}}")
+    assert len(problems(text, tmp_path)) >= 1
+    text = body(objective="{test_mes: minimize}", space="{slices: {choices: []}, codebook_size: {low: 9, high: 4}}")
+    assert len(problems(text, tmp_path)) == 3
+
+
+def test_a_data_set_that_is_not_known_is_told(tmp_path: Path) -> None:
+    text = (
+        "name: x\ntrainable: learned_prior\nfixed: {dimension: 8, slices: 2}\nsearch: {objective: {mse: minimize}, "
+        "suggestions: 2, space: {dataset: {choices: [photos, fotos]}}}\n"
+    )
+    assert any('found "fotos"; allowed: photos' in problem for problem in problems(text, tmp_path))
