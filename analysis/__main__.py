@@ -8,20 +8,18 @@ from pathlib import Path
 
 import click
 
-from analysis import products
+from analysis import asked, products
 from analysis.catalogue import ITEMS
 from analysis.claims import product as claims
-from analysis.claims import sentences
-from analysis.items import Item
-from analysis.naming import listed
+from analysis.making import Absent, Attempt, Made, Refused, make
+from analysis.report import product as report
 from analysis.rows import Rows, load_rows
-from analysis.selection import Selection, select
 from dvq_ray.store import StoreError
 
 CLAIMS = "claims"
 """The item that is made of whatever is there: a claim that lacks cells is said to be not run."""
-MOST_LINES = 12
-"""Lines of missing cells that an item prints."""
+REPORT = "report"
+"""The page of everything that was made, and of where it comes from."""
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -63,9 +61,9 @@ def main(
         click.echo(f"{_padded(CLAIMS)}{claims.TITLE}")
         return
     if needs == CLAIMS:
-        _print_needs_of_claims()
+        _print(f"{_padded(CLAIMS)}{claims.TITLE}", *asked.needs_of_claims())
     elif needs:
-        _print_needs(needs, ITEMS[needs])
+        _print(f"{_padded(needs)}{ITEMS[needs].title}", *asked.needs_of_item(ITEMS[needs].needs))
     if not stores:
         if needs:
             return
@@ -76,12 +74,21 @@ def main(
     except (StoreError, ValueError) as error:
         click.echo(str(error), err=True)
         sys.exit(2)
-    for note in rows.notes:
-        click.echo(note)
-    if folder is None:
-        assert needs is not None
-        sys.exit(_check_claims(rows) if needs == CLAIMS else _check(needs, rows))
-    sys.exit(_make_all(folder, rows, allow_missing))
+    _print(*rows.notes)
+    try:
+        if folder is None:
+            assert needs is not None
+            lines, code = asked.check_claims(rows) if needs == CLAIMS else asked.check_item(ITEMS[needs].needs, rows)
+            _print(*lines)
+        else:
+            code = _make_all(folder, rows, allow_missing)
+    except StoreError as error:
+        click.echo(str(error), err=True)
+        code = 2
+    except OSError as error:
+        click.echo(f"{folder} cannot be written: {error.strerror or error}", err=True)
+        code = 2
+    sys.exit(code)
 
 
 def _padded(name: str) -> str:
@@ -102,128 +109,45 @@ def _kept_values(only: Sequence[str]) -> dict[str, str]:
     return {key: value for key, _, value in pairs}
 
 
+def _print(*lines: str) -> None:
+    for line in lines:
+        click.echo(line)
+
+
 def _make_all(folder: Path, rows: Rows, allow_missing: bool) -> int:
-    refused = 0
+    attempts = []
     for name, item in ITEMS.items():
-        try:
-            selection = select(rows, item.needs)
-            if selection is None:
-                click.echo(f"{_padded(name)}not in this store")
-                continue
-            product, problems = None, _problems(selection, allow_missing)
-            if not problems:
-                product, problems = _made(item, selection)
-            if product is None:
-                refused += 1
-                stale = f" ({folder / name}.* are of an earlier run)" if (folder / f"{name}.json").exists() else ""
-                click.echo(f"{_padded(name)}refused{stale}: {problems[0]}")
-                _print_lines(problems[1:])
-                continue
-            written = products.write(folder, name, product, selection, rows)
-        except StoreError as error:
-            click.echo(str(error), err=True)
-            return 2
-        except OSError as error:
-            click.echo(f"{folder} cannot be written: {error.strerror or error}", err=True)
-            return 2
-        suffixes = ",".join(path.suffix[1:] for path in written)
-        holes = f", INCOMPLETE: {selection.hole_count()} cells are missing or failed" if selection.hole_count() else ""
-        click.echo(f"{_padded(name)}{folder / name}.{{{suffixes}}}  from {selection.cell_count():,} cells{holes}")
-        _print_lines(selection.left_out)
-    try:
-        decided = claims.decisions(rows)
-        written = products.write_files(folder, CLAIMS, claims.files(decided, rows))
-    except StoreError as error:
-        click.echo(str(error), err=True)
-        return 2
-    except OSError as error:
-        click.echo(f"{folder} cannot be written: {error.strerror or error}", err=True)
-        return 2
-    suffixes = ",".join(path.suffix[1:] for path in written)
-    click.echo(f"{_padded(CLAIMS)}{folder / CLAIMS}.{{{suffixes}}}  {claims.tally(decided)}")
-    click.echo(f"look in:  {folder}")
-    return 1 if refused else 0
-
-
-def _made(item: Item, selection: Selection) -> tuple[products.Product | None, list[str]]:
-    try:
-        return item.make(selection), []
-    except products.UnfitError as error:
-        return None, [str(error)]
-
-
-def _problems(selection: Selection, allow_missing: bool) -> list[str]:
-    """A headline and its lines; empty where the item can be made."""
-    if faults := selection.faults():
-        return ["its points are not fit to draw", *faults]
-    if allow_missing or not selection.hole_count():
-        return []
-    common = selection.common()
-    where = f" (all: {common})" if common else ""
-    count = f"{selection.hole_count():,} of {selection.cell_count():,} cells are missing or failed{where}"
-    return [f"{count}; --allow-missing draws it with holes", *selection.holes()]
-
-
-def _print_lines(lines: Sequence[str]) -> None:
-    for line in lines[:MOST_LINES]:
-        click.echo(f"            {line}")
-    if len(lines) > MOST_LINES:
-        click.echo(f"            and {len(lines) - MOST_LINES} more lines like these")
-
-
-def _print_needs(name: str, item: Item) -> None:
-    click.echo(f"{_padded(name)}{item.title}")
-    for line in item.needs.grids:
-        click.echo(f"            {line}")
-    click.echo(f"            from {' or '.join(item.needs.sweeps)}")
-    equal = " and ".join(item.needs.seeds_by)
-    if item.needs.lowest_seed_only:
-        click.echo(f"            one repetition of each point: the lowest that any point with equal {equal} has")
-    else:
-        repetitions = f"at least {item.needs.least_repetitions} repetitions of each point"
-        click.echo(f"            {repetitions}, the same for points with equal {equal}")
-    if item.needs.alike:
-        click.echo(f"            for points with equal {equal}, also one value each of {', '.join(item.needs.alike)}")
-    if item.needs.curves:
-        click.echo(f"            curves of {', '.join(item.needs.curves)}")
-    if item.needs.artifacts:
-        click.echo(f"            of each cell: {', '.join(item.needs.artifacts)}")
-
-
-def _print_needs_of_claims() -> None:
-    click.echo(f"{_padded(CLAIMS)}{claims.TITLE}")
-    for claim in claims.CLAIMS:
-        click.echo(f"            {claim.number}: {claims.needs(claim)}")
-
-
-def _check_claims(rows: Rows) -> int:
-    """1 where some claim is not run, or was tested in a part of its cells."""
+        attempt = make(name, item, rows, allow_missing=allow_missing)
+        _print(*_settled(folder, attempt, rows))
+        attempts.append(attempt)
     decided = claims.decisions(rows)
-    click.echo(f"in {', '.join(rows.stores)}: {claims.tally(decided)}")
-    for decision in decided:
-        coverage = sentences.coverage(decision.claim, decision.outcome)
-        click.echo(f"            {decision.claim.number}: {decision.outcome.verdict}. {coverage}".rstrip())
-    return int(any(d.outcome.left_out or d.outcome.verdict == "not run" for d in decided))
+    written = products.write_files(folder, CLAIMS, claims.files(decided, rows))
+    click.echo(f"{_padded(CLAIMS)}{_named(folder, CLAIMS, written)}  {claims.tally(decided)}")
+    products.write_files(folder, REPORT, report.files(attempts, decided, rows))
+    click.echo(f"{_padded(REPORT)}{folder / REPORT}.html")
+    click.echo(f"look in:  {folder}")
+    return int(any(isinstance(attempt, Refused) for attempt in attempts))
 
 
-def _check(name: str, rows: Rows) -> int:
-    try:
-        selection = select(rows, ITEMS[name].needs)
-    except StoreError as error:
-        click.echo(str(error), err=True)
-        return 2
-    if selection is None:
-        click.echo("not in this store")
-        return 0
-    click.echo(f"in {', '.join(rows.stores)}:")
-    for grid in selection.grids:
-        values = "  ".join(f"{axis}={listed(values)}" for axis, values in grid.axes.items())
-        click.echo(f"            {grid.name}: {len(list(grid.points()))} points of  {values}")
-    _print_lines(selection.left_out)
-    problems = _problems(selection, allow_missing=False)
-    click.echo(problems[0] if problems else f"all {selection.cell_count():,} cells are there")
-    _print_lines(problems[1:])
-    return 1 if problems else 0
+def _settled(folder: Path, attempt: Attempt, rows: Rows) -> list[str]:
+    """Writes the item where it is made; returns what is said of it."""
+    name = attempt.name
+    match attempt:
+        case Absent():
+            return [f"{_padded(name)}not in this store"]
+        case Refused():
+            stale = f" ({folder / name}.* are of an earlier run)" if (folder / f"{name}.json").exists() else ""
+            return [f"{_padded(name)}refused{stale}: {attempt.reason}", *asked.indented(attempt.details)]
+        case Made(selection=selection):
+            written = products.write(folder, name, attempt.product, selection, rows)
+            lacking = selection.hole_count()
+            holes = f", INCOMPLETE: {lacking} cells are missing or failed" if lacking else ""
+            made = f"{_named(folder, name, written)}  from {selection.cell_count():,} cells{holes}"
+            return [f"{_padded(name)}{made}", *asked.indented(selection.left_out)]
+
+
+def _named(folder: Path, name: str, written: Sequence[Path]) -> str:
+    return f"{folder / name}.{{{','.join(path.suffix[1:] for path in written)}}}"
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,9 +24,12 @@ class Beside:
     """By cell id, what a cell lacks of all this, such as `without a curve`."""
 
 
-def load_beside(rows: Rows, cells: pd.DataFrame, needs: Needs) -> Beside:
+def load_beside(rows: Rows, cells: Sequence[pd.DataFrame], needs: Needs) -> Beside:
     """What `needs` asks for beside those `cells` that finished. Raises `StoreError` where a store cannot be read."""
-    finished = cells[cells["status"] == "ok"]
+    if not needs.curves and not needs.artifacts:
+        return Beside(curves=pd.DataFrame(), artifacts={}, lacking={})
+    every = pd.concat([some[["cell_id", "point_id", "status"]] for some in cells])
+    finished = every[every["status"] == "ok"]
     ids = finished["cell_id"].tolist()
     lacking: dict[str, str] = {}
     curves = rows.load_curves(ids, needs.curves) if needs.curves else pd.DataFrame()

@@ -5,8 +5,11 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 Presence = Literal["required", "if present", "if complete"]
@@ -44,6 +47,21 @@ class Grid:
         for column, values in self.axes.items():
             here &= frame[column].isin(values)
         return frame[here]
+
+    def places(self, rows: pd.DataFrame) -> npt.NDArray[np.int64]:
+        """Of each of these `rows` of the grid its point's place among `points`; -1 where `keep` leaves it out."""
+        if rows.empty:
+            return np.zeros(0, np.int64)
+        each = [pd.Index(values).get_indexer(pd.Index(rows[column])) for column, values in self.axes.items()]
+        places: npt.NDArray[np.int64] = self._places[tuple(each)]
+        return places
+
+    @cached_property
+    def _places(self) -> npt.NDArray[np.int64]:
+        """Of shape [values of each axis]."""
+        every = itertools.product(*self.axes.values())
+        kept = np.array([self.keep(dict(zip(self.axes, values, strict=True))) for values in every], bool)
+        return np.where(kept, np.cumsum(kept) - 1, -1).reshape([len(values) for values in self.axes.values()])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import NullLocator
+from matplotlib.ticker import FuncFormatter, NullLocator
 from matplotlib.transforms import ScaledTranslation
 
 from analysis.lettering import fitting, legend_row, wrapped
@@ -52,6 +53,24 @@ class Panel:
         self.axes.set_xticks([values[i] for i in shown], [texts[i] if texts else number(values[i]) for i in shown])
         self.axes.xaxis.set_minor_locator(NullLocator())
         self.axes.set_xlim(min(values) / 1.4, max(values) * 1.4)
+
+    def log_y(self, low: float, high: float) -> None:
+        """A log axis whose ticks are 1, 2 and 5 of each power of ten; fewer of them where it spans many.
+
+        The limits themselves are those that `Sheet.finish` is given.
+        """
+        powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+        steps = (1.0, 2.0, 5.0) if len(powers) <= 5 else (1.0,)
+        self.axes.set_yscale("log")
+        self.axes.set_yticks(
+            [step * 10.0**power for power in powers for step in steps if low <= step * 10.0**power <= high]
+        )
+        self.axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: number(float(f"{value:g}"))))
+        self.axes.yaxis.set_minor_locator(NullLocator())
+
+    def line(self, x: Sequence[float], y: Sequence[float], look: Look) -> None:
+        """A line without points of its own: a theoretical curve, or a path through models of other looks."""
+        self.axes.plot(x, y, color=look.colour, linestyle=look.line, linewidth=look.width, zorder=2)
 
     def level(self, x: Sequence[float], y: Sequence[float]) -> None:
         """A yardstick that is no model, such as the error of predicting the mean. Goes after `log_x`."""
@@ -126,7 +145,7 @@ class Sheet:
         self,
         *,
         x_label: str,
-        y_label: str,
+        y_label: str | Sequence[str],
         legend: Sequence[Sequence[Line2D]],
         footnote: str,
         rows_alike: bool = True,
@@ -134,7 +153,8 @@ class Sheet:
     ) -> Figure:
         """Places everything and returns the figure. Panels of a row get one scale; all of them where rows are alike.
 
-        It begins at zero and ends above all that is drawn, unless `y_limits` says otherwise for each row.
+        It begins at zero and ends above all that is drawn, unless `y_limits` says otherwise for each row. `y_label` may
+        be one for each row too.
         """
         inside = WIDTH_INCHES - 2 * _EDGE
         lines = wrapped(self.figure, footnote, inside)
@@ -145,7 +165,7 @@ class Sheet:
         self.figure.set_size_inches(WIDTH_INCHES, height)
         self._place(beneath + _BOTTOM, height)
         self._scale(rows_alike, y_limits)
-        self._label(x_label, y_label)
+        self._label(x_label, [y_label] * self._rows if isinstance(y_label, str) else y_label)
         for i, row in enumerate(entries):
             y = beneath - _GAP_INCHES - (i + 0.5) * _LEGEND_ROW_INCHES
             self.figure.add_artist(legend_row(self.figure, row, y / height))
@@ -178,11 +198,11 @@ class Sheet:
             top = 1.06 * max(tops if rows_alike else tops[row : row + self._columns])
             panel.axes.set_ylim(y_limits[i // self._columns] if y_limits else (0, top))
 
-    def _label(self, x_label: str, y_label: str) -> None:
+    def _label(self, x_label: str, y_labels: Sequence[str]) -> None:
         for i, panel in enumerate(self.panels):
             panel.axes.tick_params(labelleft=i % self._columns == 0)
             if i % self._columns == 0:
-                panel.axes.set_ylabel(y_label)
+                panel.axes.set_ylabel(y_labels[i // self._columns])
             if i + self._columns >= len(self.panels):
                 panel.axes.set_xlabel(x_label)
             panel.draw_crosses(self.figure)

@@ -9,10 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis import style
 from analysis.naming import box_text
+from analysis.numbers import as_csv, declared_numbers
 from analysis.rows import Rows
 from analysis.selection import Selection
 from analysis.tables import Table
@@ -33,13 +36,19 @@ class Product:
     """What a table says, to be set again elsewhere; None for a figure."""
 
 
-def figure_product(draw: Callable[[Selection], tuple[Figure, str]]) -> Callable[[Selection], Product]:
-    """Makes a product of what draws a figure and says its caption."""
+def figure_product(
+    draw: Callable[[Selection], tuple[Figure, str]], numbers: Callable[[Selection], pd.DataFrame] = declared_numbers
+) -> Callable[[Selection], Product]:
+    """Makes a product of what draws a figure and says its caption, with a `.csv` of the numbers drawn.
+
+    These are the declared metrics and curves, unless the figure draws others and brings what says them.
+    """
 
     def make(selection: Selection) -> Product:
         with style.printed():
             figure, caption = draw(selection)
-            return Product(files=style.rendered(figure), caption=caption)
+            files = {**style.rendered(figure), ".csv": as_csv(numbers(selection))}
+            return Product(files=files, caption=caption)
 
     return make
 
@@ -101,8 +110,7 @@ def digest(selection: Selection) -> str:
     sha = hashlib.sha256()
     for table in tables:
         for row in table.itertuples(index=False, name=None):
-            values = [None if value is None or value != value else _plain(value) for value in row]
-            sha.update((json.dumps(values, allow_nan=False) + "\n").encode())
+            sha.update((json.dumps([_plain(value) for value in row], allow_nan=False) + "\n").encode())
     return sha.hexdigest()
 
 
@@ -128,5 +136,8 @@ def _counts(selection: Selection) -> dict[str, int]:
 
 
 def _plain(value: Any) -> Any:
-    """A numpy scalar as Python's own."""
-    return value.item() if hasattr(value, "item") else value
+    """A value of numpy as Python's own; what is no number as None."""
+    plain = value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+    if isinstance(plain, list):
+        return [_plain(each) for each in plain]
+    return None if plain != plain else plain

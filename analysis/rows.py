@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TypeVar
 
+import numpy as np
 import pandas as pd
 
-from dvq_ray.store import Store, StoreError
+from dvq_ray.experiments import EXPERIMENTS
+from dvq_ray.store import Store, StoreError, cell_schema
 
 _Read = TypeVar("_Read")
 
@@ -20,24 +23,35 @@ class Rows:
     frame: pd.DataFrame
     stores: tuple[str, ...]
     """As the user named them."""
-    origins: Mapping[str, str] = field(default_factory=dict)
+    origins: Mapping[str, str] | pd.Series[str] = field(default_factory=dict)
     """The store that each row is from, by cell id."""
     only: Mapping[str, str] = field(default_factory=dict)
     """Values that the user kept, by column."""
     notes: tuple[str, ...] = ()
     """What a reader must be told about how the frame came to be."""
 
+    def of(self, trainable: str) -> pd.DataFrame:
+        """The rows of one trainable, as in `frame`."""
+        if trainable not in self._by_trainable:
+            here = self.frame["trainable"] == trainable
+            self._by_trainable[trainable] = self.frame if here.all() else self.frame[here]
+        return self._by_trainable[trainable]
+
+    @cached_property
+    def _by_trainable(self) -> dict[str, pd.DataFrame]:
+        return {}
+
     def load_curves(self, cell_ids: Collection[str], columns: Sequence[str]) -> pd.DataFrame:
         """`cell_id`, `step` and these columns of the logged steps of these cells, sorted by cell and step.
 
         Raises `StoreError` where a store cannot be read.
         """
-        wanted, names = set(cell_ids), ["cell_id", "step", *columns]
+        names = ["cell_id", "step", *columns]
+        origins = {cell_id: self.origins[cell_id] for cell_id in cell_ids if cell_id in self.origins}
         curves = []
-        for location in sorted({self.origins[cell_id] for cell_id in wanted if cell_id in self.origins}):
+        for location in sorted(set(origins.values())):
             curve = _read(location, lambda store: store.load_curves(names))
-            here = {cell_id for cell_id in wanted if self.origins.get(cell_id) == location}
-            curves.append(curve[curve["cell_id"].isin(here)])
+            curves.append(curve[curve["cell_id"].map(origins) == location])
         found = [curve for curve in curves if len(curve)]
         if not found:
             return pd.DataFrame(columns=names)
@@ -56,20 +70,23 @@ def load_rows(locations: Sequence[str], only: Mapping[str, str] | None = None) -
     Raises `StoreError` where a store is missing, empty or unreadable, `ValueError` where `only` names no column or
     leaves nothing.
     """
-    frames, notes, origins = [], [], dict[str, str]()
-    for location in locations:
+    frames, notes = [_load(locations[0])], list[str]()
+    for location in locations[1:]:
         frame = _load(location)
-        again = frame["cell_id"].isin(list(origins))
-        for earlier in sorted({origins[cell_id] for cell_id in frame.loc[again, "cell_id"]}):
-            twice = sum(origins[cell_id] == earlier for cell_id in frame.loc[again, "cell_id"])
-            notes.append(f"{twice} cells of {location} are in {earlier} too; the rows of {earlier} stand")
-        frame = frame[~again]
-        origins |= dict.fromkeys(frame["cell_id"], location)
-        frames.append(frame)
-    frame = frames[0] if len(frames) == 1 else pd.concat([part for part in frames if len(part)], ignore_index=True)
+        again = frame["cell_id"]
+        for earlier, held in zip(locations, frames, strict=False):
+            if twice := int(again.isin(held["cell_id"]).sum()):
+                notes.append(f"{twice} cells of {location} are in {earlier} too; the rows of {earlier} stand")
+        frames.append(frame[~frame["cell_id"].isin(pd.concat([held["cell_id"] for held in frames]))])
+    names = np.repeat(np.array(locations, object), [len(part) for part in frames])
+    frame = frames[0]
+    if len(frames) > 1:
+        frame = pd.concat([part for part in frames if len(part)], ignore_index=True)
+    origins = pd.Series(names, index=frame["cell_id"])
     for column, value in (only or {}).items():
         frame = _keep(frame, column, value)
-    frame = frame.sort_values("cell_id", ignore_index=True)
+    if len(frames) > 1 or only:
+        frame = frame.sort_values("cell_id", ignore_index=True)
     return Rows(frame=frame, stores=tuple(locations), origins=origins, only=dict(only or {}), notes=tuple(notes))
 
 
@@ -78,7 +95,11 @@ def _load(location: str) -> pd.DataFrame:
     if frame.empty:
         what = "holds no cells yet" if Store(location).exists() else "is no store: there is no cells/*.parquet in it"
         raise StoreError(f"{location} {what}")
-    return frame
+    # A store of an earlier version lacks what was added since; its cells are then without it.
+    known = {name for trainable in set(frame["trainable"].unique()) & set(EXPERIMENTS)
+             for name in cell_schema(EXPERIMENTS[trainable]).names}  # fmt: skip
+    lacking = sorted(known - set(frame.columns))
+    return frame.assign(**dict.fromkeys(lacking, np.nan)) if lacking else frame
 
 
 def _read(location: str, read: Callable[[Store], _Read]) -> _Read:

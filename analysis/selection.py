@@ -8,13 +8,14 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from analysis.beside import Beside, load_beside
 from analysis.naming import box_text, boxes, number, seeds_text
 from analysis.needs import Grid, Needs
 from analysis.rows import Rows
-from analysis.summary import summarise
+from analysis.summary import summaries
 
 Metric = str | Callable[[pd.DataFrame], "pd.Series[float]"]
 """A column, or a number computed for each row."""
@@ -45,25 +46,25 @@ class Selection:
         return next((grid for grid in self.grids if grid.name == name), None)
 
     @cached_property
-    def _states(self) -> list[dict[tuple[Any, ...], str]]:
-        return [_states(self.rows, grid, self.seeds, self.needs, self.beside) for grid in self.grids]
+    def _lost(self) -> list[dict[tuple[Any, ...], str]]:
+        return [_lost(self.rows, grid, self.seeds, self.needs, self.beside) for grid in self.grids]
 
     def cell_count(self) -> int:
         """Cells that the grids call for."""
-        return sum(len(states) for states in self._states)
+        return sum(_cell_count(grid, self.seeds, self.needs) for grid in self.grids)
 
     def holes(self) -> list[str]:
         """Cells that are missing or of no use, grouped: one line for cells that share their axes and their fate."""
         lines = []
-        for grid, states in zip(self.grids, self._states, strict=True):
-            for state in sorted({*states.values()} - {_OK}):
-                for *box, seeds in boxes(cell for cell, its_state in states.items() if its_state == state):
+        for grid, lost in zip(self.grids, self._lost, strict=True):
+            for state in sorted(set(lost.values())):
+                for *box, seeds in boxes(cell for cell, its_state in lost.items() if its_state == state):
                     lines.append(f"{box_text(grid.name, grid.axes, box)}: {seeds_text(seeds)} {state}")
         return lines
 
     def hole_count(self) -> int:
         """Cells behind `holes`."""
-        return sum(state != _OK for states in self._states for state in states.values())
+        return sum(len(lost) for lost in self._lost)
 
     def common(self) -> str:
         """Values that all cells share, such as `factors=4096`."""
@@ -91,8 +92,14 @@ class Selection:
 
     def usable(self, grid: Grid) -> pd.DataFrame:
         """Rows that numbers may be taken from."""
-        rows = _kept(grid.rows(self.rows), grid)
-        return rows[[_row_state(row, self.needs.metrics, self.beside) == _OK for row in rows.to_dict("records")]]
+        if grid.name not in self._usable:
+            rows = _kept(grid.rows(self.rows), grid)
+            self._usable[grid.name] = rows[_row_states(rows, self.needs.metrics, self.beside) == _OK]
+        return self._usable[grid.name].copy(deep=False)
+
+    @cached_property
+    def _usable(self) -> dict[str, pd.DataFrame]:
+        return {}
 
     def points(self, name: str, metric: Metric) -> pd.DataFrame:
         """One row for each point of the grid: its axes, `n`, `wanted`, `mean`, `deviation`, `low`, `high`.
@@ -101,16 +108,11 @@ class Selection:
         """
         grid = self.grid(name)
         assert grid is not None
-        rows = self.usable(grid)
+        rows, points = self.usable(grid), list(grid.points())
         values = metric(rows) if callable(metric) else rows[metric]
-        by_point: dict[tuple[Any, ...], list[float]] = {}
-        for key, value in zip(_keys(rows, grid), values, strict=True):
-            by_point.setdefault(key, []).append(float(value))
-        table = []
-        for point in grid.points():
-            found = by_point.get(tuple(point.values()), [])
-            table.append({**point, "wanted": len(self.seeds[_group(self.needs, point)]), **self._numbers(found)})
-        return pd.DataFrame(table)
+        wanted = [len(self.seeds[_group(self.needs, point)]) for point in points]
+        axes = {axis: [point[axis] for point in points] for axis in grid.axes}
+        return pd.DataFrame({**axes, "wanted": wanted, **self._numbers(values, grid.places(rows), len(points))})
 
     def curve(self, name: str, column: str, **values: Any) -> pd.DataFrame:
         """One row for each step at which the point with these values has that column: `step` and as in `points`.
@@ -123,16 +125,17 @@ class Selection:
         for axis, value in values.items():
             rows = rows[rows[axis] == value]
         curves = self.beside.curves[self.beside.curves["cell_id"].isin(rows["cell_id"])].dropna(subset=[column])
-        table = [{"step": step, **self._numbers(here[column])} for step, here in curves.groupby("step")]
-        found = pd.DataFrame(table, columns=["step", "n", "mean", "deviation", "low", "high"])
+        steps, places = np.unique(curves["step"], return_inverse=True)
+        found = pd.DataFrame({"step": steps, **self._numbers(curves[column], places, len(steps))})
         return found[found["n"] > 0]
 
-    def _numbers(self, values: Sequence[float] | pd.Series[float]) -> dict[str, Any]:
-        if len(values) >= max(2, self.needs.least_repetitions):
-            return vars(summarise(values))
-        alone = len(values) == self.needs.least_repetitions == 1
-        mean = float(next(iter(values))) if alone else np.nan
-        return {"n": int(alone), "mean": mean, "deviation": np.nan, "low": np.nan, "high": np.nan}
+    def _numbers(
+        self, values: pd.Series[float], places: npt.NDArray[np.int64], count: int
+    ) -> dict[str, npt.NDArray[Any]]:
+        """The summary of each place, by column; of nothing where it has fewer than the least repetitions."""
+        found = summaries(_as_floats(values), places, count)
+        few = found["n"] < self.needs.least_repetitions
+        return {name: np.where(few, 0 if name == "n" else np.nan, column) for name, column in found.items()}
 
 
 def select(rows: Rows, needs: Needs) -> Selection | None:
@@ -140,7 +143,7 @@ def select(rows: Rows, needs: Needs) -> Selection | None:
 
     Raises `StoreError` where what lies beside the rows cannot be read.
     """
-    frame = rows.frame[rows.frame["trainable"] == needs.trainable]
+    frame = rows.of(needs.trainable)
     chosen = needs.choose(frame) if len(frame) else ()
     firm = [g for g in chosen if g.presence == "required" or (g.presence == "if present" and len(g.rows(frame)))]
     if not any(True for grid in firm for _ in grid.points()):
@@ -149,20 +152,21 @@ def select(rows: Rows, needs: Needs) -> Selection | None:
     if needs.lowest_seed_only:
         cells = frame[[*needs.seeds_by, "seed"]].itertuples(index=False, name=None)
         frame = frame[[seed in seeds.get(tuple(group), ()) for *group, seed in cells]]
-    held = pd.concat([_kept(grid.rows(frame), grid) for grid in chosen])
+    held = [_kept(grid.rows(frame), grid) for grid in chosen]
     beside = load_beside(rows, held, needs)
     drawn, left_out = [], []
     for grid in chosen:
         if grid in firm:
             drawn.append(grid)
         elif grid.presence == "if complete" and len(grid.rows(frame)):
-            states = list(_states(frame, grid, seeds, needs, beside).values())
-            if all(state == _OK for state in states):
+            if not (lost := _lost(frame, grid, seeds, needs, beside)):
                 drawn.append(grid)
             else:
-                there = states.count(_OK)
-                left_out.append(f"left out: {grid.name}, of which the store holds {there} of {len(states)} cells")
-    kept = pd.concat([_kept(grid.rows(frame), grid) for grid in drawn]).sort_values("cell_id", ignore_index=True)
+                called_for = _cell_count(grid, seeds, needs)
+                there = f"{called_for - len(lost)} of {called_for}"
+                left_out.append(f"left out: {grid.name}, of which the store holds {there} cells")
+    kept = pd.concat([its for grid, its in zip(chosen, held, strict=True) if grid in drawn])
+    kept = kept.sort_values("cell_id", ignore_index=True)
     return Selection(needs=needs, grids=tuple(drawn), rows=kept, seeds=seeds, left_out=tuple(left_out), beside=beside)
 
 
@@ -171,8 +175,9 @@ def _seeds(frame: pd.DataFrame, grids: Sequence[Grid], needs: Needs) -> dict[Gro
     found: dict[Group, set[int]] = {}
     for grid in grids:
         groups = dict.fromkeys(_group(needs, point) for point in grid.points())
-        for group, rows in _kept(grid.rows(frame), grid).groupby(list(needs.seeds_by)):
-            found.setdefault(tuple(group), set()).update(rows["seed"].astype(int))
+        cells = _kept(grid.rows(frame), grid)[[*needs.seeds_by, "seed"]].drop_duplicates()
+        for *values, seed in cells.itertuples(index=False, name=None):
+            found.setdefault(tuple(values), set()).add(int(seed))
         for group in groups:
             found.setdefault(group, set())
     most = 1 if needs.lowest_seed_only else None
@@ -187,37 +192,73 @@ def _group_text(needs: Needs, group: Group) -> str:
     return " ".join(f"{column}={number(value)}" for column, value in zip(needs.seeds_by, group, strict=True))
 
 
-def _keys(rows: pd.DataFrame, grid: Grid) -> list[tuple[Any, ...]]:
-    """The point of each row, as a tuple of its axes."""
-    return list(rows[list(grid.axes)].itertuples(index=False, name=None))
-
-
 def _kept(rows: pd.DataFrame, grid: Grid) -> pd.DataFrame:
-    return rows[[grid.keep(dict(zip(grid.axes, key, strict=True))) for key in _keys(rows, grid)]]
+    kept = grid.places(rows) >= 0
+    return rows if kept.all() else rows[kept]
 
 
-def _states(
+def _cell_count(grid: Grid, seeds: Mapping[Group, Sequence[int]], needs: Needs) -> int:
+    return sum(len(seeds[_group(needs, point)]) for point in grid.points())
+
+
+def _lost(
     frame: pd.DataFrame, grid: Grid, seeds: Mapping[Group, Sequence[int]], needs: Needs, beside: Beside
 ) -> dict[tuple[Any, ...], str]:
-    """What became of every cell of the grid; a cell is a point's values and a seed."""
+    """What became of every cell of the grid that cannot be used; a cell is a point's values and a seed."""
     rows = grid.rows(frame)
-    states = [_row_state(row, needs.metrics, beside) for row in rows.to_dict("records")]
-    found = {(*key, int(seed)): state for key, seed, state in zip(_keys(rows, grid), rows["seed"], states, strict=True)}
-    wanted = ((*point.values(), seed) for point in grid.points() for seed in seeds[_group(needs, point)])
-    return {cell: found.get(cell, _MISSING) for cell in wanted}
+    states, places = _row_states(rows, needs.metrics, beside), grid.places(rows)
+    order = np.argsort(places, kind="stable")
+    points = list(grid.points())
+    ends = np.searchsorted(places[order], np.arange(len(points) + 1))
+    held, whole = rows["seed"].to_numpy()[order], (states == _OK)[order]
+    lost: dict[tuple[Any, ...], str] = {}
+    for point, start, end in zip(points, ends[:-1], ends[1:], strict=True):
+        wanted = seeds[_group(needs, point)]
+        if whole[start:end].all() and set(wanted) <= set(held[start:end].tolist()):
+            continue
+        found = dict(zip(held[start:end].tolist(), states[order[start:end]], strict=True))
+        fates = {(*point.values(), seed): found.get(seed, _MISSING) for seed in wanted}
+        lost.update((cell, state) for cell, state in fates.items() if state != _OK)
+    return lost
 
 
-def _row_state(row: Mapping[Any, Any], metrics: Sequence[str], beside: Beside) -> str:
-    if row["status"] != "ok":
-        return "stopped early" if row["status"] == "stopped" else f"failed ({row['status']})"
-    empty = [metric for metric in metrics if row[metric] is None or not np.isfinite(row[metric])]
-    return f"without a finite {', '.join(empty)}" if empty else beside.lacking.get(row["cell_id"], _OK)
+def _row_states(rows: pd.DataFrame, metrics: Sequence[str], beside: Beside) -> npt.NDArray[np.object_]:
+    """What became of each of the rows."""
+    finite = {metric: _finite(rows[metric]) for metric in metrics}
+    suspect = (rows["status"] != "ok").to_numpy() | ~np.logical_and.reduce(list(finite.values()))
+    suspect |= rows["cell_id"].isin(list(beside.lacking)).to_numpy()
+    states = np.full(len(rows), _OK, dtype=object)
+    for place, status, cell_id in zip(
+        np.flatnonzero(suspect), rows["status"][suspect], rows["cell_id"][suspect], strict=True
+    ):
+        empty = [metric for metric in metrics if not finite[metric][place]]
+        if status != "ok":
+            states[place] = "stopped early" if status == "stopped" else f"failed ({status})"
+        else:
+            states[place] = f"without a finite {', '.join(empty)}" if empty else beside.lacking[cell_id]
+    return states
+
+
+def _as_floats(values: pd.Series[Any]) -> npt.NDArray[np.float64]:
+    return pd.to_numeric(values).to_numpy(np.float64, na_value=np.nan)
+
+
+def _finite(values: pd.Series[Any]) -> npt.NDArray[np.bool_]:
+    """Of lists, where every entry is so."""
+    if any(isinstance(value, list | np.ndarray) for value in values[values.notna()].head(1)):
+        whole = values.notna().to_numpy(copy=True)
+        whole[whole] = [bool(np.isfinite(value).all()) for value in values[whole]]
+        return whole
+    return np.isfinite(_as_floats(values))
 
 
 def _mixed(grid: Grid, rows: pd.DataFrame, needs: Needs) -> list[str]:
     """Points whose rows were not all trained alike."""
     by_settings: dict[tuple[tuple[str, tuple[str, ...]], ...], list[tuple[Any, ...]]] = {}
-    for key, here in _kept(grid.rows(rows), grid).groupby(list(grid.axes)):
+    kept = _kept(grid.rows(rows), grid)
+    places = pd.Series(grid.places(kept), index=kept.index)
+    heads = places[~pd.DataFrame({"place": places, "point_id": kept["point_id"]}).duplicated()]
+    for key, here in kept[places.isin(heads[heads.duplicated()])].groupby(list(grid.axes)):
         if here["point_id"].nunique() > 1:
             differing = tuple((c, values) for c in needs.training if len(values := distinct_text(here, c)) > 1)
             by_settings.setdefault(differing, []).append(tuple(key))
@@ -231,6 +272,8 @@ def _mixed(grid: Grid, rows: pd.DataFrame, needs: Needs) -> list[str]:
 
 def _unlike(grids: Sequence[Grid], rows: pd.DataFrame, needs: Needs) -> list[str]:
     """Columns in which points differ that are only comparable where they do not."""
+    if not needs.alike:
+        return []
     lines = []
     members = {grid.name: set(_kept(grid.rows(rows), grid).index) for grid in grids}
     for group, here in rows.groupby(list(needs.seeds_by)):

@@ -92,6 +92,10 @@ class Look:
     width: float = 1.2
 
 
+THEORY = Look(colour="#303030", width=0.9)
+"""A curve that nothing was fitted to."""
+
+
 def vq_look(codebook_size: int) -> Look:
     """Plain VQ, by its codebook size."""
     at = math.log2(codebook_size)

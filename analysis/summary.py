@@ -5,9 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from scipy import stats
+
+Array = npt.NDArray[np.float64]
 
 LEVEL = 0.95
 """Coverage of every interval that is drawn or written."""
@@ -32,8 +36,29 @@ def summarise(values: Iterable[float], level: float = LEVEL) -> Summary:
     x = np.asarray(list(values), dtype=np.float64)
     if x.size < 2:
         raise ValueError(f"{x.size} repetitions give no interval; at least 2 are needed")
-    if not np.isfinite(x).all():
+    found = summaries(x, np.zeros(x.size, np.int64), 1, level)
+    return Summary(n=x.size, **{name: float(found[name][0]) for name in ("mean", "deviation", "low", "high")})
+
+
+def summaries(
+    values: Array, groups: npt.NDArray[np.int64], count: int, level: float = LEVEL
+) -> dict[str, npt.NDArray[Any]]:
+    """`n`, `mean`, `deviation`, `low` and `high` of each group, by column; of shape [count].
+
+    `groups` says to which of the groups 0 to `count` - 1 each value belongs. A group of one has a mean and no more, a
+    group of none has nothing: the rest is NaN. Raises `ValueError` for a value that is not finite.
+    """
+    if not np.isfinite(values).all():
         raise ValueError("a value that is not finite has no mean")
-    mean, deviation = float(x.mean()), float(x.std(ddof=1))
-    half = float(stats.t.ppf(0.5 + level / 2, x.size - 1)) * deviation / math.sqrt(x.size)
-    return Summary(n=x.size, mean=mean, deviation=deviation, low=mean - half, high=mean + half)
+    sizes = np.bincount(groups, minlength=count)
+    in_order, starts = values[np.argsort(groups, kind="stable")], np.cumsum(sizes) - sizes
+    found = {"n": sizes, **{name: np.full(count, np.nan) for name in ("mean", "deviation", "low", "high")}}
+    for n in np.unique(sizes[sizes > 0]).tolist():
+        these = np.flatnonzero(sizes == n)
+        sample = in_order[starts[these][:, None] + np.arange(n)]
+        mean = found["mean"][these] = sample.mean(axis=1)
+        if n > 1:
+            deviation = found["deviation"][these] = sample.std(axis=1, ddof=1)
+            half = float(stats.t.ppf(0.5 + level / 2, n - 1)) * deviation / math.sqrt(n)
+            found["low"][these], found["high"][these] = mean - half, mean + half
+    return found

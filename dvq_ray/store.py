@@ -23,11 +23,11 @@ import time
 import types
 import typing
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields as dataclass_fields
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import pandas as pd
 import pyarrow as pa
@@ -36,8 +36,9 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from pyarrow import fs
 
-from dvq_ray.experiments import Experiment
+from dvq_ray.experiments import EXPERIMENTS, Experiment
 
+_Found = TypeVar("_Found")
 Status = Literal["ok", "stopped", "diverged", "out_of_memory", "error"]
 FINISHED: tuple[str, ...] = ("ok", "stopped")
 """Statuses of cells that are not run again."""
@@ -275,24 +276,50 @@ class Store:
     def load(self, columns: Sequence[str] | None = None, where: pc.Expression | None = None) -> pd.DataFrame:
         """One row for each cell, sorted by `cell_id`; `where` keeps the rows for which it is true.
 
-        Raises `StoreError` where a file cannot be read.
+        Lists stay in Arrow's form, in which a million of them are light; each comes out as a list of Python's. Raises
+        `StoreError` where a file cannot be read.
         """
-        # A filter may read columns that are not asked for, and must not hide the row that stands from the one beaten.
-        wanted = None if columns is None or where is not None else list(dict.fromkeys([*columns, *_STANDING]))
-        table = self._load("cells", wanted)
+        table = self.table(columns, where)
         if table is None:
             return pd.DataFrame(columns=list(columns or _STANDING))
-        best = _best_rows(table.select(_STANDING).to_pandas()).sort_values("cell_id")
-        table = table.take(pa.array(best.index))
-        if where is not None:
-            table = table.filter(where)
-        frame: pd.DataFrame = table.to_pandas()
-        return frame if columns is None else frame[list(columns)]
+        frame: pd.DataFrame = table.to_pandas(
+            types_mapper=lambda kind: pd.ArrowDtype(kind) if pa.types.is_list(kind) else None, self_destruct=True
+        )
+        del table
+        pa.default_memory_pool().release_unused()
+        return frame
+
+    def table(self, columns: Sequence[str] | None = None, where: pc.Expression | None = None) -> pa.Table | None:
+        """As `load`, in Arrow's form; None where there is no file. Rows that `where` leaves out are not read."""
+        names = None if columns is None else list(dict.fromkeys([*columns, *_STANDING]))
+        found = self._load("cells", lambda files: (self._read(files, _STANDING), self._read(files, names, where)))
+        if found is None:
+            return None
+        every, table = found
+        table = self._standing(every, table)
+        order = pc.sort_indices(table["cell_id"])
+        names, arrays = list(columns or table.column_names), table.select(columns or table.column_names).columns
+        del table, found
+        for place, array in enumerate(arrays):  # one by one, so that no second copy of everything is held
+            arrays[place] = array.combine_chunks().take(order)
+        table = pa.table(arrays, names)
+        del arrays
+        pa.default_memory_pool().release_unused()  # as much again as the table holds
+        return table
+
+    def _standing(self, every: pa.Table, table: pa.Table) -> pa.Table:
+        """The rows of `table` that stand among `every` row; a filter must not hide them from those they beat."""
+        if pc.count_distinct(every["cell_id"]).as_py() == every.num_rows:
+            return table
+        best = _best_rows(every.to_pandas()).set_index(_STANDING).index
+        attempts = table.select(_STANDING).to_pandas()
+        stands = attempts.set_index(_STANDING).index.isin(best) & ~attempts.duplicated().to_numpy()
+        return table.filter(pa.array(stands))
 
     def load_curves(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """The logged steps of the rows that `load` gives, sorted by cell and step."""
-        table = self._load("curves", None)
-        cells = self._load("cells", _STANDING)
+        table = self._load("curves", self._read)
+        cells = self._load("cells", lambda files: self._read(files, _STANDING))
         if table is None or cells is None:
             return pd.DataFrame(columns=list(columns or ["cell_id", "step"]))
         best = _best_rows(cells.to_pandas())[_ATTEMPT.names]
@@ -324,13 +351,13 @@ class Store:
         except FileNotFoundError:
             return None
 
-    def _load(self, part: str, columns: Sequence[str] | None) -> pa.Table | None:
+    def _load(self, part: str, read: Callable[[Sequence[str]], _Found]) -> _Found | None:
         for _ in range(5):
             files = self._files(part)
             if not files:
                 return None
             try:
-                return self._read(files, columns)
+                return read(files)
             except FileNotFoundError:
                 time.sleep(0.1)  # merged by another process between listing and reading
         raise StoreError(f"{self.location}/{part}: its files keep changing; try again when no sweep runs on it")
@@ -347,23 +374,60 @@ class Store:
         with self._fs.open_input_file(path) as file:
             return int(pq.read_metadata(file).num_rows)
 
-    def _read(self, files: Sequence[str], columns: Sequence[str] | None = None) -> pa.Table:
+    def _read(
+        self, files: Sequence[str], columns: Sequence[str] | None = None, where: pc.Expression | None = None
+    ) -> pa.Table:
         """The files as one table with the columns of all of them; a column that a file lacks is empty there."""
         try:
             factory = ds.FileSystemDatasetFactory(self._fs, list(files), ds.ParquetFileFormat())
-            return factory.finish(factory.inspect()).to_table(columns=columns)
+            schema = factory.inspect()
+            table = factory.finish(schema).to_table(columns=columns, filter=where)
         except FileNotFoundError:
             raise
-        except (OSError, pa.ArrowInvalid, pa.ArrowTypeError) as error:
-            raise StoreError(f"{self._first_unreadable(files)} cannot be read: {error}") from error
+        except (OSError, pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
+            why = self._why_unreadable(files) or f"{self.location} cannot be read: {_first_line(error)}"
+            raise StoreError(why) from error
+        strange = [field for field in schema if field.name in _known_kinds() and _is_strange(field)]
+        foreign = "cell_id" in table.column_names and table["cell_id"].null_count
+        if strange or foreign:
+            raise StoreError(self._why_unreadable(files))
+        return table
 
-    def _first_unreadable(self, files: Sequence[str]) -> str:
+    def _why_unreadable(self, files: Sequence[str]) -> str:
+        """What is wrong with the first file that is no Parquet file or not of a store; empty where all are in order."""
         for path in files:
             try:
-                self._rows(path)
-            except (OSError, pa.ArrowInvalid):
-                return path
-        return self.location
+                with self._fs.open_input_file(path) as file:
+                    schema = pq.read_schema(file)
+            except (OSError, pa.ArrowInvalid) as error:
+                return f"{path} cannot be read: {_first_line(error)}"
+            needed = _STANDING if path.startswith(f"{self._root}/cells/") else _ATTEMPT.names
+            if lacking := [name for name in needed if name not in schema.names]:
+                return f"{path} is no file of a store: it has no column {', '.join(lacking)}"
+            for field in schema:
+                if _is_strange(field):
+                    wanted = _known_kinds()[field.name]
+                    return f"{path}: the column {field.name} holds {field.type}, and should hold {wanted}"
+        return ""
+
+
+@cache
+def _known_kinds() -> Mapping[str, pa.DataType]:
+    """Types by column, of all experiments."""
+    schemas = [of(experiment) for experiment in EXPERIMENTS.values() for of in (cell_schema, curve_schema)]
+    return {field.name: field.type for schema in schemas for field in schema}
+
+
+def _is_strange(field: pa.Field) -> bool:
+    """Whether a column holds something that cannot be told as what it should hold."""
+    known = _known_kinds().get(field.name, field.type)
+    tests = (pa.types.is_list, pa.types.is_timestamp, lambda kind: pa.types.is_string(kind) or
+             pa.types.is_large_string(kind))  # fmt: skip
+    return not pa.types.is_null(field.type) and any(test(known) != test(field.type) for test in tests)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
 
 
 def _single_name(cell_id: str, run_id: str) -> str:

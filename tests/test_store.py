@@ -191,8 +191,8 @@ def test_files_of_an_older_version_are_read_with_their_missing_columns_empty(sto
     write(store, row("b", perplexity=[2.0]))
     pq.write_table(old, Path(store.absolute_location, "cells", "a-run.parquet"))
     frame = store.load().set_index("cell_id")
-    assert frame.loc["a", "perplexity"] is None
-    assert frame["perplexity"]["b"].tolist() == [2.0]
+    assert frame["perplexity"].isna().to_dict() == {"a": True, "b": False}
+    assert frame["perplexity"]["b"] == [2.0]
 
 
 def test_a_broken_file_is_named(store: Store) -> None:

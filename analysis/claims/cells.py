@@ -53,36 +53,51 @@ class Point(dict[str, Any]):
 
 @dataclass(frozen=True)
 class Cells:
-    """The cells of one trainable."""
+    """The cells of one trainable, those of a point together and in the order of their seeds."""
 
     rows: Rows
     trainable: str
 
     @cached_property
-    def frame(self) -> pd.DataFrame:
-        """Its rows, those of a point together and in the order of their seeds."""
-        frame = self.rows.frame[self.rows.frame["trainable"] == self.trainable]
-        frame = frame.sort_values(["point_id", "seed"], ignore_index=True)
-        return frame.reindex(columns=list(dict.fromkeys([*frame.columns, *SETTINGS[self.trainable]])))
+    def _order(self) -> npt.NDArray[np.intp]:
+        """Places in the store's frame of the rows, those of a point together and in the order of their seeds."""
+        rows = self.rows.of(self.trainable)
+        points = pd.factorize(rows["point_id"], sort=True)[0]
+        return np.lexsort((rows["seed"].to_numpy(), points))
+
+    def _held(self, name: str) -> pd.Series[Any]:
+        """A column in that order; empty where the stores do not have it."""
+        rows = self.rows.of(self.trainable)
+        held = rows[name] if name in rows else pd.Series(np.nan, index=rows.index)
+        return held.take(self._order).reset_index(drop=True)
 
     @cached_property
     def _heads(self) -> pd.DataFrame:
-        """One row for each point."""
-        return self.frame.drop_duplicates("point_id")
+        """The settings of each point, in the order of their ids; their index is the place of their first row."""
+        ids = self._held("point_id")
+        first = ~ids.duplicated()
+        return pd.DataFrame(
+            {"point_id": ids[first]} | {name: self._held(name)[first] for name in SETTINGS[self.trainable]}
+        )
+
+    @cached_property
+    def _settings(self) -> dict[int, tuple[Any, ...]]:
+        """The settings by place, as they are in Python."""
+        columns = [[_plain(value) for value in self._heads[name].tolist()] for name in SETTINGS[self.trainable]]
+        return dict(zip(self._heads.index.tolist(), zip(*columns, strict=True), strict=True))
 
     @cached_property
     def _places(self) -> dict[str, slice]:
         """Where the rows of each point are."""
         starts = self._heads.index.tolist()
-        ends = [*starts[1:], len(self.frame)]
+        ends = [*starts[1:], len(self._order)]
         return {p: slice(i, j) for p, i, j in zip(self._heads["point_id"], starts, ends, strict=True)}
 
     @cached_property
     def _by_settings(self) -> dict[tuple[Any, ...], list[str]]:
         found: dict[tuple[Any, ...], list[str]] = {}
-        columns = [[_plain(v) for v in self._heads[name].tolist()] for name in SETTINGS[self.trainable]]
-        for point_id, *values in zip(self._heads["point_id"], *columns, strict=True):
-            found.setdefault(tuple(values), []).append(point_id)
+        for point_id, settings in zip(self._heads["point_id"].tolist(), self._settings.values(), strict=True):
+            found.setdefault(settings, []).append(point_id)
         return found
 
     def points(self, values: Mapping[str, tuple[Any, ...]]) -> Iterator[Point]:
@@ -91,8 +106,8 @@ class Cells:
         for column, some in values.items():
             heads = heads[heads[column].isin(some)]
         heads = heads.sort_values(list(names), kind="stable").drop_duplicates(list(names))
-        for row in heads[list(names)].itertuples(index=False, name=None):
-            yield self.point(dict(zip(names, map(_plain, row), strict=True)))
+        for place in heads.index.tolist():
+            yield self.point(dict(zip(names, self._settings[place], strict=True)))
 
     def point(self, settings: Settings) -> Point:
         """The point of these settings, whether it is stored or not."""
@@ -109,11 +124,11 @@ class Cells:
 
     @cached_property
     def _seeds(self) -> npt.NDArray[np.int64]:
-        return self.frame["seed"].to_numpy(np.int64)
+        return self._held("seed").to_numpy(np.int64)
 
     @cached_property
-    def _status(self) -> list[str]:
-        return self.frame["status"].tolist()
+    def _status(self) -> npt.NDArray[np.object_]:
+        return self._held("status").to_numpy(object)
 
     @cached_property
     def _columns(self) -> dict[str, Array]:
@@ -121,8 +136,7 @@ class Cells:
 
     def _column(self, name: str) -> Array:
         if name not in self._columns:
-            held = self.frame[name] if name in self.frame else pd.Series(np.nan, index=self.frame.index)
-            self._columns[name] = pd.to_numeric(held).to_numpy(np.float64, na_value=np.nan)
+            self._columns[name] = pd.to_numeric(self._held(name)).to_numpy(np.float64, na_value=np.nan)
         return self._columns[name]
 
     def holes(self, point: Point, seeds: Collection[int], metrics: Sequence[str]) -> dict[str, list[int]]:
@@ -149,7 +163,7 @@ class Cells:
         """Rows that finished and have all these metrics."""
         if metrics not in self._masks:
             finite = [np.isfinite(self._column(name)) for name in metrics]
-            self._masks[metrics] = np.logical_and.reduce([np.array(self._status) == "ok", *finite])
+            self._masks[metrics] = np.logical_and.reduce([self._status == "ok", *finite])
         return self._masks[metrics]
 
     @cached_property
@@ -171,15 +185,25 @@ class Cells:
 
     def images(self, point: Point, seeds: Collection[int]) -> set[str]:
         """Digests of the data that these repetitions saw, where the trainable keeps them."""
-        return set(self.frame[_DATA].iloc[self._at(point, seeds)].dropna()) if _DATA in self.frame else set()
+        if _DATA not in self.rows.frame:
+            return set()
+        return set(self._images.iloc[self._at(point, seeds)].dropna())
+
+    @cached_property
+    def _images(self) -> pd.Series[str]:
+        return self._held(_DATA)
+
+    @cached_property
+    def _ids(self) -> pd.Series[str]:
+        return self._held("cell_id")
 
     def member(self, point: Point, seeds: Collection[int], metrics: Sequence[str], curve: str | None) -> Member:
         """What these repetitions, which must all be there, measured. Raises `StoreError` for unreadable curves."""
         at = self._at(point, seeds)
         assert len(at) == len(seeds)
-        ids = self.frame["cell_id"].iloc[at].tolist()
         curves = []
         if curve is not None:
+            ids = self._ids.iloc[at].tolist()
             logged = self.rows.load_curves(ids, [curve])
             logged = logged[np.isfinite(logged[curve].astype(float))]
             for cell_id in ids:

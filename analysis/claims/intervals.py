@@ -97,13 +97,17 @@ def _bootstrap(values: Array) -> tuple[Array, Array]:
     return low, high
 
 
-def outside_p_value(values: Array, region: Region) -> float:
-    """One-sided p-value of Student's t-test that the mean lies outside of the region, beyond its nearer end."""
-    mean, deviation = float(values.mean()), float(values.std(ddof=1))
-    beyond = max(region.low - mean, mean - region.high)
-    if np.ptp(values) == 0:
-        return 0.0 if beyond > 0 else 1.0
-    return float(stats.t.sf(beyond / (deviation / math.sqrt(len(values))), len(values) - 1))
+def outside_p_values(samples: Sequence[Array], regions: Sequence[Region]) -> list[float]:
+    """One-sided p-values of Student's t-tests that each mean lies outside of its region, beyond its nearer end."""
+    n = np.array([len(values) for values in samples])
+    means = np.array([values.mean() for values in samples])
+    deviations = np.array([values.std(ddof=1) for values in samples])
+    beyond = np.array([max(r.low - mean, mean - r.high) for r, mean in zip(regions, means.tolist(), strict=True)])
+    constant = np.array([np.ptp(values) == 0 for values in samples], bool)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        p_values = stats.t.sf(beyond / (deviations / np.sqrt(n)), n - 1)
+    found: list[float] = np.where(constant, np.where(beyond > 0, 0.0, 1.0), p_values).tolist()
+    return found
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -180,7 +180,8 @@ def digest(rows: Rows) -> str:
     """SHA-256 of all rows: ids, statuses, then each metric that a claim takes, as little-endian float64."""
     forms = [form for claim in CLAIMS for form in (claim.form, *claim.others)]
     metrics = sorted({metric for form in forms for test in form.tests for metric in test.metrics})
-    sha = hashlib.sha256("\n".join([*rows.frame["cell_id"], *rows.frame["status"]]).encode())
+    words = np.concatenate([rows.frame[column].to_numpy(object) for column in ("cell_id", "status")])
+    sha = hashlib.sha256("\n".join(words).encode())
     for metric in metrics:
         if metric in rows.frame:
             values = pd.to_numeric(rows.frame[metric]).to_numpy(np.float64, na_value=np.nan)

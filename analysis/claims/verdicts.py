@@ -10,7 +10,7 @@ import numpy as np
 
 from analysis.claims.cells import SEEDS_BY, SETTINGS, Cells, Point, differing, words
 from analysis.claims.claim import Claim, Form, Member, Settings, Test, Verdict
-from analysis.claims.intervals import Array, holm, intervals, outside_p_value
+from analysis.claims.intervals import Array, holm, intervals, outside_p_values
 from analysis.naming import seeds_text
 from analysis.rows import Rows
 
@@ -184,7 +184,7 @@ def _sample(
 
 
 def _tested(samples: Sequence[tuple[Test, Point, Array]]) -> tuple[Cell, ...]:
-    p_values = holm([outside_p_value(values, test.region) for test, _, values in samples])
+    p_values = holm(outside_p_values([values for *_, values in samples], [test.region for test, *_ in samples]))
     return tuple(
         Cell(test=test, point=point, n=len(values), effect=_short(values.mean()), low=_short(low), high=_short(high),
              p_against=_short(p))

@@ -5,9 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from analysis.items import Item
+from analysis.learned_prior.bits import draw_bits_over_slices, draw_bits_split
+from analysis.learned_prior.codes import dependence_numbers, draw_code_use, draw_slice_dependence, use_numbers
+from analysis.learned_prior.cost import make_cost
 from analysis.learned_prior.figures import draw_figure6
-from analysis.learned_prior.needs import FIGURE_6, RECONSTRUCTIONS, TABLE_1
+from analysis.learned_prior.needs import (
+    BITS_OVER_SLICES,
+    BITS_SPLIT,
+    CODE_USE,
+    COST,
+    EQUAL_BITS,
+    FIGURE_6,
+    RATE_DISTORTION,
+    RECONSTRUCTIONS,
+    SLICE_DEPENDENCE,
+    TABLE_1,
+)
 from analysis.learned_prior.pictures import draw_reconstructions
+from analysis.learned_prior.rate import draw_equal_bits, draw_rate_distortion
 from analysis.learned_prior.tables import make_table1
 from analysis.products import figure_product
 
@@ -26,5 +41,40 @@ ITEMS: Mapping[str, Item] = {
         title="Reconstructions (appendix): test images and what every model makes of them",
         needs=RECONSTRUCTIONS,
         make=figure_product(draw_reconstructions),
+    ),
+    "bits_split": Item(
+        title="Bits per dimension split into reconstruction and codes, under a unigram and a uniform prior",
+        needs=BITS_SPLIT,
+        make=figure_product(draw_bits_split),
+    ),
+    "equal_bits_images": Item(
+        title="Reconstruction over the bits of the codes, with lines of equal total, and over the number of parameters",
+        needs=EQUAL_BITS,
+        make=figure_product(draw_equal_bits),
+    ),
+    "rate_distortion_images": Item(
+        title="Distortion of test images over the rate of their codes, under a uniform and a unigram prior",
+        needs=RATE_DISTORTION,
+        make=figure_product(draw_rate_distortion),
+    ),
+    "bits_over_slices": Item(
+        title="Bits per dimension over the number of slices of DVQ at a fixed dimension, with and without the codes",
+        needs=BITS_OVER_SLICES,
+        make=figure_product(draw_bits_over_slices),
+    ),
+    "slice_dependence": Item(
+        title="Dependence of the codes at a position: as trained, and of slices and random features clustered anew",
+        needs=SLICE_DEPENDENCE,
+        make=figure_product(draw_slice_dependence, dependence_numbers),
+    ),
+    "code_use_images": Item(
+        title="Share of codes that images use, and perplexity over codebook size, of every model",
+        needs=CODE_USE,
+        make=figure_product(draw_code_use, use_numbers),
+    ),
+    "cost": Item(
+        title="Cost of every model on each device: seconds, images per second, memory, parameters, bits of the codes",
+        needs=COST,
+        make=make_cost,
     ),
 }

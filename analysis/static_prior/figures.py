@@ -5,28 +5,23 @@ Each takes a selection that its needs were held against and returns the figure a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from fractions import Fraction
 
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from analysis.naming import listed, number
 from analysis.needs import Grid
 from analysis.panels import Sheet, handle, level_handle
 from analysis.selection import Selection
 from analysis.static_prior import words
-from analysis.style import GREY, Look, as_kmeans, as_untrained, dvq_look, kmeans_look, vq_look
-
-LOSS = "test loss: mean squared error\nper dimension"
-ANY = Look(colour=GREY, marker="o")
-"""A model of whatever size, in legends."""
+from analysis.static_prior.marks import ANY, DIMENSION, FACTORS, LOSS, at, grid_of, sizes_legend
+from analysis.style import as_kmeans, as_untrained, dvq_look, kmeans_look, vq_look
 
 
 def draw_figure3a(selection: Selection) -> tuple[Figure, str]:
     """Test loss over the dimension: a panel for each initial bound, a line for each codebook size."""
-    vq, kmeans = _grid(selection, "vq"), selection.grid("kmeans")
+    vq, kmeans = grid_of(selection, "vq"), selection.grid("kmeans")
     sizes, dimensions, bounds = (vq.axes[axis] for axis in ("codebook_size", "dimension", "init_bound"))
     losses = selection.points("vq", "test_mse")
     yardstick = selection.points("kmeans", "test_mse") if kmeans else None
@@ -38,13 +33,13 @@ def draw_figure3a(selection: Selection) -> tuple[Figure, str]:
         panel.level(list(variance.index), list(variance))
         if yardstick is not None:
             for size in sizes:
-                points = _at(yardstick, codebook_size=size)
+                points = at(yardstick, codebook_size=size)
                 panel.points(points["dimension"], points, kmeans_look(size))
         for size in sizes:
-            points = _at(losses, codebook_size=size, init_bound=bound)
+            points = at(losses, codebook_size=size, init_bound=bound)
             panel.points(points["dimension"], points, vq_look(size))
     legend = [
-        _sizes_legend(sizes),
+        sizes_legend(sizes),
         [
             handle(ANY, "VQ, trained by gradient"),
             *([handle(as_kmeans(ANY), "k-means, same K")] if kmeans else []),
@@ -57,13 +52,13 @@ def draw_figure3a(selection: Selection) -> tuple[Figure, str]:
         "codebook size K and each range of initial codes. "
         f"{'Dashed: k-means with the same K. ' if kmeans else ''}{words.VARIANCE} {note}"
     )
-    figure = sheet.finish(x_label="dimension D (features of a vector)", y_label=LOSS, legend=legend, footnote=note)
+    figure = sheet.finish(x_label=DIMENSION, y_label=LOSS, legend=legend, footnote=note)
     return figure, caption
 
 
 def draw_figure3b(selection: Selection) -> tuple[Figure, str]:
     """Loss over variance where codes are fewer than factors: a column for each dimension, a row for each bound."""
-    vq = _grid(selection, "vq")
+    vq = grid_of(selection, "vq")
     sizes, dimensions, bounds = (vq.axes[axis] for axis in ("codebook_size", "dimension", "init_bound"))
     trained = selection.points("vq", "loss_over_variance")
     untrained = selection.points("vq", _untrained_over_variance)
@@ -77,13 +72,13 @@ def draw_figure3b(selection: Selection) -> tuple[Figure, str]:
         panel.log_x([float(ratio) for ratio in ratios], [str(ratio) for ratio in ratios], most=7)
         panel.level(panel.axes.get_xlim(), (1.0, 1.0))
         for size in sizes:
-            before = _at(untrained, codebook_size=size, dimension=dimension, init_bound=bound)
-            after = _at(trained, codebook_size=size, dimension=dimension, init_bound=bound)
+            before = at(untrained, codebook_size=size, dimension=dimension, init_bound=bound)
+            after = at(trained, codebook_size=size, dimension=dimension, init_bound=bound)
             ratio = after["codebook_size"] / after["factors"]
             panel.points(ratio, before, as_untrained(vq_look(size)), hollow=True)
             panel.points(ratio, after, vq_look(size))
     legend = [
-        _sizes_legend(sizes),
+        sizes_legend(sizes),
         [
             handle(ANY, "trained codebook"),
             handle(as_untrained(ANY), "untrained codebook", hollow=True),
@@ -109,7 +104,7 @@ def draw_figure3b(selection: Selection) -> tuple[Figure, str]:
 
 def draw_figure4(selection: Selection) -> tuple[Figure, str]:
     """Test loss over the number of factors: DVQ against VQ with equal and with larger codebooks."""
-    vq, dvq, kmeans = _grid(selection, "vq"), _grid(selection, "dvq"), selection.grid("kmeans")
+    vq, dvq, kmeans = grid_of(selection, "vq"), grid_of(selection, "dvq"), selection.grid("kmeans")
     dimensions, factors, slices = (dvq.axes[axis] for axis in ("dimension", "factors", "slices"))
     sizes, size = vq.axes["codebook_size"], dvq.axes["codebook_size"][0]
     tables = {grid.quantizer: selection.points(grid.quantizer, "test_mse") for grid in selection.grids}
@@ -118,12 +113,12 @@ def draw_figure4(selection: Selection) -> tuple[Figure, str]:
     sheet = Sheet(titles, columns=3, panel_inches=2.5)
     for panel, dimension in zip(sheet.panels, dimensions, strict=True):
         panel.log_x(factors)
-        at = [f for f in factors if (dimension, f) in variance.index]
-        panel.level(at, [variance[dimension, f] for f in at])
-        here = {name: _at(table, dimension=dimension) for name, table in tables.items()}
+        known = [f for f in factors if (dimension, f) in variance.index]
+        panel.level(known, [variance[dimension, f] for f in known])
+        here = {name: at(table, dimension=dimension) for name, table in tables.items()}
         models = [(here["kmeans"], kmeans_look(size))] if kmeans else []
-        models += [(_at(here["vq"], codebook_size=k), vq_look(k)) for k in sizes]
-        models += [(_at(here["dvq"], slices=s), dvq_look(s)) for s in slices]
+        models += [(at(here["vq"], codebook_size=k), vq_look(k)) for k in sizes]
+        models += [(at(here["dvq"], slices=s), dvq_look(s)) for s in slices]
         for points, look in models:
             panel.points(points["factors"], points, look)
     vq_bits, dvq_bits = _bits(selection, vq, "codebook_size"), _bits(selection, dvq, "slices")
@@ -145,21 +140,8 @@ def draw_figure4(selection: Selection) -> tuple[Figure, str]:
         f"K = {number(size)} against plain ones (VQ) with the same and with larger codebooks. "
         f"{words.VARIANCE} {note}"
     )
-    figure = sheet.finish(x_label="number of factors F (Gaussian blobs)", y_label=LOSS, legend=legend, footnote=note)
+    figure = sheet.finish(x_label=FACTORS, y_label=LOSS, legend=legend, footnote=note)
     return figure, caption
-
-
-def _grid(selection: Selection, quantizer: str) -> Grid:
-    grid = selection.grid(quantizer)
-    assert grid is not None
-    return grid
-
-
-def _at(table: pd.DataFrame, **values: float) -> pd.DataFrame:
-    """The rows with these values."""
-    for column, value in values.items():
-        table = table[table[column] == value]
-    return table
 
 
 def _untrained_over_variance(rows: pd.DataFrame) -> pd.Series[float]:
@@ -170,9 +152,3 @@ def _bits(selection: Selection, grid: Grid, column: str) -> dict[float, str]:
     """`bits_per_vector` by that column; '?' where no cell of it is of use."""
     bits = selection.usable(grid).groupby(column)["bits_per_vector"].first()
     return {value: number(bits[value]) if value in bits.index else "?" for value in grid.axes[column]}
-
-
-def _sizes_legend(sizes: Sequence[int]) -> list[Line2D]:
-    first, *rest = sizes
-    spelled_out = handle(vq_look(first), f"codebook size K = {number(first)}")
-    return [spelled_out, *(handle(vq_look(size), f"K = {number(size)}") for size in rest)]

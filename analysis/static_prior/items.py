@@ -6,8 +6,14 @@ from collections.abc import Mapping
 
 from analysis.items import Item
 from analysis.products import figure_product
+from analysis.static_prior.appendix import APPENDIX, draw_appendix
+from analysis.static_prior.code_use import CODE_USE, code_use_numbers, draw_code_use
+from analysis.static_prior.cost import COST, make_cost_table
+from analysis.static_prior.equal_bits import EQUAL_BITS, differences, draw_equal_bits
 from analysis.static_prior.figures import draw_figure3a, draw_figure3b, draw_figure4
 from analysis.static_prior.needs import FIGURE_3A, FIGURE_3B, FIGURE_4
+from analysis.static_prior.rate_distortion import RATE_DISTORTION, draw_rate_distortion
+from analysis.static_prior.tables import DIMENSIONS_TABLE, FACTORS_TABLE, make_dimensions_table, make_factors_table
 
 ITEMS: Mapping[str, Item] = {
     "figure3a": Item(
@@ -24,5 +30,40 @@ ITEMS: Mapping[str, Item] = {
         title="Figure 4: test loss over the number of factors, DVQ against VQ with equal and larger codebooks",
         needs=FIGURE_4,
         make=figure_product(draw_figure4),
+    ),
+    "static_prior_table": Item(
+        title="Test loss of VQ and DVQ by the number of factors, with bits and parameters: the numbers of Figure 4",
+        needs=FACTORS_TABLE,
+        make=make_factors_table,
+    ),
+    "static_prior_table_dimensions": Item(
+        title="Test loss of VQ by dimension and initial bound: the numbers of Figure 3(a)",
+        needs=DIMENSIONS_TABLE,
+        make=make_dimensions_table,
+    ),
+    "static_prior_appendix": Item(
+        title="Appendix 7.3: test loss of plain VQ over the number of factors, for each dimension and initial bound",
+        needs=APPENDIX,
+        make=figure_product(draw_appendix),
+    ),
+    "equal_bits": Item(
+        title="DVQ against VQ at equal parameters and at equal bits: paired differences of the test loss",
+        needs=EQUAL_BITS,
+        make=figure_product(draw_equal_bits, differences),
+    ),
+    "rate_distortion": Item(
+        title="Distortion over rate of every quantizer, beside the curve of Gaussian data",
+        needs=RATE_DISTORTION,
+        make=figure_product(draw_rate_distortion),
+    ),
+    "code_use": Item(
+        title="Share of codes that plain VQ uses and their perplexity, over dimension and initial bound",
+        needs=CODE_USE,
+        make=figure_product(draw_code_use, code_use_numbers),
+    ),
+    "static_prior_cost": Item(
+        title="What fits cost by quantizer, dimension, codebook size and slices, on each machine",
+        needs=COST,
+        make=make_cost_table,
     ),
 }

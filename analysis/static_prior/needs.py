@@ -6,7 +6,8 @@ other values.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -26,7 +27,44 @@ TRAINING = (
 SWEEPS = ("sweeps/static_prior.yaml", "sweeps/static_prior_full.yaml")
 
 
-def _figure3a(rows: pd.DataFrame) -> Sequence[Grid]:
+def static_prior_needs(
+    *,
+    metrics: tuple[str, ...],
+    grids: tuple[str, ...],
+    choose: Callable[[pd.DataFrame], Sequence[Grid]],
+    seeds_by: tuple[str, ...] = ("factors",),
+) -> Needs:
+    """Needs of the static prior, where points with equal factors have equal seeds unless an item says otherwise."""
+    return Needs(
+        trainable="static_prior",
+        metrics=metrics,
+        grids=grids,
+        choose=choose,
+        sweeps=SWEEPS,
+        seeds_by=seeds_by,
+        training=TRAINING,
+    )
+
+
+def spread(values: Sequence[Any], most: int) -> tuple[Any, ...]:
+    """At most that many of the values, evenly spread from the first to the last."""
+    if len(values) <= most:
+        return tuple(values)
+    return tuple(values[round(i * (len(values) - 1) / (most - 1))] for i in range(most))
+
+
+def ever_run(rows: pd.DataFrame, columns: Sequence[str]) -> set[tuple[Any, ...]]:
+    """Values in these columns of all rows, failed ones too."""
+    return set(rows[list(columns)].itertuples(index=False, name=None))
+
+
+def slices_divide(point: Mapping[str, Any]) -> bool:
+    """Whether a vector of the point's dimension can be cut into its slices."""
+    return bool(point["dimension"] % point["slices"] == 0)
+
+
+def figure3a_grids(rows: pd.DataFrame) -> Sequence[Grid]:
+    """Plain VQ over dimension, codebook size and bound, and k-means at the same sizes."""
     vq = rows[rows["quantizer"] == "vq"]
     if vq.empty:
         return ()
@@ -43,17 +81,13 @@ def _figure3a(rows: pd.DataFrame) -> Sequence[Grid]:
     )
 
 
-FIGURE_3A = Needs(
-    trainable="static_prior",
+FIGURE_3A = static_prior_needs(
     metrics=("test_mse", "data_variance"),
     grids=(
         "vq: every dimension x codebook_size x init_bound, at the factors with most dimension x codebook_size pairs",
         "kmeans, if any is stored: the same dimension x codebook_size, slices=1",
     ),
-    choose=_figure3a,
-    sweeps=SWEEPS,
-    seeds_by=("factors",),
-    training=TRAINING,
+    choose=figure3a_grids,
 )
 
 
@@ -81,21 +115,18 @@ def _figure3b(rows: pd.DataFrame) -> Sequence[Grid]:
     )
 
 
-FIGURE_3B = Needs(
-    trainable="static_prior",
+FIGURE_3B = static_prior_needs(
     metrics=("loss_over_variance", "untrained_test_mse", "data_variance"),
     grids=(
         "vq: every dimension x init_bound x codebook_size x factors with codebook_size < factors, at the dimension and "
         "init_bound that have more than one number of factors; where none has, at the two largest dimensions",
     ),
     choose=_figure3b,
-    sweeps=SWEEPS,
-    seeds_by=("factors",),
-    training=TRAINING,
 )
 
 
-def _figure4(rows: pd.DataFrame) -> Sequence[Grid]:
+def figure4_grids(rows: pd.DataFrame) -> Sequence[Grid]:
+    """DVQ of one codebook size, and VQ of that and of larger ones, over dimension and factors."""
     dvq, vq = rows[rows["quantizer"] == "dvq"], rows[rows["quantizer"] == "vq"]
     if dvq.empty or vq.empty:
         return ()
@@ -114,22 +145,18 @@ def _figure4(rows: pd.DataFrame) -> Sequence[Grid]:
         Grid(
             quantizer="dvq",
             axes={**shared, "codebook_size": (size,), "slices": distinct(dvq, "slices"), "init_bound": (bound,)},
-            keep=lambda point: bool(point["dimension"] % point["slices"] == 0),
+            keep=slices_divide,
         ),
         Grid(quantizer="kmeans", axes={**shared, "codebook_size": (size,), "slices": (1,)}, presence="if complete"),
     )
 
 
-FIGURE_4 = Needs(
-    trainable="static_prior",
+FIGURE_4 = static_prior_needs(
     metrics=("test_mse", "data_variance", "bits_per_vector"),
     grids=(
         "dvq: every dimension x factors x slices (that divide it), at the codebook_size and init_bound with most",
         "vq: the same dimension x factors and init_bound, with the codebook_size of dvq and the two largest above it",
         "kmeans, if it is complete: the same dimension x factors, with the codebook_size of dvq, slices=1",
     ),
-    choose=_figure4,
-    sweeps=SWEEPS,
-    seeds_by=("factors",),
-    training=TRAINING,
+    choose=figure4_grids,
 )

@@ -10,9 +10,12 @@ VARIANCE = "Dotted: predicting the mean of the data, whose error is the variance
 _BARS = "bars: 95% t-intervals (hidden where smaller than a marker)"
 
 
-def note(selection: Selection, subject: str) -> str:
-    """The footnote of a figure: its subject, repetitions, training and, where there are any, holes."""
-    parts = (subject, _repetitions(selection), _training(selection), holes(selection))
+def note(selection: Selection, subject: str, *, intervals: str = _BARS) -> str:
+    """The footnote of a figure: its subject, repetitions, training and, where there are any, holes.
+
+    `intervals` says how an item shows these.
+    """
+    parts = (subject, _repetitions(selection, intervals), training(selection), holes(selection))
     return " ".join(part for part in parts if part)
 
 
@@ -21,18 +24,18 @@ def uniform(bound: float) -> str:
     return f"initial codes uniform in ±{number(bound)}"
 
 
-def _repetitions(selection: Selection) -> str:
+def _repetitions(selection: Selection, intervals: str) -> str:
     """How many repetitions there are, as a whole or by the number of factors."""
     by_n: dict[int, list[int]] = {}
     for (factors,), seeds in selection.seeds.items():
         by_n.setdefault(len(seeds), []).append(factors)
     if len(by_n) == 1:
-        return f"Means of n = {next(iter(by_n))} Monte-Carlo repetitions, {_BARS}."
+        return f"Means of n = {next(iter(by_n))} Monte-Carlo repetitions, {intervals}."
     parts = [f"n = {n} at F = {listed(factors)}" for n, factors in sorted(by_n.items(), reverse=True)]
-    return f"Means of n Monte-Carlo repetitions ({'; '.join(parts)}), {_BARS}."
+    return f"Means of n Monte-Carlo repetitions ({'; '.join(parts)}), {intervals}."
 
 
-def _training(selection: Selection) -> str:
+def training(selection: Selection) -> str:
     """How the gradient quantizers were trained; each setting that is not the same throughout with all its values."""
     rows = selection.rows[selection.rows["quantizer"].isin(["vq", "dvq"])]
     columns = ("learning_rate", "schedule", "steps", "batch_size")

@@ -15,12 +15,13 @@ import pandas as pd
 
 from analysis.rows import Rows
 from dvq_ray.cells import Point
-from dvq_ray.experiments import EXPERIMENTS
+from dvq_ray.experiments import EXPERIMENTS, Experiment
 from dvq_ray.store import Store
 
 Row = dict[str, Any]
 STATIC_PRIOR = EXPERIMENTS["static_prior"]
 STARTED_AT = datetime(2026, 1, 1, tzinfo=UTC)
+RAN_ON = {"run_device": "made-up processor", "run_versions": '{"dvq_ray": "0.1.0"}'}
 
 
 def rows(seeds: int | Iterable[int] = 3, **axes: Any) -> Iterator[Row]:
@@ -34,13 +35,19 @@ def rows(seeds: int | Iterable[int] = 3, **axes: Any) -> Iterator[Row]:
 
 def row(*, seed: int, status: str = "ok", **fields: Any) -> Row:
     """One cell's row."""
-    point = Point(experiment=STATIC_PRIOR, settings=STATIC_PRIOR.settings(fields))
-    identity = {
+    cell = {**identity(STATIC_PRIOR, seed=seed, status=status, **fields), **RAN_ON}
+    return {**cell, **_metrics(cell)} if status == "ok" else {**cell, "error": f"made up: {status}"}
+
+
+def identity(experiment: Experiment, *, seed: int, status: str, **fields: Any) -> Row:
+    """What a row says before it says what was measured, with the columns that every trainable has."""
+    point = Point(experiment=experiment, settings=experiment.settings(fields))
+    return {
         "cell_id": point.cell_id(seed),
         "point_id": point.point_id,
         "sweep": "made_up",
-        "trainable": STATIC_PRIOR.name,
-        "revision": STATIC_PRIOR.revision,
+        "trainable": experiment.name,
+        "revision": experiment.revision,
         **point.settings.columns(),
         "seed": seed,
         "status": status,
@@ -48,7 +55,6 @@ def row(*, seed: int, status: str = "ok", **fields: Any) -> Row:
         "run_commit": "c0ffee",
         "run_started_at": STARTED_AT,
     }
-    return {**identity, **_metrics(identity)} if status == "ok" else {**identity, "error": f"made up: {status}"}
 
 
 def made_up_rows(cells: Iterable[Row]) -> Rows:

@@ -16,13 +16,13 @@ import numpy.typing as npt
 from PIL import Image
 from sklearn.datasets import load_sample_image
 
-from dvq_ray.cells import Point
 from dvq_ray.experiments import EXPERIMENTS
 from dvq_ray.store import Store
-from tests.analysis.made_up import STARTED_AT, Row
+from tests.analysis.made_up import Row, identity
 
 LEARNED_PRIOR = EXPERIMENTS["learned_prior"]
 PICTURE = "reconstructions.png"
+RAN_ON = {"run_device": "Made-up Device", "run_versions": '{"python": "3.11.7", "torch": "2.13.0"}'}
 
 SMALL: tuple[dict[str, Any], ...] = (
     {"quantizer": "vq", "dimension": 16},
@@ -53,21 +53,8 @@ def sweep(models: Iterable[Mapping[str, Any]] = SMALL, seeds: int | Iterable[int
 
 def row(*, seed: int, status: str = "ok", **fields: Any) -> Row:
     """One cell's row."""
-    point = Point(experiment=LEARNED_PRIOR, settings=LEARNED_PRIOR.settings(fields))
-    identity = {
-        "cell_id": point.cell_id(seed),
-        "point_id": point.point_id,
-        "sweep": "made_up",
-        "trainable": LEARNED_PRIOR.name,
-        "revision": LEARNED_PRIOR.revision,
-        **point.settings.columns(),
-        "seed": seed,
-        "status": status,
-        "run_id": "0" * 32,
-        "run_commit": "c0ffee",
-        "run_started_at": STARTED_AT,
-    }
-    return {**identity, **_metrics(identity)} if status == "ok" else {**identity, "error": f"made up: {status}"}
+    cell = {**identity(LEARNED_PRIOR, seed=seed, status=status, **fields), **RAN_ON}
+    return {**cell, **_metrics(cell)} if status == "ok" else {**cell, "error": f"made up: {status}"}
 
 
 def curve(row: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -135,6 +122,24 @@ def _crops(size: int) -> npt.NDArray[np.uint8]:
     return np.stack([photograph[y:, x:][: step * size : step, : step * size : step] for y, x in corners])
 
 
+def _dependence(row: Mapping[str, Any], codebooks: int) -> dict[str, float]:
+    """Codes of a position that know of each other, those of DVQ less than those of VQ; of SVQ nothing is known."""
+    if row["quantizer"] == "svq":
+        return {}
+    own = codebooks * math.log2(row["codebook_size"] * 0.5)
+    if codebooks == 1:
+        return {"joint_code_entropy_bits": own}
+    noise = 0.05 * _noise(row, "dependence").normal(size=3)
+    if row["quantizer"] == "vq":
+        return {"joint_code_entropy_bits": min(own, 12.0), "slice_dependence_bits": 2.0 + noise[0]}
+    return {
+        "joint_code_entropy_bits": min(own, 14.0),
+        "slice_dependence_bits": 0.8 + noise[0],
+        "slice_dependence_bits_refit": 0.7 + noise[1],
+        "slice_dependence_bits_shuffled": 2.4 + noise[2],
+    }
+
+
 def _metrics(row: Mapping[str, Any]) -> dict[str, Any]:
     """Numbers shaped like those that were measured: more bits in the codes, fewer in what is left."""
     positions = (row["image_size"] // 2 ** row["downsamplings"]) ** 2
@@ -143,7 +148,9 @@ def _metrics(row: Mapping[str, Any]) -> dict[str, Any]:
     reconstruction = 5.4 - 0.75 * math.log2(1 + 2 * uniform) + _noise(row, "metrics").normal() * 0.02
     reconstruction += {"vq": 0.1, "dvq": 0.0, "svq": 0.2}[row["quantizer"]] - 0.01 * math.log2(row["dimension"])
     width = row["dimension"] * row["joint_codebooks"]
+    codebooks = row["slices"] * row["joint_codebooks"]
     return {
+        **_dependence(row, codebooks),
         "reconstruction_bits_per_dim": reconstruction,
         "train_reconstruction_bits_per_dim": reconstruction - 0.05,
         "code_bits_per_dim_uniform": uniform,
@@ -152,12 +159,12 @@ def _metrics(row: Mapping[str, Any]) -> dict[str, Any]:
         "total_bits_per_dim_uniform": reconstruction + uniform,
         "total_bits_per_dim_unigram": reconstruction + 0.8 * uniform,
         "train_total_bits_per_dim_unigram": reconstruction + 0.8 * uniform - 0.05,
-        "mse": 0.01,
-        "train_mse": 0.01,
-        "psnr_db": 20.0,
+        "mse": 10 ** (-2 - uniform / 2),
+        "train_mse": 10 ** (-2 - uniform / 2),
+        "psnr_db": 20.0 + 5 * uniform + _noise(row, "distortion").normal() * 0.2,
         "codebook_loss": 0.1,
-        "codes_used": [row["codebook_size"]],
-        "perplexity": [row["codebook_size"] * 0.6],
+        "codes_used": [row["codebook_size"] * (3 if i % 2 else 4) // 4 for i in range(codebooks)],
+        "perplexity": [row["codebook_size"] * 0.5] * codebooks,
         "images_per_second": 300.0,
         "peak_memory_bytes": 10**9,
         "parameters": 4_000_000 + 4_600 * width,

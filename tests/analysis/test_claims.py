@@ -14,7 +14,7 @@ from scipy import stats
 
 from analysis.claims import product, sentences, statistics
 from analysis.claims.claim import Member
-from analysis.claims.intervals import Region, expanded_level, holm, intervals, outside_p_value
+from analysis.claims.intervals import Region, expanded_level, holm, intervals, outside_p_values
 from analysis.claims.verdicts import Decision, decide
 from analysis.rows import Rows, load_rows
 from tests.analysis import made_up, made_up_images
@@ -208,6 +208,31 @@ def test_an_effect_that_is_not_there_is_found_in_at_most_one_of_twenty(n: int) -
     assert (ends[:, 0] > 0).mean() <= 0.05
 
 
+def test_a_claim_of_no_effect_is_reproduced_in_at_most_one_of_twenty_stores() -> None:
+    """The whole decision, of a claim that has one cell: with more of them all would have to be wrong at once."""
+    at: dict[str, Any] = {"dimension": 16, "codebook_size": 16, "factors": 64, "init_bound": 1.0}
+    cells = [*made_up.rows(6, quantizer="dvq", slices=2, **at), *made_up.rows(6, quantizer="vq", **at)]
+    rows, random, stores = made_up_rows(cells), np.random.default_rng(0), 100
+    reproduced = 0
+    for _ in range(stores):
+        frame = rows.frame.assign(test_mse=30 + random.normal(size=len(cells)))
+        outcome = decided(1, Rows(frame=frame, stores=("made up",))).outcome
+        assert len(outcome.cells) == 1
+        reproduced += outcome.verdict == "reproduced"
+    assert reproduced <= stats.binom.ppf(0.999, stores, 0.05)
+
+
+@pytest.mark.parametrize("number", range(1, 10))
+def test_failed_cells_never_reproduce_a_claim_in_silence(number: int) -> None:
+    cells = blobs(as_the_paper_says)
+    failed = {"status": "diverged", "test_mse": None, "loss_over_variance": None}
+    lost = [{**cell, **failed} if (cell["seed"], cell["factors"]) == (3, 16384) else cell for cell in cells]
+    decision = decided(number, made_up_rows(lost))
+    assert decision.outcome.left_out
+    assert all("seed 3 failed (diverged)" in out.why for out in decision.outcome.left_out)
+    assert "Left out:" in sentences.decided_by(decision.claim, decision.outcome)
+
+
 def test_the_interval_is_scipys_and_as_wide_as_students() -> None:
     sample = np.random.default_rng(0).exponential(size=12)
     theirs = stats.bootstrap(
@@ -227,7 +252,7 @@ def test_equal_values_have_an_interval_of_no_width() -> None:
 def test_the_test_against_is_students_and_holm_is_holms() -> None:
     sample = np.random.default_rng(0).normal(1, 1, 9)
     expected = stats.ttest_1samp(sample, 0.5, alternative="greater").pvalue
-    assert outside_p_value(sample, Region(high=0.5)) == pytest.approx(expected)
+    assert outside_p_values([sample], [Region(high=0.5)]) == [pytest.approx(expected)]
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
 
 
@@ -235,7 +260,7 @@ def test_one_stray_cell_of_many_does_not_refute_a_claim() -> None:
     """Without a correction one cell of many would."""
     samples = [np.random.default_rng(seed).normal(size=8) for seed in range(60)]
     region = Region(high=0)
-    p_values = [outside_p_value(sample, region) for sample in samples]
+    p_values = outside_p_values(samples, [region] * len(samples))
     assert min(p_values) < 0.025
     assert min(holm(p_values)) > 0.025
 

@@ -40,6 +40,8 @@ from tests.analysis.made_up import Row
 from tests.analysis.made_up_images import PAPER, PICTURE, SMALL, curve, picture, png, row, sweep, write
 
 NAMES = ("figure6", "table1", "reconstructions")
+ALWAYS = ("claims", "report")
+"""Written whatever a store holds."""
 DRAWN = {"figure6": draw_figure6, "reconstructions": draw_reconstructions}
 LABELS = (
     "VQ, D = 16",
@@ -52,7 +54,10 @@ LABELS = (
 
 
 def analysis(*arguments: str | Path) -> Result:
-    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+    """The command line, with these items alone: the others have tests of their own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("analysis.__main__.ITEMS", {name: ITEMS[name] for name in NAMES})
+        return CliRunner().invoke(main, [str(argument) for argument in arguments])
 
 
 def selected(name: str, *stores: str | Path) -> Selection:
@@ -110,22 +115,20 @@ def out(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_item_is_made_with_its_files(out: Path) -> None:
-    expected = {f"{name}.{suffix}" for name in ("figure6", "reconstructions") for suffix in ("svg", "png", "json")}
+    suffixes = ("svg", "png", "csv", "json")
+    expected = {f"{name}.{suffix}" for name in ("figure6", "reconstructions") for suffix in suffixes}
     expected |= {f"table1.{suffix}" for suffix in ("csv", "md", "tex", "json")}
-    expected |= {f"claims.{suffix}" for suffix in ("csv", "md", "json")}
+    expected |= {f"claims.{suffix}" for suffix in ("csv", "md", "json")} | {"report.html"}
     assert {path.name for path in out.iterdir()} == expected
 
 
 def test_equal_stores_give_equal_bytes_whatever_the_order_of_their_cells(out: Path, tmp_path: Path) -> None:
     again = write(tmp_path / "again", sweep()[::-1])
     assert analysis(again, "--out", tmp_path / "out").exit_code == 0
+    (store,) = json.loads((out / "table1.json").read_text())["stores"]
     for path in out.iterdir():
-        content = (tmp_path / "out" / path.name).read_bytes()
-        if path.suffix == ".json":
-            content = content.replace(again.encode(), b"STORE")
-            assert content == path.read_bytes().replace(json.loads(path.read_text())["stores"][0].encode(), b"STORE")
-        else:
-            assert content == path.read_bytes(), path.name
+        content = (tmp_path / "out" / path.name).read_bytes().replace(again.encode(), b"STORE")
+        assert content == path.read_bytes().replace(store.encode(), b"STORE"), path.name
 
 
 def test_settings_of_the_trainable_are_all_either_the_models_or_compared() -> None:
@@ -292,7 +295,7 @@ def test_one_seed_gives_reconstructions_and_no_intervals(tmp_path: Path) -> None
     result = analysis(write(tmp_path, sweep(seeds=1)))
     assert result.exit_code == 1
     assert result.output.count("have only 1 of the 2 repetitions") == 2
-    assert {path.stem for path in (tmp_path / "figures").iterdir()} == {"reconstructions", "claims"}
+    assert {path.stem for path in (tmp_path / "figures").iterdir()} == {"reconstructions", *ALWAYS}
 
 
 def test_originals_that_differ_are_not_drawn_as_one_row(tmp_path: Path) -> None:
@@ -314,7 +317,7 @@ def test_a_broken_picture_is_named(content: bytes, tmp_path: Path) -> None:
     result = analysis(store)
     assert result.exit_code == 1
     assert f"reconstructions.png of cell {cells[0]['cell_id']}" in result.output
-    assert {path.stem for path in (tmp_path / "figures").iterdir()} == {"figure6", "table1", "claims"}
+    assert {path.stem for path in (tmp_path / "figures").iterdir()} == {"figure6", "table1", *ALWAYS}
 
 
 def test_failed_cells_are_named_and_only_the_items_that_need_them_refused(tmp_path: Path) -> None:
@@ -322,7 +325,7 @@ def test_failed_cells_are_named_and_only_the_items_that_need_them_refused(tmp_pa
     assert result.exit_code == 1
     assert result.output.count("refused: 1 of 18 cells are missing or failed") == 2
     assert result.output.count("dvq dimension=64 slices=4: seed 1 failed (diverged)") == 2
-    assert {path.stem for path in (tmp_path / "figures").iterdir()} == {"reconstructions", "claims"}
+    assert {path.stem for path in (tmp_path / "figures").iterdir()} == {"reconstructions", *ALWAYS}
 
 
 def test_allow_missing_makes_everything_with_holes_and_says_so(tmp_path: Path) -> None:
@@ -433,8 +436,12 @@ def test_a_store_of_the_static_prior_has_nothing_for_these_items(photos: Path) -
 
 def test_made_up_rows_have_every_column_of_the_store() -> None:
     metrics = EXPERIMENTS["learned_prior"].metrics.__dataclass_fields__  # type: ignore[attr-defined]
-    optional = {"joint_code_entropy_bits", *(name for name in metrics if name.startswith("slice_dependence"))}
-    cell = row(seed=0, **SMALL[0])
-    assert set(metrics) - set(cell) == optional
+    dependence = {name for name in metrics if name.startswith("slice_dependence")}
+    of_slices = {"slice_dependence_bits_refit", "slice_dependence_bits_shuffled"}
+    cells = {name: row(seed=0, **SMALL[i]) for i, name in enumerate(("vq", "joint vq", "wide vq", "dvq", "svq"))}
+    assert set(metrics) - set(cells["vq"]) == dependence
+    assert set(metrics) - set(cells["joint vq"]) == of_slices
+    assert set(metrics) <= set(cells["dvq"])
+    assert set(metrics) - set(cells["svq"]) == {*dependence, "joint_code_entropy_bits"}
     logged = EXPERIMENTS["learned_prior"].curve.__dataclass_fields__  # type: ignore[attr-defined]
-    assert set(curve(cell)[0]) == set(logged)
+    assert set(curve(cells["vq"])[0]) == set(logged)

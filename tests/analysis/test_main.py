@@ -15,16 +15,26 @@ import pytest
 from click.testing import CliRunner, Result
 
 from analysis.__main__ import main
+from analysis.catalogue import ITEMS
 from tests.analysis.made_up import Row, row, rows, write
 
 SHARED: dict[str, Any] = {"codebook_size": [4, 16], "factors": [16, 64]}
-FIGURES = ("figure3a", "figure3b", "figure4")
-CLAIMS = {"claims.md", "claims.csv", "claims.json"}
+FIGURES = (
+    "figure3a",
+    "figure3b",
+    "figure4",
+    "static_prior_appendix",
+    "equal_bits",
+    "rate_distortion",
+    "code_use",
+)
+TABLES = ("static_prior_table", "static_prior_table_dimensions", "static_prior_cost")
+ALWAYS = {"claims.md", "claims.csv", "claims.json", "report.html"}
 """Written whatever a store holds."""
 
 
 def sweep() -> list[Row]:
-    """All three figures, small."""
+    """All figures and tables of the static prior, small."""
     vq = rows(3, quantizer="vq", dimension=[4, 16], init_bound=[1.0, 10.0], **SHARED)
     dvq = rows(3, quantizer="dvq", dimension=[4, 16], slices=[2, 4], init_bound=1.0, **{**SHARED, "codebook_size": 4})
     kmeans = rows(3, quantizer="kmeans", dimension=[4, 16], **SHARED)
@@ -64,10 +74,9 @@ def drawn(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_figure_is_drawn_beside_its_store(store: Path) -> None:
     result = analysis(store)
     assert result.exit_code == 0, result.output
-    assert (
-        set(files(store / "figures"))
-        == {f"{name}.{suffix}" for name in FIGURES for suffix in ("svg", "png", "json")} | CLAIMS
-    )
+    figures = {f"{name}.{suffix}" for name in FIGURES for suffix in ("svg", "png", "csv", "json")}
+    tables = {f"{name}.{suffix}" for name in TABLES for suffix in ("csv", "md", "tex", "json")}
+    assert set(files(store / "figures")) == figures | tables | ALWAYS
     assert result.output.splitlines()[-1] == f"look in:  {store / 'figures'}"
 
 
@@ -130,8 +139,15 @@ def test_an_item_with_failed_cells_is_refused_and_the_others_are_drawn(tmp_path:
     assert {name.partition(".")[0] for name in files(tmp_path / "store" / "figures")} == {
         "figure3a",
         "figure3b",
+        "static_prior_appendix",
+        "code_use",
+        "static_prior_table_dimensions",
         "claims",
+        "report",
     }
+    report = (tmp_path / "store" / "figures" / "report.html").read_text()
+    assert report.count("<img") == 4
+    assert "1 of 60 cells are missing or failed" in report
 
 
 def test_files_of_an_earlier_run_are_pointed_out_when_their_item_is_refused(tmp_path: Path) -> None:
@@ -180,12 +196,19 @@ def test_what_a_store_has_nothing_for_is_a_line_and_no_failure(tmp_path: Path) -
     assert "figure4 not in this store" in [" ".join(line.split()) for line in result.output.splitlines()]
 
 
+def test_a_folder_that_cannot_be_written_to_exits_with_2(store: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    result = analysis(store, "--out", tmp_path / "file" / "out")
+    assert result.exit_code == 2
+    assert f"{tmp_path / 'file' / 'out'} cannot be written: Not a directory" in result.output
+
+
 def test_a_single_value_on_every_axis_can_be_drawn(tmp_path: Path) -> None:
     one = {"dimension": 4, "codebook_size": 4, "factors": 16, "init_bound": 1.0}
     cells = [*rows(2, quantizer="vq", **one), *rows(2, quantizer="dvq", slices=2, **one)]
     result = analysis(write(tmp_path / "store", cells))
     assert result.exit_code == 0, result.output
-    assert len(files(tmp_path / "store" / "figures").keys() - CLAIMS) == 9
+    assert len(files(tmp_path / "store" / "figures").keys() - ALWAYS) == 4 * (5 + 3)
 
 
 def test_a_store_that_is_not_there_exits_with_2(tmp_path: Path) -> None:
@@ -214,13 +237,7 @@ def test_two_halves_of_a_sweep_are_as_good_as_the_whole(drawn: Path, tmp_path: P
 def test_list_needs_no_store() -> None:
     result = analysis("--list")
     assert result.exit_code == 0
-    assert [line.split()[0] for line in result.output.splitlines()] == [
-        *FIGURES,
-        "figure6",
-        "table1",
-        "reconstructions",
-        "claims",
-    ]
+    assert [line.split()[0] for line in result.output.splitlines()] == [*ITEMS, "claims"]
 
 
 def test_needs_says_what_is_lacking_and_writes_nothing(tmp_path: Path) -> None:

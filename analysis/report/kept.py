@@ -1,0 +1,97 @@
+"""What a store keeps beside its rows: its sweep file, how far it has come with it, and what failed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from analysis.report.wording import counted
+from analysis.tables import Column, Section, Table
+from dvq_ray.coverage import Coverage, coverage
+from dvq_ray.problems import SHOWN_PROBLEMS, SweepFileError
+from dvq_ray.store import FINISHED, Store, StoreError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """Cells of one status, with one of them as an example."""
+
+    status: str
+    count: int
+    cell_id: str
+    """The first, by id, that left a message."""
+    error: str
+    """Its traceback."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoreEntry:
+    """One store, whole: filters do not apply here."""
+
+    location: str
+    """As the user named it."""
+    sweep_text: str | None
+    """None where it keeps no sweep file."""
+    problems: Sequence[str]
+    """Why its sweep file is not one in this version."""
+    summary: str
+    grids: Table | None
+    """Cells of each grid by their state; None where there is no valid sweep file."""
+    failures: Sequence[Failure]
+
+
+def store_entry(location: str) -> StoreEntry:
+    """Reads what the store keeps. Raises `StoreError` where it cannot be read."""
+    store = Store(location)
+    problems: list[str] = []
+    found = None
+    try:
+        text = store.sweep_text()
+        cells = store.load(columns=["cell_id", "status", "error"])
+        try:
+            found = coverage(store)
+        except SweepFileError as error:
+            problems = [str(problem) for problem in error.problems[:SHOWN_PROBLEMS]]
+    except (OSError, ValueError) as error:  # pyarrow's own errors about locations are among these
+        raise StoreError(f"{location} cannot be read: {error}") from error
+    return StoreEntry(
+        location=location,
+        sweep_text=text,
+        problems=problems,
+        summary=_summary(found, cells),
+        grids=_grids(found) if found else None,
+        failures=_failures(cells),
+    )
+
+
+def _summary(found: Coverage | None, cells: pd.DataFrame) -> str:
+    stored = f"The store holds {counted(len(cells), 'cell')}"
+    if found is None:
+        return f"{stored}."
+    missing = f"{found.missing:,} have no row" if found.missing else "each has a row"
+    unwanted = f" {counted(found.unwanted, 'stored cell is', 'stored cells are')} not in it." if found.unwanted else ""
+    return f"{stored}. Its sweep file names {counted(found.wanted, 'cell')}, of which {missing}.{unwanted}"
+
+
+def _grids(found: Coverage) -> Table:
+    rows = [[grid.name, *(f"{count:,}" for count in (grid.done, grid.failed, grid.missing))] for grid in found.grids]
+    headings = ("done", "failed", "missing")
+    return Table(
+        name="",
+        title="Cells of each grid by their state.",
+        columns=[Column(heading="grid", is_text=True), *(Column(heading=heading) for heading in headings)],
+        sections=[Section(title="", rows=rows)],
+        notes=["A cell that several grids name counts in each."],
+    )
+
+
+def _failures(cells: pd.DataFrame) -> list[Failure]:
+    failures = []
+    for status, some in cells[~cells["status"].isin(FINISHED)].groupby("status"):
+        told = some.dropna(subset=["error"])
+        first = (told if len(told) else some).sort_values("cell_id").iloc[0]
+        error = first["error"] if len(told) else "It left no message."
+        failures.append(Failure(status=str(status), count=len(some), cell_id=first["cell_id"], error=error))
+    return failures

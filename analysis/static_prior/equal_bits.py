@@ -1,0 +1,209 @@
+"""DVQ against the VQ that has as many parameters, and against the VQ whose codes have as many bits.
+
+A DVQ of L slices with K codes each has K * D parameters, as a VQ with K codes has, and sends L * log2 K bits, as a VQ
+with K^L codes does. The paper compares the former; what slicing gains at a given rate is in the latter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from analysis.naming import listed, number
+from analysis.needs import Grid, distinct, most_held
+from analysis.numbers import long_form
+from analysis.panels import Sheet, handle, level_handle
+from analysis.selection import Selection
+from analysis.static_prior import words
+from analysis.static_prior.marks import FACTORS, at, grid_of
+from analysis.static_prior.needs import slices_divide, spread, static_prior_needs
+from analysis.style import dvq_look, told_apart
+from analysis.summary import summarise
+
+_MOST_ROWS = 4
+
+
+def _grids(rows: pd.DataFrame) -> Sequence[Grid]:
+    vq, dvq = rows[rows["quantizer"] == "vq"], rows[rows["quantizer"] == "dvq"]
+    if vq.empty or dvq.empty:
+        return ()
+    bound = most_held(dvq, "init_bound", ["dimension", "factors", "slices", "codebook_size"], ties="smallest")
+    vq, dvq = vq[vq["init_bound"] == bound], dvq[dvq["init_bound"] == bound]
+    held = set(distinct(vq, "codebook_size"))
+    models = {(int(k), int(s)) for k, s in zip(dvq["codebook_size"], dvq["slices"], strict=True)}
+    sizes = sorted({k for k, s in models if k in held and s > 1 and k**s in held})
+    partners = sorted({k**s for k, s in models if k in sizes and k**s in held})
+    dvq = dvq[dvq["codebook_size"].isin(sizes) & (dvq["slices"] > 1)]
+    dimensions = spread([d for d in distinct(dvq, "dimension") if d in set(vq["dimension"])], _MOST_ROWS)
+    if not partners or not dimensions:
+        return ()
+    dvq = dvq[dvq["dimension"].isin(dimensions)]
+    shared = {"dimension": dimensions, "factors": distinct(dvq, "factors")}
+    return (
+        Grid(
+            quantizer="vq",
+            axes={**shared, "codebook_size": tuple(sorted({*sizes, *partners})), "init_bound": (bound,)},
+        ),
+        Grid(
+            quantizer="dvq",
+            axes={
+                **shared,
+                "codebook_size": tuple(sizes),
+                "slices": distinct(dvq, "slices"),
+                "init_bound": (bound,),
+            },
+            keep=slices_divide,
+        ),
+    )
+
+
+EQUAL_BITS = static_prior_needs(
+    metrics=("test_mse", "bits_per_vector", "codebook_parameters"),
+    grids=(
+        "dvq: every dimension x factors x slices (that divide it) x codebook_size of which some slices have as many "
+        "bits as a VQ that was run, at the init_bound with most",
+        "vq: the same dimension x factors and init_bound, with the codebook sizes of dvq and those of equal bits",
+    ),
+    choose=_grids,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Comparison:
+    """A DVQ and the VQ that it is held against."""
+
+    equal: str
+    """`parameters` or `bits`."""
+    codebook_size: int
+    slices: int
+    vq_codebook_size: int
+
+
+def _comparisons(selection: Selection) -> Iterator[_Comparison]:
+    held = grid_of(selection, "vq").axes["codebook_size"]
+    dvq = grid_of(selection, "dvq")
+    for size in dvq.axes["codebook_size"]:
+        for slices in dvq.axes["slices"]:
+            yield _Comparison(equal="parameters", codebook_size=size, slices=slices, vq_codebook_size=size)
+            if size**slices in held:
+                yield _Comparison(equal="bits", codebook_size=size, slices=slices, vq_codebook_size=size**slices)
+
+
+def differences(selection: Selection) -> pd.DataFrame:
+    """Test loss of DVQ less that of VQ, paired by seed: equal seeds saw equal data.
+
+    A row for each comparison and point; fewer than two pairs make a hole.
+    """
+    wanted = {factors: len(seeds) for (factors,), seeds in selection.seeds.items()}
+    losses = {name: _by_seed(selection, name) for name in ("vq", "dvq")}
+    dvq = grid_of(selection, "dvq")
+    rows: list[dict[str, Any]] = []
+    for comparison in _comparisons(selection):
+        size, slices = comparison.codebook_size, comparison.slices
+        points = [p for p in dvq.points() if (p["codebook_size"], p["slices"]) == (size, slices)]
+        for point in points:
+            where = (point["dimension"], point["factors"])
+            ours = losses["dvq"].get((*where, size, slices), {})
+            theirs = losses["vq"].get((*where, comparison.vq_codebook_size, 1), {})
+            pairs = [ours[seed] - theirs[seed] for seed in sorted(ours.keys() & theirs.keys())]
+            rows.append(
+                {
+                    **vars(comparison),
+                    "dimension": point["dimension"],
+                    "factors": point["factors"],
+                    "init_bound": point["init_bound"],
+                    "metric": "test_mse of dvq - test_mse of vq",
+                    "wanted": wanted[point["factors"]],
+                    **_numbers(pairs),
+                }
+            )
+    return long_form(rows)
+
+
+def _by_seed(selection: Selection, name: str) -> Mapping[tuple[Any, ...], Mapping[int, float]]:
+    """Losses by seed, by dimension, factors, codebook size and slices."""
+    found: dict[tuple[Any, ...], dict[int, float]] = {}
+    columns = ["dimension", "factors", "codebook_size", "slices", "seed", "test_mse"]
+    rows = selection.usable(grid_of(selection, name))
+    for *model, seed, loss in rows[columns].itertuples(index=False, name=None):
+        found.setdefault(tuple(model), {})[seed] = loss
+    return found
+
+
+def _numbers(values: Sequence[float]) -> Mapping[str, float]:
+    if len(values) < 2:
+        return {"n": 0, "mean": np.nan, "deviation": np.nan, "low": np.nan, "high": np.nan}
+    return vars(summarise(values))
+
+
+def draw_equal_bits(selection: Selection) -> tuple[Figure, str]:
+    """Paired differences over the number of factors: a row for each dimension, equal parameters beside equal bits."""
+    table, dvq = differences(selection), grid_of(selection, "dvq")
+    dimensions, factors = dvq.axes["dimension"], dvq.axes["factors"]
+    models = sorted({(c.codebook_size, c.slices) for c in _comparisons(selection)})
+    looks = dict(zip(models, told_apart([dvq_look(slices) for _, slices in models]), strict=True))
+    sheet = Sheet(
+        [f"D = {number(dimension)}: equal {equal}, {_partners(table, equal)}" for dimension in dimensions
+         for equal in ("parameters", "bits")],
+        columns=2,
+        panel_inches=2.0 if len(dimensions) <= 2 else 1.4,
+    )  # fmt: skip
+    for i, dimension in enumerate(dimensions):
+        here = at(table, dimension=dimension)
+        for panel, equal in zip(sheet.panels[2 * i :], ("parameters", "bits"), strict=False):
+            panel.log_x(factors)
+            panel.level(panel.axes.get_xlim(), (0.0, 0.0))
+            for (size, slices), look in looks.items():
+                points = here[here["equal"] == equal]
+                points = at(points, codebook_size=size, slices=slices)
+                if len(points):
+                    panel.points(points["factors"], points, look)
+    bits = selection.usable(dvq).groupby(["codebook_size", "slices"])["bits_per_vector"].first()
+    legend = [
+        [handle(looks[model], f"DVQ, K = {number(model[0])}, L = {number(model[1])}{_bits(bits, model)}")
+         for model in models],
+        [level_handle("no difference")],
+    ]  # fmt: skip
+    note = words.note(
+        selection,
+        "Loss: mean squared error per dimension. Differences are paired by seed: equal seeds, factors and dimensions "
+        "are equal data. DVQ has L slices with K codes each: K·D parameters, like a VQ with K codes, and L·log2 K bits "
+        "for a vector, like a VQ with K^L codes. "
+        f"{words.uniform(dvq.axes['init_bound'][0]).capitalize()}.",
+    )
+    caption = (
+        "Test loss of depthwise quantizers (DVQ) less that of the plain quantizer (VQ) with as many codebook "
+        "parameters (left), and of the VQ whose codes have as many bits (right), over the number of factors F. "
+        f"Below zero DVQ is better, above it VQ is. {note}"
+    )
+    figure = sheet.finish(
+        x_label=FACTORS,
+        y_label="loss of DVQ − loss of VQ\n(below 0: DVQ is better)",
+        legend=legend,
+        footnote=note,
+        y_limits=[_limits(table)] * len(dimensions),
+    )
+    return figure, caption
+
+
+def _partners(table: pd.DataFrame, equal: str) -> str:
+    """`VQ with K = 256`."""
+    sizes = sorted(table.loc[table["equal"] == equal, "vq_codebook_size"].unique())
+    return f"VQ with K = {listed(sizes)}"
+
+
+def _bits(bits: pd.Series[float], model: tuple[int, int]) -> str:
+    return f" ({number(bits[model])} bits)" if model in bits.index else ""
+
+
+def _limits(table: pd.DataFrame) -> tuple[float, float]:
+    """From the lowest to the highest interval, with zero inside and some room."""
+    low, high = min(0.0, float(table["low"].min())), max(0.0, float(table["high"].max()))
+    if not low < high:  # also where all is a hole
+        low, high = -1.0, 1.0
+    return low - 0.07 * (high - low), high + 0.07 * (high - low)

@@ -1,0 +1,191 @@
+"""`python -m benchmarks.analysis`: `python -m analysis` on a store of a million rows, against reading it naively.
+
+The store is written as a sweep writes it, outside of the timing: real cells of the static prior with made-up numbers.
+Each way runs in a process of its own. The naive way is `pandas.read_parquet` of everything, then mean, deviation and
+number of every point by `groupby`: the least that an analysis by hand would do.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import fields
+from datetime import UTC, datetime
+from itertools import islice, product
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from benchmarks.static_prior.tables import say, show
+from dvq_ray.cells import Point
+from dvq_ray.experiments import EXPERIMENTS
+from dvq_ray.settings import Settings
+from dvq_ray.static_prior.settings import StaticPriorMetrics
+from dvq_ray.store import Store
+
+SECONDS, GIBIBYTES = 15.0, 1.5
+"""What figures and claims of the static prior may take on two cores."""
+SEEDS = 20
+EXPERIMENT = EXPERIMENTS["static_prior"]
+
+
+def _settings(quick: bool) -> Iterator[Settings]:
+    """About 50,000 points: the paper's grid, crossed in full, with many more numbers of factors between its own."""
+    factors = [round(16 * 2 ** (step / 8)) for step in range(0, 87, 16 if quick else 1)]
+    for dimension, size, count in product([2, 4, 8, 16, 32, 64, 128, 256], [16, 64, 256, 1024], factors):
+        blobs = {"dimension": dimension, "codebook_size": size, "factors": count}
+        cuts = [slices for slices in (2, 4, 8) if dimension % slices == 0]
+        for bound in (0.05, 1.0, 10.0, 17.3):
+            yield EXPERIMENT.settings({"quantizer": "vq", "init_bound": bound, **blobs})
+            for slices in cuts:
+                yield EXPERIMENT.settings({"quantizer": "dvq", "slices": slices, "init_bound": bound, **blobs})
+        for slices in (1, *cuts):
+            yield EXPERIMENT.settings({"quantizer": "kmeans", "slices": slices, **blobs})
+
+
+def _rows(quick: bool) -> Iterator[dict[str, Any]]:
+    """A row for every cell, its loss between the variance and what its bits allow, its noise that of few factors."""
+    run = {
+        "run_id": "0" * 32,
+        "run_commit": "c0ffee" * 7,
+        "run_versions": json.dumps({"numpy": "2.4", "python": "3.11"}),
+        "run_host": "made-up",
+        "run_device": "cpu",
+        "run_started_at": datetime.now(UTC),
+    }
+    noise = np.random.default_rng(0)
+    for settings in _settings(quick):
+        point = Point(experiment=EXPERIMENT, settings=settings)
+        columns = settings.columns()
+        dimension, factors, slices = columns["dimension"], columns["factors"], columns["slices"]
+        bits, bound = settings.bits_per_vector(), columns.get("init_bound")  # type: ignore[attr-defined]
+        lost = 0.0 if bound is None else min(1.0, max(0.0, float(np.log10(bound))) * dimension / 150)
+        shared = {"sweep": "made_up", "trainable": EXPERIMENT.name, "revision": EXPERIMENT.revision, "status": "ok",
+                  "point_id": point.point_id, **columns, **run}  # fmt: skip
+        draws = noise.normal(size=(SEEDS, 2 + slices)).tolist()
+        for seed, (first, second, *rest) in enumerate(draws):
+            variance = 34.4 * (1 + first * 0.4 / (factors * dimension) ** 0.5)
+            rate = variance * 2 ** (-2 * bits / dimension)
+            loss = (rate + (variance - rate) * lost) * (1 + second * (0.01 + 0.3 / factors))
+            perplexity = [columns["codebook_size"] * (0.9 + 0.01 * value) for value in rest]
+            metrics = StaticPriorMetrics(
+                test_mse=loss, train_mse=0.99 * loss, untrained_test_mse=None if bound is None else variance + bound,
+                data_variance=variance, loss_over_variance=loss / variance, rate_curve_mse=rate, bits_per_vector=bits,
+                codebook_parameters=columns["codebook_size"] * dimension,
+                codes_used=[columns["codebook_size"]] * slices, perplexity=perplexity,
+                last_relative_change=None if bound is None else 0.001, duration_seconds=1.0,
+            )  # fmt: skip
+            values = {field.name: getattr(metrics, field.name) for field in fields(metrics)}
+            yield {**shared, "cell_id": point.cell_id(seed), "seed": seed, **values}
+
+
+def write_store(folder: Path, quick: bool) -> int:
+    """Files of a thousand rows, as trials leave them. Returns the number of rows."""
+    store, written = Store(folder), 0
+    rows = _rows(quick)
+    while some := list(islice(rows, 1000)):
+        store.gather(EXPERIMENT, [(row, ()) for row in some])
+        written += len(some)
+    return written
+
+
+class _Phases:
+    """Prints a line of JSON for each phase: seconds, CPU seconds and the process' peak memory by its end."""
+
+    def __init__(self) -> None:
+        self._started = time.perf_counter(), time.process_time()
+
+    def end(self, name: str) -> None:
+        wall, cpu = time.perf_counter(), time.process_time()
+        status = Path("/proc/self/status").read_text()  # getrusage would count the parent's memory before exec
+        peak_kib = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
+        print(json.dumps([name, wall - self._started[0], cpu - self._started[1], peak_kib / 2**20]), flush=True)
+        self._started = time.perf_counter(), time.process_time()
+
+
+def naive(location: str) -> None:
+    phases = _Phases()
+    import pandas as pd
+
+    phases.end("import")
+    frame = pd.read_parquet(Path(location, "cells"))
+    phases.end("read_parquet")
+    assert len(frame.groupby("point_id")["test_mse"].agg(["mean", "std", "count"]))
+    phases.end("groupby")
+
+
+def ours(location: str) -> None:
+    phases = _Phases()
+    from analysis.catalogue import ITEMS
+    from analysis.claims import product as claims
+    from analysis.products import UnfitError, sidecar
+    from analysis.rows import load_rows
+    from analysis.selection import select
+
+    phases.end("import")
+    rows = load_rows([location])
+    phases.end("load")
+    for name, item in ITEMS.items():
+        selection = select(rows, item.needs)
+        if selection is None:
+            continue
+        try:
+            if selection.faults():
+                raise UnfitError
+            sidecar(name, item.make(selection), selection, rows)
+            phases.end(name)
+        except UnfitError:
+            phases.end(f"{name} (refused)")
+    claims.files(claims.decisions(rows), rows)
+    phases.end("claims")
+
+
+WAYS: dict[str, Callable[[str], None]] = {"naive": naive, "dvq_ray": ours}
+
+
+def _measured(way: str, location: str) -> list[tuple[str, float, float, float]]:
+    """Each phase, then all of them together."""
+    command = [sys.executable, "-m", "benchmarks.analysis", "--way", way, "--store", location]
+    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    phases = [tuple(json.loads(line)) for line in printed.splitlines()]
+    seconds, cpu_seconds = (sum(phase[place] for phase in phases) for place in (1, 2))
+    return [*phases, ("in all", seconds, cpu_seconds, max(phase[3] for phase in phases))]
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--quick", is_flag=True, help="A fifteenth of the rows, to see that everything works.")
+@click.option("--store", type=click.Path(exists=True), help="Measure on this store and make none up.")
+@click.option("--way", type=click.Choice(list(WAYS)), hidden=True, help="Run one way in this process.")
+def main(quick: bool, store: str | None, way: str | None) -> None:
+    """Print seconds and peak memory of each phase, and of the naive way."""
+    if way is not None:
+        assert store is not None
+        WAYS[way](store)
+        return
+    with ExitStack() as stack:
+        if store is None:
+            store = stack.enter_context(tempfile.TemporaryDirectory(prefix="bench_"))
+            count = write_store(Path(store), quick)
+            say(f"a store of {count:,} rows in {len(list(Path(store, 'cells').iterdir())):,} files")
+        found = {name: _measured(name, store) for name in WAYS}
+    for name, phases in found.items():
+        say(name)
+        show(
+            ("phase", "seconds", "CPU seconds", "peak GiB so far"),
+            [(phase, *(f"{value:.2f}" for value in values)) for phase, *values in phases],
+        )
+    (_, *theirs), (_, *mine) = found["naive"][-1], found["dvq_ray"][-1]
+    ratios = [f"{a / b:.1f}" for a, b in zip(mine, theirs, strict=True)]
+    say(f"dvq_ray over naive: {ratios[0]} times the seconds, {ratios[1]} times the CPU seconds, {ratios[2]} times the "
+        f"memory; wanted: under {SECONDS:g} s and {GIBIBYTES:g} GiB")  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,92 @@
+"""Reports of few items that are quickly drawn: the page is the same whatever the catalogue holds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from analysis.claims import product as claims
+from analysis.items import Item
+from analysis.making import make
+from analysis.needs import Grid, Needs, distinct
+from analysis.products import Product, UnfitError, figure_product
+from analysis.report import product as report
+from analysis.rows import load_rows
+from analysis.selection import Selection
+from analysis.tables import Column, Section, Table
+from tests.analysis.made_up import Row, rows
+
+SWEEP = """\
+name: made_up
+trainable: static_prior
+seeds: 3
+grids:
+  small: {quantizer: vq, dimension: [2, 4], codebook_size: 4, factors: 16}
+  more: {quantizer: vq, dimension: 8, codebook_size: 4, factors: 16}
+"""
+VERSIONS = {"numpy": "2.4.6", "torch": "2.13.0"}
+
+
+def from_(cells: Sequence[Row], **provenance: Any) -> list[Row]:
+    """The cells with where they were computed; versions as JSON."""
+    known = {"run_host": "here", "run_device": "a processor", "run_versions": json.dumps(VERSIONS), **provenance}
+    return [{**cell, **known} for cell in cells]
+
+
+def cells() -> list[Row]:
+    return from_(list(rows(3, quantizer="vq", dimension=[2, 4], codebook_size=4, factors=16)))
+
+
+def _every_dimension(frame: pd.DataFrame) -> Sequence[Grid]:
+    return [Grid(quantizer="vq", axes={"dimension": distinct(frame, "dimension"), "factors": (16,)})]
+
+
+def needs(**changes: Any) -> Needs:
+    given: dict[str, Any] = {
+        "trainable": "static_prior",
+        "metrics": ("test_mse",),
+        "grids": ("vq: every dimension",),
+        "choose": _every_dimension,
+        "sweeps": ("sweeps/small.yaml", "sweeps/large.yaml"),
+        "seeds_by": ("factors",),
+        **changes,
+    }
+    return Needs(**given)
+
+
+def draw(selection: Selection) -> tuple[Figure, str]:
+    figure = Figure(figsize=(2, 1))
+    figure.add_subplot().plot([1, 2])
+    return figure, "A caption."
+
+
+def tabulate(selection: Selection) -> Product:
+    columns = [Column(heading="model", is_text=True), Column(heading="loss", group="test")]
+    sections = [Section(title="here", rows=[["VQ <i>", "1.5 ± 0.1"], ["DVQ", "–"]])]
+    table = Table(name="Table 9", title="Losses.", columns=columns, sections=sections, notes=["A note."])
+    return Product(files={}, caption="Table 9. Losses.", table=table)
+
+
+def refuse(selection: Selection) -> Product:
+    raise UnfitError("nothing in it can be told apart")
+
+
+ITEMS = {
+    "cost": Item(title="A figure", needs=needs(), make=figure_product(draw)),
+    "table": Item(title="A table", needs=needs(), make=tabulate),
+    "unfit": Item(title="An unfit one", needs=needs(), make=refuse),
+    "elsewhere": Item(
+        title="An absent one", needs=needs(trainable="learned_prior", choose=lambda frame: ()), make=tabulate
+    ),
+}
+
+
+def report_of(*stores: str, items: Mapping[str, Item] | None = None, only: Mapping[str, str] | None = None) -> bytes:
+    held = load_rows(stores, only)
+    chosen = ITEMS if items is None else items
+    attempts = [make(name, item, held, allow_missing=True) for name, item in chosen.items()]
+    return report.files(attempts, claims.decisions(held), held)[".html"]
