@@ -46,6 +46,7 @@ _QUIET_RAY = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "TUNE_GLOBAL_CHECKPOINT_S": "1000000",  # the store is the state; a copy of Tune's own would only grow
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # only some of a search's trials are watched
 }
 _FAST_TORCH = {"THP_MEM_ALLOC_ENABLE": "1"}
 """Large pages for torch's tensors on a CPU: a training spends a tenth of its time on the first touch of memory."""

@@ -130,7 +130,7 @@ class Suggestions:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # goes with the process, however that ends
             except OSError:
                 raise SearchError(f"{store.location}: another search runs on this store; wait for it to end") from None
-            with _quiet():
+            with quiet():
                 yield Suggestions(name, search, path)
 
     def underway(self) -> list[Suggestion]:
@@ -370,7 +370,7 @@ def _draw(space: Space, rng: np.random.Generator) -> dict[str, Any]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without Optuna's line for each trial, and its notes that a part of it is experimental."""
     level = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)

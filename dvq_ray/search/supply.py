@@ -151,12 +151,12 @@ class Supply:
     def _queue(self, suggestion: Suggestion, missing: Sequence[Cell]) -> None:
         queued = {cell.cell_id for pack in self._packs for cell in pack.cells}
         free = [cell for cell in missing if cell.cell_id not in queued | self._underway]
-        if not free:
-            return
         first = _cell(suggestion, suggestion.seeds[0])
         scouts = self.search.stop_early is not None and first.cell_id in {cell.cell_id for cell in missing}
         if scouts:  # the others begin when the first has come through
             free = [cell for cell in free if cell.cell_id == first.cell_id]
+        if not free:
+            return
         together = sum(cell.nominal_seconds() for cell in free) <= LONGEST_PACK_SECONDS
         suggested = SuggestedAs(
             number=suggestion.number,
