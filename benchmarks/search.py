@@ -67,7 +67,7 @@ def main(quick: bool, in_process: bool) -> None:
             courses = [
                 _course(replace(search, sampler=sampler, sampler_seed=seed, start_from=()), store, losses, len(cells),
                         Path(folder) / f"{sampler}-{seed}.log", spec)
-                for seed in range(3 if quick else 10)
+                for seed in range(3 if quick else 20)
             ]  # fmt: skip
             rows.append([sampler, *_summary(courses, len(cells))])
     near = losses[losses <= losses.min() * (1 + NEAR)]

@@ -41,6 +41,23 @@ checkpoint_seconds: 0.2
 """
 """Two cells of some five seconds."""
 
+SEARCH = """\
+name: killed
+trainable: learned_prior
+seeds: 2
+fixed: {image_size: 16, dimension: 16, codebook_size: 16, stem_channels: 8, body_channels: 8, residual_channels: 8,
+        logistic_mixtures: 1, batch_size: 8, steps: 100}
+search:
+  objective: {total_bits_per_dim_unigram: minimize}
+  suggestions: 6
+  space:
+    slices: {choices: [1, 2, 3, 4]}
+    learning_rate: {low: 1.0e-5, high: 1.0e-2, log: true}
+  start_from: [{slices: 4, learning_rate: 1.0e-2}, {learning_rate: 1.0e-5}, {learning_rate: 2.0e-5}]
+  stop_early: {scheduler: asha, grace_steps: 10, reduction: 2}
+"""
+"""Six suggestions of some seconds, of which two that hardly learn are known to fall behind."""
+
 NOT_A_RESULT = [
     "duration_seconds",
     "images_per_second",
@@ -246,6 +263,35 @@ def test_a_training_that_is_interrupted_keeps_a_checkpoint(tmp_path: Path, mark:
     code, output = finish(process)
     assert code == 130, output
     assert len(checkpoints(tmp_path)) == 2
+
+
+def test_a_search_stops_early_what_falls_behind_and_survives_its_driver(tmp_path: Path, mark: str) -> None:
+    process = start(tmp_path, text=SEARCH)
+    wait_for_rows(tmp_path, 2)
+    process.kill()
+    process.wait()
+    code, output = finish(start(tmp_path, text=SEARCH))
+    assert code == 0, output
+    assert " stopped early, of 6 wanted" in output
+    allowed = ("killed:", "  best:", "results:", "journal:", "next:")
+    lines = [line for line in output.splitlines() if " of 6 suggestions, " not in line]
+    assert all(line.startswith(allowed) or " suggestions, 0 failed" in line for line in lines), output
+    rows = results(tmp_path)
+    assert sorted(rows["search_suggestion"].unique()) == list(range(6))
+    stopped, finished = rows[rows["status"] == "stopped"], rows[rows["status"] == "ok"]
+    assert len(stopped) + len(finished) == len(rows)
+    assert len(stopped) >= 1
+    assert (stopped["seed"] == 0).all()
+    assert stopped["total_bits_per_dim_unigram"].isna().all()
+    assert not set(stopped["search_suggestion"]) & set(finished["search_suggestion"])
+    assert (finished["search_objective"] == finished["total_bits_per_dim_unigram"]).all()
+    assert finished.groupby("search_suggestion")["seed"].apply(sorted).map(len).ge(2).all()
+    last = pd.read_parquet(tmp_path / "killed" / "curves").groupby("cell_id")["step"].max()
+    assert (stopped.set_index("cell_id")["search_stopped_at_step"] == last[stopped["cell_id"]]).all()
+    assert (stopped["search_stopped_at_step"] < 100).all()
+    assert (last[finished["cell_id"]] == 100).all()
+    checkpoints = tmp_path / "killed" / "checkpoints"
+    assert not checkpoints.exists() or not list(checkpoints.iterdir())
 
 
 def test_a_cell_that_kills_its_worker_is_a_row_and_takes_no_other_cell_with_it(tmp_path: Path) -> None:

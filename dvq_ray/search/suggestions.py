@@ -48,6 +48,8 @@ from dvq_ray.streams import stream
 
 DRAWS = 10
 """How often a sampler may come back with a point that cannot be, or was suggested before."""
+BLIND_STARTS = 5
+"""Suggestions before TPE begins to learn: searches of quantizers are tens of suggestions long."""
 BLIND_DRAWS = 10_000
 """How often a new point is drawn at random from a space that is a continuum, before it is given up."""
 MOST_LISTED = 200_000
@@ -323,8 +325,58 @@ class _Choosing(BaseSampler):
         self._inner.after_trial(study, trial, state, values)
 
 
+class _Ranking(BaseSampler):
+    """Lets TPE see choices of numbers by their rank: it is of use to know that 4 slices lie between 2 and 8.
+
+    The journal keeps the values themselves; TPE draws from a copy of the history in which they are ranks.
+    """
+
+    def __init__(self, seed: int, space: Space) -> None:
+        self._space = space
+        self._inner = TPESampler(seed=seed, constant_liar=True, n_startup_trials=BLIND_STARTS)
+        self._ranked = {
+            field: tuple(sorted(axis.choices))
+            for field, axis in space.axes.items()
+            if isinstance(axis, Choices) and all(_is_number(choice) for choice in axis.choices)
+        }
+        self._copy: optuna.Study | None = None
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        return {field: _distribution(axis) for field, axis in self._space.axes.items()}
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        distributions = {
+            field: IntDistribution(0, len(self._ranked[field]) - 1) if field in self._ranked else distribution
+            for field, distribution in search_space.items()
+        }
+        if self._copy is None:
+            self._copy = optuna.create_study(directions=study.directions, sampler=self._inner)
+            states = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
+            self._copy.add_trials(
+                optuna.trial.create_trial(
+                    params=self._ranks(told.params), distributions=distributions, values=told.values, state=told.state
+                )
+                for told in study.get_trials(deepcopy=False, states=states)
+                if told.params.keys() == distributions.keys()
+            )
+        drawn = self._copy.ask(distributions)
+        self._copy.tell(drawn, state=TrialState.FAIL)  # so that a second draw knows as much as the first
+        return {field: self._ranked[field][value] if field in self._ranked else value
+                for field, value in drawn.params.items()}  # fmt: skip
+
+    def sample_independent(
+        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        return self._inner.sample_independent(study, trial, param_name, param_distribution)
+
+    def _ranks(self, params: Params) -> dict[str, Any]:
+        return {field: self._ranked[field].index(value) if field in self._ranked else value
+                for field, value in params.items()}  # fmt: skip
+
+
 _SAMPLERS: Mapping[Sampler, Callable[[int], BaseSampler]] = {
-    "tpe": lambda seed: TPESampler(seed=seed, constant_liar=True),
     "gp": lambda seed: GPSampler(seed=seed, warn_independent_sampling=False),
     "cmaes": lambda seed: CmaEsSampler(seed=seed, warn_independent_sampling=False),
     "random": lambda seed: RandomSampler(seed=seed),
@@ -339,7 +391,11 @@ def _point(search: Search, params: Params) -> Point:
 
 def _sampler(search: Search, number: int) -> BaseSampler:
     seed = int(stream(search.sampler_seed, f"sampler of suggestion {number}").integers(2**31))
-    return _SAMPLERS[search.sampler](seed)
+    return _Ranking(seed, search.space) if search.sampler == "tpe" else _SAMPLERS[search.sampler](seed)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _distribution(axis: Axis) -> BaseDistribution:
