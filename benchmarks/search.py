@@ -94,7 +94,7 @@ def _course(
     spent, to_near, best = 0, None, float("inf")
     seen = set[str]()
     with quiet(), _job(spec, store) as job:
-        suggestions = Suggestions("benchmark", search, journal)
+        suggestions = Suggestions.kept("benchmark", search, journal)
         supply = Supply(search, suggestions, store, job.run, retry_failed=False, on_told=lambda state: None)
         InProcess().search(supply, job)
         for suggestion in suggestions.told():

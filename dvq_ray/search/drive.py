@@ -13,9 +13,10 @@ from rich.table import Table
 from dvq_ray.executors import Executor, Interruption, Job
 from dvq_ray.progress import Progress
 from dvq_ray.provenance import Run
+from dvq_ray.search.sampling import Best, draws
 from dvq_ray.search.space import Params
 from dvq_ray.search.spec import Search
-from dvq_ray.search.suggestions import Best, Suggestions, draws, journal_path
+from dvq_ray.search.suggestions import Suggestions, journal_path, quiet
 from dvq_ray.search.supply import Supply
 from dvq_ray.settings import Settings
 from dvq_ray.spec import SweepSpec
@@ -54,13 +55,11 @@ def print_plan(console: Console, spec: SweepSpec, search: Search, store: Store) 
         possible = sum(search.possible(params) for params in search.space.combinations())
         console.print(f"size: {size:,} combinations, of which {possible:,} can be")
     wanted = f"{search.suggestions:,} suggestions of {len(search.seeds)} repetitions each by {search.sampler}"
-    if journal_path(store).exists():
-        with Suggestions.held(spec.name, search, store) as suggestions:
-            console.print(f"wanted: {wanted}; so far {_states(suggestions)}")
-            for best in suggestions.best():
-                console.print(f"best:   {_best(search, best)}")
-    else:
-        console.print(f"wanted: {wanted}; none so far")
+    with quiet():
+        suggestions = Suggestions.looked_at(spec.name, search, store)
+        console.print(f"wanted: {wanted}; so far {_states(suggestions) if suggestions else 'none'}")
+        for best in suggestions.best() if suggestions else ():
+            console.print(f"best:   {_best(search, best)}", markup=False)
     console.print(f"stored: {len(store.statuses()):,} cells in {store.location}")
 
 

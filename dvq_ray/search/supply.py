@@ -61,11 +61,13 @@ class Supply:
             suggestions.try_failed_again()
             self._rows = {cell_id: row for cell_id, row in self._rows.items() if row["status"] in FINISHED}
         self._left_over = deque(suggestions.underway())
+        self._is_exhausted = False
 
     @property
     def finished(self) -> bool:
-        """Whether all that was wanted is told."""
-        return not self._open and not self._packs and not self._left_over and not self._wants_more()
+        """Whether all that was wanted is told, or nothing is left to suggest."""
+        idle = not self._open and not self._packs and not self._left_over
+        return idle and (self._is_exhausted or not self._wants_more())
 
     def next(self) -> Pack | None:
         """The next pack; None where there is none now, or any more."""
@@ -118,7 +120,12 @@ class Supply:
     def _next_suggestion(self) -> Suggestion | None:
         if self._left_over:
             return self._left_over.popleft()
-        return self.suggestions.ask() if self._wants_more() else None
+        if not self._wants_more():
+            return None
+        suggestion = self.suggestions.ask()
+        # With others underway there may be a best point to repeat later.
+        self._is_exhausted = suggestion is None and not self._open
+        return suggestion
 
     def _wants_more(self) -> bool:
         return self.suggestions.count(failed=not self._retry_failed) < self.search.suggestions

@@ -158,6 +158,19 @@ def test_a_failed_repetition_fails_its_suggestion_and_can_be_tried_again(
     assert len(rows) == 4
 
 
+def test_a_space_whose_points_have_all_failed_ends_the_search_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fit(*arguments: Any, **more: Any) -> Any:
+        raise RuntimeError("no such luck")
+
+    monkeypatch.setattr(static_prior_run, "fit_codebooks", fit)
+    result = run(tmp_path, text=text(suggestions=9))
+    assert result.exit_code == 1
+    assert "7 failed, of 9 wanted" in result.output
+    assert "no point is left to suggest" in result.output
+
+
 def test_an_objective_without_a_number_fails_its_suggestion(tmp_path: Path) -> None:
     changed = text(suggestions=2, objective="{untrained_test_mse: minimize}")
     result = run(tmp_path, text=changed.replace("fixed: {", "fixed: {quantizer: kmeans, ").replace(", steps: 20", ""))
@@ -209,7 +222,7 @@ def test_one_search_at_a_time(tmp_path: Path) -> None:
 def test_a_dry_run_tells_the_space_and_what_is_stored_and_writes_nothing(tmp_path: Path) -> None:
     result = run(tmp_path, "--dry-run")
     assert "size: 12 combinations, of which 7 can be" in result.output
-    assert "none so far" in result.output
+    assert "so far none" in result.output
     assert not (tmp_path / "results").exists()
     run(tmp_path, text=text(suggestions=3))
     assert "so far 3 complete" in run(tmp_path, "--dry-run").output
