@@ -11,7 +11,7 @@ import click
 from analysis import asked, products
 from analysis.catalogue import ITEMS
 from analysis.claims import product as claims
-from analysis.making import Absent, Attempt, Made, Refused, make
+from analysis.making import Absent, Attempt, Made, Once, Refused, make_all
 from analysis.report import product as report
 from analysis.rows import Rows, load_rows
 from dvq_ray.store import StoreError
@@ -78,7 +78,7 @@ def main(
     try:
         if folder is None:
             assert needs is not None
-            lines, code = asked.check_claims(rows) if needs == CLAIMS else asked.check_item(ITEMS[needs].needs, rows)
+            lines, code = asked.check_claims(rows) if needs == CLAIMS else asked.check_item(ITEMS[needs], rows)
             _print(*lines)
         else:
             code = _make_all(folder, rows, allow_missing)
@@ -116,12 +116,13 @@ def _print(*lines: str) -> None:
 
 def _make_all(folder: Path, rows: Rows, allow_missing: bool) -> int:
     attempts = []
-    for name, item in ITEMS.items():
-        attempt = make(name, item, rows, allow_missing=allow_missing)
-        _print(*_settled(folder, attempt, rows))
+    deciding = Once(lambda: claims.decisions(rows))
+    telling = Once(lambda: claims.files(deciding.result(), rows))
+    for attempt in make_all(ITEMS, rows, allow_missing=allow_missing, meanwhile=telling.do):
+        _print(*_settled(folder, attempt))
         attempts.append(attempt)
-    decided = claims.decisions(rows)
-    written = products.write_files(folder, CLAIMS, claims.files(decided, rows))
+    decided, files = deciding.result(), telling.result()
+    written = products.write_files(folder, CLAIMS, files)
     click.echo(f"{_padded(CLAIMS)}{_named(folder, CLAIMS, written)}  {claims.tally(decided)}")
     products.write_files(folder, REPORT, report.files(attempts, decided, rows))
     click.echo(f"{_padded(REPORT)}{folder / REPORT}.html")
@@ -129,7 +130,7 @@ def _make_all(folder: Path, rows: Rows, allow_missing: bool) -> int:
     return int(any(isinstance(attempt, Refused) for attempt in attempts))
 
 
-def _settled(folder: Path, attempt: Attempt, rows: Rows) -> list[str]:
+def _settled(folder: Path, attempt: Attempt) -> list[str]:
     """Writes the item where it is made; returns what is said of it."""
     name = attempt.name
     match attempt:
@@ -138,12 +139,11 @@ def _settled(folder: Path, attempt: Attempt, rows: Rows) -> list[str]:
         case Refused():
             stale = f" ({folder / name}.* are of an earlier run)" if (folder / f"{name}.json").exists() else ""
             return [f"{_padded(name)}refused{stale}: {attempt.reason}", *asked.indented(attempt.details)]
-        case Made(selection=selection):
-            written = products.write(folder, name, attempt.product, selection, rows)
-            lacking = selection.hole_count()
-            holes = f", INCOMPLETE: {lacking} cells are missing or failed" if lacking else ""
-            made = f"{_named(folder, name, written)}  from {selection.cell_count():,} cells{holes}"
-            return [f"{_padded(name)}{made}", *asked.indented(selection.left_out)]
+        case Made(extent=extent):
+            written = products.write_files(folder, name, attempt.product.files)
+            holes = f", INCOMPLETE: {extent.hole_count} cells are missing or failed" if extent.hole_count else ""
+            made = f"{_named(folder, name, written)}  from {extent.cell_count:,} cells{holes}"
+            return [f"{_padded(name)}{made}", *asked.indented(extent.left_out)]
 
 
 def _named(folder: Path, name: str, written: Sequence[Path]) -> str:

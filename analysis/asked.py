@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from analysis.claims import product as claims
 from analysis.claims import sentences
+from analysis.items import Item
 from analysis.making import problems
-from analysis.naming import listed
 from analysis.needs import Needs
+from analysis.products import UnfitError
 from analysis.rows import Rows
-from analysis.selection import select
 
 MOST_LINES = 12
 """Lines of missing cells that an item prints."""
@@ -26,7 +26,7 @@ def indented(lines: Sequence[str]) -> list[str]:
 def needs_of_item(needs: Needs) -> list[str]:
     """What an item takes."""
     equal = " and ".join(needs.seeds_by)
-    lines = [*needs.grids, f"from {' or '.join(needs.sweeps)}"]
+    lines = [*needs.grids, *([f"from {' or '.join(needs.sweeps)}"] if needs.sweeps else [])]
     if needs.lowest_seed_only:
         lines.append(f"one repetition of each point: the lowest that any point with equal {equal} has")
     else:
@@ -46,15 +46,16 @@ def needs_of_claims() -> list[str]:
     return [f"            {claim.number}: {claims.needs(claim)}" for claim in claims.CLAIMS]
 
 
-def check_item(needs: Needs, rows: Rows) -> tuple[list[str], int]:
+def check_item(item: Item, rows: Rows) -> tuple[list[str], int]:
     """What the stores lack of an item, and 1 where it would be refused. Raises `StoreError`."""
-    selection = select(rows, needs)
+    try:
+        selection = item.select(rows)
+    except UnfitError as error:
+        return [str(error)], 1
     if selection is None:
         return ["not in this store"], 0
     lines = [f"in {', '.join(rows.stores)}:"]
-    for grid in selection.grids:
-        values = "  ".join(f"{axis}={listed(values)}" for axis, values in grid.axes.items())
-        lines.append(f"            {grid.name}: {len(list(grid.points()))} points of  {values}")
+    lines += [f"            {line}" for line in item.drawn(selection)]
     lines += indented(selection.left_out)
     found = problems(selection, allow_missing=False)
     lines.append(found[0] if found else f"all {selection.cell_count():,} cells are there")

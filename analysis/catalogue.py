@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from analysis.items import Item
 from analysis.learned_prior import items as learned_prior
+from analysis.search import items as search
 from analysis.static_prior import items as static_prior
 
-ITEMS: Mapping[str, Item] = {**static_prior.ITEMS, **learned_prior.ITEMS}
+ITEMS: Mapping[str, Item] = {**static_prior.ITEMS, **learned_prior.ITEMS, **search.ITEMS}

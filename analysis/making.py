@@ -1,14 +1,37 @@
-"""Making an item of the rows: made, refused or absent, and why."""
+"""Making the items of the rows, on all cores: made, refused or absent, and why."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import multiprocessing
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Generic, TypeVar
 
 from analysis.items import Item
-from analysis.products import Product, UnfitError
+from analysis.products import Product, UnfitError, sidecar
 from analysis.rows import Rows
-from analysis.selection import Selection, select
+from analysis.selection import Selection
+
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extent:
+    """What of the stores is in an item."""
+
+    alternative: str
+    """What a figure shows, for those who do not see it."""
+    cell_count: int
+    """Cells that the grids call for."""
+    holes: Sequence[str]
+    """Those that are missing or of no use, grouped."""
+    hole_count: int
+    left_out: Sequence[str]
+    """A line for each grid that would be there if it were complete."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,8 +40,9 @@ class Made:
 
     name: str
     item: Item
-    selection: Selection
+    extent: Extent
     product: Product
+    """With `.json` among its files, which says what it was made from."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +69,10 @@ Attempt = Made | Refused | Absent
 
 def make(name: str, item: Item, rows: Rows, *, allow_missing: bool) -> Attempt:
     """Makes the item. Raises `StoreError` where what lies beside the rows cannot be read."""
-    selection = select(rows, item.needs)
+    try:
+        selection = item.select(rows)
+    except UnfitError as error:
+        return Refused(name=name, item=item, reason=str(error), details=())
     if selection is None:
         return Absent(name=name, item=item)
     if found := problems(selection, allow_missing=allow_missing):
@@ -54,7 +81,18 @@ def make(name: str, item: Item, rows: Rows, *, allow_missing: bool) -> Attempt:
         product = item.make(selection)
     except UnfitError as error:
         return Refused(name=name, item=item, reason=str(error), details=())
-    return Made(name=name, item=item, selection=selection, product=product)
+    files = {**product.files, ".json": sidecar(name, product, selection, rows)}
+    return Made(name=name, item=item, extent=_extent(item, selection), product=replace(product, files=files))
+
+
+def _extent(item: Item, selection: Selection) -> Extent:
+    return Extent(
+        alternative=item.alternative(selection),
+        cell_count=selection.cell_count(),
+        holes=selection.holes(),
+        hole_count=selection.hole_count(),
+        left_out=selection.left_out,
+    )
 
 
 def problems(selection: Selection, *, allow_missing: bool) -> list[str]:
@@ -67,3 +105,76 @@ def problems(selection: Selection, *, allow_missing: bool) -> list[str]:
     where = f" (all: {common})" if common else ""
     count = f"{selection.hole_count():,} of {selection.cell_count():,} cells are missing or failed{where}"
     return [f"{count}; --allow-missing draws it with holes", *selection.holes()]
+
+
+class Once(Generic[_Result]):
+    """Work that is done when it is first asked for, or earlier where there is time; its error is raised when asked."""
+
+    def __init__(self, work: Callable[[], _Result]) -> None:
+        self._work, self._future = work, Future[_Result]()
+
+    def do(self) -> None:
+        """Does the work, unless it is done."""
+        if self._future.done():
+            return
+        try:
+            self._future.set_result(self._work())
+        except Exception as error:
+            self._future.set_exception(error)
+
+    def result(self) -> _Result:
+        """What came of it."""
+        self.do()
+        return self._future.result()
+
+
+def make_all(
+    items: Mapping[str, Item], rows: Rows, *, allow_missing: bool, meanwhile: Callable[[], None] = lambda: None
+) -> Iterator[Attempt]:
+    """Makes the items, in order, in as many processes as there are usable cores; this one is among them.
+
+    `meanwhile` is called here while others make items, where there are others. Raises as `make` does, at the item's
+    turn.
+    """
+    jobs = {name: Once(partial(make, name, item, rows, allow_missing=allow_missing)) for name, item in items.items()}
+    # Elsewhere it is not safe to fork, and starting anew would read the rows again.
+    others = min(len(os.sched_getaffinity(0)) - 1, len(jobs)) if sys.platform == "linux" else 0
+    if not others:
+        yield from (job.result() for job in jobs.values())
+        return
+    fork = multiprocessing.get_context("fork")  # what is inherited need not be pickled, and is in memory once
+    with ProcessPoolExecutor(others, fork, initializer=_inherit, initargs=(jobs,)) as pool:
+        futures = {name: pool.submit(_made_elsewhere, name) for name in jobs}
+        try:
+            meanwhile()
+            for name, future in futures.items():
+                while not future.done() and (mine := _not_begun(futures, jobs)):
+                    mine.do()
+                if future.cancelled():
+                    yield jobs[name].result()
+                else:
+                    kind, values = future.result()
+                    yield kind(item=items[name], **values)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _not_begun(futures: Mapping[str, Future[Any]], jobs: Mapping[str, Once[Attempt]]) -> Once[Attempt] | None:
+    """The last that no process has begun, which is then this one's."""
+    open_names = [name for name, future in futures.items() if not (future.cancelled() or future.running())]
+    return next((jobs[name] for name in reversed(open_names) if futures[name].cancel()), None)
+
+
+_inherited: Mapping[str, Once[Attempt]] = {}
+"""In a process that makes items for another."""
+
+
+def _inherit(jobs: Mapping[str, Once[Attempt]]) -> None:
+    global _inherited
+    _inherited = jobs
+
+
+def _made_elsewhere(name: str) -> tuple[type[Attempt], dict[str, Any]]:
+    """The attempt without its item, which cannot be pickled."""
+    attempt = _inherited[name].result()
+    return type(attempt), {field: value for field, value in vars(attempt).items() if field != "item"}

@@ -15,6 +15,9 @@ import pandas as pd
 Presence = Literal["required", "if present", "if complete"]
 """`if present`: none of its cells, or all of them. `if complete`: left out, and said so, unless all are there."""
 
+_ALWAYS = ("cell_id", "point_id", "status", "seed", "quantizer", "run_commit")
+"""Columns that every selection has."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Grid:
@@ -46,7 +49,7 @@ class Grid:
         here = frame["quantizer"] == self.quantizer
         for column, values in self.axes.items():
             here &= frame[column].isin(values)
-        return frame[here]
+        return frame if here.all() else frame[here]
 
     def places(self, rows: pd.DataFrame) -> npt.NDArray[np.int64]:
         """Of each of these `rows` of the grid its point's place among `points`; -1 where `keep` leaves it out."""
@@ -91,6 +94,15 @@ class Needs:
     """Columns of the curves that are drawn; a cell whose curve is not whole is as good as failed."""
     artifacts: tuple[str, ...] = ()
     """Files of each cell that are drawn; a cell that lacks one is as good as failed."""
+    others: tuple[str, ...] | None = None
+    """All other columns that `choose` and the item look at; None where it may look at any. A few are faster."""
+
+    def narrowed(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """The frame with no more columns than that, as far as it has them."""
+        if self.others is None:
+            return frame
+        named = {*_ALWAYS, *self.metrics, *self.seeds_by, *self.training, *self.alike, *self.others}
+        return pd.DataFrame({name: frame[name] for name in frame if name in named}, copy=False)
 
 
 def distinct(frame: pd.DataFrame, column: str) -> tuple[Any, ...]:

@@ -20,6 +20,10 @@ from analysis.rows import Rows
 from analysis.selection import Selection
 from analysis.tables import Table
 
+_JSON = json.JSONEncoder(allow_nan=False)
+_LINES_AT_ONCE = 20_000
+"""Of what is hashed: few enough to be light."""
+
 
 class UnfitError(ValueError):
     """What the stores hold is all there, and yet the item cannot be made of it; says why."""
@@ -51,11 +55,6 @@ def figure_product(
             return Product(files=files, caption=caption)
 
     return make
-
-
-def write(folder: Path, name: str, product: Product, selection: Selection, rows: Rows) -> list[Path]:
-    """Writes the files and, beside them, `<name>.json`, which says what they were made from."""
-    return write_files(folder, name, {**product.files, ".json": sidecar(name, product, selection, rows)})
 
 
 def write_files(folder: Path, name: str, files: Mapping[str, bytes]) -> list[Path]:
@@ -109,9 +108,21 @@ def digest(selection: Selection) -> str:
         tables.append(curves[curves["cell_id"].isin(selection.rows["cell_id"])][["cell_id", "step", *needs.curves]])
     sha = hashlib.sha256()
     for table in tables:
-        for row in table.itertuples(index=False, name=None):
-            sha.update((json.dumps([_plain(value) for value in row], allow_nan=False) + "\n").encode())
+        for start in range(0, len(table), _LINES_AT_ONCE):
+            some = table[start : start + _LINES_AT_ONCE]
+            texts = [_json_texts(some[name]) for name in some]
+            sha.update("".join(f"[{', '.join(line)}]\n" for line in zip(*texts, strict=True)).encode())
     return sha.hexdigest()
+
+
+def _json_texts(column: pd.Series[Any]) -> list[str]:
+    """Each value as `json.dumps` writes it; what is no number as null. Raises `ValueError` for one that is infinite."""
+    values = column.tolist()
+    if column.dtype == np.float64 and not np.isinf(column).any():
+        return [repr(value) if value == value else "null" for value in values]  # as json does, and many times faster
+    if column.dtype == np.int64:
+        return [str(value) for value in values]
+    return [_JSON.encode(_plain(value)) for value in values]
 
 
 def _beside(selection: Selection) -> dict[str, Any]:

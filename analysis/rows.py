@@ -10,6 +10,7 @@ from typing import TypeVar
 import numpy as np
 import pandas as pd
 
+from dvq_ray.coverage import SUGGESTION
 from dvq_ray.experiments import EXPERIMENTS
 from dvq_ray.store import Store, StoreError, cell_schema
 
@@ -31,9 +32,11 @@ class Rows:
     """What a reader must be told about how the frame came to be."""
 
     def of(self, trainable: str) -> pd.DataFrame:
-        """The rows of one trainable, as in `frame`."""
+        """The rows of one trainable, as in `frame`, without those that a search suggested: these make no grid."""
         if trainable not in self._by_trainable:
             here = self.frame["trainable"] == trainable
+            if SUGGESTION in self.frame:
+                here &= self.frame[SUGGESTION].isna()
             self._by_trainable[trainable] = self.frame if here.all() else self.frame[here]
         return self._by_trainable[trainable]
 
@@ -87,6 +90,8 @@ def load_rows(locations: Sequence[str], only: Mapping[str, str] | None = None) -
         frame = _keep(frame, column, value)
     if len(frames) > 1 or only:
         frame = frame.sort_values("cell_id", ignore_index=True)
+    if SUGGESTION in frame and (count := int(frame[SUGGESTION].notna().sum())):
+        notes.append(f"cells that a search suggested ({count:,}) are in no grid; only items of searches show them")
     return Rows(frame=frame, stores=tuple(locations), origins=origins, only=dict(only or {}), notes=tuple(notes))
 
 

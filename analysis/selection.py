@@ -94,7 +94,8 @@ class Selection:
         """Rows that numbers may be taken from."""
         if grid.name not in self._usable:
             rows = _kept(grid.rows(self.rows), grid)
-            self._usable[grid.name] = rows[_row_states(rows, self.needs.metrics, self.beside) == _OK]
+            whole = _row_states(rows, self.needs.metrics, self.beside) == _OK
+            self._usable[grid.name] = rows if whole.all() else rows[whole]
         return self._usable[grid.name].copy(deep=False)
 
     @cached_property
@@ -143,7 +144,7 @@ def select(rows: Rows, needs: Needs) -> Selection | None:
 
     Raises `StoreError` where what lies beside the rows cannot be read.
     """
-    frame = rows.of(needs.trainable)
+    frame = needs.narrowed(rows.of(needs.trainable))
     chosen = needs.choose(frame) if len(frame) else ()
     firm = [g for g in chosen if g.presence == "required" or (g.presence == "if present" and len(g.rows(frame)))]
     if not any(True for grid in firm for _ in grid.points()):
@@ -166,7 +167,7 @@ def select(rows: Rows, needs: Needs) -> Selection | None:
                 there = f"{called_for - len(lost)} of {called_for}"
                 left_out.append(f"left out: {grid.name}, of which the store holds {there} cells")
     kept = pd.concat([its for grid, its in zip(chosen, held, strict=True) if grid in drawn])
-    kept = kept.sort_values("cell_id", ignore_index=True)
+    kept = kept.sort_index(kind="stable").reset_index(drop=True)  # by cell id, as all rows are
     return Selection(needs=needs, grids=tuple(drawn), rows=kept, seeds=seeds, left_out=tuple(left_out), beside=beside)
 
 

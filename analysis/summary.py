@@ -31,7 +31,7 @@ class Summary:
     """Student's t-interval of the mean."""
 
 
-def summarise(values: Iterable[float], level: float = LEVEL) -> Summary:
+def summary_of(values: Iterable[float], level: float = LEVEL) -> Summary:
     """Raises `ValueError` for fewer than two values, and for one that is not finite: neither has an interval."""
     x = np.asarray(list(values), dtype=np.float64)
     if x.size < 2:

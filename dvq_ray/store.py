@@ -23,7 +23,7 @@ import time
 import types
 import typing
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import fields as dataclass_fields
 from functools import cache
 from pathlib import Path
@@ -273,8 +273,16 @@ class Store:
         """What `write_checkpoint` kept last; None where there is none."""
         return self._get(self._checkpoint(cell_id))
 
-    def load(self, columns: Sequence[str] | None = None, where: pc.Expression | None = None) -> pd.DataFrame:
+    def load(
+        self,
+        columns: Sequence[str] | None = None,
+        where: pc.Expression | None = None,
+        *,
+        categories: Collection[str] = (),
+    ) -> pd.DataFrame:
         """One row for each cell, sorted by `cell_id`; `where` keeps the rows for which it is true.
+
+        `categories` names columns of text that is often the same: they come as pandas' categories, which are light.
 
         Lists stay in Arrow's form, in which a million of them are light; each comes out as a list of Python's. Raises
         `StoreError` where a file cannot be read.
@@ -283,7 +291,9 @@ class Store:
         if table is None:
             return pd.DataFrame(columns=list(columns or _STANDING))
         frame: pd.DataFrame = table.to_pandas(
-            types_mapper=lambda kind: pd.ArrowDtype(kind) if pa.types.is_list(kind) else None, self_destruct=True
+            types_mapper=lambda kind: pd.ArrowDtype(kind) if pa.types.is_list(kind) else None,
+            categories=[name for name in categories if name in table.column_names],
+            self_destruct=True,
         )
         del table
         pa.default_memory_pool().release_unused()
@@ -292,20 +302,26 @@ class Store:
     def table(self, columns: Sequence[str] | None = None, where: pc.Expression | None = None) -> pa.Table | None:
         """As `load`, in Arrow's form; None where there is no file. Rows that `where` leaves out are not read."""
         names = None if columns is None else list(dict.fromkeys([*columns, *_STANDING]))
-        found = self._load("cells", lambda files: (self._read(files, _STANDING), self._read(files, names, where)))
-        if found is None:
+        table = self._load("cells", lambda files: self._read_standing(files, names, where))
+        if table is None:
             return None
-        every, table = found
-        table = self._standing(every, table)
         order = pc.sort_indices(table["cell_id"])
         names, arrays = list(columns or table.column_names), table.select(columns or table.column_names).columns
-        del table, found
+        del table
         for place, array in enumerate(arrays):  # one by one, so that no second copy of everything is held
             arrays[place] = array.combine_chunks().take(order)
-        table = pa.table(arrays, names)
+        ordered = pa.table(arrays, names)
         del arrays
         pa.default_memory_pool().release_unused()  # as much again as the table holds
-        return table
+        return ordered
+
+    def _read_standing(
+        self, files: Sequence[str], columns: Sequence[str] | None, where: pc.Expression | None
+    ) -> pa.Table:
+        table = self._read(files, columns, where)
+        if not {*_STANDING} <= {*table.column_names}:
+            raise StoreError(self._why_unreadable(files))
+        return self._standing(table if where is None else self._read(files, _STANDING), table)
 
     def _standing(self, every: pa.Table, table: pa.Table) -> pa.Table:
         """The rows of `table` that stand among `every` row; a filter must not hide them from those they beat."""

@@ -2,16 +2,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 import pytest
 
-from dvq_ray.cells import expand
-from dvq_ray.coverage import coverage
+from dvq_ray.cells import Cell, Point, expand
+from dvq_ray.coverage import Coverage, SearchCoverage, coverage, searched_rows, suggested
 from dvq_ray.pack import failed_row
 from dvq_ray.plan import GridCount
 from dvq_ray.problems import SweepFileError
 from dvq_ray.provenance import Run
-from dvq_ray.spec import parse_sweep
+from dvq_ray.spec import SweepSpec, parse_sweep
 from dvq_ray.store import Store
 from tests.sweep_files import TINY
 
@@ -33,7 +35,7 @@ def test_cells_are_counted_by_grid_and_state(tmp_path: Path) -> None:
     stranger = replace(done, cell_id="f" * 16)
     store.write_cell(spec.experiment, failed_row(stranger, RUN, "error", "boom"), [])
     found = coverage(store)
-    assert found is not None
+    assert isinstance(found, Coverage)
     assert found.grids == [
         GridCount(name="plain", done=1, failed=0, missing=3),
         GridCount(name="slices", done=0, failed=1, missing=3),
@@ -47,3 +49,61 @@ def test_a_sweep_file_that_is_none_any_more_is_told_with_its_place(tmp_path: Pat
     store.write_sweep(TINY.replace("steps: 20", "stepps: 20"))
     with pytest.raises(SweepFileError, match=r"tiny/sweep\.yaml:4.*stepps"):
         coverage(store)
+
+
+SEARCH = """\
+name: tiny
+trainable: static_prior
+seeds: 2
+fixed: {dimension: 4, factors: 8, train_samples: 256, steps: 20, codebook_size: 4}
+search:
+  objective: {test_mse: minimize}
+  suggestions: 5
+  space:
+    slices: {choices: [1, 2, 4]}
+"""
+
+
+def searched_row(spec: SweepSpec, number: int, seed: int, slices: int, **changes: Any) -> dict[str, Any]:
+    assert spec.search is not None
+    point = Point(experiment=spec.experiment, settings=spec.search.settings({"slices": slices}))
+    cell = Cell(cell_id=point.cell_id(seed), point=point, seed=seed)
+    row = {**failed_row(cell, RUN, "error", "boom"), "search_suggestion": number}
+    return {**row, "status": "ok", "error": None, "test_mse": 1.0, **changes}
+
+
+def test_suggestions_of_a_search_are_counted_by_their_state(tmp_path: Path) -> None:
+    store, spec = Store(tmp_path / "tiny"), parse_sweep(SEARCH, "tiny.yaml")
+    store.write_sweep(SEARCH)
+    rows = [
+        searched_row(spec, 0, 0, 1),
+        searched_row(spec, 0, 1, 1),
+        searched_row(spec, 1, 0, 2, status="stopped", test_mse=None),
+        searched_row(spec, 2, 0, 4),
+        searched_row(spec, 3, 2, 1, test_mse=float("nan")),  # a repetition more, which came to nothing
+        searched_row(spec, 0, 0, 1, search_suggestion=4, cell_id="f" * 16, point_id="f" * 16, dimension=8),
+    ]
+    for row in rows:
+        store.write_cell(spec.experiment, row, [])
+    found = coverage(store)
+    assert isinstance(found, SearchCoverage)
+    assert found.suggestions == {"complete": 1, "stopped early": 1, "failed": 1, "underway": 1}
+    assert (found.wanted, found.repetitions, found.unwanted) == (5, 2, 1)
+    assert found.sweep_text == SEARCH
+
+
+def test_a_search_that_has_no_row_yet_has_no_suggestions(tmp_path: Path) -> None:
+    store = Store(tmp_path / "tiny")
+    store.write_sweep(SEARCH)
+    found = coverage(store)
+    assert isinstance(found, SearchCoverage)
+    assert sum(found.suggestions.values()) == found.unwanted == 0
+
+
+def test_a_suggestion_that_failed_and_was_tried_again_counts_as_failed() -> None:
+    spec = parse_sweep(SEARCH, "tiny.yaml")
+    assert spec.search is not None
+    rows = pd.DataFrame([searched_row(spec, 0, 0, 1), searched_row(spec, 1, 1, 1)])
+    first, second = suggested(searched_rows(rows, spec.search), spec.search)
+    assert (first.state, first.cell_ids, second.state, second.repeats) == ("failed", (), "complete", False)
+    assert second.cell_ids == tuple(rows["cell_id"])

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import struct
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from click.testing import CliRunner
 from scipy import stats
 
-from analysis.__main__ import main as analysis
 from dvq_ray.cells import expand
+from dvq_ray.coverage import SearchCoverage, coverage
 from dvq_ray.spec import load_sweep
+from dvq_ray.store import Store
 
 ROOT = Path(__file__).parents[1]
 REFERENCE = Path("results", "reference")
@@ -19,25 +23,42 @@ STORES = sorted(path.parent.name for path in (ROOT / REFERENCE).glob("*/sweep.ya
 
 
 @pytest.mark.parametrize("name", STORES)
-def test_committed_figures_are_regenerated_byte_for_byte(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(ROOT)
-    committed = sorted((REFERENCE / name / "figures").iterdir())
+def test_committed_figures_are_regenerated_byte_for_byte_whatever_the_user_has_set(name: str, tmp_path: Path) -> None:
+    committed = sorted((ROOT / REFERENCE / name / "figures").iterdir())
     assert committed
-    result = CliRunner().invoke(analysis, [str(REFERENCE / name), "--out", str(tmp_path)])
-    assert result.exit_code == 0, result.output
-    assert sorted(path.name for path in tmp_path.iterdir()) == [path.name for path in committed]
-    for path in committed:
-        assert (tmp_path / path.name).read_bytes() == path.read_bytes(), path
+    settings, out = tmp_path / "matplotlibrc", tmp_path / "out"
+    settings.write_text("lines.linewidth: 9.0\nfont.family: serif\n")
+    environment = {
+        **os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONHASHSEED": "7", "TZ": "Asia/Tokyo",
+        "MATPLOTLIBRC": str(settings),
+    }  # fmt: skip
+    command = [sys.executable, "-m", "analysis", str(REFERENCE / name), "--out", str(out)]
+    result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert sorted(path.name for path in out.iterdir()) == [path.name for path in committed]
+    assert [path.name for path in committed if (out / path.name).read_bytes() != path.read_bytes()] == []
+
+
+@pytest.mark.parametrize("name", STORES)
+def test_committed_figures_fit_the_text_of_a_page(name: str) -> None:
+    for path in (ROOT / REFERENCE / name / "figures").glob("*.png"):
+        width, height = struct.unpack(">II", path.read_bytes()[16:24])
+        assert width == 7 * 300, path
+        assert height < 9 * 300, path
 
 
 @pytest.mark.parametrize("name", STORES)
 def test_a_committed_store_holds_every_cell_of_its_sweep_file_and_no_other(name: str) -> None:
-    cells, _ = expand(load_sweep(ROOT / "sweeps" / f"{name}.yaml"))
+    spec = load_sweep(ROOT / "sweeps" / f"{name}.yaml")
     frame = pd.read_parquet(ROOT / REFERENCE / name / "cells")
     assert set(frame["status"]) == {"ok"}
-    assert sorted(frame["cell_id"]) == sorted(cell.cell_id for cell in cells)
+    if spec.search is None:
+        assert sorted(frame["cell_id"]) == sorted(cell.cell_id for cell in expand(spec)[0])
+    else:
+        found = coverage(Store(ROOT / REFERENCE / name))
+        assert isinstance(found, SearchCoverage)
+        assert found.suggestions["complete"] == found.wanted == spec.search.suggestions
+        assert found.unwanted == 0
 
 
 @pytest.fixture(scope="module")
@@ -116,3 +137,14 @@ def test_what_the_readme_says_of_the_dependence_of_slices(cifar10_lossless: pd.D
     means = cifar10_lossless.query("quantizer == 'dvq'").mean(numeric_only=True)
     assert round(means["slice_dependence_bits_refit"], 2) == 0.74
     assert round(means["slice_dependence_bits_shuffled"], 2) == 2.51
+
+
+def test_two_slices_of_many_codes_are_the_best_use_of_sixteen_bits_that_the_search_found() -> None:
+    rows = pd.read_parquet(ROOT / REFERENCE / "search_static_slices" / "cells")
+    point = ["slices", "codebook_size", "init_bound"]
+    means = rows.groupby(point, as_index=False).agg(loss=("test_mse", "mean"), n=("seed", "count"))
+    best = means.sort_values("loss").iloc[0]
+    assert (best["slices"], best["codebook_size"], best["n"]) == (2, 256, 3)
+    lowest = means.groupby(["slices", "codebook_size"])["loss"].min().to_dict()
+    assert [round(lowest[at], 1) for at in ((2, 256), (1, 256), (4, 16))] == [16.7, 20.5, 25.2]
+    assert min((loss, at) for at, loss in lowest.items() if at[0] == 1)[1] == (1, 256)

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from analysis.claims.intervals import Array, Region
+from analysis.summary import LEVEL
 
 Settings = Mapping[str, Any]
 """Values of a point, by column."""
@@ -54,6 +55,8 @@ class Test:
     """Where the claim says that it lies."""
     percent: bool = False
     """Shown in percent."""
+    level: float = LEVEL
+    """Coverage of its intervals."""
 
 
 @dataclass(frozen=True, kw_only=True)

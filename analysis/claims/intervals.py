@@ -45,19 +45,20 @@ class Region:
         return f"above {self.low:g}" if math.isinf(self.high) else f"between {self.low:g} and {self.high:g}"
 
 
-def intervals(samples: Sequence[Array]) -> list[tuple[float, float]]:
-    """A bootstrap interval of the mean of each sample; equal samples get equal intervals.
+def intervals(samples: Sequence[Array], levels: Sequence[float] | None = None) -> list[tuple[float, float]]:
+    """A bootstrap interval of the mean of each sample, of 95% or of its own level; equal samples get equal intervals.
 
     Raises `ValueError` for a sample of fewer than two values.
     """
     found: list[tuple[float, float]] = [(math.nan, math.nan)] * len(samples)
-    for n in sorted({len(sample) for sample in samples}):
+    kinds = [(len(sample), level) for sample, level in zip(samples, levels or [LEVEL] * len(samples), strict=True)]
+    for n, level in sorted(set(kinds)):
         if n < 2:
             raise ValueError(f"{n} values have no interval; at least 2 are needed")
-        places = [i for i, sample in enumerate(samples) if len(sample) == n]
+        places = [i for i, kind in enumerate(kinds) if kind == (n, level)]
         for start in range(0, len(places), _MOST_CELLS):
             some = places[start : start + _MOST_CELLS]
-            for place, low, high in zip(some, *_bootstrap(np.stack([samples[i] for i in some])), strict=True):
+            for place, low, high in zip(some, *_bootstrap(np.stack([samples[i] for i in some]), level), strict=True):
                 found[place] = (float(low), float(high))
     return found
 
@@ -68,10 +69,10 @@ def expanded_level(n: int, level: float = LEVEL) -> float:
     return 1 - 2 * float(stats.norm.sf(half))
 
 
-def _bootstrap(values: Array) -> tuple[Array, Array]:
+def _bootstrap(values: Array, covered: float) -> tuple[Array, Array]:
     """Ends of the intervals of the means of `values[cells, n]`, each of shape [cells]."""
     cells, n = values.shape
-    level = expanded_level(n)
+    level = expanded_level(n, covered)
 
     def means(index: npt.NDArray[np.int64], axis: int = -1) -> Array:
         """`index[..., n]` to means `[cells, ...]`: how often each value was drawn, times the values."""

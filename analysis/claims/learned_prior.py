@@ -72,7 +72,9 @@ def _filters(metric: str) -> Test:
         anchors={"dataset": _CIFAR, "quantizer": ("dvq",), "dimension": (64,), "slices": (64,),
                  "codebook_size": (16, 512)},
         partners=_fewer_slices, metrics=(metric,), statistic=statistics.best_of_others(metric),
-        name="best with several features to a slice − one to a slice", unit="bits/dim", region=Region(high=0),
+        name="best with several features to a slice − one to a slice (98% interval)", unit="bits/dim",
+        region=Region(high=0),
+        level=0.98,  # seeds choose for each other: without any effect, intervals of 95% err in 7 of 100 stores
     )  # fmt: skip
 
 

@@ -185,11 +185,11 @@ def _sample(
 
 def _tested(samples: Sequence[tuple[Test, Point, Array]]) -> tuple[Cell, ...]:
     p_values = holm(outside_p_values([values for *_, values in samples], [test.region for test, *_ in samples]))
+    found = intervals([values for *_, values in samples], [test.level for test, *_ in samples])
     return tuple(
         Cell(test=test, point=point, n=len(values), effect=_short(values.mean()), low=_short(low), high=_short(high),
              p_against=_short(p))
-        for (test, point, values), (low, high), p in zip(
-            samples, intervals([values for _, _, values in samples]), p_values, strict=True)
+        for (test, point, values), (low, high), p in zip(samples, found, p_values, strict=True)
     )  # fmt: skip
 
 

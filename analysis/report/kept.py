@@ -9,7 +9,7 @@ import pandas as pd
 
 from analysis.report.wording import counted
 from analysis.tables import Column, Section, Table
-from dvq_ray.coverage import Coverage, coverage
+from dvq_ray.coverage import Coverage, SearchCoverage, coverage
 from dvq_ray.problems import SHOWN_PROBLEMS, SweepFileError
 from dvq_ray.store import FINISHED, Store, StoreError
 
@@ -38,7 +38,7 @@ class StoreEntry:
     """Why its sweep file is not one in this version."""
     summary: str
     grids: Table | None
-    """Cells of each grid by their state; None where there is no valid sweep file."""
+    """Cells of each grid by their state; None where there is no valid sweep file with grids."""
     failures: Sequence[Failure]
 
 
@@ -61,18 +61,32 @@ def store_entry(location: str) -> StoreEntry:
         sweep_text=text,
         problems=problems,
         summary=_summary(found, cells),
-        grids=_grids(found) if found else None,
+        grids=_grids(found) if isinstance(found, Coverage) else None,
         failures=_failures(cells),
     )
 
 
-def _summary(found: Coverage | None, cells: pd.DataFrame) -> str:
+def _summary(found: Coverage | SearchCoverage | None, cells: pd.DataFrame) -> str:
     stored = f"The store holds {counted(len(cells), 'cell')}"
     if found is None:
         return f"{stored}."
+    if isinstance(found, SearchCoverage):
+        return f"{stored}. {_search_summary(found)}"
     missing = f"{found.missing:,} have no row" if found.missing else "each has a row"
     unwanted = f" {counted(found.unwanted, 'stored cell is', 'stored cells are')} not in it." if found.unwanted else ""
     return f"{stored}. Its sweep file names {counted(found.wanted, 'cell')}, of which {missing}.{unwanted}"
+
+
+def _search_summary(found: SearchCoverage) -> str:
+    there = sum(found.suggestions.values())
+    states = ", ".join(f"{count:,} {state}" for state, count in found.suggestions.items() if count)
+    unwanted = f" {counted(found.unwanted, 'stored cell is', 'stored cells are')} of none of them." * bool(
+        found.unwanted
+    )
+    return (
+        f"Its sweep file asks for {counted(found.wanted, 'suggestion')} of {counted(found.repetitions, 'repetition')} "
+        f"each. Rows tell of {there:,}{f': {states}' if states else ''}.{unwanted}"
+    )
 
 
 def _grids(found: Coverage) -> Table:

@@ -12,7 +12,9 @@ from analysis.making import Attempt, Made
 from analysis.report import costs, environments, kept, readings, shown
 from analysis.report.wording import counted
 from analysis.rows import Rows
+from analysis.search import items as searches
 from analysis.tables import Table
+from dvq_ray.coverage import SUGGESTION
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,9 +45,9 @@ class Report:
     method: str
     """How a claim is decided."""
     results: Mapping[str, Sequence[shown.Result]]
-    """What was made, by trainable."""
+    """What was made, by trainable; that of searches by itself."""
     lacking: Mapping[str, Sequence[shown.Lacking]]
-    """What was not, by trainable."""
+    """What was not, likewise."""
     stores: Sequence[kept.StoreEntry]
     environments: Table
     warnings: Sequence[str]
@@ -63,7 +65,7 @@ def gather(attempts: Sequence[Attempt], decided: Sequence[Decision], rows: Rows)
         verdicts={v: sum(entry.reading.verdict == v for entry in entries) for v in claims.VERDICTS},
         method=sentences.METHOD,
         results=shown.results(attempts),
-        lacking=shown.lacking(attempts, {*rows.frame["trainable"]}),
+        lacking=shown.lacking(attempts, _groups(rows)),
         stores=[kept.store_entry(location) for location in rows.stores],
         environments=environments.table(rows.frame),
         warnings=environments.warnings(rows.frame),
@@ -77,6 +79,12 @@ def gather(attempts: Sequence[Attempt], decided: Sequence[Decision], rows: Rows)
             commits=sorted(rows.frame["run_commit"].dropna().unique().tolist()),
         ),
     )
+
+
+def _groups(rows: Rows) -> set[str]:
+    """Groups of items that the stores have rows of."""
+    searched = SUGGESTION in rows.frame and bool(rows.frame[SUGGESTION].notna().any())
+    return {*rows.frame["trainable"], *([searches.GROUP] if searched else [])}
 
 
 def _summary(attempts: Sequence[Attempt], decided: Sequence[Decision], rows: Rows) -> str:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 from analysis.making import Absent, Attempt, Made, Refused
-from analysis.naming import listed
 from analysis.products import Product
 from analysis.report.wording import spoken
-from analysis.selection import Selection
 from analysis.tables import Table
 
 _MEDIA_TYPES = {".svg": "image/svg+xml", ".png": "image/png"}
@@ -51,29 +49,25 @@ class Lacking:
     details_title: str
     details: Sequence[str]
     sweeps: Sequence[str]
-    """Sweep files that provide all that it needs, the smallest first."""
+    """Sweep files that provide all that it needs, the smallest first; none where there is no such file."""
 
 
 def results(attempts: Iterable[Attempt]) -> dict[str, list[Result]]:
-    """What was made, by trainable."""
-    return _by_trainable(
-        (attempt.item.needs.trainable, _result(attempt)) for attempt in attempts if isinstance(attempt, Made)
+    """What was made, by the group of the item."""
+    return _by_group((attempt.item.group, _result(attempt)) for attempt in attempts if isinstance(attempt, Made))
+
+
+def lacking(attempts: Iterable[Attempt], groups: Collection[str]) -> dict[str, list[Lacking]]:
+    """What was not made, by the group of the item; `groups` are those that the stores have rows of."""
+    return _by_group(
+        (attempt.item.group, _lacking(attempt, groups)) for attempt in attempts if not isinstance(attempt, Made)
     )
 
 
-def lacking(attempts: Iterable[Attempt], trainables: Collection[str]) -> dict[str, list[Lacking]]:
-    """What was not made, by trainable; `trainables` are those that the stores have rows of."""
-    return _by_trainable(
-        (attempt.item.needs.trainable, _lacking(attempt, trainables))
-        for attempt in attempts
-        if not isinstance(attempt, Made)
-    )
-
-
-def _by_trainable(entries: Iterable[tuple[str, _Entry]]) -> dict[str, list[_Entry]]:
+def _by_group(entries: Iterable[tuple[str, _Entry]]) -> dict[str, list[_Entry]]:
     grouped = dict[str, list[_Entry]]()
-    for trainable, entry in entries:
-        grouped.setdefault(trainable, []).append(entry)
+    for group, entry in entries:
+        grouped.setdefault(group, []).append(entry)
     return grouped
 
 
@@ -83,12 +77,12 @@ def _result(made: Made) -> Result:
         title=made.item.title,
         caption=made.product.caption,
         image=_image(made.product),
-        alternative=_alternative(made.item.title, made.selection),
+        alternative=made.extent.alternative,
         table=made.product.table,
-        cells=made.selection.cell_count(),
-        holes=made.selection.holes(),
-        hole_count=made.selection.hole_count(),
-        left_out=made.selection.left_out,
+        cells=made.extent.cell_count,
+        holes=made.extent.holes,
+        hole_count=made.extent.hole_count,
+        left_out=made.extent.left_out,
     )
 
 
@@ -99,25 +93,14 @@ def _image(product: Product) -> str:
     return ""
 
 
-def _alternative(title: str, selection: Selection) -> str:
-    """The title, and what is drawn along which values."""
-    drawn = "; ".join(_grid_words(grid.name, grid.axes) for grid in selection.grids)
-    return f"{title}. Drawn: {drawn}. The caption follows."
-
-
-def _grid_words(name: str, axes: Mapping[str, Sequence[object]]) -> str:
-    varied = [f"{axis} {listed(values)}" for axis, values in axes.items() if len(values) > 1]
-    return f"{name} at {', '.join(varied)}" if varied else name
-
-
-def _lacking(attempt: Absent | Refused, trainables: Collection[str]) -> Lacking:
+def _lacking(attempt: Absent | Refused, groups: Collection[str]) -> Lacking:
     needs = attempt.item.needs
     if isinstance(attempt, Refused):
         state, reason, details_title, details = "refused", attempt.reason, "Which", attempt.details
     else:
         state, details_title, details = "not in these stores", "What it needs", needs.grids
-        none_of_it = f"no rows of the {spoken(needs.trainable).lower()}"
-        held = "none of the cells that it needs" if needs.trainable in trainables else none_of_it
+        none_of_it = f"no rows of the {spoken(attempt.item.group).lower()}"
+        held = "none of the cells that it needs" if attempt.item.group in groups else none_of_it
         reason = f"The stores hold {held}."
     return Lacking(
         name=attempt.name,

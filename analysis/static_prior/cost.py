@@ -52,6 +52,7 @@ COST = static_prior_needs(
     grids=("vq, dvq and kmeans: every point that has a row",),
     choose=_grids,
     seeds_by=("dimension", "codebook_size", "slices", "factors"),
+    others=("run_device", "run_versions"),
 )
 
 
@@ -69,8 +70,10 @@ def make_cost_table(selection: Selection) -> Product:
 def _costs(selection: Selection, training: Sequence[str]) -> pd.DataFrame:
     """A row for each machine, quantizer, codebook size, slices, dimension and training."""
     point = [*_MODEL, "dimension", *training]
-    rows = pd.concat([selection.usable(grid) for grid in selection.grids])
-    rows = rows.assign(**{column: rows[column].fillna(_UNKNOWN) if column in rows else _UNKNOWN for column in _MACHINE})
+    names = [*_MODEL, "dimension", *_TRAINING, *_MACHINE, "duration_seconds"]
+    every = [selection.usable(grid) for grid in selection.grids]
+    rows = pd.concat([usable[[name for name in names if name in usable]] for usable in every])
+    rows = rows.assign(**{column: _told(rows[column]) if column in rows else _UNKNOWN for column in _MACHINE})
     rows["step_microseconds"] = 1e6 * rows["duration_seconds"] / rows["steps"]
     table = rows.groupby([*_MACHINE, *point], dropna=False).agg(
         fits=("duration_seconds", "size"),
@@ -80,9 +83,13 @@ def _costs(selection: Selection, training: Sequence[str]) -> pd.DataFrame:
     )
     table["fits_per_core_hour"] = 3600 * table["fits"] / table["total_seconds"]
     table = table.reset_index()
-    order = table["quantizer"].map(list(NAMES).index)
+    order = [list(NAMES).index(quantizer) for quantizer in table["quantizer"]]
     table = table.assign(order=order).sort_values([*_MACHINE, "order", *point[1:]], ignore_index=True)
     return table.drop(columns="order").astype(dict.fromkeys(training, "Int64"))
+
+
+def _told(machine: pd.Series[str]) -> pd.Series[str]:
+    return machine.astype("str").fillna(_UNKNOWN)
 
 
 _MEASURES = {

@@ -23,7 +23,7 @@ from analysis.static_prior import words
 from analysis.static_prior.marks import FACTORS, at, grid_of
 from analysis.static_prior.needs import slices_divide, spread, static_prior_needs
 from analysis.style import dvq_look, told_apart
-from analysis.summary import summarise
+from analysis.summary import summary_of
 
 _MOST_ROWS = 4
 
@@ -138,7 +138,7 @@ def _by_seed(selection: Selection, name: str) -> Mapping[tuple[Any, ...], Mappin
 def _numbers(values: Sequence[float]) -> Mapping[str, float]:
     if len(values) < 2:
         return {"n": 0, "mean": np.nan, "deviation": np.nan, "low": np.nan, "high": np.nan}
-    return vars(summarise(values))
+    return vars(summary_of(values))
 
 
 def draw_equal_bits(selection: Selection) -> tuple[Figure, str]:

@@ -24,6 +24,8 @@ TRAINING = (
     "revision",
 )
 """Settings that the axes of the figures below leave open."""
+_MOST_COLUMNS, _MOST_ROWS = 3, 4
+"""Of Figure 3(b): what a page has room for."""
 SWEEPS = ("sweeps/static_prior.yaml", "sweeps/static_prior_full.yaml")
 
 
@@ -33,8 +35,12 @@ def static_prior_needs(
     grids: tuple[str, ...],
     choose: Callable[[pd.DataFrame], Sequence[Grid]],
     seeds_by: tuple[str, ...] = ("factors",),
+    others: tuple[str, ...] = (),
 ) -> Needs:
-    """Needs of the static prior, where points with equal factors have equal seeds unless an item says otherwise."""
+    """Needs of the static prior, where points with equal factors have equal seeds unless an item says otherwise.
+
+    `others` are columns that the item looks at beside metrics and settings.
+    """
     return Needs(
         trainable="static_prior",
         metrics=metrics,
@@ -43,6 +49,7 @@ def static_prior_needs(
         sweeps=SWEEPS,
         seeds_by=seeds_by,
         training=TRAINING,
+        others=("dimension", "factors", "codebook_size", "slices", "init_bound", *others),
     )
 
 
@@ -55,7 +62,7 @@ def spread(values: Sequence[Any], most: int) -> tuple[Any, ...]:
 
 def ever_run(rows: pd.DataFrame, columns: Sequence[str]) -> set[tuple[Any, ...]]:
     """Values in these columns of all rows, failed ones too."""
-    return set(rows[list(columns)].itertuples(index=False, name=None))
+    return set(rows[list(columns)].drop_duplicates().itertuples(index=False, name=None))
 
 
 def slices_divide(point: Mapping[str, Any]) -> bool:
@@ -101,8 +108,8 @@ def _figure3b(rows: pd.DataFrame) -> Sequence[Grid]:
     pairs = (counts if several.empty else several).reset_index()
     dimensions = distinct(pairs, "dimension")
     axes = {
-        "dimension": dimensions[-2:] if several.empty else dimensions,
-        "init_bound": distinct(pairs, "init_bound"),
+        "dimension": dimensions[-2:] if several.empty else spread(dimensions, _MOST_COLUMNS),
+        "init_bound": spread(distinct(pairs, "init_bound"), _MOST_ROWS),
     }
     vq = vq[vq["dimension"].isin(axes["dimension"]) & vq["init_bound"].isin(axes["init_bound"])]
     shared = {"codebook_size": distinct(vq, "codebook_size"), "factors": distinct(vq, "factors")}
@@ -119,7 +126,8 @@ FIGURE_3B = static_prior_needs(
     metrics=("loss_over_variance", "untrained_test_mse", "data_variance"),
     grids=(
         "vq: every dimension x init_bound x codebook_size x factors with codebook_size < factors, at the dimension and "
-        "init_bound that have more than one number of factors; where none has, at the two largest dimensions",
+        "init_bound that have more than one number of factors; where none has, at the two largest dimensions; of many, "
+        f"{_MOST_COLUMNS} dimensions and {_MOST_ROWS} bounds",
     ),
     choose=_figure3b,
 )

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 from matplotlib.collections import FillBetweenPolyCollection
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
@@ -19,7 +20,6 @@ from matplotlib.image import AxesImage
 from PIL import Image
 
 from analysis import style
-from analysis.__main__ import main
 from analysis.catalogue import ITEMS
 from analysis.learned_prior import published
 from analysis.learned_prior.figures import draw_figure6
@@ -28,9 +28,11 @@ from analysis.learned_prior.needs import DATA_SET, TRAINING
 from analysis.learned_prior.pictures import draw_reconstructions
 from analysis.rows import load_rows
 from analysis.selection import Selection, select
-from analysis.summary import summarise
+from analysis.summary import summary_of
 from dvq_ray.experiments import EXPERIMENTS
 from dvq_ray.store import Store
+from tests.analysis import command_line
+from tests.analysis.command_line import undrawn
 from tests.analysis.looking import (
     assert_no_text_overlaps_or_leaves_the_page,
     assert_text_is_readable_in_print,
@@ -53,11 +55,9 @@ LABELS = (
 )
 
 
-def analysis(*arguments: str | Path) -> Result:
+def analysis(*arguments: str | Path, drawing: Collection[str] = NAMES) -> Result:
     """The command line, with these items alone: the others have tests of their own."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("analysis.__main__.ITEMS", {name: ITEMS[name] for name in NAMES})
-        return CliRunner().invoke(main, [str(argument) for argument in arguments])
+    return command_line.analysis(*arguments, items=undrawn(NAMES, drawn=drawing), dpi=30)
 
 
 def selected(name: str, *stores: str | Path) -> Selection:
@@ -66,6 +66,7 @@ def selected(name: str, *stores: str | Path) -> Selection:
     return selection
 
 
+@cache
 def drawn(name: str, *stores: str | Path) -> Figure:
     selection = selected(name, *stores)
     with style.printed():
@@ -107,24 +108,16 @@ def paper(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ...]:
 
 @pytest.fixture(scope="module")
 def out(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What is made of `photos`."""
+    """What is made of `photos`; the pictures are numbers alone."""
     folder = tmp_path_factory.mktemp("out")
-    result = analysis(photos, "--out", folder)
+    result = analysis(photos, "--out", folder, drawing=("figure6", "table1"))
     assert result.exit_code == 0, result.output
     return folder
 
 
-def test_every_item_is_made_with_its_files(out: Path) -> None:
-    suffixes = ("svg", "png", "csv", "json")
-    expected = {f"{name}.{suffix}" for name in ("figure6", "reconstructions") for suffix in suffixes}
-    expected |= {f"table1.{suffix}" for suffix in ("csv", "md", "tex", "json")}
-    expected |= {f"claims.{suffix}" for suffix in ("csv", "md", "json")} | {"report.html"}
-    assert {path.name for path in out.iterdir()} == expected
-
-
 def test_equal_stores_give_equal_bytes_whatever_the_order_of_their_cells(out: Path, tmp_path: Path) -> None:
     again = write(tmp_path / "again", sweep()[::-1])
-    assert analysis(again, "--out", tmp_path / "out").exit_code == 0
+    assert analysis(again, "--out", tmp_path / "out", drawing=("figure6", "table1")).exit_code == 0
     (store,) = json.loads((out / "table1.json").read_text())["stores"]
     for path in out.iterdir():
         content = (tmp_path / "out" / path.name).read_bytes().replace(again.encode(), b"STORE")
@@ -184,7 +177,7 @@ def test_figure6_draws_means_and_intervals_of_the_curves(photos: Path) -> None:
         curves = [curve(cell) for cell in cells]
         logged = [points for points in zip(*curves, strict=True) if points[0][column] is not None]
         np.testing.assert_array_equal(np.asarray(line.get_xdata()), [points[0]["step"] for points in logged])
-        summaries = [summarise(point[column] for point in points) for points in logged]
+        summaries = [summary_of(point[column] for point in points) for points in logged]
         np.testing.assert_allclose(np.asarray(line.get_ydata(), float), [summary.mean for summary in summaries])
         corners = band.get_paths()[0].vertices
         for points, summary in zip(logged, summaries, strict=True):
@@ -216,7 +209,7 @@ def test_table1_keeps_reconstruction_and_bounds_in_columns_of_their_own(out: Pat
     assert tuple(table["model"]) == LABELS
     cells = pd.DataFrame(sweep())
     for column in ("reconstruction_bits_per_dim", "total_bits_per_dim_uniform", "total_bits_per_dim_unigram"):
-        summary = summarise(cells.loc[cells["quantizer"] == "dvq", column])
+        summary = summary_of(cells.loc[cells["quantizer"] == "dvq", column])
         line = table[table["quantizer"] == "dvq"].iloc[0]
         found = [line[column], line[f"{column}_low"], line[f"{column}_high"], line["n"]]
         assert found == pytest.approx([summary.mean, summary.low, summary.high, 3])
@@ -233,7 +226,7 @@ def test_table1_keeps_reconstruction_and_bounds_in_columns_of_their_own(out: Pat
 def test_table1_has_a_column_group_for_each_data_set_and_published_numbers_where_they_belong(
     paper: tuple[Path, ...], tmp_path: Path
 ) -> None:
-    assert analysis(*paper, "--out", tmp_path).exit_code == 0
+    assert analysis(*paper, "--out", tmp_path, drawing=("table1",)).exit_code == 0
     lines = (tmp_path / "table1.md").read_text().splitlines()
     rows = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines if line.startswith("|")]
     heading, by_name = rows[0], {cells[0]: cells for cells in rows[2:]}
@@ -292,7 +285,7 @@ def test_reconstructions_are_those_of_the_lowest_seed_beside_the_originals(photo
 
 
 def test_one_seed_gives_reconstructions_and_no_intervals(tmp_path: Path) -> None:
-    result = analysis(write(tmp_path, sweep(seeds=1)))
+    result = analysis(write(tmp_path, sweep(SMALL[:2], seeds=1)), drawing=("reconstructions",))
     assert result.exit_code == 1
     assert result.output.count("have only 1 of the 2 repetitions") == 2
     assert {path.stem for path in (tmp_path / "figures").iterdir()} == {"reconstructions", *ALWAYS}
@@ -304,7 +297,7 @@ def test_originals_that_differ_are_not_drawn_as_one_row(tmp_path: Path) -> None:
     other = np.asarray(Image.open(io.BytesIO(picture(cells[0])))).copy()
     other[0, 0] ^= 1
     Store(store).write_artifact(cells[0]["cell_id"], PICTURE, png(other))
-    output = analysis(store).output
+    output = analysis(store, drawing=("reconstructions",)).output
     assert "refused: Photographs 32×32: reconstructions.png of cells" in output
     assert "show different originals" in output
 
@@ -314,14 +307,14 @@ def test_a_broken_picture_is_named(content: bytes, tmp_path: Path) -> None:
     cells = sweep(SMALL[:2], 2)
     store = write(tmp_path, cells)
     Store(store).write_artifact(cells[0]["cell_id"], PICTURE, content)
-    result = analysis(store)
+    result = analysis(store, drawing=("reconstructions",))
     assert result.exit_code == 1
     assert f"reconstructions.png of cell {cells[0]['cell_id']}" in result.output
     assert {path.stem for path in (tmp_path / "figures").iterdir()} == {"figure6", "table1", *ALWAYS}
 
 
 def test_failed_cells_are_named_and_only_the_items_that_need_them_refused(tmp_path: Path) -> None:
-    result = analysis(write(tmp_path, failing(sweep(), "diverged", quantizer="dvq", seed=1)))
+    result = analysis(write(tmp_path, failing(sweep(), "diverged", quantizer="dvq", seed=1)), drawing=())
     assert result.exit_code == 1
     assert result.output.count("refused: 1 of 18 cells are missing or failed") == 2
     assert result.output.count("dvq dimension=64 slices=4: seed 1 failed (diverged)") == 2
@@ -334,6 +327,11 @@ def test_allow_missing_makes_everything_with_holes_and_says_so(tmp_path: Path) -
     result = analysis(store, "--allow-missing")
     assert result.exit_code == 0, result.output
     figures = tmp_path / "figures"
+    suffixes = ("svg", "png", "csv", "json")
+    expected = {f"{name}.{suffix}" for name in ("figure6", "reconstructions") for suffix in suffixes}
+    expected |= {f"table1.{suffix}" for suffix in ("csv", "md", "tex", "json")}
+    expected |= {f"claims.{suffix}" for suffix in ("csv", "md", "json")} | {"report.html"}
+    assert {path.name for path in figures.iterdir()} == expected
     lines = (figures / "table1.md").read_text().splitlines()
     assert any(line.startswith("| VQ, D = 16, J = 4 | – | 0 of 3 | missing | missing | missing |") for line in lines)
     assert any(line.startswith("| DVQ, D = 64, L = 4 |") and "| 2 of 3 |" in line for line in lines)
@@ -375,26 +373,27 @@ def test_a_curve_that_ends_early_is_a_hole(tmp_path: Path) -> None:
 
 
 def test_models_that_were_trained_unalike_are_refused_until_one_training_is_kept(tmp_path: Path) -> None:
-    cells = [*sweep(SMALL[:3]), *sweep(SMALL[3:4], steps=800)]
+    cells = [*sweep(SMALL[:3], 2), *sweep(SMALL[3:4], 2, steps=800)]
     store = write(tmp_path, cells)
-    result = analysis(store, "--allow-missing")
+    result = analysis(store, "--allow-missing", drawing=())
     assert result.exit_code == 1
     fault = (
         "dataset=photos image_size=32: unequal steps, 400 (vq dimension=16, vq dimension=64, "
         "vq dimension=16 joint_codebooks=4); 800 (dvq dimension=64 slices=4); keep one with --only steps=400"
     )
     assert result.output.count(fault) == 3
-    assert analysis(store, "--only", "steps=400").exit_code == 0
+    assert analysis(store, "--only", "steps=400", drawing=()).exit_code == 0
 
 
 def test_equal_names_of_unequal_images_are_refused(tmp_path: Path) -> None:
-    cells = [{**cell, "data_sha256": "f" * 64} if cell["quantizer"] == "dvq" else cell for cell in sweep()]
-    assert analysis(write(tmp_path, cells)).output.count("unequal data_sha256") == 3
+    cells = [{**cell, "data_sha256": "f" * 64} if cell["quantizer"] == "dvq" else cell for cell in sweep(SMALL[2:4])]
+    store = write(tmp_path, cells, curves=False, pictures=False)
+    assert analysis(store, drawing=()).output.count("unequal data_sha256") == 3
 
 
 def test_the_advice_keeps_the_training_that_most_cells_have(tmp_path: Path) -> None:
     odd = sweep(SMALL[3:4], ema_decay=0.99, codebook_start="k-means")
-    output = analysis(write(tmp_path, [*sweep(), *odd])).output
+    output = analysis(write(tmp_path, [*sweep(SMALL[1:4]), *odd], curves=False, pictures=False), drawing=()).output
     assert "codebook_start = k-means, normal and ema_decay = 0, 0.99" in output
     assert "keep one with --only codebook_start=normal --only ema_decay=0" in output
 
@@ -407,7 +406,7 @@ def test_the_digest_is_of_the_curves_and_pictures_too(out: Path, tmp_path: Path)
             cell["quantizer"] == "dvq")} for point in curve(cell)]  # fmt: skip
         store.write_cell(EXPERIMENTS["learned_prior"], cell, points)
         store.write_artifact(cell["cell_id"], PICTURE, picture(cell))
-    assert analysis(tmp_path / "store", "--out", tmp_path / "out").exit_code == 0
+    assert analysis(tmp_path / "store", "--out", tmp_path / "out", drawing=()).exit_code == 0
 
     def sidecar(folder: Path, name: str) -> dict[str, Any]:
         return dict(json.loads((folder / f"{name}.json").read_text()))

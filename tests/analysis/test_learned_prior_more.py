@@ -21,7 +21,7 @@ from analysis.learned_prior.items import ITEMS
 from analysis.learned_prior.rate import draw_equal_bits, draw_rate_distortion
 from analysis.products import UnfitError
 from analysis.selection import Selection, select
-from analysis.summary import Summary, summarise
+from analysis.summary import Summary, summary_of
 from dvq_ray.experiments import EXPERIMENTS
 from tests.analysis.looking import assert_no_text_overlaps_or_leaves_the_page, assert_text_is_readable_in_print, legends
 from tests.analysis.made_up import Row, made_up_rows
@@ -64,7 +64,7 @@ def failing(cells: Iterable[Row], **values: Any) -> list[Row]:
 
 
 def summary(cells: Iterable[Row], metric: str, **values: Any) -> Summary:
-    return summarise(c[metric] for c in cells if all(c[k] == v for k, v in values.items()))
+    return summary_of(c[metric] for c in cells if all(c[k] == v for k, v in values.items()))
 
 
 def paper() -> list[Row]:
@@ -254,7 +254,7 @@ def test_costs_of_different_devices_and_versions_are_never_averaged() -> None:
 def test_the_table_of_costs_counts_and_has_intervals_where_seeds_are_several() -> None:
     cells = [{**cell, "images_per_second": 300.0 + 10 * cell["seed"]} for cell in sweep(SMALL[:4])]
     product = ITEMS["cost"].make(selected("cost", failing(cells, quantizer="dvq", seed=1)))
-    speed = summarise([300, 310, 320])
+    speed = summary_of([300, 310, 320])
     table = pd.read_csv(io.BytesIO(product.files[".csv"])).set_index("model")
     line = table.loc["VQ, D = 16"]
     found = [line["n"], line["images_per_second"], line["images_per_second_low"], line["images_per_second_high"]]

@@ -60,20 +60,30 @@ def _axes(selection: Selection, quantizer: str) -> dict[str, tuple[Any, ...]]:
     return dict(grid.axes)
 
 
+@cache
+def _whole(name: str) -> Selection:
+    return _select(name, _full_sweep())
+
+
+@cache
+def _drawn(name: str) -> Figure:
+    return _draw(name, _whole(name))
+
+
 def _draw(name: str, selection: Selection) -> Figure:
     with style.printed():
         return FIGURES[name](selection)[0]
 
 
 def test_figure3a_is_drawn_at_the_factors_with_the_largest_rectangle() -> None:
-    axes = _axes(_select("figure3a", _full_sweep()), "vq")
+    axes = _axes(_whole("figure3a"), "vq")
     assert axes["factors"] == (4096,)
     assert axes["dimension"] == (2, 16, 64)
     assert axes["init_bound"] == (1.0, 17.3)
 
 
 def test_figure3b_leaves_out_bounds_and_dimensions_with_one_number_of_factors() -> None:
-    selection = _select("figure3b", _full_sweep())
+    selection = _whole("figure3b")
     axes = _axes(selection, "vq")
     assert axes["dimension"] == (16, 64)
     assert axes["init_bound"] == (1.0,)
@@ -83,7 +93,7 @@ def test_figure3b_leaves_out_bounds_and_dimensions_with_one_number_of_factors() 
 
 
 def test_figure4_holds_dvq_against_vq_of_its_size_and_the_two_largest() -> None:
-    selection = _select("figure4", _full_sweep())
+    selection = _whole("figure4")
     assert _axes(selection, "vq")["codebook_size"] == (16, 256, 1024)
     assert _axes(selection, "dvq")["slices"] == (2, 4, 8)
     assert selection.left_out == ("left out: kmeans, of which the store holds 4 of 12 cells",)
@@ -92,7 +102,7 @@ def test_figure4_holds_dvq_against_vq_of_its_size_and_the_two_largest() -> None:
 def test_a_failure_moves_no_choice() -> None:
     cells = _full_sweep()
     for name in FIGURES:
-        whole = _select(name, cells)
+        whole = _whole(name)
         broken = _select(name, [{**cell, "status": "error"} for cell in cells])
         for grid in whole.grids:
             if grid.presence == "required":
@@ -101,7 +111,7 @@ def test_a_failure_moves_no_choice() -> None:
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_lines_have_the_colours_that_the_legend_gives_them(name: str) -> None:
-    figure = _draw(name, _select(name, _full_sweep()))
+    figure = _drawn(name)
     explained = {to_hex(line.get_color()) for legend in legends(figure) for line in legend.get_lines()}
     drawn = {to_hex(line.get_color()) for axes in figure.axes for line in axes.get_lines()}
     assert drawn <= explained
@@ -111,7 +121,7 @@ def test_a_model_has_one_colour_in_all_figures() -> None:
     for name in FIGURES:
         labels = {
             text.get_text(): to_hex(line.get_color())
-            for legend in legends(_draw(name, _select(name, _full_sweep())))
+            for legend in legends(_drawn(name))
             for text, line in zip(legend.get_texts(), legend.get_lines(), strict=True)
         }
         k256 = next(colour for label, colour in labels.items() if "K = 256" in label)
@@ -119,10 +129,10 @@ def test_a_model_has_one_colour_in_all_figures() -> None:
 
 
 def test_what_is_drawn_is_the_mean_and_its_interval() -> None:
-    selection = _select("figure3a", _full_sweep())
+    selection = _whole("figure3a")
     points = selection.points("vq", "test_mse")
     points = points[(points["codebook_size"] == 64) & (points["init_bound"] == 17.3)].sort_values("dimension")
-    panel = _draw("figure3a", selection).axes[1]
+    panel = _drawn("figure3a").axes[1]
     look = style.vq_look(64)
     drawn = [bars.lines for bars in panel.containers if isinstance(bars, ErrorbarContainer)]
     means, _, (bars,) = next(
@@ -159,6 +169,6 @@ def test_a_point_that_lacks_repetitions_gets_a_ring() -> None:
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_text_is_readable_and_in_nobodys_way(name: str) -> None:
-    figure = _draw(name, _select(name, _full_sweep()))
+    figure = _drawn(name)
     assert_no_text_overlaps_or_leaves_the_page(figure, least=20)
     assert_text_is_readable_in_print(figure, least=20)

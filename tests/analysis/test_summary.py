@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.summary import summarise
+from analysis.summary import summary_of
 
 
 @pytest.mark.parametrize("n", [2, 3, 10, 50])
 def test_interval_agrees_with_scipy(n: int) -> None:
     values = np.random.default_rng(n).normal(30.0, 2.0, size=n)
-    summary = summarise(values)
+    summary = summary_of(values)
     low, high = stats.t.interval(0.95, n - 1, loc=values.mean(), scale=stats.sem(values))
     assert summary.n == n
     assert summary.low == pytest.approx(low, rel=1e-12)
@@ -21,7 +21,7 @@ def test_interval_agrees_with_scipy(n: int) -> None:
 
 def test_interval_of_two_values_is_the_closed_form() -> None:
     # The t distribution with one degree of freedom is Cauchy's: its quantiles are tangents.
-    summary = summarise([1.0, 3.0])
+    summary = summary_of([1.0, 3.0])
     half = math.tan(math.pi * 0.475)
     assert summary.mean == 2.0
     assert summary.deviation == pytest.approx(math.sqrt(2.0))
@@ -31,10 +31,10 @@ def test_interval_of_two_values_is_the_closed_form() -> None:
 
 def test_one_repetition_has_no_interval() -> None:
     with pytest.raises(ValueError, match="at least 2"):
-        summarise([1.0])
+        summary_of([1.0])
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_values_that_are_not_finite_are_refused_and_not_skipped(bad: float) -> None:
     with pytest.raises(ValueError, match="not finite"):
-        summarise([1.0, bad, 2.0])
+        summary_of([1.0, bad, 2.0])

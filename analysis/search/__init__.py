@@ -1,0 +1,1 @@
+"""What is made of the store of a search: its history, its fields, its best points."""
