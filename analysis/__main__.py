@@ -12,7 +12,8 @@ from analysis import asked, products
 from analysis.catalogue import ITEMS
 from analysis.claims import product as claims
 from analysis.making import Absent, Attempt, Made, Once, Refused, make_all
-from analysis.report import product as report
+from analysis.report.page import gather
+from analysis.report.render import render
 from analysis.rows import Rows, load_rows
 from dvq_ray.store import StoreError
 
@@ -124,8 +125,12 @@ def _make_all(folder: Path, rows: Rows, allow_missing: bool) -> int:
     decided, files = deciding.result(), telling.result()
     written = products.write_files(folder, CLAIMS, files)
     click.echo(f"{_padded(CLAIMS)}{_named(folder, CLAIMS, written)}  {claims.tally(decided)}")
-    products.write_files(folder, REPORT, report.files(attempts, decided, rows))
+    page = gather(attempts, decided, rows)
+    products.write_files(folder, REPORT, {".html": render(page)})
     click.echo(f"{_padded(REPORT)}{folder / REPORT}.html")
+    for store in page.stores:
+        if store.is_incomplete:
+            click.echo(f"{store.location} is incomplete. {store.summary}")
     click.echo(f"look in:  {folder}")
     return int(any(isinstance(attempt, Refused) for attempt in attempts))
 

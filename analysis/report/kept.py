@@ -40,6 +40,8 @@ class StoreEntry:
     grids: Table | None
     """Cells of each grid by their state; None where there is no valid sweep file with grids."""
     failures: Sequence[Failure]
+    is_incomplete: bool
+    """Whether its sweep file asks for more than there is, so that items may lack what was never begun."""
 
 
 def store_entry(location: str) -> StoreEntry:
@@ -63,7 +65,14 @@ def store_entry(location: str) -> StoreEntry:
         summary=_summary(found, cells),
         grids=_grids(found) if isinstance(found, Coverage) else None,
         failures=_failures(cells),
+        is_incomplete=_is_incomplete(found),
     )
+
+
+def _is_incomplete(found: Coverage | SearchCoverage | None) -> bool:
+    if isinstance(found, SearchCoverage):
+        return sum(found.suggestions.values()) < found.wanted
+    return found is not None and found.missing > 0
 
 
 def _summary(found: Coverage | SearchCoverage | None, cells: pd.DataFrame) -> str:

@@ -14,7 +14,8 @@ from analysis.items import Item
 from analysis.making import make
 from analysis.needs import Grid, Needs, distinct
 from analysis.products import Product, UnfitError, figure_product
-from analysis.report import product as report
+from analysis.report.page import gather
+from analysis.report.render import render
 from analysis.rows import load_rows
 from analysis.selection import Selection
 from analysis.tables import Column, Section, Table
@@ -89,4 +90,4 @@ def report_of(*stores: str, items: Mapping[str, Item] | None = None, only: Mappi
     held = load_rows(stores, only)
     chosen = ITEMS if items is None else items
     attempts = [make(name, item, held, allow_missing=True) for name, item in chosen.items()]
-    return report.files(attempts, claims.decisions(held), held)[".html"]
+    return render(gather(attempts, claims.decisions(held), held))

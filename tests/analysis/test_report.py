@@ -12,6 +12,7 @@ import pytest
 from analysis.claims import product as claims
 from analysis.rows import load_rows
 from dvq_ray.store import Store
+from tests.analysis.command_line import analysis, undrawn
 from tests.analysis.made_up import write
 from tests.analysis.small_report import SWEEP, cells, from_, report_of
 
@@ -210,3 +211,16 @@ def test_headings_go_down_one_level_at_a_time_and_ids_are_unique(page: Page) -> 
 
 def test_equal_stores_give_equal_bytes(store: str, content: bytes) -> None:
     assert report_of(store) == content
+
+
+def test_a_store_that_lacks_cells_of_its_sweep_file_is_named_where_it_is_analysed(store: str, tmp_path: Path) -> None:
+    said = analysis(store, "--out", tmp_path, items=undrawn(["figure3b"])).output
+    assert f"{store} is incomplete. The store holds 6 cells. Its sweep file names 9 cells, of which 3 have no" in said
+
+
+def test_a_complete_store_is_not_called_incomplete(tmp_path: Path) -> None:
+    location = write(tmp_path / "store", cells())
+    Store(location).write_sweep(SWEEP.partition("  more:")[0])
+    said = analysis(location, "--out", tmp_path / "figures", items=undrawn(["figure3b"])).output
+    assert "look in:" in said
+    assert "incomplete" not in said
