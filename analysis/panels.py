@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -24,6 +25,10 @@ _LEFT, _RIGHT, _TOP, _BOTTOM, _GAP_X, _GAP_Y, _EDGE = 0.66, 0.14, 0.26, 0.42, 0.
 _LEGEND_ROW_INCHES, _FOOTNOTE_LINE_INCHES, _GAP_INCHES = 0.19, 0.125, 0.06
 _CROSS_POINTS = 4.2
 _MARKER_EVERY = 6
+_MOST_LETTERS = 44
+"""Of all labels of an axis beside each other, gaps included; of more, every other is left out."""
+MANY_POINTS = 30
+"""On a line; with more of them, intervals are a band, and markers stand at every sixth."""
 _RING: dict[str, Any] = {
     "linestyle": "", "marker": "o", "markersize": 8.5, "markerfacecolor": "none", "markeredgecolor": "black",
     "markeredgewidth": 0.7,
@@ -48,9 +53,12 @@ class Panel:
     def log_x(self, values: Sequence[float], texts: Sequence[str] | None = None, *, most: int = 8) -> None:
         """A log2 axis whose ticks are the values that there are, thinned to `most` of them."""
         self.axes.set_xscale("log", base=2)
+        written = list(texts or map(number, values))
         step = -(-len(values) // most)
         shown = list(range(len(values) - 1, -1, -step))[::-1]
-        self.axes.set_xticks([values[i] for i in shown], [texts[i] if texts else number(values[i]) for i in shown])
+        if sum(len(written[i]) + 2 for i in shown) > _MOST_LETTERS:
+            shown = shown[1::2] if len(shown) % 2 == 0 else shown[::2]
+        self.axes.set_xticks([values[i] for i in shown], [written[i] for i in shown])
         self.axes.xaxis.set_minor_locator(NullLocator())
         self.axes.set_xlim(min(values) / 1.4, max(values) * 1.4)
 
@@ -88,13 +96,16 @@ class Panel:
         order = np.argsort(at)
         at, table = at[order], points.iloc[order]
         mean, n = table["mean"].to_numpy(), table["n"].to_numpy()
-        bars = self.axes.errorbar(
-            at, mean, yerr=table["high"].to_numpy() - mean, color=look.colour, linestyle=look.line,
-            linewidth=look.width, marker=look.marker, **_filling(look, hollow),
-            elinewidth=0.8, capsize=1.6, capthick=0.8, zorder=3,
-        )  # fmt: skip
-        for line in bars.lines[2]:
-            line.set_linestyle("-")
+        if len(at) > MANY_POINTS:
+            self._band(at, table, look, marked=(0, _MARKER_EVERY), hollow=hollow)
+        else:
+            bars = self.axes.errorbar(
+                at, mean, yerr=table["high"].to_numpy() - mean, color=look.colour, linestyle=look.line,
+                linewidth=look.width, marker=look.marker, **_filling(look, hollow),
+                elinewidth=0.8, capsize=1.6, capthick=0.8, zorder=3,
+            )  # fmt: skip
+            for line in bars.lines[2]:
+                line.set_linestyle("-")
         if hollow:
             return
         few = (n > 0) & (n < table["wanted"].to_numpy())
@@ -109,11 +120,18 @@ class Panel:
 
         A marker stands at every sixth point, from the one at `phase` on, so that those of several models part.
         """
-        step, low, high = (points[column].to_numpy(dtype=float) for column in ("step", "low", "high"))
-        self.axes.fill_between(step, low, high, color=look.colour, alpha=0.17, linewidth=0, zorder=2.5)
+        steps = points["step"].to_numpy(dtype=float)
+        self._band(steps, points, look, marked=(phase % _MARKER_EVERY, _MARKER_EVERY), hollow=False)
+
+    def _band(
+        self, at: npt.NDArray[np.float64], points: pd.DataFrame, look: Look, *, marked: Sequence[int], hollow: bool
+    ) -> None:
+        """Means as a line, intervals as a band around it; `marked` is where markers are, as matplotlib takes it."""
+        low, high = (points[column].to_numpy(dtype=float) for column in ("low", "high"))
+        self.axes.fill_between(at, low, high, color=look.colour, alpha=0.17, linewidth=0, zorder=2.5)
         self.axes.plot(
-            step, points["mean"].to_numpy(dtype=float), color=look.colour, linestyle=look.line, linewidth=look.width,
-            marker=look.marker, markevery=(phase % _MARKER_EVERY, _MARKER_EVERY), **_filling(look, False), zorder=3,
+            at, points["mean"].to_numpy(dtype=float), color=look.colour, linestyle=look.line, linewidth=look.width,
+            marker=look.marker, markevery=marked, **_filling(look, hollow), zorder=3,
         )  # fmt: skip
 
     def draw_crosses(self, figure: Figure) -> None:

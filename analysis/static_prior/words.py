@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from analysis.naming import listed, number
+from analysis.panels import MANY_POINTS
 from analysis.selection import Selection, distinct_text
 from analysis.words import either, holes
 
 VARIANCE = "Dotted: predicting the mean of the data, whose error is the variance."
 _BARS = "bars: 95% t-intervals (hidden where smaller than a marker)"
+_BANDS = "bars, and bands where points are many: 95% t-intervals"
 
 
-def note(selection: Selection, subject: str, *, intervals: str = _BARS) -> str:
+def note(selection: Selection, subject: str, *, intervals: str = "") -> str:
     """The footnote of a figure: its subject, repetitions, training and, where there are any, holes.
 
-    `intervals` says how an item shows these.
+    `intervals` says how an item shows these, where it is not as figures do.
     """
+    dense = any(len(values) > MANY_POINTS for grid in selection.grids for values in grid.axes.values())
+    intervals = intervals or (_BANDS if dense else _BARS)
     parts = (subject, _repetitions(selection, intervals), training(selection), holes(selection))
     return " ".join(part for part in parts if part)
 
