@@ -18,7 +18,8 @@ test: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m "not ray"
+	$(BIN)/python -m pytest -m ray
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
