@@ -166,7 +166,11 @@ class _Checker:
         except ValidationError as error:
             for details in error.errors():
                 self._add(*_outline_problem(details))
-            return None
+            wrong = {details["loc"][0] for details in error.errors() if details["loc"]}
+        # What is right is still checked against the trainable, so that all mistakes are told at once.
+        anything = {"objective": {numeric_metrics(self.experiment)[0]: "minimize"}, "suggestions": 1}
+        right = {key: value for key, value in self.given.items() if key not in wrong}
+        return _Outline.model_validate({**anything, **right}) if "space" in right else None
 
     def _variants(self, space: Mapping[str, Mapping[str, Any]]) -> list[type[Settings]]:
         """Settings classes of the quantizers that can be suggested."""
