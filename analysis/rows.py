@@ -10,9 +10,8 @@ from typing import TypeVar
 import numpy as np
 import pandas as pd
 
-from dvq_ray.coverage import SUGGESTION
 from dvq_ray.experiments import EXPERIMENTS
-from dvq_ray.store import Store, StoreError, cell_schema
+from dvq_ray.store import SUGGESTION, Store, StoreError, cell_schema
 
 _Read = TypeVar("_Read")
 

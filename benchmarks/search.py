@@ -18,10 +18,11 @@ import pandas as pd
 from rich.console import Console
 
 from benchmarks.static_prior.tables import say, show
-from dvq_ray.cells import Cell, Point, pack_cells
+from dvq_ray.cells import Cell, pack_cells
 from dvq_ray.executors import InProcess, Interruption, Job, UnderTune
 from dvq_ray.progress import Progress
 from dvq_ray.provenance import Run
+from dvq_ray.search.sampling import point_of
 from dvq_ray.search.spec import Sampler, Search
 from dvq_ray.search.suggestions import Suggestions, quiet
 from dvq_ray.search.supply import Supply
@@ -53,10 +54,10 @@ def main(quick: bool, in_process: bool) -> None:
     spec = load_sweep(SWEEP, ["fixed.steps=200"] if quick else [])
     search = spec.search
     assert search is not None
-    points = [_point(search, params) for params in search.space.combinations() if search.possible(params)]
+    points = [point_of(search, params) for params in search.space.combinations() if search.possible(params)]
     with tempfile.TemporaryDirectory() as folder:
         store = Store(f"{folder}/grid")
-        cells = [Cell(cell_id=p.cell_id(seed), point=p, seed=seed) for p in points for seed in search.seeds]
+        cells = [point.cell(seed) for point in points for seed in search.seeds]
         say(f"running the grid: {len(points)} points, {len(cells)} cells")
         _run_grid(spec, cells, store, in_process=in_process)
         losses = store.load(columns=["point_id", "test_mse"]).groupby("point_id")["test_mse"].mean()
@@ -123,10 +124,6 @@ def _job(spec: SweepSpec, store: Store) -> Iterator[Job]:
             store=store, run=Run.start("benchmark"), resources=spec.resources, surroundings=spec.surroundings(),
             progress=progress, interruption=interruption,
         )  # fmt: skip
-
-
-def _point(search: Search, params: dict[str, object]) -> Point:
-    return Point(experiment=search.experiment, settings=search.settings(params))
 
 
 if __name__ == "__main__":

@@ -50,6 +50,10 @@ class Point:
         text = f'{{"revision":{revision},"seed":{seed},"settings":{self.canonical},"trainable":"{name}"}}'
         return _digest(text)
 
+    def cell(self, seed: int) -> Cell:
+        """Its repetition `seed`."""
+        return Cell(cell_id=self.cell_id(seed), point=self, seed=seed)
+
 
 @dataclass(frozen=True, kw_only=True, eq=False, slots=True)
 class Cell:
@@ -81,10 +85,9 @@ def expand(spec: SweepSpec) -> tuple[list[Cell], dict[str, list[str]]]:
             for settings in grid.points():
                 point = Point(experiment=spec.experiment, settings=settings)
                 for seed in grid.seeds:
-                    cell_id = point.cell_id(seed)
-                    by_grid[grid.name].append(cell_id)
-                    if cell_id not in cells:
-                        cells[cell_id] = Cell(cell_id=cell_id, point=point, seed=seed)
+                    cell = point.cell(seed)
+                    by_grid[grid.name].append(cell.cell_id)
+                    cells.setdefault(cell.cell_id, cell)
     return list(cells.values()), by_grid
 
 
@@ -150,7 +153,7 @@ class Pack:
         cells = []
         for group in plain["points"]:
             point = Point(experiment=experiment, settings=experiment.settings(group["settings"]))
-            cells += [Cell(cell_id=point.cell_id(seed), point=point, seed=seed) for seed in group["seeds"]]
+            cells += [point.cell(seed) for seed in group["seeds"]]
         suggested = plain["suggested"]
         return Pack(cells=cells, suggested=SuggestedAs(**suggested) if suggested else None)
 

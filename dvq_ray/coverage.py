@@ -14,10 +14,8 @@ from dvq_ray.plan import GridCount, make_plan
 from dvq_ray.search.space import Axis, Choices
 from dvq_ray.search.spec import Search
 from dvq_ray.spec import parse_sweep
-from dvq_ray.store import Store
+from dvq_ray.store import SUGGESTION, Store
 
-SUGGESTION = "search_suggestion"
-"""The column that says for which suggestion a cell was first computed; empty, or not there, for cells of a grid."""
 State = Literal["complete", "stopped early", "failed", "underway"]
 STATES: tuple[State, ...] = ("complete", "stopped early", "failed", "underway")
 

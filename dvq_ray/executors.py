@@ -59,6 +59,10 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
+INTERRUPTED = 130
+"""Exit code of a shell command that Ctrl-C ended."""
+
+
 class Interruption:
     """Ctrl-C and SIGTERM while a sweep runs: the first asks it to stop, a second one ends it at once."""
 

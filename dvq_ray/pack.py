@@ -16,7 +16,7 @@ from typing import Any
 from dvq_ray.cells import Cell, Pack, Point, SuggestedAs
 from dvq_ray.experiments import Outcome, Underway
 from dvq_ray.provenance import Run, machine_columns
-from dvq_ray.store import FINISHED, Status, Store
+from dvq_ray.store import FINISHED, SUGGESTION, Status, Store
 from dvq_ray.surroundings import Surroundings
 
 Written = tuple[dict[str, Any], Sequence[Mapping[str, Any]]]
@@ -168,7 +168,7 @@ def _row(cell: Cell, run: Run, device: str, started_at: datetime, outcome: Outco
 def _search_columns(suggested: SuggestedAs | None, row: Mapping[str, Any]) -> dict[str, Any]:
     if suggested is None:
         return {}
-    return {"search_suggestion": suggested.number, "search_objective": row.get(suggested.objective)}
+    return {SUGGESTION: suggested.number, "search_objective": row.get(suggested.objective)}
 
 
 def _identity(cell: Cell, run: Run) -> dict[str, Any]:

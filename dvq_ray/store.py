@@ -51,7 +51,9 @@ _IDENTITY = {"cell_id": pa.string(), "point_id": pa.string(), "sweep": pa.string
 _PROVENANCE = {"run_id": pa.string(), "run_commit": pa.string(), "run_versions": pa.string(),
                "run_host": pa.string(), "run_device": pa.string(),
                "run_started_at": pa.timestamp("us", tz="UTC")}  # fmt: skip
-_SEARCH = {"search_suggestion": pa.int64(), "search_objective": pa.float64(), "search_stopped_at_step": pa.int64()}
+SUGGESTION = "search_suggestion"
+"""The column that says for which suggestion a cell was first computed; empty, or not there, for cells of a grid."""
+_SEARCH = {SUGGESTION: pa.int64(), "search_objective": pa.float64(), "search_stopped_at_step": pa.int64()}
 """The suggestion that a cell was first computed for, its own value of the (first) objective, where it was stopped."""
 _ATTEMPT = pa.schema({"cell_id": pa.string(), "run_started_at": _PROVENANCE["run_started_at"]})
 """Names one attempt at a cell: what ties a curve to its row."""
@@ -452,7 +454,7 @@ def _single_name(cell_id: str, run_id: str) -> str:
 
 
 def _cell_table(experiment: Experiment, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
-    schema = cell_schema(experiment, searched="search_suggestion" in rows[0])
+    schema = cell_schema(experiment, searched=SUGGESTION in rows[0])
     return pa.Table.from_pylist([dict(row) for row in rows], schema)
 
 

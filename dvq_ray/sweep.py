@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import click
@@ -12,18 +12,25 @@ from rich.console import Console
 from rich.table import Table
 
 from dvq_ray.cells import Cell, Pack, pack_cells
-from dvq_ray.executors import Executor, InProcess, Interruption, Job, ResourcesError, UnderTune, usable_cores
+from dvq_ray.executors import (
+    INTERRUPTED,
+    Executor,
+    InProcess,
+    Interruption,
+    Job,
+    ResourcesError,
+    UnderTune,
+    usable_cores,
+)
 from dvq_ray.pack import failed_row
 from dvq_ray.plan import Plan, make_plan
 from dvq_ray.problems import SweepFileError
 from dvq_ray.progress import Progress, span
 from dvq_ray.provenance import Run
 from dvq_ray.search.spec import Search, SearchError
+from dvq_ray.settings import Settings
 from dvq_ray.spec import SweepSpec, load_sweep
 from dvq_ray.store import FINISHED, Store, StoreError
-
-INTERRUPTED = 130
-"""Exit code of a shell command that Ctrl-C ended."""
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -60,7 +67,7 @@ def main(
             asked = {"dry_run": dry_run, "retry_failed": retry_failed, "on_cluster": bool(address)}
             sys.exit(_search(console, sweep, sweep.search, store, executor, **asked))
         plan = make_plan(sweep, store, retry_failed=retry_failed)
-        problems = [] if address else _data_problems(plan)  # a cluster has disks of its own
+        problems = [] if address else _data_problems(sweep, (cell.point.settings for cell in plan.to_run))
         if dry_run:
             _print_plan(console, plan, store, 1 if in_process else _local_slots(sweep))
             console.print("\n".join(problems), markup=False)
@@ -80,11 +87,10 @@ class DataError(RuntimeError):
     """Data sets that are not there, or not what they are said to be."""
 
 
-def _data_problems(plan: Plan) -> list[str]:
-    data_sets = plan.spec.experiment.data_sets
-    if data_sets is None:
-        return []
-    return data_sets.problems((cell.point.settings for cell in plan.to_run), plan.spec.data)
+def _data_problems(spec: SweepSpec, settings: Iterable[Settings]) -> list[str]:
+    """Of this machine's disks; a cluster has its own."""
+    data_sets = spec.experiment.data_sets
+    return data_sets.problems(settings, spec.data) if data_sets else []
 
 
 def _search(
@@ -94,8 +100,7 @@ def _search(
     # Optuna takes a second to import, which a sweep of grids need not spend.
     from dvq_ray.search import drive
 
-    data_sets = spec.experiment.data_sets
-    problems = data_sets.problems(drive.examples(search), spec.data) if data_sets and not on_cluster else []
+    problems = [] if on_cluster else _data_problems(spec, drive.examples(search))
     if dry_run:
         drive.print_plan(console, spec, search, store)
         console.print("\n".join(problems), markup=False)

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from dvq_ray.cells import Cell, Point, expand
+from dvq_ray.cells import Point, expand
 from dvq_ray.coverage import Coverage, SearchCoverage, coverage, searched_rows, suggested
 from dvq_ray.pack import failed_row
 from dvq_ray.plan import GridCount
@@ -67,7 +67,7 @@ search:
 def searched_row(spec: SweepSpec, number: int, seed: int, slices: int, **changes: Any) -> dict[str, Any]:
     assert spec.search is not None
     point = Point(experiment=spec.experiment, settings=spec.search.settings({"slices": slices}))
-    cell = Cell(cell_id=point.cell_id(seed), point=point, seed=seed)
+    cell = point.cell(seed)
     row = {**failed_row(cell, RUN, "error", "boom"), "search_suggestion": number}
     return {**row, "status": "ok", "error": None, "test_mse": 1.0, **changes}
 

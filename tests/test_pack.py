@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dvq_ray import pack as pack_module
-from dvq_ray.cells import Cell, Pack, Point
+from dvq_ray.cells import Pack, Point
 from dvq_ray.experiments import EXPERIMENTS, Experiment, Outcome, Underway
 from dvq_ray.pack import run_pack
 from dvq_ray.provenance import Run
@@ -35,7 +35,7 @@ def pack_of(compute: Compute, seeds: int = 4) -> Pack:
     experiment = kind(**{field.name: getattr(real, field.name) for field in dataclasses.fields(real)})
     fields = {"quantizer": "vq", "dimension": 4, "codebook_size": 8, "factors": 16}
     point = Point(experiment=experiment, settings=real.settings(fields))
-    return Pack(cells=[Cell(cell_id=point.cell_id(seed), point=point, seed=seed) for seed in range(seeds)])
+    return Pack(cells=[point.cell(seed) for seed in range(seeds)])
 
 
 def good(settings: Any, seeds: Sequence[int], surroundings: Surroundings) -> Iterator[Outcome]:

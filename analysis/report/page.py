@@ -14,7 +14,7 @@ from analysis.report.wording import counted
 from analysis.rows import Rows
 from analysis.search import items as searches
 from analysis.tables import Table
-from dvq_ray.coverage import SUGGESTION
+from dvq_ray.store import SUGGESTION
 
 
 @dataclass(frozen=True, kw_only=True)

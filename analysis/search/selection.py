@@ -17,11 +17,11 @@ from analysis.products import UnfitError
 from analysis.rows import Rows
 from analysis.selection import Selection
 from analysis.summary import summaries
-from dvq_ray.coverage import SUGGESTION, State, Suggested, searched_rows, suggested
+from dvq_ray.coverage import State, Suggested, searched_rows, suggested
 from dvq_ray.problems import SweepFileError
 from dvq_ray.search.spec import Search
 from dvq_ray.spec import parse_sweep
-from dvq_ray.store import Store, StoreError
+from dvq_ray.store import SUGGESTION, Store, StoreError
 
 FIRST_FIELD = "slices"
 """The paper's question, and so shown before the other fields."""

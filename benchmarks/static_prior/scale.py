@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from rich.console import Console
 
 from benchmarks.static_prior.tables import say, show, spread
-from dvq_ray.cells import Cell, Pack, Point, expand
+from dvq_ray.cells import Pack, Point, expand
 from dvq_ray.executors import Interruption, Job, UnderTune
 from dvq_ray.experiments import EXPERIMENTS
 from dvq_ray.plan import make_plan
@@ -148,7 +148,7 @@ def memory(quick: bool) -> None:
     experiment = EXPERIMENTS["static_prior"]
     tiny = {"quantizer": "vq", "dimension": 2, "codebook_size": 2, "factors": 1, "train_samples": 64, "steps": 1}
     point = Point(experiment=experiment, settings=experiment.settings(tiny))
-    packs = [Pack(cells=[Cell(cell_id=point.cell_id(seed), point=point, seed=seed)]) for seed in range(count)]
+    packs = [Pack(cells=[point.cell(seed)]) for seed in range(count)]
     samples, executor, resources = _Samples(count), UnderTune(None), Resources()
     with (
         tempfile.TemporaryDirectory(prefix="bench_") as folder,

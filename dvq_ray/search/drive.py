@@ -10,7 +10,7 @@ from optuna.trial import TrialState
 from rich.console import Console
 from rich.table import Table
 
-from dvq_ray.executors import Executor, Interruption, Job
+from dvq_ray.executors import INTERRUPTED, Executor, Interruption, Job
 from dvq_ray.progress import Progress
 from dvq_ray.provenance import Run
 from dvq_ray.search.sampling import Best, draws
@@ -125,7 +125,7 @@ def _report(
     console.print(f"journal: {journal_path(store)}   (optuna-dashboard opens it)", markup=False)
     if interrupted:
         console.print("interrupted: the same command goes on from here")
-        return 130
+        return INTERRUPTED
     console.print(f"next:    python -m analysis {store.location}", markup=False)
     return 1 if failed else 0
 

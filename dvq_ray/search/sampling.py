@@ -97,7 +97,7 @@ class Choosing(BaseSampler):
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """All fields: they are judged together."""
-        return {field: distribution_of(axis) for field, axis in self._chooser.search.space.axes.items()}
+        return distributions_of(self._chooser.search.space)
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
@@ -151,7 +151,7 @@ class _Ranking(BaseSampler):
         self._copy: optuna.Study | None = None
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        return {field: distribution_of(axis) for field, axis in self._space.axes.items()}
+        return distributions_of(self._space)
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
@@ -209,8 +209,12 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def distribution_of(axis: Axis) -> BaseDistribution:
-    """The values of a field as Optuna knows them."""
+def distributions_of(space: Space) -> dict[str, BaseDistribution]:
+    """The values of each field as Optuna knows them."""
+    return {field: _distribution(axis) for field, axis in space.axes.items()}
+
+
+def _distribution(axis: Axis) -> BaseDistribution:
     if isinstance(axis, Choices):
         return CategoricalDistribution(axis.choices)
     if axis.whole:

@@ -29,7 +29,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from dvq_ray.cells import Point
-from dvq_ray.search.sampling import Best, Chooser, Choosing, distribution_of, point_of, sampler_of
+from dvq_ray.search.sampling import Best, Chooser, Choosing, distributions_of, point_of, sampler_of
 from dvq_ray.search.space import Params
 from dvq_ray.search.spec import Search, SearchError
 from dvq_ray.store import Store
@@ -78,7 +78,7 @@ class Suggestions:
     def __init__(self, search: Search, study: optuna.Study) -> None:
         self.search = search
         self._study = study
-        self._distributions = {field: distribution_of(axis) for field, axis in search.space.axes.items()}
+        self._distributions = distributions_of(search.space)
         self._points: dict[int, Point | None] = {}
 
     @staticmethod

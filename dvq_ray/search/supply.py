@@ -18,7 +18,7 @@ from dvq_ray.pack import failed_row
 from dvq_ray.provenance import Run
 from dvq_ray.search.spec import Search
 from dvq_ray.search.suggestions import Suggestion, Suggestions
-from dvq_ray.store import FINISHED, Store
+from dvq_ray.store import FINISHED, SUGGESTION, Store
 
 Row = Mapping[str, Any]
 
@@ -89,17 +89,19 @@ class Supply:
         ids = [cell.cell_id for cell in pack.cells]
         self._underway -= set(ids)
         there = self._load(ids)
-        for cell in pack.cells:
-            if cell.cell_id not in there and (error is not None or stopped is not None):
+        lacking = [cell for cell in pack.cells if cell.cell_id not in there]
+        if lacking and (error is not None or stopped is not None):
+            for cell in lacking:
                 self._write_row_of(cell, pack.suggested, error, stopped)
-        self._rows |= self._load(ids)
+            there = self._load(ids)
+        self._rows |= there
         self._settle()
 
     def earlier_scouts(self) -> Iterator[tuple[str, pd.DataFrame]]:
         """Cell id and curve (`step` and the watched column) of every first repetition that the store holds."""
         assert self.search.watched is not None
         curves = self._store.load_curves(["cell_id", "step", self.search.watched])
-        scouts = {_cell(told, told.seeds[0]).cell_id for told in self.suggestions.told()}
+        scouts = {told.point.cell_id(told.seeds[0]) for told in self.suggestions.told()}
         for cell_id, curve in curves[curves["cell_id"].isin(scouts)].groupby("cell_id"):
             yield str(cell_id), curve.dropna()
 
@@ -107,7 +109,7 @@ class Supply:
         self, cell: Cell, suggested: SuggestedAs | None, error: str | None, stopped: Logged | None
     ) -> None:
         assert suggested is not None
-        experiment, number = cell.point.experiment, {"search_suggestion": suggested.number}
+        experiment, number = cell.point.experiment, {SUGGESTION: suggested.number}
         if error is not None:
             self._store.write_cell(experiment, {**failed_row(cell, self._run, "error", error), **number}, ())
             return
@@ -133,7 +135,7 @@ class Supply:
     def _settle(self) -> None:
         """Tells the suggestions whose cells are all there, and queues what others still need."""
         for suggestion in list(self._open.values()):
-            cells = [_cell(suggestion, seed) for seed in suggestion.seeds]
+            cells = [suggestion.point.cell(seed) for seed in suggestion.seeds]
             verdict = self._verdict(cells)
             if verdict is not None:
                 del self._open[suggestion.number]
@@ -158,10 +160,10 @@ class Supply:
     def _queue(self, suggestion: Suggestion, missing: Sequence[Cell]) -> None:
         queued = {cell.cell_id for pack in self._packs for cell in pack.cells}
         free = [cell for cell in missing if cell.cell_id not in queued | self._underway]
-        first = _cell(suggestion, suggestion.seeds[0])
-        scouts = self.search.stop_early is not None and first.cell_id in {cell.cell_id for cell in missing}
+        first = suggestion.seeds[0]
+        scouts = self.search.stop_early is not None and first in {cell.seed for cell in missing}
         if scouts:  # the others begin when the first has come through
-            free = [cell for cell in free if cell.cell_id == first.cell_id]
+            free = [cell for cell in free if cell.seed == first]
         if not free:
             return
         together = sum(cell.nominal_seconds() for cell in free) <= LONGEST_PACK_SECONDS
@@ -179,10 +181,6 @@ class Supply:
         where = None if cell_ids is None else pc.field("cell_id").isin(list(cell_ids))
         frame = self._store.load(columns=columns, where=where)
         return dict(zip(frame["cell_id"], _records(frame), strict=True))
-
-
-def _cell(suggestion: Suggestion, seed: int) -> Cell:
-    return Cell(cell_id=suggestion.point.cell_id(seed), point=suggestion.point, seed=seed)
 
 
 def _records(frame: pd.DataFrame) -> list[Row]:
