@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import hashlib
+import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -158,6 +159,22 @@ class Pack:
         return Pack(cells=cells, suggested=SuggestedAs(**suggested) if suggested else None)
 
 
+def run_order(cells: Sequence[Cell], *, together: bool) -> list[Cell]:
+    """The order in which wanted cells are run: first repetitions, then second ones, each time the longest first.
+
+    A sweep that is cut short so has every point at fewer repetitions, and not half of its points. With `together`, for
+    repetitions of a point that are computed in one batch, points come one after the other, the longest first.
+    """
+    by_point: dict[str, list[Cell]] = {}
+    for cell in cells:
+        by_point.setdefault(cell.point.canonical, []).append(cell)
+    points = sorted(by_point.values(), key=lambda repetitions: -repetitions[0].nominal_seconds())
+    if together:
+        return [cell for repetitions in points for cell in repetitions]
+    rounds = itertools.zip_longest(*points)
+    return [cell for repetition in rounds for cell in repetition if cell is not None]
+
+
 LONGEST_PACK_SECONDS = 5.0
 """Nominal length of a full pack: long against Tune's cost of a trial (some 15 ms), short against a sweep."""
 PACKS_PER_SLOT = 8
@@ -165,11 +182,7 @@ PACKS_PER_SLOT = 8
 
 
 def pack_cells(cells: Sequence[Cell], slots: int) -> list[Pack]:
-    """Fills packs with neighbouring cells, for `slots` packs that run at once; the longest packs come first.
-
-    Repetitions of a point stay together where they fit. Starting with the longest keeps the last core from
-    working alone at the end.
-    """
+    """Fills packs with neighbouring cells, in their order, for `slots` packs that run at once."""
     total = sum(cell.nominal_seconds() for cell in cells)
     pack_seconds = min(LONGEST_PACK_SECONDS, total / (PACKS_PER_SLOT * slots))
     packs: list[Pack] = []
@@ -184,4 +197,4 @@ def pack_cells(cells: Sequence[Cell], slots: int) -> list[Pack]:
         filled += seconds
     if filling:
         packs.append(Pack(cells=filling))
-    return sorted(packs, key=Pack.nominal_seconds, reverse=True)
+    return packs

@@ -11,33 +11,35 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
+import dvq_ray
+from dvq_ray.budget import Budget
 from dvq_ray.cells import Pack
 from dvq_ray.pack import run_pack
 from dvq_ray.progress import Progress
 from dvq_ray.provenance import Run
 from dvq_ray.spec import Resources
-from dvq_ray.store import Store
+from dvq_ray.store import Status, Store, StoreError
 from dvq_ray.surroundings import Surroundings
 
 if TYPE_CHECKING:
     from ray.tune import TuneConfig
-    from ray.tune.experiment import Trial
 
     from dvq_ray.search.supply import Supply
+    from dvq_ray.watch import Watch
 
 PACKS_AT_ONCE = 5000
 """Tune keeps some KB of every trial for as long as its controller lives, so each controller gets this many."""
 WORKER_RESTARTS = 2
 """How often a pack whose worker died is taken up again before its cells are tried one by one."""
 
-
-_QUIET_RAY = {
+QUIET_RAY = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
@@ -50,6 +52,8 @@ _QUIET_RAY = {
 }
 _FAST_TORCH = {"THP_MEM_ALLOC_ENABLE": "1"}
 """Large pages for torch's tensors on a CPU: a training spends a tenth of its time on the first touch of memory."""
+_TRAVELS = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_DEFAULT_REGION", "AWS_REGION")
+"""Where object storage is. Never what opens it: credentials belong to the machines of a cluster."""
 
 
 def usable_cores() -> int:
@@ -95,6 +99,22 @@ class Job:
     surroundings: Surroundings
     progress: Progress
     interruption: Interruption
+    budget: Budget = field(default_factory=Budget)
+
+    @property
+    def ending(self) -> bool:
+        """Whether no further cell is to begin."""
+        return self.interruption.asked or bool(self.budget.spent())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Death:
+    """Why a cell has no row: its worker died, again and again."""
+
+    status: Status
+    error: str
+    its_own: bool
+    """Whether the cell may have done it. A lost node, or a worker that did not come up, is none of its doing."""
 
 
 class ResourcesError(RuntimeError):
@@ -102,7 +122,7 @@ class ResourcesError(RuntimeError):
 
 
 class Executor(Protocol):
-    """Runs packs until they are done or an interruption is asked for."""
+    """Runs packs until they are done, a budget is spent or an interruption is asked for."""
 
     def started(self, resources: Resources) -> AbstractContextManager[int]:
         """Holds what the packs run on, and gives the number of packs that run at once.
@@ -111,8 +131,11 @@ class Executor(Protocol):
         """
         ...
 
-    def run(self, packs: Sequence[Pack], job: Job) -> Mapping[str, str]:
-        """Returns the error of each cell whose worker died for good before it wrote the cell's row."""
+    def run(self, packs: Sequence[Pack], job: Job) -> Mapping[str, Death]:
+        """Returns, by id, the cells whose worker died for good before it wrote the cell's row.
+
+        Raises `StoreError` where a worker could not write to the store, or read from it.
+        """
         ...
 
     def search(self, supply: Supply, job: Job) -> None:
@@ -133,33 +156,39 @@ class InProcess:
                 raise ResourcesError(f"resources.gpu is {resources.gpu:g}, and torch finds no GPU in this process")
         yield 1
 
-    def run(self, packs: Sequence[Pack], job: Job) -> Mapping[str, str]:
-        """Ends where an interruption is asked for."""
+    def run(self, packs: Sequence[Pack], job: Job) -> Mapping[str, Death]:
+        """Ends at once where an interruption is asked for, and after the cell in hand where a budget is spent."""
+        job.budget.hold(job.resources.gpu)
         for pack in packs:
             with closing(run_pack(pack, job.store, job.run, job.surroundings)) as advances:
                 for advance in advances:
                     job.progress.advance(int(advance.done), int(advance.failed), advance.nominal_seconds)
                     job.progress.tick(running=1)
-                    if job.interruption.asked:
+                    if job.interruption.asked or (advance.status is not None and job.budget.spent()):
                         return {}
         return {}
 
     def search(self, supply: Supply, job: Job) -> None:
         """One pack after the other. Nothing is stopped early: halving compares trials that run side by side."""
+        job.budget.hold(job.resources.gpu)
         while (pack := supply.next()) is not None:
             with closing(run_pack(pack, job.store, job.run, job.surroundings)) as advances:
-                for _ in advances:
+                for advance in advances:
                     job.progress.tick(running=1)
-                    if job.interruption.asked:
+                    if job.interruption.asked or (advance.status is not None and job.budget.spent()):
                         return
             supply.ended(pack)
 
 
 class UnderTune:
-    """A Tune trial for each pack, on this machine's cores or on a cluster."""
+    """A Tune trial for each pack, on this machine's cores or on a cluster.
 
-    def __init__(self, address: str | None) -> None:
+    `at_once` is the largest number of trials that run side by side; None for as many as there is room for.
+    """
+
+    def __init__(self, address: str | None, at_once: int | None = None) -> None:
         self._address = address or os.environ.get("RAY_ADDRESS")
+        self._at_once = at_once
         self._folder = ""
 
     @contextmanager
@@ -167,7 +196,7 @@ class UnderTune:
         """The given cluster, or one of our own that lives as long as this."""
         # What Ray prints is noise to a user: results go to the store, and errors into rows. These settings must be
         # there before Ray is imported.
-        os.environ.update(_QUIET_RAY | _FAST_TORCH)
+        os.environ.update(QUIET_RAY | _FAST_TORCH)
         if self._address:
             _check_answers(self._address)
         self._folder = tempfile.mkdtemp(prefix="dvq_ray_")
@@ -180,7 +209,12 @@ class UnderTune:
         try:
             if self._address:
                 try:
-                    ray.init(address=self._address, logging_level=logging.ERROR, log_to_driver=False)
+                    ray.init(
+                        address=self._address,
+                        runtime_env=_travelling(),
+                        logging_level=logging.ERROR,
+                        log_to_driver=False,
+                    )
                 except ConnectionError as error:
                     raise ResourcesError(f"no Ray cluster at {self._address}: {error}") from error
             else:
@@ -195,43 +229,46 @@ class UnderTune:
                 )
                 _check_fits(resources, ray.cluster_resources())
             logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-            yield _slots(resources, ray.cluster_resources())
+            yield self._slots(resources)
         finally:
             ray.shutdown()
             shutil.rmtree(self._folder, ignore_errors=True)
 
-    def run(self, packs: Sequence[Pack], job: Job) -> Mapping[str, str]:
+    def run(self, packs: Sequence[Pack], job: Job) -> Mapping[str, Death]:
         """Hands the packs to Tune, some thousands at a time."""
-        died: dict[str, str] = {}
+        died: dict[str, Death] = {}
         for start in range(0, len(packs), PACKS_AT_ONCE):
-            if not job.interruption.asked:
+            if not job.ending:
                 died |= self._tune(packs[start : start + PACKS_AT_ONCE], job)
         return died
 
-    def _tune(self, packs: Sequence[Pack], job: Job) -> dict[str, str]:
+    def _tune(self, packs: Sequence[Pack], job: Job) -> dict[str, Death]:
         from ray import tune
 
         from dvq_ray.trainables import PackTrainable
+        from dvq_ray.watch import PackWatch
 
-        watch = _watch(job.progress)
+        gate = self._gate(job)
+        watch = PackWatch(job, gate)
         config = tune.TuneConfig(
+            max_concurrent_trials=self._at_once,
             reuse_actors=True,
             trial_name_creator=lambda trial: f"pack_{trial.config['pack']}",
             trial_dirname_creator=lambda trial: f"pack_{trial.config['pack']}",
         )
         space = {"pack": tune.grid_search(list(range(len(packs))))}
-        self._fit(PackTrainable, [json.dumps(pack.to_plain()) for pack in packs], space, config, watch, job)
-        return {cell.cell_id: error for pack, error in watch.errors.items() for cell in packs[pack].cells}
+        self._fit(PackTrainable, [json.dumps(pack.to_plain()) for pack in packs], space, config, watch, gate, job)
+        return {cell.cell_id: death for pack, death in watch.deaths.items() for cell in packs[pack].cells}
 
     def search(self, supply: Supply, job: Job) -> None:
         """A Tune trial for each pack, as many at once as fit; the next suggestion is asked for when one can start."""
-        import ray
         from ray import tune
 
         from dvq_ray.search.searcher import Feedback, PackSearcher, scheduler_of
         from dvq_ray.trainables import SuggestionTrainable
 
-        searcher = PackSearcher(supply, lambda: _slots(job.resources, ray.cluster_resources()))
+        gate = self._gate(job)
+        searcher = PackSearcher(supply, lambda: self._slots(job.resources), lambda: job.ending)
         config = tune.TuneConfig(
             num_samples=-1,  # the supply says when it is finished
             search_alg=searcher,
@@ -240,18 +277,41 @@ class UnderTune:
             trial_name_creator=lambda trial: f"suggestion_{trial.config['number']}_{trial.trial_id}",
             trial_dirname_creator=lambda trial: f"suggestion_{trial.config['number']}_{trial.trial_id}",
         )
-        feedback = Feedback(searcher, supply, job.progress, lambda: job.interruption.asked)
-        self._fit(SuggestionTrainable, (), {}, config, feedback, job)
+        self._fit(SuggestionTrainable, (), {}, config, Feedback(searcher, supply, job, gate), gate, job)
+
+    def _slots(self, resources: Resources) -> int:
+        import ray
+
+        slots = _slots(resources, ray.cluster_resources())
+        # A cluster that grows with its work has less now than it will have.
+        return self._at_once if self._at_once and (self._address or self._at_once < slots) else slots
+
+    def _gate(self, job: Job) -> Any:
+        """What workers ask before each cell; None where nothing can shut it."""
+        if not job.budget.limited:
+            return None
+        import ray
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        from dvq_ray.trainables import Gate
+
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        gate: Any = Gate
+        return gate.options(scheduling_strategy=here).remote()  # it is lost with the driver, and not before
 
     def _fit(
-        self, trainable: Any, packs: Sequence[str], space: dict[str, Any], config: TuneConfig, callback: Any, job: Job
-    ) -> None:
+        self, trainable: Any, packs: Sequence[str], space: dict[str, Any], config: TuneConfig, watch: Watch,
+        gate: Any, job: Job,
+    ) -> None:  # fmt: skip
         from ray import tune
+
+        from dvq_ray.watch import stopper
 
         context = {
             "store": job.store.absolute_location,
             "run": job.run.to_plain(),
             "surroundings": vars(job.surroundings),
+            "gate": gate,
         }
         tuner = tune.Tuner(
             tune.with_resources(
@@ -264,16 +324,31 @@ class UnderTune:
                 name="sweep",
                 storage_path=self._folder,
                 verbose=0,
-                callbacks=[callback],
-                stop=_stopper(lambda: job.interruption.asked),
+                callbacks=[watch],
+                stop=stopper(lambda: watch.over),
                 failure_config=tune.FailureConfig(max_failures=WORKER_RESTARTS),
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False, checkpoint_frequency=0),
             ),
         )
         tuner.fit()
+        if watch.store_error:
+            raise StoreError(watch.store_error)
+
+
+def _travelling() -> dict[str, Any]:
+    """What goes with the driver to the workers of a cluster: this package, so that both run the same code."""
+    env = {name: value for name, value in os.environ.items() if name in _TRAVELS} | _FAST_TORCH
+    if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ:  # a submitted job has brought its own working directory
+        return {"env_vars": env}
+    return {"py_modules": [str(Path(dvq_ray.__file__).parent)], "env_vars": env}
 
 
 def _check_answers(address: str) -> None:
+    if address.startswith("ray://"):
+        raise ResourcesError(
+            f"{address}: Ray's client would keep the driver away from the cluster; "
+            "allowed: HOST:PORT from a machine of the cluster's network, or `ray job submit`"
+        )
     # Ray itself would try for minutes, and then end the process.
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if host and port.isdecimal():
@@ -295,50 +370,3 @@ def _check_fits(resources: Resources, available: Mapping[str, float]) -> None:
         if wanted > available.get(name, 0.0):
             have = available.get(name, 0.0)
             raise ResourcesError(f"resources.{name.lower()} is {wanted:g}, and this machine has {have:g} {name}s")
-
-
-def _stopper(interrupted: Callable[[], bool]) -> Any:
-    """Ends a run of Tune where a user asks for it."""
-    from ray import tune
-
-    class Stopper(tune.Stopper):
-        def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-            return False
-
-        def stop_all(self) -> bool:
-            return interrupted()
-
-        def __reduce__(self) -> Any:  # Tune pickles what it is given, but never comes back to it
-            return object, ()
-
-    return Stopper()
-
-
-def _watch(progress: Progress) -> Any:
-    """A Tune callback that feeds the progress line and keeps the errors of packs."""
-    from ray import tune
-
-    class Watch(tune.Callback):
-        def __init__(self) -> None:
-            self.errors: dict[int, str] = {}
-
-        def on_trial_result(
-            self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **_: Any
-        ) -> None:
-            progress.advance(result["cells_done"], result["cells_failed"], result["seconds_done"])
-
-        def on_step_end(self, iteration: int, trials: list[Trial], **_: Any) -> None:
-            progress.tick(running=sum(trial.status == "RUNNING" for trial in trials))
-
-        def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
-            # Tune would keep statistics of every metric of every trial, some 20 KB each, until the sweep ends.
-            for statistics in ("metric_analysis", "metric_n_steps"):
-                getattr(trial.run_metadata, statistics, {}).clear()
-
-        def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
-            self.errors[trial.config["pack"]] = str(trial.get_pickled_error() or trial.get_error() or "worker died")
-
-        def __reduce__(self) -> Any:
-            return object, ()
-
-    return Watch()

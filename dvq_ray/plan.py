@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from dvq_ray.cells import Cell, expand
+from dvq_ray.cells import Cell, expand, run_order
 from dvq_ray.spec import SweepSpec
 from dvq_ray.store import FINISHED, Store
 
@@ -31,6 +31,7 @@ class Plan:
     statuses: Mapping[str, str]
     """Status of every stored cell, wanted or not."""
     to_run: Sequence[Cell]
+    """In the order in which they are run."""
     unwanted: int
     """Stored cells that the sweep file names no longer. They are kept."""
     ids_by_grid: Mapping[str, Sequence[str]]
@@ -57,9 +58,10 @@ def make_plan(spec: SweepSpec, store: Store, *, retry_failed: bool) -> Plan:
     cells, ids_by_grid = expand(spec)
     statuses = store.statuses()
     wanted = {cell.cell_id for cell in cells}
+    together = bool(spec.resources.gpu) and spec.experiment.batches_on_gpu
     to_run = [
         cell
-        for cell in cells
+        for cell in run_order(cells, together=together)
         if cell.cell_id not in statuses or (retry_failed and statuses[cell.cell_id] not in FINISHED)
     ]
     return Plan(

@@ -11,6 +11,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from dvq_ray.budget import BUDGET_SPENT, Budget, Duration
 from dvq_ray.cells import Cell, Pack, pack_cells
 from dvq_ray.executors import (
     INTERRUPTED,
@@ -32,6 +33,10 @@ from dvq_ray.settings import Settings
 from dvq_ray.spec import SweepSpec, load_sweep
 from dvq_ray.store import FINISHED, Store, StoreError
 
+GO_ON = "The same command goes on once that is mended."
+ONE_BY_ONE = 3
+"""How often cells whose worker died by no doing of theirs are tried one by one before that is their row."""
+
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.argument("spec", type=click.Path(path_type=Path))
@@ -43,6 +48,16 @@ from dvq_ray.store import FINISHED, Store, StoreError
 @click.option("--retry-failed", is_flag=True, help="Run the failed cells again too.")
 @click.option("--address", help="Ray cluster to run on. Without it a local one is started.")
 @click.option("--in-process", is_flag=True, help="Run in this process, without Ray.")
+@click.option("--max-concurrent", type=click.IntRange(min=1), metavar="N", help="Run no more trials at once.")
+@click.option(
+    "--time-budget", type=Duration(), metavar="TIME", help="Begin no cell after so long, for example 90min or 2h."
+)
+@click.option(
+    "--gpu-hours",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="HOURS",
+    help="Begin no cell once trials have held GPUs for so long in all.",
+)
 def main(
     spec: Path,
     results: str,
@@ -51,21 +66,27 @@ def main(
     retry_failed: bool,
     address: str | None,
     in_process: bool,
+    max_concurrent: int | None,
+    time_budget: float | None,
+    gpu_hours: float | None,
 ) -> None:
     """Run the cells of the sweep file SPEC that its store lacks.
 
-    Exit codes: 0 all cells are done; 1 some failed; 2 the sweep cannot be run as it is written; 130 interrupted.
+    Exit codes: 0 all cells are done; 1 some failed; 2 the sweep cannot be run as it is written, or its store cannot be
+    used; 3 a budget was spent before all cells were done; 130 interrupted. After 1, 3 and 130, and after 2 once its
+    cause is mended, the same command goes on.
     """
-    if in_process and address:
-        raise click.UsageError("--in-process and --address exclude each other")
+    if in_process and (address or max_concurrent):
+        raise click.UsageError("--in-process excludes --address and --max-concurrent: it runs one cell at a time")
     console = Console(highlight=False, soft_wrap=True)
     try:
         sweep = load_sweep(spec, overrides)
         store = Store(f"{results.rstrip('/') or '/'}/{sweep.name}")
-        executor = InProcess() if in_process else UnderTune(address)
+        budget = Budget(seconds=time_budget, gpu_hours=gpu_hours)
+        executor = InProcess() if in_process else UnderTune(address, max_concurrent)
         if sweep.search is not None:
             asked = {"dry_run": dry_run, "retry_failed": retry_failed, "on_cluster": bool(address)}
-            sys.exit(_search(console, sweep, sweep.search, store, executor, **asked))
+            sys.exit(_search(console, sweep, sweep.search, store, executor, budget, **asked))
         plan = make_plan(sweep, store, retry_failed=retry_failed)
         problems = [] if address else _data_problems(sweep, (cell.point.settings for cell in plan.to_run))
         if dry_run:
@@ -74,7 +95,7 @@ def main(
             return
         if problems:
             raise DataError("\n".join([*problems, "nothing was started and nothing written"]))
-        sys.exit(_run(console, plan, store, executor))
+        sys.exit(_run(console, plan, store, executor, budget))
     except (SweepFileError, SearchError, DataError, StoreError, ResourcesError) as error:
         click.echo(str(error), err=True)
         sys.exit(2)
@@ -94,8 +115,8 @@ def _data_problems(spec: SweepSpec, settings: Iterable[Settings]) -> list[str]:
 
 
 def _search(
-    console: Console, spec: SweepSpec, search: Search, store: Store, executor: Executor, *, dry_run: bool,
-    retry_failed: bool, on_cluster: bool,
+    console: Console, spec: SweepSpec, search: Search, store: Store, executor: Executor, budget: Budget, *,
+    dry_run: bool, retry_failed: bool, on_cluster: bool,
 ) -> int:  # fmt: skip
     # Optuna takes a second to import, which a sweep of grids need not spend.
     from dvq_ray.search import drive
@@ -109,7 +130,7 @@ def _search(
         raise DataError("\n".join([*problems, "nothing was started and nothing written"]))
     if search.stop_early and isinstance(executor, InProcess):
         raise SearchError("stop_early compares trials that run side by side; allowed: without --in-process")
-    return drive.run_search(console, spec, search, store, executor, retry_failed=retry_failed)
+    return drive.run_search(console, spec, search, store, executor, budget, retry_failed=retry_failed)
 
 
 def _local_slots(spec: SweepSpec) -> int:
@@ -131,12 +152,12 @@ def _print_plan(console: Console, plan: Plan, store: Store, slots: int) -> None:
     console.print(f"to run: {len(plan.to_run):,} cells in {trials:,} Tune trials; expected time: {time}")
 
 
-def _run(console: Console, plan: Plan, store: Store, executor: Executor) -> int:
+def _run(console: Console, plan: Plan, store: Store, executor: Executor, budget: Budget) -> int:
     """Runs what the plan says and reports it. Returns the exit code."""
     interrupted = False
     statuses = plan.statuses
     if plan.to_run:
-        interrupted = _run_cells(console, plan, store, executor)
+        interrupted = _run_cells(console, plan, store, executor, budget)
         statuses = store.statuses()
     states = Counter(statuses.get(cell.cell_id, "missing") for cell in plan.cells)
     done = sum(states.pop(status, 0) for status in FINISHED)
@@ -150,11 +171,14 @@ def _run(console: Console, plan: Plan, store: Store, executor: Executor) -> int:
     if interrupted:
         console.print("interrupted: the same command goes on from here")
         return INTERRUPTED
+    if missing and budget.spent():
+        console.print(f"{budget.spent()}: the same command goes on with the {missing:,} cells that are missing")
+        return BUDGET_SPENT
     console.print(f"next:    python -m analysis {store.location}")
     return 1 if states or missing else 0
 
 
-def _run_cells(console: Console, plan: Plan, store: Store, executor: Executor) -> bool:
+def _run_cells(console: Console, plan: Plan, store: Store, executor: Executor, budget: Budget) -> bool:
     """Runs the plan's cells. Returns whether a user or the system interrupted it."""
     console.print(
         f"{plan.spec.name}: {len(plan.to_run):,} cells to run, {len(plan.cells) - len(plan.to_run):,} at hand"
@@ -172,21 +196,34 @@ def _run_cells(console: Console, plan: Plan, store: Store, executor: Executor) -
                 surroundings=plan.spec.surroundings(),
                 progress=progress,
                 interruption=interruption,
+                budget=budget,
             )
-            executor.run(pack_cells(plan.to_run, slots), job)
-            left = _left(plan.to_run, store, run)
-            if left and not interruption.asked:
-                # Their worker died again and again. One by one, so that a cell that kills takes no other with it.
-                died = executor.run([Pack(cells=[cell]) for cell in left], job)
-                if not interruption.asked:
-                    for cell in _left(left, store, run):
-                        error = died.get(cell.cell_id, "its worker ended without a word")
-                        store.write_cell(cell.point.experiment, failed_row(cell, run, "error", error), ())
-                        progress.advance(0, 1, cell.nominal_seconds())
+            try:
+                _run_packs(plan.to_run, slots, job, executor)
+            except StoreError as error:
+                raise StoreError(f"{error}\nthe sweep was ended; what was written is kept. {GO_ON}") from error
             if not console.is_terminal:
                 console.print(progress.line())
         store.merge()
         return interruption.asked
+
+
+def _run_packs(cells: Sequence[Cell], slots: int, job: Job, executor: Executor) -> None:
+    executor.run(pack_cells(cells, slots), job)
+    for attempt in range(ONE_BY_ONE):
+        cells = _left(cells, job.store, job.run)
+        if not cells or job.ending:
+            return
+        # Their worker died again and again. One by one, so that a cell that kills takes no other with it.
+        died = executor.run([Pack(cells=[cell]) for cell in cells], job)
+        if job.interruption.asked:
+            return
+        for cell in _left(cells, job.store, job.run):
+            death = died.get(cell.cell_id)
+            if death and (death.its_own or attempt == ONE_BY_ONE - 1):
+                row = failed_row(cell, job.run, death.status, death.error)
+                job.store.write_cell(cell.point.experiment, row, ())
+                job.progress.advance(0, 1, cell.nominal_seconds())
 
 
 def _left(cells: Sequence[Cell], store: Store, run: Run) -> list[Cell]:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
+import ray
 from ray import tune
 
 from dvq_ray.cells import Pack
@@ -20,6 +21,22 @@ from dvq_ray.surroundings import Surroundings
 
 STEP_SECONDS = 1.0
 """A step ends with the first cell that is done after this: often enough to watch, rare enough to cost nothing."""
+
+
+@ray.remote(num_cpus=0)
+class Gate:
+    """Before each cell a worker asks whether it may begin; the driver shuts the gate when a budget is spent."""
+
+    def __init__(self) -> None:
+        self._open = True
+
+    def shut(self) -> None:
+        """No further cell begins."""
+        self._open = False
+
+    def is_open(self) -> bool:
+        """Whether the next cell may begin."""
+        return self._open
 
 
 class PackTrainable(tune.Trainable):
@@ -38,6 +55,7 @@ class PackTrainable(tune.Trainable):
         self._store = Store(context["store"])
         self._run = Run(**context["run"])
         self._surroundings = Surroundings(**context["surroundings"])
+        self._gate = context["gate"]
         self._advances: Generator[Advance] | None = None
         self.reset_config(config)
 
@@ -45,6 +63,7 @@ class PackTrainable(tune.Trainable):
         """Takes up another pack in the same worker."""
         self.cleanup()
         self._pack = self._pack_of(new_config)
+        self._between_cells = True
         self._advances = run_pack(self._pack, self._store, self._run, self._surroundings)
         return True
 
@@ -57,10 +76,14 @@ class PackTrainable(tune.Trainable):
         assert self._advances is not None
         until = time.monotonic() + STEP_SECONDS
         while time.monotonic() < until:
+            if self._between_cells and self._gate is not None and not ray.get(self._gate.is_open.remote()):
+                report["done"] = True
+                break
             advance = next(self._advances, None)
             if advance is None:
                 report["done"] = report["pack_done"] = True
                 break
+            self._between_cells = advance.status is not None
             report["seconds_done"] += advance.nominal_seconds
             report["cells_done"] += advance.done
             report["cells_failed"] += advance.failed

@@ -3,10 +3,11 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections import Counter
 from pathlib import Path
 
 from dvq_ray import cells as cells_module
-from dvq_ray.cells import Pack, Point, expand, pack_cells
+from dvq_ray.cells import Pack, Point, expand, pack_cells, run_order
 from dvq_ray.experiments import EXPERIMENTS
 from dvq_ray.spec import load_sweep
 from dvq_ray.static_prior.settings import VqSettings
@@ -93,14 +94,39 @@ def test_a_longer_axis_or_more_seeds_keep_the_ids_that_were_there(tmp_path: Path
     assert ids[0] < ids[2]
 
 
-def test_packs_carry_every_cell_once_longest_first(tmp_path: Path) -> None:
+def test_packs_carry_every_cell_once_in_order(tmp_path: Path) -> None:
     cells, _ = expand(load_sweep(write(tmp_path), ["seeds=50"]))
     packs = pack_cells(cells, slots=3)
-    carried = [cell.cell_id for pack in packs for cell in pack.cells]
-    assert sorted(carried) == sorted(cell.cell_id for cell in cells)
-    lengths = [pack.nominal_seconds() for pack in packs]
-    assert lengths == sorted(lengths, reverse=True)
+    assert [cell.cell_id for pack in packs for cell in pack.cells] == [cell.cell_id for cell in cells]
     assert len(packs) >= cells_module.PACKS_PER_SLOT * 3
+
+
+def test_a_sweep_cut_short_has_every_point_at_as_many_repetitions_or_one_less(tmp_path: Path) -> None:
+    cells, _ = expand(load_sweep(write(tmp_path), ["seeds=5"]))
+    ordered = run_order(cells, together=False)
+    assert sorted(cell.cell_id for cell in ordered) == sorted(cell.cell_id for cell in cells)
+    points = {cell.point.point_id for cell in cells}
+    for end in range(len(ordered) + 1):
+        counts = Counter(cell.point.point_id for cell in ordered[:end])
+        assert max(counts.values(), default=0) - min(counts[point_id] for point_id in points) <= 1
+
+
+def test_among_equal_repetitions_the_longest_run_first(tmp_path: Path) -> None:
+    cells, _ = expand(load_sweep(write(tmp_path), ["seeds=[7, 3]"]))
+    ordered = run_order(cells, together=False)
+    for seed in (7, 3):
+        lengths = [cell.nominal_seconds() for cell in ordered if cell.seed == seed]
+        assert len(set(lengths)) > 1
+        assert lengths == sorted(lengths, reverse=True)
+
+
+def test_repetitions_that_one_batch_computes_stay_together(tmp_path: Path) -> None:
+    cells, _ = expand(load_sweep(write(tmp_path), ["seeds=3"]))
+    ordered = run_order(cells, together=True)
+    assert [cell.seed for cell in ordered] == [0, 1, 2] * (len(cells) // 3)
+    assert all(len({cell.point.point_id for cell in ordered[at : at + 3]}) == 1 for at in range(0, len(cells), 3))
+    lengths = [cell.nominal_seconds() for cell in ordered]
+    assert lengths == sorted(lengths, reverse=True)
 
 
 def test_a_cell_longer_than_a_pack_goes_alone(tmp_path: Path) -> None:

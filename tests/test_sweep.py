@@ -134,7 +134,7 @@ def test_results_do_not_depend_on_packing(tmp_path: Path, monkeypatch: pytest.Mo
         ([], "Missing argument 'SPEC'"),
         (["FILE", "--set", "steps"], "--set steps: allowed: KEY=VALUE"),
         (["FILE", "--sett", "steps=1"], "No such option"),
-        (["FILE", "--in-process", "--address", "auto"], "exclude each other"),
+        (["FILE", "--in-process", "--address", "auto"], "excludes --address and --max-concurrent"),
         (["FILE", "--results", "nowhere://x"], "nowhere"),
         (["FILE", "extra"], "unexpected extra argument"),
     ],

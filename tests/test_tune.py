@@ -317,6 +317,35 @@ def test_a_cell_that_kills_its_worker_is_a_row_and_takes_no_other_cell_with_it(t
     assert frame.loc[frame["seed"] == 3, "error"].str.contains("died").all()
 
 
+def test_a_spent_budget_ends_a_sweep_between_cells_with_every_point_at_as_many_repetitions(tmp_path: Path) -> None:
+    code, output = finish(start(tmp_path, "--time-budget", "10s", "--set", "seeds=5000", "--max-concurrent", "1"))
+    assert code == 3, output
+    assert "the time budget of 10 s is spent: the same command goes on with the" in output
+    cut = results(tmp_path)
+    assert set(cut["status"]) == {"ok"}
+    repetitions = cut.groupby("point_id").size()
+    assert len(repetitions) == 3
+    assert repetitions.max() - repetitions.min() <= 1
+
+
+def test_a_store_that_cannot_be_written_ends_the_sweep_and_no_cell_is_said_to_have_failed(
+    tmp_path: Path, undisturbed: pd.DataFrame
+) -> None:
+    process = start(tmp_path)
+    wait_for_rows(tmp_path, 3)
+    cells, kept = tmp_path / "killed" / "cells", tmp_path / "kept"
+    cells.rename(kept)
+    cells.write_text("in the way")
+    code, output = finish(process)
+    assert code == 2, output
+    assert f"{cells}" in output
+    assert "The same command goes on once that is mended." in output
+    cells.unlink()
+    kept.rename(cells)
+    assert set(results(tmp_path)["status"]) == {"ok"}
+    assert_completed_by_the_same_command(tmp_path, undisturbed)
+
+
 def test_a_trial_that_asks_for_more_than_there_is_is_told_at_once(tmp_path: Path) -> None:
     code, output = finish(start(tmp_path, "--set", "resources.gpu=4"))
     assert code == 2

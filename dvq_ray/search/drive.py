@@ -10,6 +10,7 @@ from optuna.trial import TrialState
 from rich.console import Console
 from rich.table import Table
 
+from dvq_ray.budget import BUDGET_SPENT, Budget
 from dvq_ray.executors import INTERRUPTED, Executor, Interruption, Job
 from dvq_ray.progress import Progress
 from dvq_ray.provenance import Run
@@ -64,8 +65,9 @@ def print_plan(console: Console, spec: SweepSpec, search: Search, store: Store) 
 
 
 def run_search(
-    console: Console, spec: SweepSpec, search: Search, store: Store, executor: Executor, *, retry_failed: bool
-) -> int:
+    console: Console, spec: SweepSpec, search: Search, store: Store, executor: Executor, budget: Budget, *,
+    retry_failed: bool,
+) -> int:  # fmt: skip
     """Runs the search to its end, or to an interruption. Returns the exit code of the command line."""
     with Suggestions.held(spec.name, search, store) as suggestions:
         at_hand = suggestions.count(failed=not retry_failed) - suggestions.states().get("running", 0)
@@ -73,13 +75,15 @@ def run_search(
         interrupted = False
         if left:
             console.print(f"{spec.name}: {left:,} suggestions to come, {at_hand:,} at hand")
-            interrupted = _run(console, spec, search, suggestions, store, executor, left, retry_failed=retry_failed)
-        return _report(console, spec, search, suggestions, store, interrupted=interrupted)
+            interrupted = _run(
+                console, spec, search, suggestions, store, executor, budget, left, retry_failed=retry_failed
+            )
+        return _report(console, spec, search, suggestions, store, budget, interrupted=interrupted)
 
 
 def _run(
     console: Console, spec: SweepSpec, search: Search, suggestions: Suggestions, store: Store, executor: Executor,
-    left: int, *, retry_failed: bool,
+    budget: Budget, left: int, *, retry_failed: bool,
 ) -> bool:  # fmt: skip
     run = Run.start(spec.name)
     # In this order, because Ray sets signal handlers of its own when it starts.
@@ -100,6 +104,7 @@ def _run(
                 surroundings=spec.surroundings(),
                 progress=progress,
                 interruption=interruption,
+                budget=budget,
             )
             executor.search(supply, job)
             if not console.is_terminal:
@@ -109,8 +114,9 @@ def _run(
 
 
 def _report(
-    console: Console, spec: SweepSpec, search: Search, suggestions: Suggestions, store: Store, *, interrupted: bool
-) -> int:
+    console: Console, spec: SweepSpec, search: Search, suggestions: Suggestions, store: Store, budget: Budget, *,
+    interrupted: bool,
+) -> int:  # fmt: skip
     states, front = suggestions.states(), suggestions.best()
     console.print(f"{spec.name}: {_states(suggestions)}, of {search.suggestions:,} wanted", markup=False)
     name = "best" if len(search.objectives) == 1 else "front"
@@ -119,13 +125,17 @@ def _report(
     failed, missing = states.get("fail", 0), search.suggestions - sum(states.values())
     if failed:
         console.print("  the column `error` has each exception; --retry-failed tries these again", markup=False)
-    if missing > 0 and not interrupted:
+    stopped = "" if interrupted or states.get("complete", 0) >= search.suggestions else budget.spent()
+    if missing > 0 and not interrupted and not stopped:
         console.print(f"  no point is left to suggest: the space holds no more than {sum(states.values())}")
     console.print(f"results: {store.location}   (pandas.read_parquet('{store.location}/cells'))", markup=False)
     console.print(f"journal: {journal_path(store)}   (optuna-dashboard opens it)", markup=False)
     if interrupted:
         console.print("interrupted: the same command goes on from here")
         return INTERRUPTED
+    if stopped:
+        console.print(f"{stopped}: the same command goes on from here")
+        return BUDGET_SPENT
     console.print(f"next:    python -m analysis {store.location}", markup=False)
     return 1 if failed else 0
 

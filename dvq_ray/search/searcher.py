@@ -7,14 +7,14 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from ray import tune
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from dvq_ray.cells import Pack
-from dvq_ray.progress import Progress
+from dvq_ray.executors import Death, Job
 from dvq_ray.search.supply import Logged, Supply
 from dvq_ray.trainables import LOGGED, TRAINING_STEP, WATCHED
+from dvq_ray.watch import Watch
 
 if TYPE_CHECKING:
     from ray.tune.experiment import Trial
@@ -25,8 +25,9 @@ _FOR_EVER = 2**62
 class PackSearcher(Searcher):
     """Hands out the packs of a supply, no more at once than there is room for: Optuna learns from those that ended."""
 
-    def __init__(self, supply: Supply, slots: Callable[[], int]) -> None:
+    def __init__(self, supply: Supply, slots: Callable[[], int], ending: Callable[[], bool]) -> None:
         super().__init__()
+        self._ending = ending
         self._supply = supply
         self._slots = slots
         self.packs: dict[str, Pack] = {}
@@ -34,7 +35,7 @@ class PackSearcher(Searcher):
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]
         """The configuration of a trial; None where there is none just now."""
-        if self._supply.finished:
+        if self._supply.finished or self._ending():
             return Searcher.FINISHED
         if len(self.packs) >= self._slots() or (pack := self._supply.next()) is None:
             return None
@@ -62,16 +63,13 @@ class PackSearcher(Searcher):
         return object, ()
 
 
-class Feedback(tune.Callback):
+class Feedback(Watch):
     """Tells the supply how trials end, and why."""
 
-    def __init__(
-        self, searcher: PackSearcher, supply: Supply, progress: Progress, interrupted: Callable[[], bool]
-    ) -> None:
+    def __init__(self, searcher: PackSearcher, supply: Supply, job: Job, gate: Any) -> None:
+        super().__init__(job, gate)
         self._searcher = searcher
         self._supply = supply
-        self._progress = progress
-        self._interrupted = interrupted
         self._logged: dict[str, Logged] = {}
         self._done: set[str] = set()
 
@@ -84,26 +82,20 @@ class Feedback(tune.Callback):
         if result.get("pack_done"):
             self._done.add(trial.trial_id)
 
-    def on_step_end(self, iteration: int, trials: list[Trial], **_: Any) -> None:
-        """A tick of the progress line."""
-        self._progress.tick(running=sum(trial.status == "RUNNING" for trial in trials))
-
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
-        """Its pack came to its end, or the scheduler stopped it; or a user wants everything to stop."""
+        """Its pack came to its end, or the scheduler stopped it; or everything is to stop."""
+        super().on_trial_complete(iteration, trials, trial)
         logged = self._logged.pop(trial.trial_id, None)
         pack = self._searcher.packs.pop(trial.trial_id, None)
-        if pack is None or (self._interrupted() and trial.trial_id not in self._done):
+        if pack is None or (self.job.ending and trial.trial_id not in self._done):
             return
         self._supply.ended(pack, stopped=None if trial.trial_id in self._done else logged)
 
-    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
-        """Its worker died for good."""
+    def died(self, trial: Trial, death: Death) -> None:
+        """Its cells are handed out again where it is none of their doing."""
         pack = self._searcher.packs.pop(trial.trial_id, None)
         if pack is not None:
-            self._supply.ended(pack, error=str(trial.get_pickled_error() or trial.get_error() or "its worker died"))
-
-    def __reduce__(self) -> Any:
-        return object, ()
+            self._supply.ended(pack, error=death.error if death.its_own else None)
 
 
 def scheduler_of(supply: Supply) -> TrialScheduler:

@@ -1,0 +1,144 @@
+"""What the driver sees of Tune's trials: progress, what is spent, and by which fault a trial ended."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import ray
+from ray import cloudpickle, tune
+from ray.exceptions import OutOfMemoryError, RayActorError
+
+from dvq_ray.executors import Death, Job
+from dvq_ray.store import StoreError
+
+if TYPE_CHECKING:
+    from ray.tune.experiment import Trial
+
+NODE_LOSSES = 100
+"""How often a pack is taken up again because its node was lost: that is no fault of its own."""
+
+
+class Watch(tune.Callback):
+    """Feeds the progress line and the budget, and tells faults apart.
+
+    A trial whose node was lost is taken up again and again, one whose worker died a few times. A store that cannot be
+    written ends everything: what would be computed from there on would be lost.
+    """
+
+    def __init__(self, job: Job, gate: Any) -> None:
+        self.job = job
+        self.store_error = ""
+        """Why the store could not be used, by a worker."""
+        self._gate = gate
+        self._last_cells: set[str] | None = None
+        self._node_losses: Counter[str] = Counter()
+
+    @property
+    def over(self) -> bool:
+        """Whether Tune is to end now, whatever runs."""
+        return self.job.interruption.asked or bool(self.store_error) or self._last_cells == set()
+
+    def died(self, trial: Trial, death: Death) -> None:
+        """A trial came to its end because its worker died."""
+
+    def on_step_end(self, iteration: int, trials: list[Trial], **_: Any) -> None:
+        """A tick of the progress line and of the budget."""
+        running = {trial.trial_id for trial in trials if trial.status == "RUNNING"}
+        self.job.progress.tick(running=len(running))
+        self.job.budget.hold(len(running) * self.job.resources.gpu)
+        if self._gate is not None and self._last_cells is None and self.job.budget.spent():
+            ray.get(self._gate.shut.remote())
+            self._last_cells = running
+
+    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
+        """Forgets what Tune would keep of it."""
+        self._ended(trial)
+        # Statistics of every metric of every trial, some 20 KB each, until the sweep ends.
+        for statistics in ("metric_analysis", "metric_n_steps"):
+            getattr(trial.run_metadata, statistics, {}).clear()
+
+    def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
+        """Its worker is gone and it is about to be taken up again."""
+        if is_node_loss(_error(trial)) and self._node_losses[trial.trial_id] < NODE_LOSSES:
+            self._node_losses[trial.trial_id] += 1
+            trial.max_failures += 1
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
+        """It was taken up again often enough."""
+        self._ended(trial)
+        error = _error(trial)
+        cause = getattr(error, "cause", None)
+        if isinstance(cause, StoreError):
+            self.store_error = str(cause)
+            return
+        out_of_memory = isinstance(error, OutOfMemoryError) or isinstance(cause, MemoryError)
+        # Tune gives up at once what fails before it runs.
+        never_ran = trial.run_metadata.num_failures <= trial.max_failures
+        self.died(
+            trial,
+            Death(
+                status="out_of_memory" if out_of_memory else "error",
+                error=str(error or "its worker ended without a word"),
+                its_own=not is_node_loss(error) and not never_ran,
+            ),
+        )
+
+    def _ended(self, trial: Trial) -> None:
+        if self._last_cells is not None:
+            self._last_cells.discard(trial.trial_id)
+
+    def __reduce__(self) -> Any:  # Tune pickles what it is given, but never comes back to it
+        return object, ()
+
+
+class PackWatch(Watch):
+    """A watch over the packs of grids."""
+
+    def __init__(self, job: Job, gate: Any) -> None:
+        super().__init__(job, gate)
+        self.deaths: dict[int, Death] = {}
+        """By number of the pack."""
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **_: Any
+    ) -> None:
+        """Cells came to an end."""
+        self.job.progress.advance(result["cells_done"], result["cells_failed"], result["seconds_done"])
+
+    def died(self, trial: Trial, death: Death) -> None:
+        """Its cells without a row are tried one by one."""
+        self.deaths[trial.config["pack"]] = death
+
+
+def is_node_loss(error: object) -> bool:
+    """Whether a worker died because its machine was lost, and not by itself. Ray says it in words alone.
+
+    Where a machine was pre-empted with notice Tune itself does not count that as a failure.
+    """
+    lost = ("its node has died", "node was terminated")
+    return isinstance(error, RayActorError) and any(words in str(error) for words in lost)
+
+
+def stopper(over: Callable[[], bool]) -> tune.Stopper:
+    """Ends a run of Tune at the next moment at which `over` is true."""
+
+    class Stopper(tune.Stopper):
+        def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+            return False
+
+        def stop_all(self) -> bool:
+            return over()
+
+        def __reduce__(self) -> Any:
+            return object, ()
+
+    return Stopper()
+
+
+def _error(trial: Trial) -> Any:
+    """What its actor died of. Tune wrote it to this process's own disk a moment ago."""
+    path = trial.pickled_error_file
+    return cloudpickle.loads(Path(path).read_bytes()) if path and Path(path).exists() else None

@@ -1,0 +1,41 @@
+"""`python -m tests.logical_gpus FOLDER ADDRESS`: a sweep whose trials hold quarters of GPUs that are only numbers."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from dvq_ray.cells import Pack, expand
+from dvq_ray.executors import Interruption, Job, UnderTune
+from dvq_ray.progress import Progress
+from dvq_ray.provenance import Run
+from dvq_ray.spec import Resources, load_sweep
+from dvq_ray.store import Store
+from dvq_ray.surroundings import Surroundings
+
+QUARTER = Resources(cpu=0.5, gpu=0.25)
+
+
+def main(file: Path, store: str, address: str) -> None:
+    """A pack for each cell, computed on CPUs."""
+    cells, _ = expand(load_sweep(file))
+    executor = UnderTune(address)
+    with (
+        executor.started(QUARTER),
+        Interruption() as interruption,
+        Progress(len(cells), 1.0, Console(quiet=True)) as progress,
+    ):
+        job = Job(
+            store=Store(store), run=Run.start("nodes"), resources=QUARTER, surroundings=Surroundings(),
+            progress=progress, interruption=interruption,
+        )  # fmt: skip
+        deaths = executor.run([Pack(cells=[cell]) for cell in cells], job)
+    for cell_id, death in deaths.items():
+        print(cell_id, death.status, death.error)
+    sys.exit(1 if deaths else 0)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2], sys.argv[3])

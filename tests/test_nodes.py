@@ -1,0 +1,97 @@
+"""Sweeps on several nodes of one machine, and what is left when a node goes and another comes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+from dvq_ray.executors import QUIET_RAY
+from dvq_ray.sweep import main
+from tests.sweep_files import write
+
+pytestmark = pytest.mark.ray
+
+SWEEP = """\
+name: nodes
+trainable: static_prior
+seeds: 24
+fixed: {factors: 8, train_samples: 256, codebook_size: 16, dimension: 8, steps: 200000}
+grids:
+  plain: {quantizer: vq}
+"""
+"""24 cells of some 0.3 s each."""
+TRIALS_ON_A_GPU = 4
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A head without work and two nodes with a logical GPU each."""
+    for name, value in {**QUIET_RAY, "RAY_AUTH_MODE": "disabled"}.items():
+        monkeypatch.setenv(name, value)
+    from ray.cluster_utils import Cluster
+
+    started: Any = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    try:
+        for _ in range(2):
+            started.add_node(num_cpus=2, num_gpus=1)
+        yield started
+    finally:
+        started.shutdown()
+
+
+def start(folder: Path, cluster: Any) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "tests.logical_gpus", str(write(folder, SWEEP)), str(folder / "nodes")]
+    return subprocess.Popen([*command, cluster.address], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def workers(node: Any) -> int:
+    """How many processes of a node hold a trial just now."""
+    raylet = node.all_processes["raylet"][0].process.pid
+    count = 0
+    for path in Path("/proc").iterdir():
+        try:
+            if path.name.isdecimal() and f"RAY_RAYLET_PID={raylet}\0" in (path / "environ").read_text(errors="replace"):
+                count += "Trainable" in (path / "cmdline").read_text()
+        except OSError:
+            continue
+    return count
+
+
+def test_a_sweep_fills_its_gpus_and_outlives_a_node(tmp_path: Path, cluster: Any) -> None:
+    driver = start(tmp_path, cluster)
+    cells = tmp_path / "nodes" / "cells"
+    most = [0, 0]
+    deadline = time.monotonic() + 120
+    while min(most) < TRIALS_ON_A_GPU or not cells.exists():
+        assert time.monotonic() < deadline, f"at most {most} trials ran on the nodes"
+        assert driver.poll() is None, driver.communicate()
+        most = [max(so_far, workers(node)) for so_far, node in zip(most, cluster.worker_nodes, strict=True)]
+    cluster.remove_node(next(iter(cluster.worker_nodes)), allow_graceful=False)
+    cluster.add_node(num_cpus=2, num_gpus=1)
+    output, _ = driver.communicate(timeout=180)
+    assert driver.returncode == 0, output
+    assert most == [TRIALS_ON_A_GPU, TRIALS_ON_A_GPU]
+    rows = pd.read_parquet(cells)
+    assert len(rows) == rows["cell_id"].nunique() == 24
+    assert set(rows["status"]) == {"ok"}
+    assert CliRunner().invoke(main, [str(tmp_path / "sweep.yaml"), "--results", str(tmp_path / "alone"), "--in-process",
+                                     "--set", "seeds=2"]).exit_code == 0  # fmt: skip
+    alone = pd.read_parquet(tmp_path / "alone" / "nodes" / "cells").set_index("cell_id")["test_mse"]
+    pd.testing.assert_series_equal(rows.set_index("cell_id")["test_mse"].loc[alone.index], alone, check_exact=True)
+
+
+def test_an_address_of_rays_client_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    result = CliRunner().invoke(
+        main, [str(write(tmp_path, SWEEP)), "--results", str(tmp_path), "--address", "ray://x:1"]
+    )
+    assert result.exit_code == 2
+    assert "allowed: HOST:PORT from a machine of the cluster's network" in result.output
+    assert not (tmp_path / "nodes").exists()
