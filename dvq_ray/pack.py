@@ -90,7 +90,12 @@ def run_pack(pack: Pack, store: Store, run: Run, surroundings: Surroundings) -> 
         left = [cell for cell in cells if cell.cell_id not in written]
         files = {cell.seed: _StoredFiles(store, cell.cell_id) for cell in left}
         told = dict.fromkeys((cell.cell_id for cell in left), 0.0)
-        with closing(_rows(point, left, run, replace(surroundings, files=files))) as rows:
+        events = _rows(point, left, run, replace(surroundings, files=files))
+        if surroundings.tensorboard:
+            from dvq_ray.tensorboard import followed  # takes seconds to import, and few ask for it
+
+            events = followed(events, left, store, surroundings.checkpoint_seconds)
+        with closing(events) as rows:
             for cell, event in rows:
                 if isinstance(event, Underway):
                     share = max(event.share, told[cell.cell_id])

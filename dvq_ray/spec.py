@@ -76,6 +76,7 @@ class _Outline(BaseModel):
     resources: Resources = Resources()
     data: dict[str, Any] = {}
     checkpoint_seconds: Annotated[float, Field(gt=0)] = 60.0
+    tensorboard: bool = False
     max_cells: Annotated[int, Field(ge=1)] = MAX_CELLS
 
 
@@ -114,6 +115,8 @@ class SweepSpec:
     """Data sets by name, the built-in ones included."""
     checkpoint_seconds: float
     """Between two checkpoints of a cell that takes longer."""
+    tensorboard: bool
+    """Whether TensorBoard event files of trainings are kept."""
     resolved: Mapping[str, Any]
     """The file's data with overrides applied, as it is kept beside the results."""
 
@@ -124,6 +127,7 @@ class SweepSpec:
             gpu_share=self.resources.gpu or 1.0,
             data={name: source.absolute() for name, source in self.data.items()},
             checkpoint_seconds=self.checkpoint_seconds,
+            tensorboard=self.tensorboard,
         )
 
     def grid_names(self) -> list[str]:
@@ -181,6 +185,9 @@ class _Checker:
             self._known_data_sets(experiment.data_sets.field, grids, data_sets)
             if search:
                 self._searched_data_sets(experiment.data_sets.field, search, data_sets)
+        if experiment and not experiment.watched and data.get("tensorboard") is True:
+            trainings = ", ".join(name for name, other in EXPERIMENTS.items() if other.watched)
+            self._add(("tensorboard",), f"is of no use: {experiment.name} trains in one go; allowed: with {trainings}")
         count = sum(grid.point_count() * len(grid.seeds) for grid in grids)
         limit = outline.max_cells if outline else MAX_CELLS
         if count > limit:
@@ -198,6 +205,7 @@ class _Checker:
             resources=outline.resources,
             data=data_sets,
             checkpoint_seconds=outline.checkpoint_seconds,
+            tensorboard=outline.tensorboard,
             resolved=self.source.data,
         )
 

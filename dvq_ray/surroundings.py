@@ -56,6 +56,8 @@ class Surroundings:
     """Sources of data sets by name, for experiments that read any."""
     checkpoint_seconds: float = 60.0
     """Between two checkpoints of a cell that takes longer."""
+    tensorboard: bool = False
+    """Whether the curves of cells that are being computed are kept for TensorBoard too."""
     files: Mapping[int, CellFiles] = field(default_factory=dict)
     """By seed, of the cells that are computed."""
 

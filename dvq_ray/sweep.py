@@ -81,9 +81,13 @@ def main(
     console = Console(highlight=False, soft_wrap=True)
     try:
         sweep = load_sweep(spec, overrides)
-        store = Store(f"{results.rstrip('/') or '/'}/{sweep.name}")
+        store = Store.under(results, sweep.name)
         budget = Budget(seconds=time_budget, gpu_hours=gpu_hours)
         executor = InProcess() if in_process else UnderTune(address, max_concurrent)
+        if not dry_run:
+            store.check_writable()
+            for aside in store.set_aside_unreadable():
+                click.echo(f"warning: {aside.path} {aside.reason}; set aside as {aside.moved_to}", err=True)
         if sweep.search is not None:
             asked = {"dry_run": dry_run, "retry_failed": retry_failed, "on_cluster": bool(address)}
             sys.exit(_search(console, sweep, sweep.search, store, executor, budget, **asked))
@@ -167,7 +171,8 @@ def _run(console: Console, plan: Plan, store: Store, executor: Executor, budget:
         console.print(f"  {status}: {count:,}, for example {_example(store, plan.cells, status)}", markup=False)
     if states:
         console.print("  the column `error` has each exception; --retry-failed runs these cells again", markup=False)
-    console.print(f"results: {store.location}   (pandas.read_parquet('{store.location}/cells'))")
+    cells = store.place("cells")
+    console.print(f"results: {store.location}   (pandas.read_parquet('{cells}'))")
     if interrupted:
         console.print("interrupted: the same command goes on from here")
         return INTERRUPTED

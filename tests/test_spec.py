@@ -249,6 +249,10 @@ WRONG_DATA = {
         'FILE:3: data.m: found "a.parquet"; allowed: a mapping with the key format',
     ),
     "no mapping at all": ("data: a.parquet\n", 'FILE:3: data: found "a.parquet"; allowed: a mapping of keys to values'),
+    "tensorboard is no yes or no": (
+        "tensorboard: runs/\n",
+        'FILE:3: tensorboard: found "runs/"; allowed: a valid boolean',
+    ),
     "checkpoints at once": ("checkpoint_seconds: 0\n", "FILE:3: checkpoint_seconds: found 0; allowed: greater than 0"),
 }
 
@@ -263,6 +267,13 @@ def test_mistakes_about_data_are_told_with_file_line_key_value_and_what_is_allow
 def test_an_experiment_without_files_takes_no_data(tmp_path: Path) -> None:
     text = HEAD + f"data: {{m: {{format: photos}}}}\ngrids: {{a: {GOOD_GRID}}}\n"
     assert problems(write(tmp_path, text)) == ["FILE:3: data: is of no use: static_prior draws its data"]
+
+
+def test_only_trainings_are_shown_in_tensorboard(tmp_path: Path) -> None:
+    text = HEAD + f"grids: {{a: {GOOD_GRID}}}\ntensorboard: "
+    assert load_sweep(write(tmp_path, text + "false\n")).surroundings().tensorboard is False
+    told = "FILE:4: tensorboard: is of no use: static_prior trains in one go; allowed: with learned_prior"
+    assert problems(write(tmp_path, text + "true\n")) == [told]
 
 
 LEARNED_BREACHES = {

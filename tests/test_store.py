@@ -1,16 +1,29 @@
+"""What a store holds and gives back, in a folder and on object storage alike."""
+
 from __future__ import annotations
 
+import io
+import json
+import pickle
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
+from dvq_ray import load_results
+from dvq_ray.coverage import Coverage, coverage
 from dvq_ray.experiments import EXPERIMENTS
+from dvq_ray.spec import parse_sweep
+from dvq_ray.storage import Storage
 from dvq_ray.store import Store, StoreError, cell_schema, curve_schema
+from tests.object_storage import ObjectStorage, serving
+from tests.sweep_files import TINY
 
 EXPERIMENT = EXPERIMENTS["static_prior"]
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -30,13 +43,38 @@ def write(store: Store, *rows: dict[str, Any], curve: bool = True) -> None:
 
 
 def files(store: Store, part: str = "cells") -> list[str]:
-    folder = Path(store.absolute_location, part)
-    return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+    return [info.base_name for info in store._storage.files(f"{store._root}/{part}")]
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "sweep")
+def frame_of(store: Store, part: str = "cells") -> pd.DataFrame:
+    """Read as one reads it who knows nothing of dvq_ray."""
+    return pd.read_parquet(f"{store._root}/{part}", filesystem=store._fs)
+
+
+def put(store: Store, path: str, content: bytes | pa.Table) -> None:
+    if isinstance(content, pa.Table):
+        sink = io.BytesIO()
+        pq.write_table(content, sink)
+        content = sink.getvalue()
+    store._storage.put(f"{store._root}/{path}", content)
+
+
+def remove(store: Store, path: str) -> None:
+    store._storage.delete([f"{store._root}/{path}"])
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[ObjectStorage]:
+    with serving() as storage:
+        yield storage
+
+
+@pytest.fixture(params=["folder", "s3"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    if request.param == "folder":
+        return Store(tmp_path / "sweep")
+    storage: ObjectStorage = request.getfixturevalue("s3")
+    return Store.under(storage.uri(), "sweep")
 
 
 def test_columns_are_identity_configuration_metrics_and_provenance_in_this_order() -> None:
@@ -55,7 +93,7 @@ def test_columns_are_identity_configuration_metrics_and_provenance_in_this_order
 
 def test_pandas_reads_the_folder_without_help(store: Store) -> None:
     write(store, row("a" * 16, test_mse=0.1 + 0.2), row("b" * 16))
-    frame = pd.read_parquet(Path(store.absolute_location, "cells"))
+    frame = frame_of(store)
     assert frame.set_index("cell_id")["test_mse"].to_dict() == {"a" * 16: 0.1 + 0.2, "b" * 16: 1.0}
 
 
@@ -71,20 +109,6 @@ def test_writing_a_cell_twice_leaves_one_file_and_one_row(store: Store) -> None:
     write(store, row("a" * 16), row("a" * 16))
     assert files(store) == ["a" * 16 + "-run.parquet"]
     assert len(store.load()) == 1
-
-
-def test_a_crash_in_the_middle_of_a_write_leaves_nothing_to_read(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    write(store, row("a" * 16))
-
-    def crash(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("dvq_ray.store.os.replace", crash)
-    with pytest.raises(KeyboardInterrupt):
-        write(store, row("b" * 16))
-    monkeypatch.undo()
-    assert list(store.statuses()) == ["a" * 16]
-    assert list(pd.read_parquet(Path(store.absolute_location, "cells"))["cell_id"]) == ["a" * 16]
 
 
 @pytest.mark.parametrize(
@@ -113,17 +137,17 @@ def test_a_finished_row_stands_before_a_failed_one_and_a_later_before_an_earlier
         assert curves.loc[curves["cell_id"] == "c", "test_mse"].to_list() == [standing, standing + 1]
         store.merge()
     assert len(files(store)) == len(files(store, "curves")) == 1
-    assert len(pd.read_parquet(Path(store.absolute_location, "cells"))) == 2
-    assert len(pd.read_parquet(Path(store.absolute_location, "curves"))) == 4
+    assert len(frame_of(store)) == 2
+    assert len(frame_of(store, "curves")) == 4
 
 
 def test_merging_keeps_every_row_and_is_the_same_twice(store: Store) -> None:
-    write(store, *(row(f"{n:016x}", test_mse=n) for n in range(20)))
+    write(store, *(row(f"{n:016x}", test_mse=n) for n in range(8)))
     before = store.load()
     store.merge()
     merged = files(store)
     assert len(merged) == 1
-    assert merged[0].startswith("20-cells-")
+    assert merged[0].startswith("8-cells-")
     store.merge()
     assert files(store) == merged
     pd.testing.assert_frame_equal(store.load(), before)
@@ -134,7 +158,7 @@ def test_a_merge_that_died_before_it_removed_the_old_files_doubles_nothing(
 ) -> None:
     write(store, *(row(f"{n:016x}") for n in range(5)))
     with monkeypatch.context() as patch:
-        patch.setattr("dvq_ray.store.contextlib.suppress", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(Storage, "delete", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             store.merge()
     assert len(files(store)) == 6
@@ -142,7 +166,7 @@ def test_a_merge_that_died_before_it_removed_the_old_files_doubles_nothing(
     store.merge()
     assert len(files(store)) == len(files(store, "curves")) == 1
     assert len(store.load()) == 5
-    assert len(pd.read_parquet(Path(store.absolute_location, "curves"))) == 10
+    assert len(frame_of(store, "curves")) == 10
 
 
 def test_large_files_are_left_alone(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,9 +211,9 @@ def test_a_filter_sees_only_the_row_that_stands(store: Store) -> None:
 
 def test_files_of_an_older_version_are_read_with_their_missing_columns_empty(store: Store) -> None:
     write(store, row("a"))
-    old = pq.read_table(Path(store.absolute_location, "cells", "a-run.parquet")).drop_columns(["perplexity"])
+    old = pq.read_table(f"{store._root}/cells/a-run.parquet", filesystem=store._fs).drop_columns(["perplexity"])
     write(store, row("b", perplexity=[2.0]))
-    pq.write_table(old, Path(store.absolute_location, "cells", "a-run.parquet"))
+    put(store, "cells/a-run.parquet", old)
     frame = store.load().set_index("cell_id")
     assert frame["perplexity"].isna().to_dict() == {"a": True, "b": False}
     assert frame["perplexity"]["b"] == [2.0]
@@ -197,7 +221,7 @@ def test_files_of_an_older_version_are_read_with_their_missing_columns_empty(sto
 
 def test_a_broken_file_is_named(store: Store) -> None:
     write(store, row("a"), row("b"))
-    Path(store.absolute_location, "cells", "b-run.parquet").write_bytes(b"PAR1 no more")
+    put(store, "cells/b-run.parquet", b"PAR1 no more")
     with pytest.raises(StoreError, match=r"b-run\.parquet cannot be read"):
         store.load()
 
@@ -220,7 +244,7 @@ def test_a_restarted_worker_sees_what_its_run_wrote_and_no_other(store: Store) -
 
 def test_merging_keeps_the_curve_of_a_cell_whose_row_is_about_to_come(store: Store) -> None:
     write(store, row("a"), row("b", run_id="other"))
-    Path(store.absolute_location, "cells", "b-other.parquet").unlink()
+    remove(store, "cells/b-other.parquet")
     store.merge()
     write(store, row("b", run_id="other"), curve=False)
     assert store.load_curves()["cell_id"].to_list() == ["a", "a", "b", "b"]
@@ -228,10 +252,10 @@ def test_merging_keeps_the_curve_of_a_cell_whose_row_is_about_to_come(store: Sto
 
 def test_merging_drops_the_curve_of_a_worker_that_died_before_its_row(store: Store) -> None:
     write(store, row("a", run_id="died", test_mse=5.0))
-    Path(store.absolute_location, "cells", "a-died.parquet").unlink()
+    remove(store, "cells/a-died.parquet")
     write(store, row("a", minute=1), row("b"))
     store.merge()
-    curves = pd.read_parquet(Path(store.absolute_location, "curves"))
+    curves = frame_of(store, "curves")
     assert curves["cell_id"].to_list() == ["a", "a", "b", "b"]
     assert 5.0 not in set(curves["test_mse"])
 
@@ -256,3 +280,186 @@ def test_a_merge_removes_checkpoints_of_finished_cells_and_keeps_those_of_others
         store.write_checkpoint(cell_id, b"state")
     store.merge()
     assert files(store, "checkpoints") == ["bb", "cc"]
+
+
+def test_a_checkpoint_that_cannot_be_read_is_set_aside_as_it_is(store: Store) -> None:
+    store.write_checkpoint("aa", b"no state")
+    aside = store.reject_checkpoint("aa")
+    assert store.read_checkpoint("aa") is None
+    assert [info.path for info in store.files_below("checkpoints")] == [aside]
+    assert store._storage.get(aside) == b"no state"
+
+
+def test_results_are_loaded_from_there_with_a_filter(store: Store) -> None:
+    write(store, row("a", test_mse=1.0, quantizer="vq"), row("b", test_mse=2.0, quantizer="dvq"))
+    store.merge()
+    frame = load_results(store.location, columns=["cell_id", "store"], where=[("quantizer", "==", "dvq")])
+    assert frame.to_dict("records") == [{"cell_id": "b", "store": store.location}]
+
+
+def test_a_store_is_held_against_its_own_sweep_file(store: Store) -> None:
+    spec = parse_sweep(TINY, "tiny.yaml")
+    store.write_sweep(spec.as_yaml())
+    write(store, row("a", quantizer="vq"))
+    found = coverage(store)
+    assert isinstance(found, Coverage)
+    assert (found.wanted, found.missing, found.unwanted) == (8, 8, 1)
+    assert found.sweep_text == spec.as_yaml()
+
+
+def test_trying_whether_it_can_be_written_leaves_nothing_to_read(store: Store) -> None:
+    store.check_writable()
+    assert not store.exists()
+    write(store, row("a"))
+    before = files(store)
+    store.check_writable()
+    assert files(store) == before
+    assert [info.base_name for info in store.files_below("cells")] == before
+
+
+NO_KEYS = {"city": ["Bern"], "degrees": [3.5]}
+
+
+def broken(kind: str) -> bytes | pa.Table:
+    """What is no file of a store, for one reason."""
+    good = pa.Table.from_pylist([row("b", seed=1)], cell_schema(EXPERIMENT))
+    if kind == "cut off":
+        sink = io.BytesIO()
+        pq.write_table(good, sink)
+        return sink.getvalue()[:-100]
+    if kind == "of something else":
+        return pa.table(NO_KEYS)
+    if kind == "of other types":
+        return good.set_column(good.schema.get_field_index("seed"), "seed", pa.array(["one"]))
+    if kind == "of types that do not go with ours":
+        return good.set_column(good.schema.get_field_index("seed"), "seed", pa.array([1.0]))
+    if kind == "without ids":
+        return good.set_column(0, "cell_id", pa.array([None], pa.string()))
+    return b"no Parquet at all"
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("cut off", "cannot be read"),
+        ("no Parquet", "cannot be read"),
+        ("of something else", "is no file of a store: it has no column cell_id, status, run_started_at"),
+        ("of other types", "the column seed holds string, and should hold int64"),
+        ("of types that do not go with ours", "the column seed holds double, and should hold int64"),
+        ("without ids", "there are rows without cell_id"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_set_aside_and_the_rest_is_read(store: Store, kind: str, reason: str) -> None:
+    write(store, row("a", seed=0), row("c", seed=2))
+    put(store, "cells/bad.parquet", broken(kind))
+    content = store._storage.get(f"{store._root}/cells/bad.parquet")
+    with pytest.raises(StoreError):
+        assert store.load()["cell_id"].notna().all()
+    (aside,) = store.set_aside_unreadable()
+    assert aside.path == f"{store._root}/cells/bad.parquet"
+    assert reason in aside.reason
+    assert aside.moved_to.startswith(f"{store._root}/set_aside/cells/bad.parquet-")
+    assert store._storage.get(aside.moved_to) == content
+    assert list(store.statuses()) == ["a", "c"]
+    assert store.set_aside_unreadable() == []
+    assert [info.path for info in store.files_below("set_aside")] == [aside.moved_to]
+
+
+def test_a_row_outlives_a_curve_that_is_set_aside(store: Store) -> None:
+    write(store, row("a"), row("b"))
+    put(store, "curves/a-run.parquet", b"PAR1 no more")
+    (aside,) = store.set_aside_unreadable()
+    assert aside.path.endswith("curves/a-run.parquet")
+    assert list(store.statuses()) == ["a", "b"]
+    assert set(store.load_curves()["cell_id"]) == {"b"}
+
+
+def test_a_merge_of_a_store_with_a_broken_file_names_it_and_loses_nothing(store: Store) -> None:
+    write(store, row("a"), row("b"))
+    for part in ("curves", "cells"):
+        put(store, f"{part}/a-run.parquet", b"PAR1 no more")
+        with pytest.raises(StoreError, match=rf"{part}/a-run\.parquet cannot be read"):
+            store.merge()
+    assert len(store.set_aside_unreadable()) == 2
+    assert list(store.statuses()) == ["a", "b"]  # rows are merged first
+
+
+# What somebody else put there
+
+
+class Trap:
+    """Leaves a mark where it is unpickled."""
+
+    def __init__(self, mark: str) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> Any:
+        return Path(self.mark).touch, ()
+
+
+def test_nothing_in_a_parquet_file_is_unpickled(store: Store, tmp_path: Path) -> None:
+    mark = tmp_path / "unpickled"
+    trap = pickle.dumps(Trap(str(mark)))
+    hostile = pa.field("perplexity_of_ours", pa.int64(), metadata={
+        b"ARROW:extension:name": b"arrow.py_extension_type", b"ARROW:extension:metadata": trap,
+    })  # fmt: skip
+    table = pa.Table.from_pylist([row("b")], cell_schema(EXPERIMENT))
+    table = table.append_column(hostile, pa.array([1]))
+    put(store, "cells/b.parquet", table.replace_schema_metadata({b"pandas": trap, b"PANDAS_ATTRS": trap}))
+    write(store, row("a"))
+    assert store.set_aside_unreadable() == []
+    assert list(store.load()["cell_id"]) == ["a", "b"]
+    store.merge()
+    assert list(store.load()["cell_id"]) == ["a", "b"]
+    assert not mark.exists()
+    pickle.loads(trap)
+    assert mark.exists()
+
+
+def test_columns_stay_columns_whatever_a_file_says_to_pandas(store: Store) -> None:
+    told = json.dumps({"index_columns": ["cell_id", "status"], "columns": [], "column_indexes": []})
+    for cell_id in ("a", "b"):
+        table = pa.Table.from_pylist([row(cell_id)], cell_schema(EXPERIMENT))
+        put(store, f"cells/{cell_id}.parquet", table.replace_schema_metadata({"pandas": told}))
+    assert list(store.load()["cell_id"]) == ["a", "b"]
+    assert list(load_results(store.location)["cell_id"]) == ["a", "b"]
+    store.merge()
+    assert store.statuses() == {"a": "ok", "b": "ok"}
+
+
+def test_a_long_text_is_kept(store: Store) -> None:
+    error = "x" * 5_000_000
+    write(store, row("a", status="error", error=error), row("b"))
+    store.merge()
+    assert store.load(["error"])["error"].dropna().to_list() == [error]
+
+
+def test_what_is_no_file_is_passed_over(tmp_path: Path) -> None:
+    store = Store(tmp_path / "sweep")
+    write(store, row("a"), row("b"))
+    folder = tmp_path / "sweep" / "cells"
+    (folder / "x.parquet").mkdir()
+    (folder / "loop.parquet").symlink_to(folder / "loop.parquet")
+    (folder / "nowhere.parquet").symlink_to(tmp_path / "nowhere")
+    assert list(store.statuses()) == ["a", "b"]
+    assert store.set_aside_unreadable() == []
+    store.merge()
+    assert list(store.statuses()) == ["a", "b"]
+
+
+@pytest.mark.parametrize("name", ["../x", "..", "", "a/b", "/a", "a\\b", "a\nb", ".hidden", "a\0"])
+def test_names_cannot_lead_out_of_the_store(store: Store, name: str) -> None:
+    for act in (
+        lambda: Store.under(store.location, name),
+        lambda: store.write_artifact("aa", name, b""),
+        lambda: store.write_artifact(name, "x", b""),
+        lambda: store.read_artifact("aa", name),
+        lambda: store.write_checkpoint(name, b""),
+        lambda: store.drop_checkpoint(name),
+        lambda: store.reject_checkpoint(name),
+        lambda: write(store, row(f"{name}/a")),
+        lambda: write(store, row("a", run_id=f"{name}/b")),
+    ):
+        with pytest.raises(StoreError, match="cannot be the name of a file"):
+            act()
+    assert not store.exists()

@@ -149,6 +149,12 @@ def read_parquet(location: str, column: str, image_size: int) -> NDArray[np.uint
     return images
 
 
+def state_of_files(location: str) -> list[list[str]]:
+    """Path, size in bytes and time of the last change of each file that a path or URI names."""
+    files = (filesystem.get_file_info(path) for filesystem, path in _matching(location))
+    return [[info.path, str(info.size), str(info.mtime_ns)] for info in files]
+
+
 def _matching(location: str) -> list[tuple[fs.FileSystem, str]]:
     """The files that a path or URI names, by their names where it has a `*`."""
     expected = "a Parquet file"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -12,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dvq_ray.learned_prior import array_archives
-from dvq_ray.learned_prior.encoded_images import check_folder, check_parquet, read_folder, read_parquet
+from dvq_ray.learned_prior.encoded_images import check_folder, check_parquet, read_folder, read_parquet, state_of_files
+from dvq_ray.learned_prior.node_cache import read_once
 from dvq_ray.learned_prior.photos import read_photos
 from dvq_ray.learned_prior.settings import LearnedPriorSettings
 from dvq_ray.learned_prior.sources import (
@@ -96,10 +98,16 @@ def _read(source: AnySource, image_size: int) -> tuple[NDArray[np.uint8], NDArra
         case FolderSource():
             return read_folder(Path(source.train), image_size), read_folder(Path(source.test), image_size)
         case ParquetSource():
-            train, test = (
-                read_parquet(location, source.column, image_size) for location in (source.train, source.test)
-            )
-            return train, test
+            if not any("://" in location for location in (source.train, source.test)):
+                return _read_parquet(source, image_size)
+            states = [state_of_files(location) for location in (source.train, source.test)]
+            key = json.dumps([source.model_dump(mode="json"), image_size, states])
+            return read_once(key, lambda: _read_parquet(source, image_size))
+
+
+def _read_parquet(source: ParquetSource, image_size: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    train, test = (read_parquet(location, source.column, image_size) for location in (source.train, source.test))
+    return train, test
 
 
 def _digest(*splits: NDArray[np.uint8]) -> str:

@@ -128,7 +128,8 @@ def _report(
     stopped = "" if interrupted or states.get("complete", 0) >= search.suggestions else budget.spent()
     if missing > 0 and not interrupted and not stopped:
         console.print(f"  no point is left to suggest: the space holds no more than {sum(states.values())}")
-    console.print(f"results: {store.location}   (pandas.read_parquet('{store.location}/cells'))", markup=False)
+    cells = store.place("cells")
+    console.print(f"results: {store.location}   (pandas.read_parquet('{cells}'))", markup=False)
     console.print(f"journal: {journal_path(store)}   (optuna-dashboard opens it)", markup=False)
     if interrupted:
         console.print("interrupted: the same command goes on from here")

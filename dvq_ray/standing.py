@@ -1,0 +1,116 @@
+"""How far a store has come: the cells of its grids, or the suggestions of its search, and what is left to do."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+
+import pandas as pd
+
+from dvq_ray.coverage import SearchCoverage, coverage, plan_of
+from dvq_ray.pace import seconds_per_nominal
+from dvq_ray.search.spec import Search, SearchError
+from dvq_ray.spec import SweepSpec
+from dvq_ray.store import FINISHED, Store
+
+_TOLD = {"complete": "complete", "pruned": "stopped early", "fail": "failed", "running": "underway"}
+"""States of Optuna's trials as those of suggestions."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """A store held against what its sweep file wants."""
+
+    what: str
+    """What is counted: cells, or suggestions."""
+    wanted: int
+    done: int
+    failed: int
+    missing: int
+    """Those without a row; suggestions underway are among them."""
+    headings: Sequence[str]
+    counts: Sequence[tuple[str, Sequence[int]]]
+    """Under the headings: by grid, or one line."""
+    notes: Sequence[tuple[str, str]]
+    """What there is to say besides, each with its label."""
+    seconds_left: float | None
+    """What is missing would take them, one cell at a time; None where nothing like it was measured."""
+    unmeasured: str
+    """What that was."""
+    cell_ids: Collection[str] | None
+    """The cells that are wanted; None where any row of the store may be one."""
+
+
+def grids_standing(spec: SweepSpec, rows: pd.DataFrame) -> Standing:
+    """Of a sweep of grids, from the columns `cell_id`, `status` and `duration_seconds` of all rows."""
+    plan = plan_of(spec, dict(zip(rows["cell_id"], rows["status"].astype(object), strict=True)))
+    rates = seconds_per_nominal(plan.cells, rows) if plan.to_run else {}
+    wanted = {cell.cell_id for cell in plan.cells}
+    failed = sum(cell_id in wanted for cell_id in rows.loc[~rows["status"].isin(FINISHED), "cell_id"])
+    unmeasured = sorted({cell.quantizer for cell in plan.to_run} - rates.keys())
+    unwanted = f"{plan.unwanted:,} rows of cells that the sweep file does not name"
+    return Standing(
+        what="cells",
+        wanted=len(wanted),
+        done=len(wanted) - failed - len(plan.to_run),
+        failed=failed,
+        missing=len(plan.to_run),
+        headings=("grid", "done", "failed", "missing"),
+        counts=[(grid.name, (grid.done, grid.failed, grid.missing)) for grid in plan.grids()],
+        notes=[("besides", unwanted)] if plan.unwanted else [],
+        seconds_left=replace(plan, seconds_per_nominal=rates).expected_seconds(1),
+        unmeasured=", ".join(unmeasured),
+        cell_ids=wanted,
+    )
+
+
+def search_standing(spec: SweepSpec, search: Search, store: Store, rows: pd.DataFrame) -> Standing:
+    """Of a search: from its journal, where that is at hand, and else from its rows alone."""
+    states, notes = _from_journal(spec, search, store) or (_from_rows(store), list[tuple[str, str]]())
+    done = states.get("complete", 0) + states.get("stopped early", 0)
+    failed = states.get("failed", 0)
+    missing = max(search.suggestions - done - failed, 0)
+    seconds = rows["duration_seconds"].dropna()
+    each = len(search.seeds) * statistics.median(seconds) if len(seconds) else None
+    return Standing(
+        what="suggestions",
+        wanted=search.suggestions,
+        done=done,
+        failed=failed,
+        missing=missing,
+        headings=("suggestions", *states),
+        counts=[(f"of {len(search.seeds)} cells", list(states.values()))],
+        notes=notes,
+        seconds_left=None if each is None else each * missing,
+        unmeasured="it",
+        cell_ids=None,
+    )
+
+
+def _from_journal(spec: SweepSpec, search: Search, store: Store) -> tuple[dict[str, int], list[tuple[str, str]]] | None:
+    # Optuna takes a second to import, which a look at grids need not spend.
+    from dvq_ray.search.suggestions import Suggestions, quiet
+
+    with quiet():
+        try:
+            suggestions = Suggestions.looked_at(spec.name, search, store)
+        except SearchError:  # under a URI there is no journal
+            return None
+        if suggestions is None:
+            return None
+        states = {**dict.fromkeys(_TOLD.values(), 0), **{_TOLD[k]: n for k, n in suggestions.states().items()}}
+        notes = []
+        for best in suggestions.best():
+            values = ", ".join(
+                f"{name} {value:.4g}" for name, value in zip(search.objectives, best.values, strict=True)
+            )
+            at = " ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in best.params.items())
+            notes.append(("best", f"{values} (n = {best.repetitions}) at {at}"))
+        return states, notes
+
+
+def _from_rows(store: Store) -> dict[str, int]:
+    found = coverage(store)
+    assert isinstance(found, SearchCoverage)
+    return {str(state): count for state, count in found.suggestions.items()}

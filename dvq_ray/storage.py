@@ -1,0 +1,340 @@
+"""Whole files in a folder or on object storage, through the faults that either may have.
+
+A file comes into being whole or not at all. Where the storage is busy or out of reach, what was asked is done again for
+a while: a request by the AWS SDK, a whole operation here. Every operation may be done twice without harm. What waiting
+cannot help, such as a full disk or a bucket that is not there, is told at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import random
+import re
+import time
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import parse_qsl, quote, urlsplit
+
+import pyarrow as pa
+from pyarrow import fs
+
+_Found = TypeVar("_Found")
+
+PATIENCE_SECONDS = 120.0
+"""For how long an operation that failed is begun anew."""
+FIRST_PATIENCE_SECONDS = 10.0
+"""The same of a storage that never answered: more likely it is misnamed than down."""
+FIRST_WAIT_SECONDS = 0.5
+"""Before the first repetition. Each wait is twice the one before, and up to half of it is left out by chance."""
+LONGEST_WAIT_SECONDS = 20.0
+REQUEST_ATTEMPTS = 3
+"""How often the AWS SDK sends one request, with waits of its own."""
+CONNECT_SECONDS = 5.0
+REQUEST_SECONDS = 10.0
+"""A request that no byte moves in for this long counts as failed."""
+LEFTOVER_SECONDS = 24 * 60 * 60.0
+"""A temporary file that nobody wrote to for this long is of a process that was killed."""
+
+_PASSING_ERRNO = {errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN, errno.EINTR}
+"""Hiccups of network file systems."""
+_PASSING = re.compile(
+    r"NETWORK_CONNECTION|SLOW_DOWN|INTERNAL_FAILURE|UNAVAILABLE|REQUEST_TIMEOUT|THROTTLING|NO_SUCH_UPLOAD"
+    r"|DEADLINE_EXCEEDED|RESOURCE_EXHAUSTED|HTTP status (429|5\d\d)|curlCode"
+)
+"""Object storage's errors have no number. NO_SUCH_UPLOAD: the answer to an upload's end was lost, and it ended."""
+_GONE = re.compile(r"NO_SUCH_KEY|RESOURCE_NOT_FOUND|HTTP status 404")
+_DENIED = re.compile(r"ACCESS_DENIED|INVALID_ACCESS_KEY_ID|INVALID_CLIENT_TOKEN_ID|SIGNATURE_DOES_NOT_MATCH"
+                     r"|EXPIRED_TOKEN|UNRECOGNIZED_CLIENT|MISSING_AUTHENTICATION_TOKEN|HTTP status 40[13]")  # fmt: skip
+_SECRET = re.compile(r"key|secret|token|password|signature|^sas", re.IGNORECASE)
+_S3_QUERY = ("region", "scheme", "endpoint_override", "tls_ca_file_path")
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}")
+_REQUESTS_AT_ONCE = 16
+_PROBE = bytes(1 << 16)
+
+
+class StoreError(RuntimeError):
+    """A store that cannot be read or written; says which file and why."""
+
+
+class OutOfReachError(StoreError):
+    """A storage that was busy or did not answer for longer than is waited for."""
+
+
+def below(location: str | Path, name: str) -> str:
+    """The location of that name below a folder or a URI; a URI's query stays behind it."""
+    text, name = str(location), checked_name(name)
+    if "://" not in text:
+        return f"{text.rstrip('/')}/{name}"
+    scheme, _, rest = text.partition("://")
+    path, mark, query = rest.partition("?")
+    return f"{scheme}://{path.rstrip('/')}/{quote(name)}{mark}{query}"
+
+
+def checked_name(name: str) -> str:
+    """The name of one file or folder. Raises `StoreError` where it leads elsewhere, or where readers pass it over."""
+    if not name or name.startswith(".") or not name.isprintable() or set(name) & set("/\\"):
+        raise StoreError(
+            f"{name!r} cannot be the name of a file: allowed is one without / and \\ that begins with no ."
+        )
+    return name
+
+
+class Storage:
+    """A folder on a disk, or a URI that pyarrow knows (`s3://`, `gs://`, `abfs://`, `file://`).
+
+    Paths are the file system's own, below `root`. Raises `StoreError` where there can be no such place, or where the
+    URI carries credentials.
+    """
+
+    def __init__(self, location: str | Path) -> None:
+        text = str(location)
+        is_uri = "://" in text
+        if is_uri:
+            _refuse_credentials(text)
+        self._answered = False
+        self.location = _without_slash(text)
+        """As it was named. It never holds credentials."""
+        try:
+            self.filesystem, root = (
+                self.patiently(self.location, lambda: _opened(self.location))
+                if is_uri
+                else (fs.LocalFileSystem(), str(Path(text).absolute()))
+            )
+        except (OSError, ValueError) as error:  # pyarrow's ArrowInvalid is a ValueError
+            raise _refusal(self.location, "opened", error) from error
+        self._answered = False
+        self.root = root.rstrip("/")
+        self.absolute_location = self.location if is_uri else self.root
+        """As `location`, from any working folder."""
+        self._is_local = isinstance(self.filesystem, fs.LocalFileSystem)
+
+    def put(self, path: str, content: bytes | pa.Buffer) -> None:
+        """Writes a file, in place of one of that name. Whoever reads meanwhile sees the old one or the new one."""
+        try:
+            self.patiently(path, lambda: self._put_once(path, content))
+        except OSError as error:
+            raise _refusal(path, "written", error) from error
+
+    def overwrite(self, path: str, content: bytes) -> None:
+        """As `put`, into the file that is there, for readers that keep it open. They may see it half written."""
+        if not self._is_local:
+            self.put(path, content)
+            return
+        try:
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with open(os.open(path, os.O_WRONLY | os.O_CREAT, 0o666), "wb") as stream:
+                stream.write(content)
+                stream.truncate()
+        except OSError as error:
+            raise _refusal(path, "written", error) from error
+
+    def get(self, path: str) -> bytes | None:
+        """The content of a file; None where there is none."""
+        try:
+            return self.patiently(path, lambda: self._get_once(path))
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise _refusal(path, "read", error) from error
+
+    def delete(self, paths: Iterable[str]) -> None:
+        """Removes files. One that is gone already does no harm."""
+        self.each(self._delete_one, paths)
+
+    def move(self, path: str, to: str) -> None:
+        """Gives a file another name. Object storage copies it first, so that it is never at neither place.
+
+        Raises `FileNotFoundError` where there is no such file.
+        """
+        try:
+            if self._is_local:
+                os.makedirs(os.path.dirname(to), exist_ok=True)
+            self.patiently(path, lambda: self._move_once(path, to))
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise _refusal(path, "moved", error) from error
+
+    def files(self, folder: str, *, below: bool = False) -> list[fs.FileInfo]:
+        """The files right in a folder, or all below it; those whose names begin with a dot are nobody's to read."""
+        selector = fs.FileSelector(folder, allow_not_found=True, recursive=below)
+        found = self._look(folder, lambda: self.filesystem.get_file_info(selector))
+        shown = [info for info in found if info.type == fs.FileType.File and not info.base_name.startswith(".")]
+        return sorted(shown, key=lambda info: info.path)
+
+    def present(self, paths: Sequence[str]) -> list[str]:
+        """Those of the paths that are files."""
+        found = self._look(self.location, lambda: self.filesystem.get_file_info(list(paths)))
+        return [info.path for info in found if info.type == fs.FileType.File]
+
+    def each(self, action: Callable[[str], _Found], paths: Iterable[str]) -> list[_Found]:
+        """What `action` gives for each of the paths; with several requests at once where there is a network between."""
+        paths = list(paths)
+        if self._is_local or len(paths) < 2:
+            return [action(path) for path in paths]
+        with ThreadPoolExecutor(_REQUESTS_AT_ONCE) as pool:
+            return list(pool.map(action, paths))
+
+    def patiently(self, path: str, action: Callable[[], _Found]) -> _Found:
+        """What `action` gives, which is begun anew where the storage is busy or out of reach.
+
+        Raises `OutOfReachError` where that lasts, and what waiting cannot help as it came.
+        """
+        began, wait = time.monotonic(), FIRST_WAIT_SECONDS
+        while True:
+            try:
+                found = action()
+            except OSError as error:
+                if _GONE.search(str(error)):
+                    raise FileNotFoundError(errno.ENOENT, "there is no such object", path) from error
+                if not _may_pass(error):
+                    raise
+                tried = time.monotonic() - began
+                if tried >= (PATIENCE_SECONDS if self._answered else FIRST_PATIENCE_SECONDS):
+                    what = f"the storage did not do it in {tried:.0f} s of trying; the last cause: {_in_words(error)}"
+                    raise OutOfReachError(f"{path}: {what}") from error
+            else:
+                self._answered = True
+                return found
+            time.sleep(wait * random.uniform(0.5, 1))  # workers that failed together must not come back together
+            wait = min(2 * wait, LONGEST_WAIT_SECONDS)
+
+    def check_writable(self) -> None:
+        """Writes and removes a small file, in the nearest folder that there is. Raises `StoreError` with what to do."""
+        folder = self.root
+        while self._is_local and not os.path.lexists(folder):
+            folder = os.path.dirname(folder)
+        probe = f"{folder.rstrip('/')}/.writable.{uuid.uuid4().hex[:8]}"
+        self.put(probe, _PROBE)
+        self.delete([probe])
+
+    def remove_leftovers(self, *folders: str) -> None:
+        """Removes old temporary files of writers that were killed, from the folders and what is below them."""
+        if not self._is_local:
+            return  # object storage has none: an object that was not finished is not there
+        before = time.time() - LEFTOVER_SECONDS
+        for folder in folders:
+            for where, _, names in os.walk(folder):
+                for path in (f"{where}/{name}" for name in names if _TEMPORARY.fullmatch(name)):
+                    with contextlib.suppress(OSError):  # another process was faster
+                        if os.path.getmtime(path) < before:
+                            os.unlink(path)
+
+    def _look(self, path: str, look: Callable[[], list[fs.FileInfo]]) -> list[fs.FileInfo]:
+        try:
+            return self.patiently(path, look)
+        except OSError as error:
+            raise _refusal(path, "read", error) from error
+
+    def _put_once(self, path: str, content: bytes | pa.Buffer) -> None:
+        if not self._is_local:
+            with self.filesystem.open_output_stream(path) as stream:  # shows an object once it is whole
+                stream.write(content)
+            return
+        folder, name = os.path.split(path)
+        temporary = f"{folder}/.{name.lstrip('.')}.{uuid.uuid4().hex[:8]}"
+        os.makedirs(folder, exist_ok=True)
+        try:
+            with open(temporary, "wb") as stream:
+                stream.write(content)
+            os.replace(temporary, path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            raise
+
+    def _get_once(self, path: str) -> bytes:
+        with self.filesystem.open_input_stream(path) as stream:
+            return bytes(stream.read())
+
+    def _delete_one(self, path: str) -> None:
+        try:
+            self.patiently(path, lambda: self.filesystem.delete_file(path))
+        except FileNotFoundError:
+            return  # by another process, or by a request whose answer was lost
+        except OSError as error:
+            raise _refusal(path, "removed", error) from error
+
+    def _move_once(self, path: str, to: str) -> None:
+        try:
+            self.filesystem.move(path, to)
+        except OSError as error:
+            gone = isinstance(error, FileNotFoundError) or _GONE.search(str(error))
+            if not gone or not self.present([to]):  # moved by a request whose answer was lost
+                raise
+
+
+def _without_slash(location: str) -> str:
+    path, mark, query = location.partition("?") if "://" in location else (location, "", "")
+    bare = path.rstrip("/")
+    return f"{path if not bare or bare.endswith(':') else bare}{mark}{query}"
+
+
+def _opened(uri: str) -> tuple[fs.FileSystem, str]:
+    filesystem, root = fs.FileSystem.from_uri(uri)
+    if filesystem.type_name != "s3":
+        return filesystem, root
+    query = dict(parse_qsl(urlsplit(uri).query))
+    if not root or (strange := sorted(query.keys() - set(_S3_QUERY))):
+        problem = (
+            f"{', '.join(strange)} cannot be set in a URI; allowed: {', '.join(_S3_QUERY)}" if root else "no bucket"
+        )
+        raise ValueError(problem)
+    for variable in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"):
+        if endpoint := os.environ.get(variable):
+            query.setdefault("endpoint_override", endpoint)
+    # from_uri takes no retry strategy and no timeouts, and its result does not say which endpoint it found.
+    patient = fs.S3FileSystem(
+        **{**query, "region": filesystem.region},
+        retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=REQUEST_ATTEMPTS),
+        connect_timeout=CONNECT_SECONDS,
+        request_timeout=REQUEST_SECONDS,
+        allow_delayed_open=True,  # a small object is one request
+    )
+    return patient, root
+
+
+def _refuse_credentials(uri: str) -> None:
+    scheme, _, rest = uri.partition("://")
+    place, _, query = rest.partition("?")
+    host, _, _ = place.partition("/")
+    # A secret may hold a slash, so that what comes before it looks like a bucket. No bucket's name has a colon.
+    in_host = set(host) & set("@:") if scheme.lower() == "s3" else ":" in host.rpartition("@")[0]
+    pairs = [pair.partition("=") for pair in re.split("[&;]", query)]
+    in_query = any(_SECRET.search(key) or re.search(r"(//|%2F%2F)[^/]*(@|%40)", value, re.I) for key, _, value in pairs)
+    if in_host or in_query:
+        raise StoreError(
+            f"a location of {scheme}:// must hold no credentials, because it is shown and stored; they come from the "
+            "environment alone: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile, or the role of the machine"
+        )
+
+
+def _may_pass(error: OSError) -> bool:
+    return error.errno in _PASSING_ERRNO or (error.errno is None and bool(_PASSING.search(str(error))))
+
+
+def _refusal(path: str, done: str, error: Exception) -> StoreError:
+    return StoreError(f"{path} cannot be {done}: {_in_words(error)}")
+
+
+def _in_words(error: Exception) -> str:
+    text = str(error).partition("\n")[0]
+    if isinstance(error, OSError) and error.errno is not None:
+        reason = error.strerror if isinstance(error.strerror, str) else text
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return f"{reason}; make room there, and run the same command again"
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            return f"{reason}; make it accessible to this user, or name another place"
+        return reason
+    if "NO_SUCH_BUCKET" in text:
+        return f"there is no such bucket; create it, or name another ({text})"
+    if _DENIED.search(text):
+        return f"access is denied; the credentials of this environment must allow it ({text})"
+    if "Unrecognized filesystem type" in text:
+        return f"{text}; allowed: a folder, file://, s3://, gs:// and abfs://"
+    return text

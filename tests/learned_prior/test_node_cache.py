@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+from pyarrow import fs
+
+from dvq_ray.learned_prior.images import load_images
+from dvq_ray.learned_prior.node_cache import read_once
+from dvq_ray.learned_prior.sources import ParquetSource
+from tests.object_storage import ObjectStorage, serving
+
+SPLITS = (np.arange(2 * 3 * 4 * 4, dtype=np.uint8).reshape(2, 3, 4, 4), np.ones((1, 3, 4, 4), np.uint8))
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("DVQ_RAY_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[ObjectStorage]:
+    with serving() as storage:
+        yield storage
+
+
+def never() -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    raise AssertionError("read again")
+
+
+def put_images(storage: ObjectStorage, folder: str, seed: int) -> ParquetSource:
+    uris = {split: storage.uri(folder).replace(folder, f"{folder}/{split}.parquet") for split in ("train", "test")}
+    for split, uri in uris.items():
+        pixels = np.random.default_rng(seed).integers(0, 256, (3, 8, 8, 3), dtype=np.uint8)
+        images = []
+        for image in pixels if split == "train" else pixels[:1]:
+            file = io.BytesIO()
+            Image.fromarray(image).save(file, "PNG")
+            images.append(file.getvalue())
+        filesystem, path = fs.FileSystem.from_uri(uri)
+        pq.write_table(pa.table({"image": images}), path, filesystem=filesystem)
+    return ParquetSource(train=uris["train"], test=uris["test"])
+
+
+def loaded_elsewhere(source: ParquetSource) -> str:
+    """The digest of the images, as another process loads them."""
+    code = (
+        "from dvq_ray.learned_prior.images import load_images\n"
+        "from dvq_ray.learned_prior.sources import ParquetSource\n"
+        f"print(load_images(ParquetSource(train={source.train!r}, test={source.test!r}), 8).sha256)"
+    )
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_the_second_process_of_a_machine_reads_no_image_from_afar(bucket: ObjectStorage) -> None:
+    source = put_images(bucket, "once", seed=1)
+    load_images.cache_clear()
+    digest = load_images(source, 8).sha256
+    before = len(bucket.requests)
+    assert loaded_elsewhere(source) == digest
+    asked = [method for method, _ in bucket.requests[before:]]
+    assert asked
+    assert "GET" not in asked, "looked whether the files are as they were, and read nothing"
+
+
+def test_a_file_that_was_replaced_is_read_anew(bucket: ObjectStorage) -> None:
+    source = put_images(bucket, "anew", seed=1)
+    load_images.cache_clear()
+    first = load_images(source, 8).sha256
+    put_images(bucket, "anew", seed=2)
+    load_images.cache_clear()
+    assert load_images(source, 8).sha256 != first
+
+
+def test_what_is_kept_is_what_was_read() -> None:
+    read_once("key", lambda: SPLITS)
+    for kept, read in zip(read_once("key", never), SPLITS, strict=True):
+        np.testing.assert_array_equal(kept, read)
+        assert kept.dtype == np.uint8
+
+
+def test_writing_into_the_images_changes_them_for_nobody_else() -> None:
+    train, _ = read_once("key", lambda: SPLITS)
+    train[:] = 0
+    np.testing.assert_array_equal(read_once("key", never)[0], SPLITS[0])
+
+
+def test_different_keys_are_kept_apart() -> None:
+    read_once("one", lambda: SPLITS)
+    other, _ = read_once("other", lambda: (255 - SPLITS[0], SPLITS[1]))
+    np.testing.assert_array_equal(other, 255 - SPLITS[0])
+
+
+def test_a_process_that_ended_while_it_wrote_leaves_nothing_that_is_taken_up(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            read_once("key", lambda: SPLITS)
+    assert list(cache.iterdir())
+    again, _ = read_once("key", lambda: SPLITS)
+    np.testing.assert_array_equal(again, SPLITS[0])
+
+
+def test_on_a_full_disk_images_are_read_without_being_kept(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "save", full)
+    train, _ = read_once("key", lambda: SPLITS)
+    np.testing.assert_array_equal(train, SPLITS[0])
+    assert "No space left on device" in caplog.text
+
+
+def test_a_folder_of_somebody_else_is_not_trusted(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read_once("key", lambda: SPLITS)
+    monkeypatch.setattr("os.getuid", lambda: 12345)
+    other, _ = read_once("key", lambda: (255 - SPLITS[0], SPLITS[1]))
+    np.testing.assert_array_equal(other, 255 - SPLITS[0])
+
+
+def test_what_is_broken_or_a_pickle_is_passed_over(cache: Path, caplog: pytest.LogCaptureFixture) -> None:
+    read_once("key", lambda: SPLITS)
+    (file,) = cache.glob("*/train.npy")
+    np.save(file, np.array([{"an": "object"}], dtype=object), allow_pickle=True)
+    for _ in range(2):
+        np.testing.assert_array_equal(read_once("key", lambda: SPLITS)[0], SPLITS[0])
+        file.write_bytes(file.read_bytes()[:40])
+    assert caplog.text.count("holds something else than images") == 2
