@@ -10,11 +10,10 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
-from dvq_ray.cells import expand
-from dvq_ray.plan import GridCount, Plan
+from dvq_ray.plan import GridCount, make_plan
 from dvq_ray.search.space import Axis, Choices
 from dvq_ray.search.spec import Search
-from dvq_ray.spec import SweepSpec, parse_sweep
+from dvq_ray.spec import parse_sweep
 from dvq_ray.store import SUGGESTION, Store
 
 State = Literal["complete", "stopped early", "failed", "underway"]
@@ -87,27 +86,13 @@ def coverage(store: Store) -> Coverage | SearchCoverage | None:
             suggestions={state: counts[state] for state in STATES},
             unwanted=len(frame) - len(rows),
         )
-    plan = plan_of(spec, store.statuses())
+    plan = make_plan(spec, store, retry_failed=False)
     return Coverage(
         sweep_text=text,
         grids=plan.grids(),
         wanted=len(plan.cells),
         missing=len(plan.to_run),
         unwanted=plan.unwanted,
-    )
-
-
-def plan_of(spec: SweepSpec, statuses: Mapping[str, str]) -> Plan:
-    """The plan for cells that have no row, given the status of those that have; without a look at durations."""
-    cells, ids_by_grid = expand(spec)
-    return Plan(
-        spec=spec,
-        cells=cells,
-        statuses=statuses,
-        to_run=[cell for cell in cells if cell.cell_id not in statuses],
-        unwanted=len(statuses.keys() - {cell.cell_id for cell in cells}),
-        ids_by_grid=ids_by_grid,
-        seconds_per_nominal={},
     )
 
 

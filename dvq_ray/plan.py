@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import pandas as pd
+
 from dvq_ray.cells import Cell, expand, run_order
+from dvq_ray.pace import seconds_per_nominal
 from dvq_ray.spec import SweepSpec
 from dvq_ray.store import FINISHED, Store
 
@@ -55,8 +57,17 @@ class Plan:
 
 def make_plan(spec: SweepSpec, store: Store, *, retry_failed: bool) -> Plan:
     """What is to be run: cells that the store lacks, and the failed ones where they are asked for."""
+    return plan_of(spec, store.load(columns=list(COLUMNS)), retry_failed=retry_failed)
+
+
+COLUMNS = ("cell_id", "status", "duration_seconds")
+"""What a plan needs of each row."""
+
+
+def plan_of(spec: SweepSpec, rows: pd.DataFrame, *, retry_failed: bool = False) -> Plan:
+    """As `make_plan`, from all rows of a store with `COLUMNS`."""
     cells, ids_by_grid = expand(spec)
-    statuses = store.statuses()
+    statuses = dict(zip(rows["cell_id"], rows["status"].astype(object), strict=True))
     wanted = {cell.cell_id for cell in cells}
     together = bool(spec.resources.gpu) and spec.experiment.batches_on_gpu
     to_run = [
@@ -71,7 +82,7 @@ def make_plan(spec: SweepSpec, store: Store, *, retry_failed: bool) -> Plan:
         to_run=to_run,
         ids_by_grid=ids_by_grid,
         unwanted=len(statuses.keys() - wanted),
-        seconds_per_nominal=_rates(cells, store) if statuses and to_run else {},
+        seconds_per_nominal=seconds_per_nominal(cells, rows) if statuses and to_run else {},
     )
 
 
@@ -80,13 +91,3 @@ def _count(name: str, ids: Sequence[str], statuses: Mapping[str, str]) -> GridCo
     done = sum(state in FINISHED for state in states)
     missing = sum(state is None for state in states)
     return GridCount(name=name, done=done, failed=len(states) - done - missing, missing=missing)
-
-
-def _rates(cells: Sequence[Cell], store: Store) -> dict[str, float]:
-    frame = store.load(columns=["cell_id", "duration_seconds"]).dropna()
-    seconds = dict(zip(frame["cell_id"], frame["duration_seconds"], strict=True))
-    ratios: dict[str, list[float]] = {}
-    for cell in cells:
-        if cell.cell_id in seconds:
-            ratios.setdefault(cell.quantizer, []).append(seconds[cell.cell_id] / cell.nominal_seconds())
-    return {quantizer: statistics.median(values) for quantizer, values in ratios.items()}

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import pandas as pd
 
-from dvq_ray.coverage import SearchCoverage, coverage, plan_of
-from dvq_ray.pace import seconds_per_nominal
+from dvq_ray.coverage import SearchCoverage, coverage
+from dvq_ray.plan import plan_of
 from dvq_ray.search.spec import Search, SearchError
 from dvq_ray.spec import SweepSpec
 from dvq_ray.store import FINISHED, Store
@@ -44,11 +44,10 @@ class Standing:
 
 def grids_standing(spec: SweepSpec, rows: pd.DataFrame) -> Standing:
     """Of a sweep of grids, from the columns `cell_id`, `status` and `duration_seconds` of all rows."""
-    plan = plan_of(spec, dict(zip(rows["cell_id"], rows["status"].astype(object), strict=True)))
-    rates = seconds_per_nominal(plan.cells, rows) if plan.to_run else {}
+    plan = plan_of(spec, rows)
     wanted = {cell.cell_id for cell in plan.cells}
     failed = sum(cell_id in wanted for cell_id in rows.loc[~rows["status"].isin(FINISHED), "cell_id"])
-    unmeasured = sorted({cell.quantizer for cell in plan.to_run} - rates.keys())
+    unmeasured = sorted({cell.quantizer for cell in plan.to_run} - plan.seconds_per_nominal.keys())
     unwanted = f"{plan.unwanted:,} rows of cells that the sweep file does not name"
     return Standing(
         what="cells",
@@ -59,7 +58,7 @@ def grids_standing(spec: SweepSpec, rows: pd.DataFrame) -> Standing:
         headings=("grid", "done", "failed", "missing"),
         counts=[(grid.name, (grid.done, grid.failed, grid.missing)) for grid in plan.grids()],
         notes=[("besides", unwanted)] if plan.unwanted else [],
-        seconds_left=replace(plan, seconds_per_nominal=rates).expected_seconds(1),
+        seconds_left=plan.expected_seconds(1),
         unmeasured=", ".join(unmeasured),
         cell_ids=wanted,
     )
