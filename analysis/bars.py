@@ -11,11 +11,11 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from analysis.lettering import wrapped
+from analysis import lettering
+from analysis.lettering import legend_row, wrapped
 from analysis.style import GREY, SMALL_POINTS, WIDTH_INCHES, Look
 
 Filling = Literal["full", "light", "hatched"]
@@ -26,6 +26,8 @@ _EDGE, _RIGHT, _TITLE, _BOTTOM, _GAP_X, _GAP_Y, _NAME_GAP = 0.06, 0.14, 0.26, 0.
 _LEGEND_INCHES, _LINE_INCHES, _GAP_INCHES = 0.21, 0.125, 0.06
 _MOST_INCHES = 5.2
 """Of all rows above each other; many of them are set closer than a few."""
+_SAMPLE = 1.8
+"""Width of a bar or a dot in the legend; lines take more."""
 _HEIGHT = 0.62
 """Of a bar, as a share of its row."""
 _INTERVAL: dict[str, Any] = {"elinewidth": 0.8, "capsize": 1.6, "capthick": 0.8, "zorder": 4}
@@ -106,10 +108,9 @@ class RowSheet:
                 panel.axes.set_xlim(min(panel.axes.get_xlim()[0] for panel in panels), right)
             panels[-1].axes.set_xlabel(x_label)
         for i, entries in enumerate(legend):
-            self._legend(entries, (beneath - _GAP_INCHES - (i + 0.5) * _LEGEND_INCHES) / height)
-        self.figure.text(
-            _EDGE / WIDTH_INCHES, _EDGE / height, "\n".join(lines), size=SMALL_POINTS, va="bottom", linespacing=1.25
-        )
+            y = (beneath - _GAP_INCHES - (i + 0.5) * _LEGEND_INCHES) / height
+            self.figure.add_artist(legend_row(self.figure, entries, y, sample=_SAMPLE))
+        lettering.footnote(self.figure, lines, _EDGE)
         return self.figure
 
     def _place(self, height: float) -> None:
@@ -127,14 +128,6 @@ class RowSheet:
                 place = (x / WIDTH_INCHES, (top - inches) / height, width / WIDTH_INCHES, inches / height)
                 panel.axes.set_position(place)
             top -= inches + _GAP_Y
-
-    def _legend(self, entries: Sequence[Artist], y: float) -> None:
-        legend = Legend(
-            self.figure, list(entries), [str(entry.get_label()) for entry in entries], ncols=len(entries), loc="center",
-            bbox_to_anchor=(0.5, y), bbox_transform=self.figure.transFigure, frameon=False, borderpad=0,
-            borderaxespad=0, columnspacing=1.4, handlelength=1.8, handletextpad=0.5,
-        )  # fmt: skip
-        self.figure.add_artist(legend)
 
 
 def part_handle(filling: Filling, label: str) -> Patch:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,12 +24,11 @@ class Beside:
     """By cell id, what a cell lacks of all this, such as `without a curve`."""
 
 
-def load_beside(rows: Rows, cells: Sequence[pd.DataFrame], needs: Needs) -> Beside:
+def load_beside(rows: Rows, cells: pd.DataFrame, needs: Needs) -> Beside:
     """What `needs` asks for beside those `cells` that finished. Raises `StoreError` where a store cannot be read."""
     if not needs.curves and not needs.artifacts:
         return Beside(curves=pd.DataFrame(), artifacts={}, lacking={})
-    every = pd.concat([some[["cell_id", "point_id", "status"]] for some in cells])
-    finished = every[every["status"] == "ok"]
+    finished = cells[cells["status"] == "ok"]
     ids = finished["cell_id"].tolist()
     lacking: dict[str, str] = {}
     curves = rows.load_curves(ids, needs.curves) if needs.curves else pd.DataFrame()
@@ -57,7 +56,7 @@ def _broken_curves(curves: pd.DataFrame, finished: pd.DataFrame, needs: Needs) -
         for cell_id, step in zip(drawn["cell_id"], drawn["step"], strict=True):
             logged.setdefault(str(cell_id), set()).add((column, int(step)))
     broken = {}
-    for _, repetitions in finished.groupby("point_id"):
+    for _, repetitions in finished.groupby("point_id", observed=True):
         ids = repetitions["cell_id"].tolist()
         whole = set[tuple[str, int]]().union(*(logged.get(cell_id, ()) for cell_id in ids))
         for cell_id in ids:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import sys
@@ -12,9 +13,10 @@ from functools import partial
 from typing import Any, Generic, TypeVar
 
 from analysis.items import Item
-from analysis.products import Product, UnfitError, sidecar
+from analysis.products import Product, UnfitError
 from analysis.rows import Rows
 from analysis.selection import Selection
+from analysis.sidecar import sidecar
 
 _Result = TypeVar("_Result")
 
@@ -142,6 +144,9 @@ def make_all(
     if not others:
         yield from (job.result() for job in jobs.values())
         return
+    for trainable in {item.needs.trainable for item in items.values()}:
+        rows.points(trainable)  # found once, before the processes part
+    gc.freeze()  # so that no process writes into the memory of what they share
     fork = multiprocessing.get_context("fork")  # what is inherited need not be pickled, and is in memory once
     with ProcessPoolExecutor(others, fork, initializer=_inherit, initargs=(jobs,)) as pool:
         futures = {name: pool.submit(_made_elsewhere, name) for name in jobs}
@@ -157,6 +162,7 @@ def make_all(
                     yield kind(item=items[name], **values)
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+            gc.unfreeze()
 
 
 def _not_begun(futures: Mapping[str, Future[Any]], jobs: Mapping[str, Once[Attempt]]) -> Once[Attempt] | None:

@@ -12,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from analysis.naming import number
+
 Presence = Literal["required", "if present", "if complete"]
 """`if present`: none of its cells, or all of them. `if complete`: left out, and said so, unless all are there."""
 
@@ -29,8 +31,8 @@ class Grid:
     axes: Mapping[str, tuple[Any, ...]]
     """Values by column, in the order in which cells are named. They pin every setting but those of training."""
     presence: Presence = "required"
-    keep: Callable[[Mapping[str, Any]], bool] = lambda point: True
-    """Takes a point's values by column; false for points that are not part of the grid."""
+    keep: Callable[[pd.DataFrame], pd.Series[bool]] | None = None
+    """Takes points, a column for each axis; false for those that are not part of the grid."""
 
     @property
     def name(self) -> str:
@@ -39,32 +41,53 @@ class Grid:
 
     def points(self) -> Iterator[dict[str, Any]]:
         """The points, by column."""
-        for values in itertools.product(*self.axes.values()):
-            point = dict(zip(self.axes, values, strict=True))
-            if self.keep(point):
-                yield point
-
-    def rows(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """The rows at these values, whatever `keep` says and their status is."""
-        here = frame["quantizer"] == self.quantizer
-        for column, values in self.axes.items():
-            here &= frame[column].isin(values)
-        return frame if here.all() else frame[here]
-
-    def places(self, rows: pd.DataFrame) -> npt.NDArray[np.int64]:
-        """Of each of these `rows` of the grid its point's place among `points`; -1 where `keep` leaves it out."""
-        if rows.empty:
-            return np.zeros(0, np.int64)
-        each = [pd.Index(values).get_indexer(pd.Index(rows[column])) for column, values in self.axes.items()]
-        places: npt.NDArray[np.int64] = self._places[tuple(each)]
-        return places
+        for values in itertools.compress(itertools.product(*self.axes.values()), self._kept):
+            yield dict(zip(self.axes, values, strict=True))
 
     @cached_property
-    def _places(self) -> npt.NDArray[np.int64]:
-        """Of shape [values of each axis]."""
-        every = itertools.product(*self.axes.values())
-        kept = np.array([self.keep(dict(zip(self.axes, values, strict=True))) for values in every], bool)
-        return np.where(kept, np.cumsum(kept) - 1, -1).reshape([len(values) for values in self.axes.values()])
+    def table(self) -> pd.DataFrame:
+        """A row for each of the points, a column for each axis."""
+        return self._every[self._kept].reset_index(drop=True)
+
+    def texts(self) -> list[str]:
+        """Each of the points as cells are named: `vq dimension=2 codebook_size=16`, without what is common to all."""
+        texts = np.full(len(self.table), self.name, object)
+        for axis, values in self.axes.items():
+            if len(values) > 1:
+                words = np.array([f" {axis}={number(value)}" for value in values], object)
+                texts = texts + words[pd.Index(values).get_indexer(pd.Index(self.table[axis]))]
+        return list(texts)
+
+    def rows(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """The rows of the points, whatever their status is."""
+        return frame[self.places(frame) >= 0]
+
+    def places(self, frame: pd.DataFrame) -> npt.NDArray[np.int64]:
+        """Of each row its point's place among `points`; -1 for a row of none of them."""
+        inside = (frame["quantizer"] == self.quantizer).to_numpy(bool, copy=True)
+        places = np.zeros(len(frame), np.int64)
+        for column, values in self.axes.items():
+            found = pd.Index(values).get_indexer(pd.Index(frame[column]))
+            inside &= found >= 0
+            places = places * len(values) + found
+        numbers = np.where(self._kept, np.cumsum(self._kept) - 1, -1)
+        found = np.full(len(frame), -1, np.int64)
+        found[inside] = numbers[places[inside]]
+        return found
+
+    @cached_property
+    def _every(self) -> pd.DataFrame:
+        """Every combination of the axes, the last of them varying fastest."""
+        places = np.indices([len(values) for values in self.axes.values()]).reshape(len(self.axes), -1)
+        columns = zip(self.axes.items(), places, strict=True)
+        return pd.DataFrame({axis: pd.Series(list(values)).take(place).array for (axis, values), place in columns})
+
+    @cached_property
+    def _kept(self) -> npt.NDArray[np.bool_]:
+        """Of every combination whether it is one of the points."""
+        if self.keep is None:
+            return np.ones(len(self._every), bool)
+        return np.asarray(self.keep(self._every), bool)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +100,10 @@ class Needs:
     grids: tuple[str, ...]
     """A line for each grid, for people; `choose` is the same for the machine."""
     choose: Callable[[pd.DataFrame], Sequence[Grid]]
-    """Takes all rows of the trainable, failed ones too. Returns no grid where the store holds nothing for the item."""
+    """Takes one row of each point, whatever became of it: settings, and machine where points ran on several.
+
+    Returns no grid where the store holds nothing for the item.
+    """
     sweeps: tuple[str, ...]
     """Sweep files that provide all of it, the smallest first."""
     seeds_by: tuple[str, ...]
@@ -118,3 +144,10 @@ def most_held(frame: pd.DataFrame, column: str, by: Sequence[str], *, ties: Lite
     counts = frame.drop_duplicates([column, *by]).groupby(column).size()
     best = counts.index[counts == counts.max()]
     return best.max() if ties == "largest" else best.min()
+
+
+def ever_run(rows: pd.DataFrame, columns: Sequence[str]) -> Callable[[pd.DataFrame], pd.Series[bool]]:
+    """For `Grid.keep`: true for points whose values in these columns some row has, a failed one too."""
+    names = list(columns)
+    held = pd.MultiIndex.from_frame(rows[names].drop_duplicates())
+    return lambda points: pd.Series(pd.MultiIndex.from_frame(points[names]).isin(held), index=points.index)

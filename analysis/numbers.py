@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
 
+from analysis.needs import Grid
 from analysis.selection import Metric, Selection
 
 SUMMARY = ("n", "wanted", "mean", "deviation", "low", "high")
@@ -21,27 +21,31 @@ def declared_numbers(selection: Selection) -> pd.DataFrame:
     Columns: `grid` where grids have labels, `quantizer`, the axes, `metric`, `step` where there are curves, `SUMMARY`.
     A metric that a cell has one of for each slice is given by its mean over slices; one that is text is left out.
     """
-    rows: list[dict[Any, Any]] = []
+    tables = []
     for grid in selection.grids:
-        who: dict[Any, Any] = {"grid": grid.name, "quantizer": grid.quantizer}
         for name in selection.needs.metrics:
             if metric := _number_of(selection.rows, name):
-                points = selection.points(grid.name, metric)
-                rows += [{**who, **point, "metric": name} for point in points.to_dict("records")]
+                tables.append(metric_of(grid, name, selection.points(grid.name, metric)))
         for column in selection.needs.curves:
             for point in grid.points():
                 varying = {axis: value for axis, value in point.items() if len(grid.axes[axis]) > 1}
-                curve = selection.curve(grid.name, column, **varying)
-                rows += [{**who, **point, "metric": column, **step} for step in curve.to_dict("records")]
-    return long_form(rows, labelled=any(grid.label for grid in selection.grids))
+                tables.append(metric_of(grid, column, selection.curve(grid.name, column, **varying).assign(**point)))
+    return long_form(tables, labelled=any(grid.label for grid in selection.grids))
 
 
-def long_form(rows: Sequence[Mapping[Any, Any]], *, labelled: bool = False) -> pd.DataFrame:
-    """Rows of numbers as a frame: what each is of first, then `metric`, `step` and `SUMMARY`."""
+def metric_of(grid: Grid, name: str, table: pd.DataFrame) -> pd.DataFrame:
+    """The table of a metric of the grid, with who and what it is of."""
+    return pd.DataFrame({"grid": grid.name, "quantizer": grid.quantizer, **table, "metric": name}, index=table.index)
+
+
+def long_form(tables: Iterable[pd.DataFrame], *, labelled: bool = False) -> pd.DataFrame:
+    """Tables of numbers as one: what each is of first, then `metric`, `step` and `SUMMARY`."""
     last = ("metric", "step", *SUMMARY)
-    found = dict.fromkeys(key for row in rows for key in row if labelled or key != "grid")
+    held = [table for table in tables if len(table)]
+    found = dict.fromkeys(key for table in held for key in table if labelled or key != "grid")
     axes = [key for key in found if key not in last]
-    frame = pd.DataFrame(rows, columns=[*axes, *(key for key in last if key in found)])
+    columns = [*axes, *(key for key in last if key in found)]
+    frame = pd.concat(held, ignore_index=True)[columns] if held else pd.DataFrame()
     whole = [*axes, *(key for key in ("step", "n", "wanted") if key in found)]
     # Axes that a quantizer does not have leave gaps, and pandas would make floats of the other values.
     return frame.assign(**{column: frame[column].convert_dtypes() for column in whole})

@@ -16,9 +16,10 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullLocator
 from matplotlib.transforms import ScaledTranslation
 
+from analysis import lettering
 from analysis.lettering import fitting, legend_row, wrapped
 from analysis.naming import number
-from analysis.style import GREY, SMALL_POINTS, WIDTH_INCHES, Look
+from analysis.style import GREY, WIDTH_INCHES, Look
 
 _LEFT, _RIGHT, _TOP, _BOTTOM, _GAP_X, _GAP_Y, _EDGE = 0.66, 0.14, 0.26, 0.42, 0.16, 0.48, 0.06
 """Inches around and between panels."""
@@ -41,7 +42,7 @@ class Panel:
 
     def __init__(self, axes: Axes, title: str) -> None:
         self.axes = axes
-        axes.set_title(title, pad=7)
+        axes.set_title(title, pad=7, y=1.0)  # where it is anyway, and matplotlib need not look at all ticks for that
         self.lacks_repetitions = False
         self._lacking: dict[float, list[str]] = {}
 
@@ -94,7 +95,7 @@ class Panel:
         """
         at = np.asarray(list(x), dtype=float)
         order = np.argsort(at)
-        at, table = at[order], points.iloc[order]
+        at, table = at[order], points if (order == np.arange(len(at))).all() else points.iloc[order]
         mean, n = table["mean"].to_numpy(), table["n"].to_numpy()
         if len(at) > MANY_POINTS:
             self._band(at, table, look, marked=(0, _MARKER_EVERY), hollow=hollow)
@@ -187,9 +188,7 @@ class Sheet:
         for i, row in enumerate(entries):
             y = beneath - _GAP_INCHES - (i + 0.5) * _LEGEND_ROW_INCHES
             self.figure.add_artist(legend_row(self.figure, row, y / height))
-        self.figure.text(
-            _EDGE / WIDTH_INCHES, _EDGE / height, "\n".join(lines), size=SMALL_POINTS, va="bottom", linespacing=1.25
-        )
+        lettering.footnote(self.figure, lines, _EDGE)
         return self.figure
 
     def _holes(self) -> list[Line2D]:

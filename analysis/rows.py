@@ -9,11 +9,29 @@ from typing import TypeVar
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
+from analysis.points import Points, points_of
 from dvq_ray.experiments import EXPERIMENTS
-from dvq_ray.store import SUGGESTION, Store, StoreError, cell_schema
+from dvq_ray.store import FINISHED, SUGGESTION, Store, StoreError, cell_schema
 
 _Read = TypeVar("_Read")
+_SCHEMAS = [cell_schema(experiment, searched=True) for experiment in EXPERIMENTS.values()]
+_OFTEN_EQUAL = {field.name for schema in _SCHEMAS for field in schema if pa.types.is_string(field.type)} - {
+    "cell_id",
+    "error",
+}
+"""Columns of text with few values."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Held:
+    """What a store holds, before anything of it is filtered."""
+
+    count: int
+    """Cells with a row."""
+    failed: pd.DataFrame
+    """`cell_id`, `status` and `error` of those that are to be run again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +43,8 @@ class Rows:
     """As the user named them."""
     origins: Mapping[str, str] | pd.Series[str] = field(default_factory=dict)
     """The store that each row is from, by cell id."""
+    held: Mapping[str, Held] = field(default_factory=dict)
+    """By store."""
     only: Mapping[str, str] = field(default_factory=dict)
     """Values that the user kept, by column."""
     notes: tuple[str, ...] = ()
@@ -39,8 +59,18 @@ class Rows:
             self._by_trainable[trainable] = self.frame if here.all() else self.frame[here]
         return self._by_trainable[trainable]
 
+    def points(self, trainable: str) -> Points:
+        """The points of the rows that `of` gives."""
+        if trainable not in self._points:
+            self._points[trainable] = points_of(self.of(trainable))
+        return self._points[trainable]
+
     @cached_property
     def _by_trainable(self) -> dict[str, pd.DataFrame]:
+        return {}
+
+    @cached_property
+    def _points(self) -> dict[str, Points]:
         return {}
 
     def load_curves(self, cell_ids: Collection[str], columns: Sequence[str]) -> pd.DataFrame:
@@ -72,14 +102,15 @@ def load_rows(locations: Sequence[str], only: Mapping[str, str] | None = None) -
     Raises `StoreError` where a store is missing, empty or unreadable, `ValueError` where `only` names no column or
     leaves nothing.
     """
-    frames, notes = [_load(locations[0])], list[str]()
-    for location in locations[1:]:
-        frame = _load(location)
+    whole = [_load(location) for location in locations]
+    held = {location: _held(frame) for location, frame in zip(locations, whole, strict=True)}
+    frames, notes = whole[:1], list[str]()
+    for location, frame in zip(locations[1:], whole[1:], strict=True):
         again = frame["cell_id"]
-        for earlier, held in zip(locations, frames, strict=False):
-            if twice := int(again.isin(held["cell_id"]).sum()):
+        for earlier, kept in zip(locations, frames, strict=False):
+            if twice := int(again.isin(kept["cell_id"]).sum()):
                 notes.append(f"{twice} cells of {location} are in {earlier} too; the rows of {earlier} stand")
-        frames.append(frame[~frame["cell_id"].isin(pd.concat([held["cell_id"] for held in frames]))])
+        frames.append(frame[~frame["cell_id"].isin(pd.concat([kept["cell_id"] for kept in frames]))])
     names = np.repeat(np.array(locations, object), [len(part) for part in frames])
     frame = frames[0]
     if len(frames) > 1:
@@ -89,13 +120,16 @@ def load_rows(locations: Sequence[str], only: Mapping[str, str] | None = None) -
         frame = _keep(frame, column, value)
     if len(frames) > 1 or only:
         frame = frame.sort_values("cell_id", ignore_index=True)
+    frame = _with_categories(frame)
     if SUGGESTION in frame and (count := int(frame[SUGGESTION].notna().sum())):
         notes.append(f"cells that a search suggested ({count:,}) are in no grid; only items of searches show them")
-    return Rows(frame=frame, stores=tuple(locations), origins=origins, only=dict(only or {}), notes=tuple(notes))
+    return Rows(
+        frame=frame, stores=tuple(locations), origins=origins, held=held, only=dict(only or {}), notes=tuple(notes)
+    )  # fmt: skip
 
 
 def _load(location: str) -> pd.DataFrame:
-    frame = _read(location, Store.load)
+    frame = _read(location, lambda store: store.load(categories=_OFTEN_EQUAL))
     if frame.empty:
         what = "holds no cells yet" if Store(location).exists() else "is no store: there is no cells/*.parquet in it"
         raise StoreError(f"{location} {what}")
@@ -104,6 +138,21 @@ def _load(location: str) -> pd.DataFrame:
              for name in cell_schema(EXPERIMENTS[trainable]).names}  # fmt: skip
     lacking = sorted(known - set(frame.columns))
     return frame.assign(**dict.fromkeys(lacking, np.nan)) if lacking else frame
+
+
+def _held(frame: pd.DataFrame) -> Held:
+    failed = frame.loc[~frame["status"].isin(FINISHED), ["cell_id", "status", "error"]]
+    return Held(count=len(frame), failed=failed.astype({"status": "str"}))
+
+
+def _with_categories(frame: pd.DataFrame) -> pd.DataFrame:
+    """With columns of few values as categories, which are those that it has, in order."""
+    columns = {}
+    for name in [name for name in frame if name in _OFTEN_EQUAL]:
+        values = frame[name].astype("category")
+        counts = np.bincount(values.cat.codes + 1, minlength=len(values.cat.categories) + 1)[1:]
+        columns[name] = values.cat.set_categories(sorted(values.cat.categories[counts > 0]))
+    return frame.assign(**columns)
 
 
 def _read(location: str, read: Callable[[Store], _Read]) -> _Read:

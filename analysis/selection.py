@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -14,6 +14,7 @@ import pandas as pd
 from analysis.beside import Beside, load_beside
 from analysis.naming import box_text, boxes, number, seeds_text
 from analysis.needs import Grid, Needs
+from analysis.points import Points
 from analysis.rows import Rows
 from analysis.summary import summaries
 
@@ -34,6 +35,7 @@ class Selection:
     """Those that are drawn."""
     rows: pd.DataFrame
     """All rows of these grids, failed ones too."""
+    points_of_rows: Points
     seeds: Mapping[Group, tuple[int, ...]]
     """Seeds that a point must have."""
     left_out: tuple[str, ...]
@@ -45,18 +47,20 @@ class Selection:
         """The grid of that name, where it is drawn."""
         return next((grid for grid in self.grids if grid.name == name), None)
 
-    @cached_property
-    def _lost(self) -> list[dict[tuple[Any, ...], str]]:
-        return [_lost(self.rows, grid, self.seeds, self.needs, self.beside) for grid in self.grids]
-
     def cell_count(self) -> int:
         """Cells that the grids call for."""
-        return sum(_cell_count(grid, self.seeds, self.needs) for grid in self.grids)
+        return sum(int(self.wanted(grid).sum()) for grid in self.grids)
+
+    def wanted(self, grid: Grid) -> npt.NDArray[np.int64]:
+        """Of each point of the grid how many repetitions it must have."""
+        groups, place_of = groups_of(grid.table, self.needs.seeds_by)
+        return np.array([len(self.seeds[group]) for group in groups], np.int64)[place_of]
 
     def holes(self) -> list[str]:
         """Cells that are missing or of no use, grouped: one line for cells that share their axes and their fate."""
         lines = []
-        for grid, lost in zip(self.grids, self._lost, strict=True):
+        for grid in self.grids:
+            lost = self.lost(grid)
             for state in sorted(set(lost.values())):
                 for *box, seeds in boxes(cell for cell, its_state in lost.items() if its_state == state):
                     lines.append(f"{box_text(grid.name, grid.axes, box)}: {seeds_text(seeds)} {state}")
@@ -64,7 +68,7 @@ class Selection:
 
     def hole_count(self) -> int:
         """Cells behind `holes`."""
-        return sum(len(lost) for lost in self._lost)
+        return sum(len(self.lost(grid)) for grid in self.grids)
 
     def common(self) -> str:
         """Values that all cells share, such as `factors=4096`."""
@@ -77,8 +81,8 @@ class Selection:
 
     def faults(self) -> list[str]:
         """Why the item cannot be drawn at all, whatever cells are allowed to be missing."""
-        mixed = [line for grid in self.grids for line in _mixed(grid, self.rows, self.needs)]
-        if unequal := mixed or _unlike(self.grids, self.rows, self.needs):
+        mixed = [line for grid in self.grids for line in self._mixed(grid)]
+        if unequal := mixed or self._unlike():
             return unequal
         least = self.needs.least_repetitions
         few = [group for group, seeds in self.seeds.items() if len(seeds) < least]
@@ -93,13 +97,15 @@ class Selection:
     def usable(self, grid: Grid) -> pd.DataFrame:
         """Rows that numbers may be taken from."""
         if grid.name not in self._usable:
-            rows = _kept(grid.rows(self.rows), grid)
-            whole = _row_states(rows, self.needs.metrics, self.beside) == _OK
-            self._usable[grid.name] = rows if whole.all() else rows[whole]
-        return self._usable[grid.name].copy(deep=False)
+            places = self._places(grid)
+            rows = np.flatnonzero((places >= 0) & self.is_whole)
+            frame = self.rows if len(rows) == len(self.rows) else self.rows.iloc[rows]
+            self._usable[grid.name] = frame, places[rows]
+        return self._usable[grid.name][0].copy(deep=False)
 
     @cached_property
-    def _usable(self) -> dict[str, pd.DataFrame]:
+    def _usable(self) -> dict[str, tuple[pd.DataFrame, npt.NDArray[np.int64]]]:
+        """By grid the rows, and the places of their points."""
         return {}
 
     def points(self, name: str, metric: Metric) -> pd.DataFrame:
@@ -107,13 +113,19 @@ class Selection:
 
         A point with fewer than the least repetitions is a hole: its `n` is 0 and its numbers are NaN.
         """
-        grid = self.grid(name)
-        assert grid is not None
-        rows, points = self.usable(grid), list(grid.points())
-        values = metric(rows) if callable(metric) else rows[metric]
-        wanted = [len(self.seeds[_group(self.needs, point)]) for point in points]
-        axes = {axis: [point[axis] for point in points] for axis in grid.axes}
-        return pd.DataFrame({**axes, "wanted": wanted, **self._numbers(values, grid.places(rows), len(points))})
+        if (name, metric) not in self._points:
+            grid = self.grid(name)
+            assert grid is not None
+            rows = self.usable(grid)
+            values = _as_floats(metric(rows) if callable(metric) else rows[metric])
+            least, places = self.needs.least_repetitions, self._usable[grid.name][1]
+            numbers = summaries(values, places, len(grid.table), least=least)
+            self._points[name, metric] = grid.table.assign(wanted=self.wanted(grid), **numbers)
+        return self._points[name, metric].copy(deep=False)
+
+    @cached_property
+    def _points(self) -> dict[tuple[str, Metric], pd.DataFrame]:
+        return {}
 
     def curve(self, name: str, column: str, **values: Any) -> pd.DataFrame:
         """One row for each step at which the point with these values has that column: `step` and as in `points`.
@@ -127,16 +139,127 @@ class Selection:
             rows = rows[rows[axis] == value]
         curves = self.beside.curves[self.beside.curves["cell_id"].isin(rows["cell_id"])].dropna(subset=[column])
         steps, places = np.unique(curves["step"], return_inverse=True)
-        found = pd.DataFrame({"step": steps, **self._numbers(curves[column], places, len(steps))})
+        numbers = summaries(_as_floats(curves[column]), places, len(steps), least=self.needs.least_repetitions)
+        found = pd.DataFrame({"step": steps, **numbers})
         return found[found["n"] > 0]
 
-    def _numbers(
-        self, values: pd.Series[float], places: npt.NDArray[np.int64], count: int
-    ) -> dict[str, npt.NDArray[Any]]:
-        """The summary of each place, by column; of nothing where it has fewer than the least repetitions."""
-        found = summaries(_as_floats(values), places, count)
-        few = found["n"] < self.needs.least_repetitions
-        return {name: np.where(few, 0 if name == "n" else np.nan, column) for name, column in found.items()}
+    def of(self, grids: Sequence[Grid], left_out: Sequence[str]) -> Selection:
+        """With these of its grids and no more."""
+        inside = np.logical_or.reduce([self._places(grid) >= 0 for grid in grids])
+        only = replace(self, grids=tuple(grids), left_out=tuple(left_out))
+        if inside.all():
+            return only
+        rows = np.flatnonzero(inside)
+        return replace(
+            only,
+            rows=self.rows.iloc[rows].reset_index(drop=True),
+            points_of_rows=self.points_of_rows.taken(rows),
+        )
+
+    def lost(self, grid: Grid) -> Mapping[tuple[Any, ...], str]:
+        """What became of every cell of the grid that cannot be used; a cell is a point's values and a seed."""
+        if grid.name not in self._lost:
+            self._lost[grid.name] = self._find_lost(grid)
+        return self._lost[grid.name]
+
+    @cached_property
+    def _lost(self) -> dict[str, Mapping[tuple[Any, ...], str]]:
+        return {}
+
+    def _find_lost(self, grid: Grid) -> Mapping[tuple[Any, ...], str]:
+        places, count = self._places(grid), len(grid.table)
+        sound = np.bincount(places[(places >= 0) & self.is_whole], minlength=count)
+        held = np.bincount(places[places >= 0], minlength=count)
+        suspect = (sound != self.wanted(grid)) | (sound != held)
+        suspect[self._shared(grid)] = True
+        if not suspect.any():
+            return {}
+        rows = np.flatnonzero((places >= 0) & suspect[places])
+        found: dict[int, dict[int, str]] = {place: {} for place in np.flatnonzero(suspect).tolist()}
+        seeds = self.rows["seed"].to_numpy()[rows].tolist()
+        for row, place, seed in zip(rows.tolist(), places[rows].tolist(), seeds, strict=True):
+            found[place][seed] = self._faulty.get(row, _OK)
+        lost: dict[tuple[Any, ...], str] = {}
+        for place, point in enumerate(grid.points()):
+            if place in found:
+                fates = {(*point.values(), seed): found[place].get(seed, _MISSING)
+                         for seed in self.seeds[_group(self.needs, point)]}  # fmt: skip
+                lost |= {cell: state for cell, state in fates.items() if state != _OK}
+        return lost
+
+    def _places(self, grid: Grid) -> npt.NDArray[np.int64]:
+        """Of each row its point's place among those of the grid; -1 for a row of none of them."""
+        found: npt.NDArray[np.int64] = grid.places(self.points_of_rows.heads)[self.points_of_rows.of_rows]
+        return found
+
+    def _shared(self, grid: Grid) -> list[int]:
+        """Places of points of the grid that the stores have several points for, of unequal trainings."""
+        heads = self.points_of_rows.heads
+        each = pd.DataFrame({"place": grid.places(heads), "point_id": heads["point_id"].array}).drop_duplicates()
+        again: list[int] = each.loc[each["place"].duplicated() & (each["place"] >= 0), "place"].unique().tolist()
+        return again
+
+    @cached_property
+    def is_whole(self) -> npt.NDArray[np.bool_]:
+        """Of each row whether numbers may be taken from it."""
+        whole = np.ones(len(self.rows), bool)
+        whole[list(self._faulty)] = False
+        return whole
+
+    @cached_property
+    def _faulty(self) -> dict[int, str]:
+        """What became of each row that is of no use, by its place."""
+        rows, lacking = self.rows, self.beside.lacking
+        finite = {metric: _finite(rows[metric]) for metric in self.needs.metrics}
+        suspect = (rows["status"] != "ok").to_numpy(bool) | ~np.logical_and.reduce(list(finite.values()))
+        if lacking:
+            suspect |= rows["cell_id"].isin(list(lacking)).to_numpy(bool)
+        states = {}
+        for place in np.flatnonzero(suspect).tolist():
+            status = rows["status"].iloc[place]
+            empty = [metric for metric, is_finite in finite.items() if not is_finite[place]]
+            if status != "ok":
+                states[place] = "stopped early" if status == "stopped" else f"failed ({status})"
+            else:
+                text = f"without a finite {', '.join(empty)}"
+                states[place] = text if empty else lacking[rows["cell_id"].iloc[place]]
+        return states
+
+    def _mixed(self, grid: Grid) -> list[str]:
+        """Points whose rows were not all trained alike."""
+        shared = self._shared(grid)
+        if not shared:
+            return []
+        by_settings: dict[tuple[tuple[str, tuple[str, ...]], ...], list[tuple[Any, ...]]] = {}
+        heads = self.points_of_rows.heads
+        for key, here in heads[np.isin(grid.places(heads), shared)].groupby(list(grid.axes)):
+            differing = tuple((c, values) for c in self.needs.training if len(values := distinct_text(here, c)) > 1)
+            by_settings.setdefault(differing, []).append(tuple(key))
+        lines = []
+        for differing, points in by_settings.items():
+            what = " and ".join(f"{column} = {', '.join(values)}" for column, values in differing) or "unknown settings"
+            names = "; ".join(box_text(grid.name, grid.axes, box) for box in boxes(points))
+            advice = _advice(self.rows, [column for column, _ in differing])
+            lines.append(f"{names}: unequal trainings in one point, {what}{advice}")
+        return lines
+
+    def _unlike(self) -> list[str]:
+        """Columns in which points differ that are only comparable where they do not."""
+        if not self.needs.alike:
+            return []
+        lines = []
+        members = {grid.name: set(np.flatnonzero(self._places(grid) >= 0).tolist()) for grid in self.grids}
+        for group, here in self.rows.groupby(list(self.needs.seeds_by)):
+            for column in self.needs.alike:
+                if len(values := distinct_text(here, column)) > 1:
+                    holders = {value: set(here.index[[number(v) == value for v in here[column]]]) for value in values}
+                    what = "; ".join(
+                        f"{value} ({', '.join(name for name, rows_of in members.items() if rows_of & held)})"
+                        for value, held in holders.items()
+                    )
+                    advice = _advice(here, [column])
+                    lines.append(f"{_group_text(self.needs, group)}: unequal {column}, {what}{advice}")
+        return lines
 
 
 def select(rows: Rows, needs: Needs) -> Selection | None:
@@ -144,45 +267,70 @@ def select(rows: Rows, needs: Needs) -> Selection | None:
 
     Raises `StoreError` where what lies beside the rows cannot be read.
     """
-    frame = needs.narrowed(rows.of(needs.trainable))
-    chosen = needs.choose(frame) if len(frame) else ()
-    firm = [g for g in chosen if g.presence == "required" or (g.presence == "if present" and len(g.rows(frame)))]
-    if not any(True for grid in firm for _ in grid.points()):
+    frame, points = needs.narrowed(rows.of(needs.trainable)), rows.points(needs.trainable)
+    points = replace(points, heads=needs.narrowed(points.heads))
+    chosen = needs.choose(points.heads) if len(frame) else ()
+    firm = [g for g in chosen if g.presence == "required" or (g.presence == "if present" and len(g.rows(points.heads)))]
+    if not any(len(grid.table) for grid in firm):
         return None
-    seeds = _seeds(frame, firm, needs)
+    seeds = _seeds(frame["seed"].to_numpy(np.int64), points, firm, needs)
+    inside = np.logical_or.reduce([grid.places(points.heads) >= 0 for grid in chosen])[points.of_rows]
     if needs.lowest_seed_only:
         cells = frame[[*needs.seeds_by, "seed"]].itertuples(index=False, name=None)
-        frame = frame[[seed in seeds.get(tuple(group), ()) for *group, seed in cells]]
-    held = [_kept(grid.rows(frame), grid) for grid in chosen]
-    beside = load_beside(rows, held, needs)
+        inside &= np.array([seed in seeds.get(tuple(group), ()) for *group, seed in cells], bool)
+    if not inside.all():
+        places = np.flatnonzero(inside)
+        frame, points = frame.iloc[places], points.taken(places)
+    frame = frame.reset_index(drop=True)
+    every = Selection(
+        needs=needs,
+        grids=tuple(chosen),
+        rows=frame,
+        points_of_rows=points,
+        seeds=seeds,
+        left_out=(),
+        beside=load_beside(rows, frame, needs),
+    )
     drawn, left_out = [], []
     for grid in chosen:
         if grid in firm:
             drawn.append(grid)
-        elif grid.presence == "if complete" and len(grid.rows(frame)):
-            if not (lost := _lost(frame, grid, seeds, needs, beside)):
+        elif grid.presence == "if complete" and len(grid.rows(points.heads)):
+            if not (lost := every.lost(grid)):
                 drawn.append(grid)
             else:
-                called_for = _cell_count(grid, seeds, needs)
+                called_for = int(every.wanted(grid).sum())
                 there = f"{called_for - len(lost)} of {called_for}"
                 left_out.append(f"left out: {grid.name}, of which the store holds {there} cells")
-    kept = pd.concat([its for grid, its in zip(chosen, held, strict=True) if grid in drawn])
-    kept = kept.sort_index(kind="stable").reset_index(drop=True)  # by cell id, as all rows are
-    return Selection(needs=needs, grids=tuple(drawn), rows=kept, seeds=seeds, left_out=tuple(left_out), beside=beside)
+    return every.of(drawn, left_out)
 
 
-def _seeds(frame: pd.DataFrame, grids: Sequence[Grid], needs: Needs) -> dict[Group, tuple[int, ...]]:
-    """All seeds that any point with the same values of `seeds_by` has; the lowest where one is enough."""
+def _seeds(
+    held: npt.NDArray[np.int64], points: Points, grids: Sequence[Grid], needs: Needs
+) -> dict[Group, tuple[int, ...]]:
+    """All seeds that any point with the same values of `seeds_by` has; the lowest where one is enough.
+
+    `held` are the seeds of the rows.
+    """
+    places, values = pd.factorize(held, sort=True)
     found: dict[Group, set[int]] = {}
     for grid in grids:
-        groups = dict.fromkeys(_group(needs, point) for point in grid.points())
-        cells = _kept(grid.rows(frame), grid)[[*needs.seeds_by, "seed"]].drop_duplicates()
-        for *values, seed in cells.itertuples(index=False, name=None):
-            found.setdefault(tuple(values), set()).add(int(seed))
-        for group in groups:
-            found.setdefault(group, set())
+        groups, group_of = groups_of(grid.table, needs.seeds_by)
+        of_points = grid.places(points.heads)
+        is_held = np.zeros((len(groups) + 1, len(values)), bool)  # the last group is of rows that are not in the grid
+        is_held[np.append(group_of, len(groups))[of_points][points.of_rows], places] = True
+        for group, its in zip(groups, is_held, strict=False):
+            found.setdefault(group, set()).update(values[its].tolist())
     most = 1 if needs.lowest_seed_only else None
     return {group: tuple(sorted(found[group]))[:most] for group in sorted(found)}
+
+
+def groups_of(table: pd.DataFrame, columns: Sequence[str]) -> tuple[list[Group], npt.NDArray[np.int64]]:
+    """The combinations of values that the table has in these columns, and of each row the place of its own."""
+    names = list(columns)
+    heads = table[names].drop_duplicates()
+    place_of = pd.factorize(table.groupby(names, sort=False, dropna=False).ngroup().to_numpy())[0]
+    return list(heads.itertuples(index=False, name=None)), place_of
 
 
 def _group(needs: Needs, point: Mapping[str, Any]) -> Group:
@@ -193,100 +341,19 @@ def _group_text(needs: Needs, group: Group) -> str:
     return " ".join(f"{column}={number(value)}" for column, value in zip(needs.seeds_by, group, strict=True))
 
 
-def _kept(rows: pd.DataFrame, grid: Grid) -> pd.DataFrame:
-    kept = grid.places(rows) >= 0
-    return rows if kept.all() else rows[kept]
-
-
-def _cell_count(grid: Grid, seeds: Mapping[Group, Sequence[int]], needs: Needs) -> int:
-    return sum(len(seeds[_group(needs, point)]) for point in grid.points())
-
-
-def _lost(
-    frame: pd.DataFrame, grid: Grid, seeds: Mapping[Group, Sequence[int]], needs: Needs, beside: Beside
-) -> dict[tuple[Any, ...], str]:
-    """What became of every cell of the grid that cannot be used; a cell is a point's values and a seed."""
-    rows = grid.rows(frame)
-    states, places = _row_states(rows, needs.metrics, beside), grid.places(rows)
-    order = np.argsort(places, kind="stable")
-    points = list(grid.points())
-    ends = np.searchsorted(places[order], np.arange(len(points) + 1))
-    held, whole = rows["seed"].to_numpy()[order], (states == _OK)[order]
-    lost: dict[tuple[Any, ...], str] = {}
-    for point, start, end in zip(points, ends[:-1], ends[1:], strict=True):
-        wanted = seeds[_group(needs, point)]
-        if whole[start:end].all() and set(wanted) <= set(held[start:end].tolist()):
-            continue
-        found = dict(zip(held[start:end].tolist(), states[order[start:end]], strict=True))
-        fates = {(*point.values(), seed): found.get(seed, _MISSING) for seed in wanted}
-        lost.update((cell, state) for cell, state in fates.items() if state != _OK)
-    return lost
-
-
-def _row_states(rows: pd.DataFrame, metrics: Sequence[str], beside: Beside) -> npt.NDArray[np.object_]:
-    """What became of each of the rows."""
-    finite = {metric: _finite(rows[metric]) for metric in metrics}
-    suspect = (rows["status"] != "ok").to_numpy() | ~np.logical_and.reduce(list(finite.values()))
-    suspect |= rows["cell_id"].isin(list(beside.lacking)).to_numpy()
-    states = np.full(len(rows), _OK, dtype=object)
-    for place, status, cell_id in zip(
-        np.flatnonzero(suspect), rows["status"][suspect], rows["cell_id"][suspect], strict=True
-    ):
-        empty = [metric for metric in metrics if not finite[metric][place]]
-        if status != "ok":
-            states[place] = "stopped early" if status == "stopped" else f"failed ({status})"
-        else:
-            states[place] = f"without a finite {', '.join(empty)}" if empty else beside.lacking[cell_id]
-    return states
-
-
 def _as_floats(values: pd.Series[Any]) -> npt.NDArray[np.float64]:
     return pd.to_numeric(values).to_numpy(np.float64, na_value=np.nan)
 
 
 def _finite(values: pd.Series[Any]) -> npt.NDArray[np.bool_]:
     """Of lists, where every entry is so."""
+    if pd.api.types.is_numeric_dtype(values):
+        return np.isfinite(_as_floats(values))
     if any(isinstance(value, list | np.ndarray) for value in values[values.notna()].head(1)):
         whole = values.notna().to_numpy(copy=True)
         whole[whole] = [bool(np.isfinite(value).all()) for value in values[whole]]
         return whole
     return np.isfinite(_as_floats(values))
-
-
-def _mixed(grid: Grid, rows: pd.DataFrame, needs: Needs) -> list[str]:
-    """Points whose rows were not all trained alike."""
-    by_settings: dict[tuple[tuple[str, tuple[str, ...]], ...], list[tuple[Any, ...]]] = {}
-    kept = _kept(grid.rows(rows), grid)
-    places = pd.Series(grid.places(kept), index=kept.index)
-    heads = places[~pd.DataFrame({"place": places, "point_id": kept["point_id"]}).duplicated()]
-    for key, here in kept[places.isin(heads[heads.duplicated()])].groupby(list(grid.axes)):
-        if here["point_id"].nunique() > 1:
-            differing = tuple((c, values) for c in needs.training if len(values := distinct_text(here, c)) > 1)
-            by_settings.setdefault(differing, []).append(tuple(key))
-    lines = []
-    for differing, points in by_settings.items():
-        what = " and ".join(f"{column} = {', '.join(values)}" for column, values in differing) or "unknown settings"
-        names = "; ".join(box_text(grid.name, grid.axes, box) for box in boxes(points))
-        lines.append(f"{names}: unequal trainings in one point, {what}{_advice(rows, [c for c, _ in differing])}")
-    return lines
-
-
-def _unlike(grids: Sequence[Grid], rows: pd.DataFrame, needs: Needs) -> list[str]:
-    """Columns in which points differ that are only comparable where they do not."""
-    if not needs.alike:
-        return []
-    lines = []
-    members = {grid.name: set(_kept(grid.rows(rows), grid).index) for grid in grids}
-    for group, here in rows.groupby(list(needs.seeds_by)):
-        for column in needs.alike:
-            if len(values := distinct_text(here, column)) > 1:
-                holders = {value: set(here.index[[number(v) == value for v in here[column]]]) for value in values}
-                what = "; ".join(
-                    f"{value} ({', '.join(name for name, rows_of in members.items() if rows_of & held)})"
-                    for value, held in holders.items()
-                )
-                lines.append(f"{_group_text(needs, group)}: unequal {column}, {what}{_advice(here, [column])}")
-    return lines
 
 
 def _advice(rows: pd.DataFrame, columns: Sequence[str]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy.special import stdtrit
 
 Array = npt.NDArray[np.float64]
 
@@ -41,24 +41,26 @@ def summary_of(values: Iterable[float], level: float = LEVEL) -> Summary:
 
 
 def summaries(
-    values: Array, groups: npt.NDArray[np.int64], count: int, level: float = LEVEL
+    values: Array, groups: npt.NDArray[np.int64], count: int, level: float = LEVEL, *, least: int = 1
 ) -> dict[str, npt.NDArray[Any]]:
     """`n`, `mean`, `deviation`, `low` and `high` of each group, by column; of shape [count].
 
-    `groups` says to which of the groups 0 to `count` - 1 each value belongs. A group of one has a mean and no more, a
-    group of none has nothing: the rest is NaN. Raises `ValueError` for a value that is not finite.
+    `groups` says to which of the groups 0 to `count` - 1 each value belongs. A group of one has a mean and no more, one
+    of fewer than `least` has nothing and an `n` of 0: the rest is NaN. Raises `ValueError` for a value that is not
+    finite.
     """
     if not np.isfinite(values).all():
         raise ValueError("a value that is not finite has no mean")
     sizes = np.bincount(groups, minlength=count)
     in_order, starts = values[np.argsort(groups, kind="stable")], np.cumsum(sizes) - sizes
-    found = {"n": sizes, **{name: np.full(count, np.nan) for name in ("mean", "deviation", "low", "high")}}
-    for n in np.unique(sizes[sizes > 0]).tolist():
+    told = np.where(sizes < least, 0, sizes)
+    found = {"n": told, **{name: np.full(count, np.nan) for name in ("mean", "deviation", "low", "high")}}
+    for n in np.unique(told[told > 0]).tolist():
         these = np.flatnonzero(sizes == n)
         sample = in_order[starts[these][:, None] + np.arange(n)]
         mean = found["mean"][these] = sample.mean(axis=1)
         if n > 1:
             deviation = found["deviation"][these] = sample.std(axis=1, ddof=1)
-            half = float(stats.t.ppf(0.5 + level / 2, n - 1)) * deviation / math.sqrt(n)
+            half = float(stdtrit(n - 1, 0.5 + level / 2)) * deviation / math.sqrt(n)
             found["low"][these], found["high"][these] = mean - half, mean + half
     return found

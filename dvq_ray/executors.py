@@ -267,6 +267,8 @@ class UnderTune:
         from dvq_ray.search.searcher import Feedback, PackSearcher, scheduler_of
         from dvq_ray.trainables import SuggestionTrainable
 
+        if self._address and self._at_once:  # trials that wait are what makes a cluster grow
+            os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(self._at_once)
         gate = self._gate(job)
         searcher = PackSearcher(supply, lambda: self._slots(job.resources), lambda: job.ending)
         config = tune.TuneConfig(

@@ -14,7 +14,7 @@ import random
 import re
 import time
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
@@ -163,14 +163,12 @@ class Storage:
     def files(self, folder: str, *, below: bool = False) -> list[fs.FileInfo]:
         """The files right in a folder, or all below it; those whose names begin with a dot are nobody's to read."""
         selector = fs.FileSelector(folder, allow_not_found=True, recursive=below)
-        found = self._look(folder, lambda: self.filesystem.get_file_info(selector))
+        try:
+            found = self.patiently(folder, lambda: self.filesystem.get_file_info(selector))
+        except OSError as error:
+            raise _refusal(folder, "read", error) from error
         shown = [info for info in found if info.type == fs.FileType.File and not info.base_name.startswith(".")]
         return sorted(shown, key=lambda info: info.path)
-
-    def present(self, paths: Sequence[str]) -> list[str]:
-        """Those of the paths that are files."""
-        found = self._look(self.location, lambda: self.filesystem.get_file_info(list(paths)))
-        return [info.path for info in found if info.type == fs.FileType.File]
 
     def each(self, action: Callable[[str], _Found], paths: Iterable[str]) -> list[_Found]:
         """What `action` gives for each of the paths; with several requests at once where there is a network between."""
@@ -225,12 +223,6 @@ class Storage:
                         if os.path.getmtime(path) < before:
                             os.unlink(path)
 
-    def _look(self, path: str, look: Callable[[], list[fs.FileInfo]]) -> list[fs.FileInfo]:
-        try:
-            return self.patiently(path, look)
-        except OSError as error:
-            raise _refusal(path, "read", error) from error
-
     def _put_once(self, path: str, content: bytes | pa.Buffer) -> None:
         if not self._is_local:
             with self.filesystem.open_output_stream(path) as stream:  # shows an object once it is whole
@@ -265,7 +257,7 @@ class Storage:
             self.filesystem.move(path, to)
         except OSError as error:
             gone = isinstance(error, FileNotFoundError) or _GONE.search(str(error))
-            if not gone or not self.present([to]):  # moved by a request whose answer was lost
+            if not gone or self.filesystem.get_file_info(to).type != fs.FileType.File:  # moved, and the answer lost
                 raise
 
 
@@ -276,15 +268,15 @@ def _without_slash(location: str) -> str:
 
 
 def _opened(uri: str) -> tuple[fs.FileSystem, str]:
-    filesystem, root = fs.FileSystem.from_uri(uri)
-    if filesystem.type_name != "s3":
-        return filesystem, root
     query = dict(parse_qsl(urlsplit(uri).query))
-    if not root or (strange := sorted(query.keys() - set(_S3_QUERY))):
-        problem = (
-            f"{', '.join(strange)} cannot be set in a URI; allowed: {', '.join(_S3_QUERY)}" if root else "no bucket"
-        )
-        raise ValueError(problem)
+    is_s3 = uri.startswith("s3://")
+    if is_s3 and (strange := sorted(query.keys() - set(_S3_QUERY))):
+        raise ValueError(f"{', '.join(strange)} cannot be set in a URI; allowed: {', '.join(_S3_QUERY)}")
+    filesystem, root = fs.FileSystem.from_uri(uri)
+    if not root:
+        raise ValueError("it names no bucket")
+    if not is_s3:
+        return filesystem, root
     for variable in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"):
         if endpoint := os.environ.get(variable):
             query.setdefault("endpoint_override", endpoint)
@@ -330,6 +322,8 @@ def _in_words(error: Exception) -> str:
             return f"{reason}; make room there, and run the same command again"
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             return f"{reason}; make it accessible to this user, or name another place"
+        if error.errno in (errno.EEXIST, errno.ENOTDIR):
+            return "there is a file where a folder should be; move it, or name another place"
         return reason
     if "NO_SUCH_BUCKET" in text:
         return f"there is no such bucket; create it, or name another ({text})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -79,6 +80,7 @@ def main(
     if in_process and (address or max_concurrent):
         raise click.UsageError("--in-process excludes --address and --max-concurrent: it runs one cell at a time")
     console = Console(highlight=False, soft_wrap=True)
+    on_cluster = not in_process and bool(address or os.environ.get("RAY_ADDRESS"))
     try:
         sweep = load_sweep(spec, overrides)
         store = Store.under(results, sweep.name)
@@ -89,10 +91,10 @@ def main(
             for aside in store.set_aside_unreadable():
                 click.echo(f"warning: {aside.path} {aside.reason}; set aside as {aside.moved_to}", err=True)
         if sweep.search is not None:
-            asked = {"dry_run": dry_run, "retry_failed": retry_failed, "on_cluster": bool(address)}
+            asked = {"dry_run": dry_run, "retry_failed": retry_failed, "on_cluster": on_cluster}
             sys.exit(_search(console, sweep, sweep.search, store, executor, budget, **asked))
         plan = make_plan(sweep, store, retry_failed=retry_failed)
-        problems = [] if address else _data_problems(sweep, (cell.point.settings for cell in plan.to_run))
+        problems = [] if on_cluster else _data_problems(sweep, (cell.point.settings for cell in plan.to_run))
         if dry_run:
             _print_plan(console, plan, store, 1 if in_process else _local_slots(sweep))
             console.print("\n".join(problems), markup=False)

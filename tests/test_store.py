@@ -69,6 +69,12 @@ def s3() -> Iterator[ObjectStorage]:
         yield storage
 
 
+@pytest.fixture
+def folder(tmp_path: Path) -> Store:
+    """For what does not depend on where a store is."""
+    return Store(tmp_path / "sweep")
+
+
 @pytest.fixture(params=["folder", "s3"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     if request.param == "folder":
@@ -123,22 +129,22 @@ def test_writing_a_cell_twice_leaves_one_file_and_one_row(store: Store) -> None:
     ],
 )
 def test_a_finished_row_stands_before_a_failed_one_and_a_later_before_an_earlier(
-    store: Store, first: dict[str, Any], second: dict[str, Any], standing: float
+    folder: Store, first: dict[str, Any], second: dict[str, Any], standing: float
 ) -> None:
-    write(store, first, row("d"))
-    store.merge()  # puts the first row into a file that the second does not overwrite
-    write(store, second)
-    assert len(files(store)) == 2
+    write(folder, first, row("d"))
+    folder.merge()  # puts the first row into a file that the second does not overwrite
+    write(folder, second)
+    assert len(files(folder)) == 2
     for _ in range(2):
-        frame = store.load().set_index("cell_id")
+        frame = folder.load().set_index("cell_id")
         assert frame.loc["c", "test_mse"] == standing
         assert len(frame) == 2
-        curves = store.load_curves()
+        curves = folder.load_curves()
         assert curves.loc[curves["cell_id"] == "c", "test_mse"].to_list() == [standing, standing + 1]
-        store.merge()
-    assert len(files(store)) == len(files(store, "curves")) == 1
-    assert len(frame_of(store)) == 2
-    assert len(frame_of(store, "curves")) == 4
+        folder.merge()
+    assert len(files(folder)) == len(files(folder, "curves")) == 1
+    assert len(frame_of(folder)) == 2
+    assert len(frame_of(folder, "curves")) == 4
 
 
 def test_merging_keeps_every_row_and_is_the_same_twice(store: Store) -> None:
@@ -169,16 +175,16 @@ def test_a_merge_that_died_before_it_removed_the_old_files_doubles_nothing(
     assert len(frame_of(store, "curves")) == 10
 
 
-def test_large_files_are_left_alone(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_files_are_left_alone(folder: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dvq_ray.store.ROWS_IN_A_FILE", 4)
-    write(store, *(row(f"{n:016x}") for n in range(4)))
-    store.merge()
-    large = files(store)
-    write(store, row("e" * 16), row("f" * 16))
-    store.merge()
-    assert set(large) < set(files(store))
-    assert len(files(store)) == 2
-    assert len(store.load()) == 6
+    write(folder, *(row(f"{n:016x}") for n in range(4)))
+    folder.merge()
+    large = files(folder)
+    write(folder, row("e" * 16), row("f" * 16))
+    folder.merge()
+    assert set(large) < set(files(folder))
+    assert len(files(folder)) == 2
+    assert len(folder.load()) == 6
 
 
 def test_two_stores_merging_at_once_lose_nothing(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,11 +208,11 @@ def test_a_filter_may_read_columns_that_are_not_asked_for(store: Store) -> None:
     assert frame.to_dict("records") == [{"cell_id": "b"}]
 
 
-def test_a_filter_sees_only_the_row_that_stands(store: Store) -> None:
-    write(store, row("a", status="error", test_mse=9.0), row("b"))
-    store.merge()
-    write(store, row("a", test_mse=1.0, minute=1))
-    assert store.load(where=pc.field("test_mse") > 5).empty
+def test_a_filter_sees_only_the_row_that_stands(folder: Store) -> None:
+    write(folder, row("a", status="error", test_mse=9.0), row("b"))
+    folder.merge()
+    write(folder, row("a", test_mse=1.0, minute=1))
+    assert folder.load(where=pc.field("test_mse") > 5).empty
 
 
 def test_files_of_an_older_version_are_read_with_their_missing_columns_empty(store: Store) -> None:
@@ -250,12 +256,12 @@ def test_merging_keeps_the_curve_of_a_cell_whose_row_is_about_to_come(store: Sto
     assert store.load_curves()["cell_id"].to_list() == ["a", "a", "b", "b"]
 
 
-def test_merging_drops_the_curve_of_a_worker_that_died_before_its_row(store: Store) -> None:
-    write(store, row("a", run_id="died", test_mse=5.0))
-    remove(store, "cells/a-died.parquet")
-    write(store, row("a", minute=1), row("b"))
-    store.merge()
-    curves = frame_of(store, "curves")
+def test_merging_drops_the_curve_of_a_worker_that_died_before_its_row(folder: Store) -> None:
+    write(folder, row("a", run_id="died", test_mse=5.0))
+    remove(folder, "cells/a-died.parquet")
+    write(folder, row("a", minute=1), row("b"))
+    folder.merge()
+    curves = frame_of(folder, "curves")
     assert curves["cell_id"].to_list() == ["a", "a", "b", "b"]
     assert 5.0 not in set(curves["test_mse"])
 
@@ -416,22 +422,22 @@ def test_nothing_in_a_parquet_file_is_unpickled(store: Store, tmp_path: Path) ->
     assert mark.exists()
 
 
-def test_columns_stay_columns_whatever_a_file_says_to_pandas(store: Store) -> None:
+def test_columns_stay_columns_whatever_a_file_says_to_pandas(folder: Store) -> None:
     told = json.dumps({"index_columns": ["cell_id", "status"], "columns": [], "column_indexes": []})
     for cell_id in ("a", "b"):
         table = pa.Table.from_pylist([row(cell_id)], cell_schema(EXPERIMENT))
-        put(store, f"cells/{cell_id}.parquet", table.replace_schema_metadata({"pandas": told}))
-    assert list(store.load()["cell_id"]) == ["a", "b"]
-    assert list(load_results(store.location)["cell_id"]) == ["a", "b"]
-    store.merge()
-    assert store.statuses() == {"a": "ok", "b": "ok"}
+        put(folder, f"cells/{cell_id}.parquet", table.replace_schema_metadata({"pandas": told}))
+    assert list(folder.load()["cell_id"]) == ["a", "b"]
+    assert list(load_results(folder.location)["cell_id"]) == ["a", "b"]
+    folder.merge()
+    assert folder.statuses() == {"a": "ok", "b": "ok"}
 
 
-def test_a_long_text_is_kept(store: Store) -> None:
+def test_a_long_text_is_kept(folder: Store) -> None:
     error = "x" * 5_000_000
-    write(store, row("a", status="error", error=error), row("b"))
-    store.merge()
-    assert store.load(["error"])["error"].dropna().to_list() == [error]
+    write(folder, row("a", status="error", error=error), row("b"))
+    folder.merge()
+    assert folder.load(["error"])["error"].dropna().to_list() == [error]
 
 
 def test_what_is_no_file_is_passed_over(tmp_path: Path) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -38,10 +39,14 @@ _DATA = "data_sha256"
 class Point(dict[str, Any]):
     """A point's settings by column; a setting that its quantizer does not have is None."""
 
-    def __init__(self, values: Mapping[str, Any], point_id: str = "", others: int = 0) -> None:
+    def __init__(
+        self, values: Mapping[str, Any], point_id: str = "", others: int = 0, seeds: frozenset[int] = frozenset()
+    ) -> None:
         super().__init__(values)
         self.point_id = point_id
         """Empty for a point that no store has."""
+        self.seeds = seeds
+        """Those that have a row, of whatever status."""
         self.others = others
         """Points of equal settings that differ in the number of training samples alone."""
 
@@ -72,55 +77,67 @@ class Cells:
         return held.take(self._order).reset_index(drop=True)
 
     @cached_property
-    def _heads(self) -> pd.DataFrame:
-        """The settings of each point, in the order of their ids; their index is the place of their first row."""
-        ids = self._held("point_id")
-        first = ~ids.duplicated()
-        return pd.DataFrame(
-            {"point_id": ids[first]} | {name: self._held(name)[first] for name in SETTINGS[self.trainable]}
-        )
-
-    @cached_property
-    def _settings(self) -> dict[int, tuple[Any, ...]]:
-        """The settings by place, as they are in Python."""
-        columns = [[_plain(value) for value in self._heads[name].tolist()] for name in SETTINGS[self.trainable]]
-        return dict(zip(self._heads.index.tolist(), zip(*columns, strict=True), strict=True))
+    def _starts(self) -> npt.NDArray[np.intp]:
+        """Where the rows of each point begin."""
+        codes = pd.factorize(self.rows.of(self.trainable)["point_id"])[0][self._order]
+        return np.flatnonzero(np.diff(codes, prepend=-1))
 
     @cached_property
     def _places(self) -> dict[str, slice]:
-        """Where the rows of each point are."""
-        starts = self._heads.index.tolist()
-        ends = [*starts[1:], len(self._order)]
-        return {p: slice(i, j) for p, i, j in zip(self._heads["point_id"], starts, ends, strict=True)}
+        """Where the rows of each point are; in the order of the points' ids."""
+        ids = self.rows.of(self.trainable)["point_id"].take(self._order[self._starts])
+        starts = self._starts.tolist()
+        ends = [*starts, len(self._order)][1:]
+        return {point_id: slice(i, j) for point_id, i, j in zip(ids.tolist(), starts, ends, strict=True)}
 
     @cached_property
-    def _by_settings(self) -> dict[tuple[Any, ...], list[str]]:
-        found: dict[tuple[Any, ...], list[str]] = {}
-        for point_id, settings in zip(self._heads["point_id"].tolist(), self._settings.values(), strict=True):
-            found.setdefault(settings, []).append(point_id)
-        return found
+    def _heads(self) -> pd.DataFrame:
+        """The settings of each point, in their order; with `point_id` and `others`. The first by id, of equal ones."""
+        rows, names = self.rows.of(self.trainable), list(SETTINGS[self.trainable])
+        every = rows.reindex(columns=names).take(self._order[self._starts]).assign(point_id=list(self._places))
+        every = every.sort_values(names, kind="stable")
+        first = ~every.duplicated(names).to_numpy()
+        others = np.diff(np.append(np.flatnonzero(first), len(every))) - 1
+        return every[first].assign(others=others).reset_index(drop=True)
+
+    @cached_property
+    def _settings(self) -> dict[tuple[Any, ...], int]:
+        """Of the settings of each point, as they are in Python, the place among `_heads`."""
+        columns = [_plain_values(self._heads[name]) for name in SETTINGS[self.trainable]]
+        return {settings: place for place, settings in enumerate(zip(*columns, strict=True))}
+
+    @cached_property
+    def _stored(self) -> list[tuple[str, int]]:
+        """The id of each point among `_heads`, and how many others there are."""
+        return list(self._heads[["point_id", "others"]].itertuples(index=False, name=None))
+
+    @cached_property
+    def _known(self) -> dict[tuple[Any, ...], Point]:
+        """Points that were asked for, by their settings."""
+        return {}
 
     def points(self, values: Mapping[str, tuple[Any, ...]]) -> Iterator[Point]:
         """Points with these values that have a row of whatever status, in the order of their settings."""
-        heads, names = self._heads, SETTINGS[self.trainable]
+        inside = np.ones(len(self._heads), bool)
         for column, some in values.items():
-            heads = heads[heads[column].isin(some)]
-        heads = heads.sort_values(list(names), kind="stable").drop_duplicates(list(names))
-        for place in heads.index.tolist():
-            yield self.point(dict(zip(names, self._settings[place], strict=True)))
+            inside &= self._heads[column].isin(some).to_numpy(bool)
+        for settings in compress(self._settings, inside):
+            yield self._point(settings)
 
     def point(self, settings: Settings) -> Point:
         """The point of these settings, whether it is stored or not."""
-        settings = {name: settings[name] for name in SETTINGS[self.trainable]}
-        ids = self._by_settings.get(tuple(settings.values()), [])
-        return Point(settings, ids[0] if ids else "", len(ids) - 1 if ids else 0)
+        return self._point(tuple([settings[name] for name in SETTINGS[self.trainable]]))
 
-    def seeds(self, point: Point) -> Sequence[int]:
-        """Seeds that have a row, of whatever status."""
-        if not point.point_id:
-            return ()
-        seeds: Sequence[int] = self._seeds[self._places[point.point_id]].tolist()
-        return seeds
+    def _point(self, settings: tuple[Any, ...]) -> Point:
+        if settings not in self._known:
+            values, place = dict(zip(SETTINGS[self.trainable], settings, strict=True)), self._settings.get(settings)
+            if place is None:
+                self._known[settings] = Point(values)
+            else:
+                point_id, others = self._stored[place]
+                seeds = frozenset(self._seeds[self._places[point_id]].tolist())
+                self._known[settings] = Point(values, point_id, others, seeds)
+        return self._known[settings]
 
     @cached_property
     def _seeds(self) -> npt.NDArray[np.int64]:
@@ -139,7 +156,7 @@ class Cells:
             self._columns[name] = pd.to_numeric(self._held(name)).to_numpy(np.float64, na_value=np.nan)
         return self._columns[name]
 
-    def holes(self, point: Point, seeds: Collection[int], metrics: Sequence[str]) -> dict[str, list[int]]:
+    def holes(self, point: Point, seeds: Set[int], metrics: Sequence[str]) -> dict[str, list[int]]:
         """Seeds of which there is nothing to take, by what became of them.
 
         `seeds` are all that the point has, or some of them and perhaps others.
@@ -149,9 +166,9 @@ class Cells:
         if point.others:
             return {f"stored with {point.others + 1} numbers of train_samples; keep one with --only": []}
         place = self._places[point.point_id]
-        if set(seeds) == set(self.seeds(point)) and self._usable(tuple(metrics))[place].all():
+        if point.seeds == seeds and self._usable(tuple(metrics))[place].all():
             return {}
-        held = dict(zip(self.seeds(point), range(place.start, place.stop), strict=True))
+        held = dict(zip(self._seeds[place].tolist(), range(place.start, place.stop), strict=True))
         found: dict[str, list[int]] = {}
         for seed in sorted(seeds):
             state = self._state(held[seed], metrics) if seed in held else "missing"
@@ -220,6 +237,13 @@ def differing(points: Sequence[Settings]) -> list[str]:
 def words(point: Settings, columns: Collection[str]) -> str:
     """`dimension=64 slices=4`."""
     return " ".join(f"{name}={number(point[name])}" for name in point if name in columns and point[name] is not None)
+
+
+def _plain_values(column: pd.Series[Any]) -> list[Any]:
+    """Each value as it is in Python; there are few, and many rows."""
+    places, held = pd.factorize(column, use_na_sentinel=False)
+    plain = [_plain(value) for value in held.tolist()]
+    return [plain[place] for place in places.tolist()]
 
 
 def _plain(value: Any) -> Any:

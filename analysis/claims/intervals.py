@@ -9,16 +9,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy import special
 
-from analysis.summary import LEVEL
+from analysis.summary import LEVEL, summaries
 
 Array = npt.NDArray[np.float64]
 
 RESAMPLES, LEAST_RESAMPLES = 9999, 1999
 _GENERATOR_SEED = 0
-_MOST_CELLS = 1000
-"""Cells that are resampled together: 80 MB."""
+_MOST_CELLS = 500
+"""Cells that are resampled together: 40 MB."""
 _MOST_DRAWS = 500_000
 """Draws of a bootstrap. Samples of over 50 values get fewer resamples, for their level is hardly raised."""
 
@@ -50,27 +50,32 @@ def intervals(samples: Sequence[Array], levels: Sequence[float] | None = None) -
 
     Raises `ValueError` for a sample of fewer than two values.
     """
-    found: list[tuple[float, float]] = [(math.nan, math.nan)] * len(samples)
-    kinds = [(len(sample), level) for sample, level in zip(samples, levels or [LEVEL] * len(samples), strict=True)]
-    for n, level in sorted(set(kinds)):
+    each = [(level, sample.tobytes()) for sample, level in zip(samples, levels or [LEVEL] * len(samples), strict=True)]
+    kinds: dict[tuple[int, float], dict[bytes, Array]] = {}
+    for sample, (level, content) in zip(samples, each, strict=True):
+        kinds.setdefault((len(sample), level), {})[content] = sample
+    found: dict[tuple[float, bytes], tuple[float, float]] = {}
+    for (n, level), unequal in sorted(kinds.items()):
         if n < 2:
             raise ValueError(f"{n} values have no interval; at least 2 are needed")
-        places = [i for i, kind in enumerate(kinds) if kind == (n, level)]
-        for start in range(0, len(places), _MOST_CELLS):
-            some = places[start : start + _MOST_CELLS]
-            for place, low, high in zip(some, *_bootstrap(np.stack([samples[i] for i in some]), level), strict=True):
-                found[place] = (float(low), float(high))
-    return found
+        contents, values = list(unequal), np.stack(list(unequal.values()))
+        for start in range(0, len(values), _MOST_CELLS):
+            lows, highs = _bootstrap(values[start : start + _MOST_CELLS], level)
+            ends = zip(lows.tolist(), highs.tolist(), strict=True)
+            found |= {(level, content): pair for content, pair in zip(contents[start:], ends, strict=False)}
+    return [found[one] for one in each]
 
 
 def expanded_level(n: int, level: float = LEVEL) -> float:
     """The level at which the percentiles of n bootstrapped normal values are as far apart as their t-interval."""
-    half = math.sqrt(n / (n - 1)) * float(stats.t.ppf(0.5 + level / 2, n - 1))
-    return 1 - 2 * float(stats.norm.sf(half))
+    half = math.sqrt(n / (n - 1)) * float(special.stdtrit(n - 1, 0.5 + level / 2))
+    return 1 - 2 * float(special.ndtr(-half))
 
 
 def _bootstrap(values: Array, covered: float) -> tuple[Array, Array]:
     """Ends of the intervals of the means of `values[cells, n]`, each of shape [cells]."""
+    from scipy import stats  # here, because it takes as long to import as everything else together
+
     cells, n = values.shape
     level = expanded_level(n, covered)
 
@@ -101,14 +106,16 @@ def _bootstrap(values: Array, covered: float) -> tuple[Array, Array]:
 def outside_p_values(samples: Sequence[Array], regions: Sequence[Region]) -> list[float]:
     """One-sided p-values of Student's t-tests that each mean lies outside of its region, beyond its nearer end."""
     n = np.array([len(values) for values in samples])
-    means = np.array([values.mean() for values in samples])
-    deviations = np.array([values.std(ddof=1) for values in samples])
+    if not len(n):
+        return []
+    found = summaries(np.concatenate(samples), np.repeat(np.arange(len(n)), n), len(n))
+    means, deviations = found["mean"], found["deviation"]
     beyond = np.array([max(r.low - mean, mean - r.high) for r, mean in zip(regions, means.tolist(), strict=True)])
     constant = np.array([np.ptp(values) == 0 for values in samples], bool)
     with np.errstate(divide="ignore", invalid="ignore"):
-        p_values = stats.t.sf(beyond / (deviations / np.sqrt(n)), n - 1)
-    found: list[float] = np.where(constant, np.where(beyond > 0, 0.0, 1.0), p_values).tolist()
-    return found
+        p_values = special.stdtr(n - 1, -beyond / (deviations / np.sqrt(n)))
+    result: list[float] = np.where(constant, np.where(beyond > 0, 0.0, 1.0), p_values).tolist()
+    return result
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from analysis.claims import learned_prior, sentences, static_prior
@@ -16,6 +13,7 @@ from analysis.claims.cells import differing
 from analysis.claims.claim import Claim, Settings, Test
 from analysis.claims.verdicts import Cell, Decision, Outcome, decide
 from analysis.rows import Rows
+from analysis.sidecar import as_json, commits, digest_of, provenance
 from analysis.tables import Column, Section, Table, markdown
 
 CLAIMS: Sequence[Claim] = (*static_prior.CLAIMS, *learned_prior.CLAIMS)
@@ -105,15 +103,13 @@ def _json(decided: Sequence[Decision], rows: Rows) -> bytes:
     content = {
         "item": "claims",
         "caption": f"{TITLE}. {sentences.METHOD}",
-        "stores": list(rows.stores),
-        "only": dict(rows.only),
-        "notes": list(rows.notes),
+        **provenance(rows),
         "claims": [_claim(decision) for decision in decided],
         "cells": len(rows.frame),
         "rows_sha256": digest(rows),
-        "run_commits": sorted(rows.frame["run_commit"].dropna().unique().tolist()),
+        "run_commits": commits(rows.frame),
     }
-    return (json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    return as_json(content)
 
 
 def _claim(decision: Decision) -> dict[str, Any]:
@@ -177,16 +173,11 @@ def _cell(cell: Cell, columns: Collection[str]) -> dict[str, Any]:
 
 
 def digest(rows: Rows) -> str:
-    """SHA-256 of all rows: ids, statuses, then each metric that a claim takes, as little-endian float64."""
+    """SHA-256 of all rows, as `digest_of` has it: ids, statuses, then each metric that a claim takes."""
     forms = [form for claim in CLAIMS for form in (claim.form, *claim.others)]
     metrics = sorted({metric for form in forms for test in form.tests for metric in test.metrics})
-    words = np.concatenate([rows.frame[column].to_numpy(object) for column in ("cell_id", "status")])
-    sha = hashlib.sha256("\n".join(words).encode())
-    for metric in metrics:
-        if metric in rows.frame:
-            values = pd.to_numeric(rows.frame[metric]).to_numpy(np.float64, na_value=np.nan)
-            sha.update(metric.encode() + np.where(np.isnan(values), np.nan, values).astype("<f8").tobytes())
-    return sha.hexdigest()
+    held = [metric for metric in metrics if metric in rows.frame]
+    return digest_of([(rows.frame, ["cell_id", "status"], held)])
 
 
 def needs(claim: Claim) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from scipy import stats
 
 from analysis.claims.claim import Member
 from analysis.claims.intervals import Array
@@ -53,6 +52,8 @@ def rank_correlation_of_gap(metric: str) -> Statistic:
     """Spearman's correlation of the gap (second point minus first) with its place along the series."""
 
     def statistic(members: Sequence[Member]) -> Array:
+        from scipy import stats  # here, because it takes as long to import as everything else together
+
         gaps = _gaps(members, metric)
         order = np.arange(len(gaps))
         return np.array([stats.spearmanr(order, gap).statistic if np.ptp(gap) else np.nan for gap in gaps.T])

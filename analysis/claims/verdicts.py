@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Literal
 
 import numpy as np
@@ -95,20 +96,48 @@ class Decision:
 def decide(claims: Sequence[Claim], rows: Rows) -> list[Decision]:
     """What the stores say of each claim. Raises `StoreError` where curves cannot be read."""
     cells = {name: Cells(rows, name) for name in SETTINGS}
-    known: dict[tuple[int, ...], Outcome] = {}
-    decisions = []
+    looked_at: dict[tuple[int, ...], _Samples] = {}
     for claim in claims:
-        outcomes = []
         for form in (claim.form, *claim.others):
-            key = (claim.least_repetitions, *map(id, form.tests))
-            if key not in known:
-                known[key] = _decide(form, claim, cells[claim.trainable])
-            outcomes.append(replace(known[key], form=form))
-        decisions.append(Decision(claim=claim, outcome=outcomes[0], others=tuple(outcomes[1:])))
-    return decisions
+            if (key := _key(claim, form)) not in looked_at:
+                looked_at[key] = _samples(form, claim, cells[claim.trainable])
+    every = [(values, test.level) for found in looked_at.values() for test, _, values in found.samples]
+    # All at once, because many cells are of several forms.
+    ends = iter(intervals([values for values, _ in every], [level for _, level in every]))
+    tested = {key: _tested(found.samples, list(islice(ends, len(found.samples)))) for key, found in looked_at.items()}
+
+    def outcome(claim: Claim, form: Form) -> Outcome:
+        its, found = tested[_key(claim, form)], looked_at[_key(claim, form)]
+        return Outcome(
+            form=form, verdict=_verdict(its), cells=its, left_out=found.left_out, never_run=found.never_run
+        )  # fmt: skip
+
+    return [
+        Decision(
+            claim=claim,
+            outcome=outcome(claim, claim.form),
+            others=tuple(outcome(claim, form) for form in claim.others),
+        )
+        for claim in claims
+    ]
 
 
-def _decide(form: Form, claim: Claim, cells: Cells) -> Outcome:
+def _key(claim: Claim, form: Form) -> tuple[int, ...]:
+    """Equal for forms that are tested in the same way."""
+    return (claim.least_repetitions, *map(id, form.tests))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Samples:
+    """What the stores hold of one form of a claim."""
+
+    samples: Sequence[tuple[Test, Point, Array]]
+    """A number for each seed, at each anchor that can be tested."""
+    left_out: tuple[LeftOut, ...]
+    never_run: Mapping[str, tuple[object, ...]]
+
+
+def _samples(form: Form, claim: Claim, cells: Cells) -> _Samples:
     samples: list[tuple[Test, Point, Array]] = []
     left_out: list[LeftOut] = []
     never_run: dict[str, tuple[Any, ...]] = {}
@@ -126,10 +155,7 @@ def _decide(form: Form, claim: Claim, cells: Cells) -> Outcome:
                 left_out.append(LeftOut(test=test, point=anchor, why=found))
             else:
                 samples.append((test, anchor, found))
-    tested = _tested(samples)
-    return Outcome(
-        form=form, verdict=_verdict(tested), cells=tested, left_out=tuple(left_out), never_run=never_run
-    )  # fmt: skip
+    return _Samples(samples=samples, left_out=tuple(left_out), never_run=never_run)
 
 
 def _comparisons(test: Test, anchors: Sequence[Point], cells: Cells) -> Iterator[tuple[Point, list[Point]]]:
@@ -151,7 +177,7 @@ def _wanted_seeds(comparisons: Iterable[tuple[Point, list[Point]]], cells: Cells
     seeds: dict[tuple[Any, ...], set[int]] = {}
     for _, members in comparisons:
         for point in members:
-            seeds.setdefault(_group(point, cells), set()).update(cells.seeds(point))
+            seeds.setdefault(_group(point, cells), set()).update(point.seeds)
     return seeds
 
 
@@ -183,13 +209,13 @@ def _sample(
     return values
 
 
-def _tested(samples: Sequence[tuple[Test, Point, Array]]) -> tuple[Cell, ...]:
+def _tested(samples: Sequence[tuple[Test, Point, Array]], ends: Sequence[tuple[float, float]]) -> tuple[Cell, ...]:
+    """The cells of a form, with the ends of their intervals."""
     p_values = holm(outside_p_values([values for *_, values in samples], [test.region for test, *_ in samples]))
-    found = intervals([values for *_, values in samples], [test.level for test, *_ in samples])
     return tuple(
         Cell(test=test, point=point, n=len(values), effect=_short(values.mean()), low=_short(low), high=_short(high),
              p_against=_short(p))
-        for (test, point, values), (low, high), p in zip(samples, found, p_values, strict=True)
+        for (test, point, values), (low, high), p in zip(samples, ends, p_values, strict=True)
     )  # fmt: skip
 
 

@@ -22,9 +22,9 @@ from analysis.learned_prior.needs import (
     UNIFORM_CODES,
 )
 from analysis.needs import Grid
-from analysis.products import Product, UnfitError
+from analysis.products import Product, UnfitError, table_product
 from analysis.selection import Metric, Selection, distinct_text
-from analysis.tables import Column, Section, Table, latex, markdown
+from analysis.tables import Column, Section, Table
 
 _SECONDS = "seconds_per_1000_steps"
 _BITS = "code_bits_per_image_uniform"
@@ -113,12 +113,7 @@ def make_cost(selection: Selection) -> Product:
         sections=[Section(title=place, rows=rows) for place, rows in sections.items()],
         notes=notes,
     )
-    files = {
-        ".csv": _csv(lines, varying).to_csv(index=False, lineterminator="\n").encode(),
-        ".md": markdown(table).encode(),
-        ".tex": latex(table, "tab:cost").encode(),
-    }
-    return Product(files=files, caption=" ".join(["Cost.", title, *notes]), table=table)
+    return table_product(table, _csv(lines, varying), "tab:cost", " ".join(["Cost.", title, *notes]))
 
 
 def _refuse_unlike(selection: Selection) -> None:

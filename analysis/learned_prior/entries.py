@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 
 from analysis.learned_prior.models import DataSet, Model, data_sets_of, model_of, varying_in
 from analysis.needs import Grid
-from analysis.numbers import long_form
+from analysis.numbers import long_form, metric_of
 from analysis.panels import handle
 from analysis.products import UnfitError
 from analysis.selection import Metric, Selection
@@ -81,13 +81,12 @@ def legend_of(entries: dict[DataSet, list[Entry]]) -> list[Line2D]:
 
 def numbers_of(selection: Selection, metrics: Callable[[Model], Mapping[str, Metric]]) -> pd.DataFrame:
     """The numbers of each model, in long form."""
-    rows = [
-        {"grid": grid.name, "quantizer": grid.quantizer, **point, "metric": name}
+    tables = (
+        metric_of(grid, name, selection.points(grid.name, metric))
         for grid in selection.grids
         for name, metric in metrics(model_of(grid)).items()
-        for point in selection.points(grid.name, metric).to_dict("records")
-    ]
-    return long_form(rows, labelled=True)
+    )
+    return long_form(tables, labelled=True)
 
 
 def of_each(

@@ -6,14 +6,13 @@ that an item has a question for. A choice looks at what was ever run, and not at
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pandas as pd
 
 from analysis.learned_prior.models import COLUMNS, models_in, varying_in
-from analysis.needs import Grid, Needs, distinct
+from analysis.needs import Grid, Needs, distinct, ever_run
 
 DATA_SET = ("dataset", "image_size")
 TRAINING = (
@@ -64,11 +63,10 @@ def _every_model(rows: pd.DataFrame) -> Sequence[Grid]:
     grids = []
     for model in models:
         here = rows[(rows[list(COLUMNS)] == [getattr(model, column) for column in COLUMNS]).all(axis=1)]
-        run_on = set(here[list(DATA_SET)].itertuples(index=False, name=None))
         axes = {column: distinct(here, column) for column in DATA_SET}
         axes |= {column: (getattr(model, column),) for column in COLUMNS[1:]}
-        keep = partial(_was_run_on, run_on)
-        grids.append(Grid(quantizer=model.quantizer, label=model.name(varying), axes=axes, keep=keep))
+        was_run = ever_run(here, DATA_SET)
+        grids.append(Grid(quantizer=model.quantizer, label=model.name(varying), axes=axes, keep=was_run))
     return grids
 
 
@@ -90,15 +88,10 @@ def _every_model_and_device(rows: pd.DataFrame) -> Sequence[Grid]:
     grids = []
     for grid in _every_model(rows):
         here = grid.rows(rows)
-        run_on = set(here[[*DATA_SET, *RAN_ON]].itertuples(index=False, name=None))
         axes = {**grid.axes, "quantizer": (grid.quantizer,), **{column: distinct(here, column) for column in RAN_ON}}
-        keep = partial(_was_run_on, run_on, columns=(*DATA_SET, *RAN_ON))
-        grids.append(Grid(quantizer=grid.quantizer, label=grid.label, axes=axes, keep=keep))
+        was_run = ever_run(here, (*DATA_SET, *RAN_ON))
+        grids.append(Grid(quantizer=grid.quantizer, label=grid.label, axes=axes, keep=was_run))
     return grids
-
-
-def _was_run_on(run_on: set[tuple[Any, ...]], point: Mapping[str, Any], columns: Sequence[str] = DATA_SET) -> bool:
-    return tuple(point[column] for column in columns) in run_on
 
 
 def _comparison(

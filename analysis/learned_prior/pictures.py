@@ -15,7 +15,7 @@ from matplotlib.image import imread
 from analysis.learned_prior import words
 from analysis.learned_prior.models import DataSet, data_sets_of, model_of, varying_in
 from analysis.learned_prior.needs import PICTURE, RECONSTRUCTION, UNIGRAM_CODES
-from analysis.lettering import wrapped
+from analysis.lettering import footnote, wrapped
 from analysis.products import UnfitError
 from analysis.selection import Selection
 from analysis.style import GREY, SMALL_POINTS, WIDTH_INCHES
@@ -113,9 +113,7 @@ def _figure(blocks: Sequence[tuple[str, Sequence[_Row]]], note: str) -> Figure:
         for row in rows:
             top -= pitch
             _place(figure, row, left=left, bottom=top, pitch=pitch, images=most)
-    figure.text(
-        _EDGE / WIDTH_INCHES, _EDGE / height, "\n".join(lines), size=SMALL_POINTS, va="bottom", linespacing=1.25
-    )
+    footnote(figure, lines, _EDGE)
     return figure
 
 

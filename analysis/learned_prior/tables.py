@@ -21,9 +21,9 @@ from analysis.learned_prior.needs import (
     UNIGRAM_TOTAL,
 )
 from analysis.needs import Grid
-from analysis.products import Product
+from analysis.products import Product, table_product
 from analysis.selection import Selection
-from analysis.tables import Column, Section, Table, latex, markdown
+from analysis.tables import Column, Section, Table
 
 _EMPTY = "–"
 _MEASURED = {
@@ -45,12 +45,7 @@ _CSV_METRICS = (RECONSTRUCTION, UNIFORM_CODES, UNIGRAM_CODES, UNIFORM_TOTAL, UNI
 def make_table1(selection: Selection) -> Product:
     """Rows: models, then published works; columns: for each data set reconstruction, bounds, likelihoods."""
     table, caption = _table(selection)
-    files = {
-        ".csv": _csv(selection).to_csv(index=False, lineterminator="\n").encode(),
-        ".md": markdown(table).encode(),
-        ".tex": latex(table, "tab:bits-per-dim").encode(),
-    }
-    return Product(files=files, caption=caption, table=table)
+    return table_product(table, _csv(selection), "tab:bits-per-dim", caption)
 
 
 def _table(selection: Selection) -> tuple[Table, str]:

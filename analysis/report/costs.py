@@ -14,17 +14,18 @@ _NONE = "–"
 def table(frame: pd.DataFrame) -> Table:
     """A row for each quantizer on each device, by trainable."""
     told = frame.reindex(columns=["trainable", "quantizer", "run_device", "status", _SECONDS, _SPEED])
-    told["run_device"] = told["run_device"].fillna("not recorded")
+    if told["run_device"].isna().any():
+        told["run_device"] = told["run_device"].astype(object).fillna("not recorded")
     has_speed = bool(told[_SPEED].notna().any())
     sections = [
         Section(
             title=spoken(str(trainable)),
             rows=[
                 _line(str(quantizer), str(device), cells, has_speed=has_speed)
-                for (quantizer, device), cells in rows.groupby(["quantizer", "run_device"])
+                for (quantizer, device), cells in rows.groupby(["quantizer", "run_device"], observed=True)
             ],
         )
-        for trainable, rows in told.groupby("trainable")
+        for trainable, rows in told.groupby("trainable", observed=True)
     ]
     columns = [
         Column(heading="quantizer", is_text=True),

@@ -79,7 +79,9 @@ def _differing(what: str, counts: Mapping[str, int]) -> Iterator[str]:
 def _by_trainable(frame: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
     """Of each trainable its environments, every value as text, and how many rows each has."""
     columns = ["trainable", *_COLUMNS]
-    counts = frame.reindex(columns=columns).groupby(columns, dropna=False).size().reset_index(name=_COUNT)
+    counts = (
+        frame.reindex(columns=columns).groupby(columns, dropna=False, observed=True).size().reset_index(name=_COUNT)
+    )
     counts[columns] = counts[columns].astype(object).fillna(_NOT_RECORDED).astype(str)
     for trainable, environments in counts.groupby("trainable"):
         yield str(trainable), environments

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import pandas as pd
 
 from analysis.report.wording import counted
+from analysis.rows import Held
 from analysis.tables import Column, Section, Table
 from dvq_ray.coverage import Coverage, SearchCoverage, coverage
 from dvq_ray.problems import SHOWN_PROBLEMS, SweepFileError
-from dvq_ray.store import FINISHED, Store, StoreError
+from dvq_ray.store import Store, StoreError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,14 +45,13 @@ class StoreEntry:
     """Whether its sweep file asks for more than there is, so that items may lack what was never begun."""
 
 
-def store_entry(location: str) -> StoreEntry:
-    """Reads what the store keeps. Raises `StoreError` where it cannot be read."""
+def store_entry(location: str, held: Held) -> StoreEntry:
+    """Reads what the store keeps beside the rows. Raises `StoreError` where it cannot be read."""
     store = Store(location)
     problems: list[str] = []
     found = None
     try:
         text = store.sweep_text()
-        cells = store.load(columns=["cell_id", "status", "error"])
         try:
             found = coverage(store)
         except SweepFileError as error:
@@ -62,9 +62,9 @@ def store_entry(location: str) -> StoreEntry:
         location=location,
         sweep_text=text,
         problems=problems,
-        summary=_summary(found, cells),
+        summary=_summary(found, held.count),
         grids=_grids(found) if isinstance(found, Coverage) else None,
-        failures=_failures(cells),
+        failures=_failures(held.failed),
         is_incomplete=_is_incomplete(found),
     )
 
@@ -75,8 +75,8 @@ def _is_incomplete(found: Coverage | SearchCoverage | None) -> bool:
     return found is not None and found.missing > 0
 
 
-def _summary(found: Coverage | SearchCoverage | None, cells: pd.DataFrame) -> str:
-    stored = f"The store holds {counted(len(cells), 'cell')}"
+def _summary(found: Coverage | SearchCoverage | None, cells: int) -> str:
+    stored = f"The store holds {counted(cells, 'cell')}"
     if found is None:
         return f"{stored}."
     if isinstance(found, SearchCoverage):
@@ -112,7 +112,7 @@ def _grids(found: Coverage) -> Table:
 
 def _failures(cells: pd.DataFrame) -> list[Failure]:
     failures = []
-    for status, some in cells[~cells["status"].isin(FINISHED)].groupby("status"):
+    for status, some in cells.groupby("status"):
         told = some.dropna(subset=["error"])
         first = (told if len(told) else some).sort_values("cell_id").iloc[0]
         error = first["error"] if len(told) else "It left no message."

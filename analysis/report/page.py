@@ -13,6 +13,7 @@ from analysis.report import costs, environments, kept, readings, shown
 from analysis.report.wording import counted
 from analysis.rows import Rows
 from analysis.search import items as searches
+from analysis.sidecar import commits
 from analysis.tables import Table
 from dvq_ray.store import SUGGESTION
 
@@ -66,7 +67,7 @@ def gather(attempts: Sequence[Attempt], decided: Sequence[Decision], rows: Rows)
         method=sentences.METHOD,
         results=shown.results(attempts),
         lacking=shown.lacking(attempts, _groups(rows)),
-        stores=[kept.store_entry(location) for location in rows.stores],
+        stores=[kept.store_entry(location, rows.held[location]) for location in rows.stores],
         environments=environments.table(rows.frame),
         warnings=environments.warnings(rows.frame),
         costs=costs.table(rows.frame),
@@ -76,7 +77,7 @@ def gather(attempts: Sequence[Attempt], decided: Sequence[Decision], rows: Rows)
             stores=rows.stores,
             only=rows.only,
             notes=rows.notes,
-            commits=sorted(rows.frame["run_commit"].dropna().unique().tolist()),
+            commits=commits(rows.frame),
         ),
     )
 

@@ -8,12 +8,11 @@ from typing import Any
 import pandas as pd
 
 from analysis.naming import number
-from analysis.numbers import as_csv, long_form
-from analysis.products import Product
+from analysis.products import Product, table_product
 from analysis.search import words
-from analysis.search.selection import SearchSelection, number_columns, searched
+from analysis.search.selection import SearchSelection, numbers_of, searched
 from analysis.selection import Selection
-from analysis.tables import Column, Section, Table, latex, markdown
+from analysis.tables import Column, Section, Table
 
 MOST_POINTS = 10
 _EMPTY = "–"
@@ -25,12 +24,7 @@ def make_best(selection: Selection) -> Product:
     chosen = _chosen(found)
     tables = {metric: _of(found.means(metric), chosen) for metric in found.search.objectives}
     table = _table(found, tables)
-    files = {
-        ".csv": as_csv(long_form(number_columns(tables))),
-        ".md": markdown(table).encode(),
-        ".tex": latex(table, "tab:search-best").encode(),
-    }
-    return Product(files=files, caption=" ".join([table.title, *table.notes]), table=table)
+    return table_product(table, numbers_of(tables), "tab:search-best")
 
 
 def _chosen(selection: SearchSelection) -> list[str]:

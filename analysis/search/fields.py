@@ -11,10 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from analysis.naming import number
-from analysis.numbers import long_form
 from analysis.panels import Panel, Sheet
 from analysis.search import marks, words
-from analysis.search.selection import SearchSelection, number_columns, searched
+from analysis.search.selection import SearchSelection, numbers_of, searched
 from analysis.selection import Selection
 from dvq_ray.search.space import Axis, Choices
 
@@ -31,7 +30,7 @@ _LINE: dict[str, Any] = {"marker": "s", "color": marks.BLACK, "markersize": 4.4}
 def means_numbers(selection: Selection) -> pd.DataFrame:
     """A row for each point that has a value, and objective."""
     found = searched(selection)
-    return long_form(number_columns({metric: found.means(metric) for metric in found.search.objectives}))
+    return numbers_of({metric: found.means(metric) for metric in found.search.objectives})
 
 
 def draw_fields(selection: Selection) -> tuple[Figure, str]:

@@ -10,10 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from analysis.naming import number
-from analysis.numbers import long_form
 from analysis.panels import Panel, Sheet
 from analysis.search import marks, words
-from analysis.search.selection import FIRST_FIELD, SearchSelection, number_columns, searched
+from analysis.search.selection import FIRST_FIELD, SearchSelection, numbers_of, searched
 from analysis.selection import Selection
 from analysis.style import GREY, dvq_look
 
@@ -27,7 +26,7 @@ def front_numbers(selection: Selection) -> pd.DataFrame:
         table = found.means(metric)
         table.insert(2, "on_front", table["point_id"].isin(on_front))
         tables[metric] = table
-    return long_form(number_columns(tables))
+    return numbers_of(tables)
 
 
 def draw_front(selection: Selection) -> tuple[Figure, str]:

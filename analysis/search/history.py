@@ -7,17 +7,16 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from analysis.numbers import long_form
 from analysis.panels import Sheet
 from analysis.search import marks, words
-from analysis.search.selection import number_columns, searched
+from analysis.search.selection import numbers_of, searched
 from analysis.selection import Selection
 
 
 def history_numbers(selection: Selection) -> pd.DataFrame:
     """A row for each suggestion and objective."""
     found = searched(selection)
-    return long_form(number_columns({metric: found.history(metric) for metric in found.search.objectives}))
+    return numbers_of({metric: found.history(metric) for metric in found.search.objectives})
 
 
 def draw_history(selection: Selection) -> tuple[Figure, str]:

@@ -7,12 +7,11 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from analysis.numbers import as_csv
-from analysis.products import Product, UnfitError
+from analysis.products import Product, UnfitError, table_product
 from analysis.search import words
 from analysis.search.selection import SearchSelection, searched
 from analysis.selection import Selection
-from analysis.tables import Column, Section, Table, latex, markdown
+from analysis.tables import Column, Section, Table
 from dvq_ray.search.space import Choices, Range
 
 LEAST_POINTS = 10
@@ -32,10 +31,7 @@ def make_importance(selection: Selection) -> Product:
             for field, value in each.items()
         ]
     )
-    table = _table(found, importances)
-    label = "tab:search-importance"
-    files = {".csv": as_csv(frame), ".md": markdown(table).encode(), ".tex": latex(table, label).encode()}
-    return Product(files=files, caption=" ".join([table.title, *table.notes]), table=table)
+    return table_product(_table(found, importances), frame, "tab:search-importance")
 
 
 def _importances(selection: SearchSelection, metric: str) -> tuple[int, dict[str, float]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +12,8 @@ import pandas as pd
 
 from analysis.beside import load_beside
 from analysis.needs import Grid, Needs
+from analysis.numbers import long_form
+from analysis.points import points_of
 from analysis.products import UnfitError
 from analysis.rows import Rows
 from analysis.selection import Selection
@@ -135,9 +136,9 @@ def selection_of(rows: Rows, cells: pd.DataFrame, search: Search, needs: Needs) 
     used = cells[cells["cell_id"].isin([cell_id for each in latest.values() for cell_id in each.cell_ids])]
     grids = tuple(
         Grid(quantizer=str(quantizer), axes={"point_id": tuple(sorted(here["point_id"].unique()))})
-        for quantizer, here in used.groupby("quantizer")
+        for quantizer, here in used.groupby("quantizer", observed=True)
     )
-    seeds = {(point_id,): tuple(sorted(here["seed"])) for point_id, here in used.groupby("point_id")}
+    seeds = {(point_id,): tuple(sorted(here["seed"])) for point_id, here in used.groupby("point_id", observed=True)}
     others = int(rows.frame[SUGGESTION].notna().sum() - cells[SUGGESTION].notna().sum()) if SUGGESTION in cells else 0
     needs = replace(needs, trainable=search.experiment.name, metrics=tuple(search.objectives))
     return SearchSelection(
@@ -146,7 +147,8 @@ def selection_of(rows: Rows, cells: pd.DataFrame, search: Search, needs: Needs) 
         rows=cells,
         seeds=seeds,
         left_out=(f"left out: {others} cells that other searches in the store suggested",) if others else (),
-        beside=load_beside(rows, (), needs),
+        beside=load_beside(rows, cells, needs),
+        points_of_rows=points_of(cells),
         search=search,
         suggestions=suggestions,
     )
@@ -189,6 +191,6 @@ def _best_so_far(
     return found
 
 
-def number_columns(tables: Mapping[str, pd.DataFrame]) -> list[dict[Any, Any]]:
-    """The rows of tables by metric, one after the other, as `analysis.numbers.long_form` takes them."""
-    return [{**row, "metric": metric} for metric, table in tables.items() for row in table.to_dict("records")]
+def numbers_of(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Tables by metric in long form, one after the other."""
+    return long_form(table.assign(metric=metric) for metric, table in tables.items())

@@ -8,12 +8,12 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis.naming import number
-from analysis.needs import Grid, distinct
+from analysis.needs import Grid, distinct, ever_run
 from analysis.panels import Sheet, handle, level_handle
 from analysis.selection import Selection
 from analysis.static_prior import words
 from analysis.static_prior.marks import ANY, FACTORS, LOSS, at, grid_of, sizes_legend
-from analysis.static_prior.needs import ever_run, spread, static_prior_needs
+from analysis.static_prior.needs import spread, static_prior_needs
 from analysis.style import as_kmeans, kmeans_look, vq_look
 
 _MOST_COLUMNS, _MOST_ROWS = 3, 3
@@ -29,21 +29,21 @@ def _grids(rows: pd.DataFrame) -> Sequence[Grid]:
         return ()
     dimensions = spread(distinct(several, "dimension"), _MOST_COLUMNS)
     bounds = spread(distinct(several, "init_bound"), _MOST_ROWS)
-    pairs = ever_run(several, ["dimension", "init_bound"])
-    vq = vq[[pair in pairs for pair in zip(vq["dimension"], vq["init_bound"], strict=True)]]
+    is_several = ever_run(several, ["dimension", "init_bound"])
+    vq = vq[is_several(vq)]
     vq = vq[vq["dimension"].isin(dimensions) & vq["init_bound"].isin(bounds)]
     factors = distinct(vq, "factors")
     kmeans = rows[(rows["quantizer"] == "kmeans") & (rows["slices"] == 1)]
-    held = ever_run(kmeans, ["codebook_size", "dimension", "factors"])
-    sizes = tuple(
-        size for size in distinct(vq, "codebook_size") if all((size, d, f) in held for d in dimensions for f in factors)
-    )
     shared = {"dimension": dimensions, "factors": factors}
+    wanted = kmeans[kmeans["dimension"].isin(dimensions) & kmeans["factors"].isin(factors)]
+    counts = wanted.drop_duplicates(["codebook_size", *shared]).groupby("codebook_size").size()
+    whole = counts.index[counts == len(dimensions) * len(factors)]
+    sizes = tuple(size for size in distinct(vq, "codebook_size") if size in whole)
     return (
         Grid(
             quantizer="vq",
             axes={**shared, "codebook_size": distinct(vq, "codebook_size"), "init_bound": bounds},
-            keep=lambda point: (point["dimension"], point["init_bound"]) in pairs,
+            keep=is_several,
         ),
         *([Grid(quantizer="kmeans", axes={**shared, "codebook_size": sizes, "slices": (1,)})] if sizes else []),
     )

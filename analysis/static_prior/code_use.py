@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from analysis.naming import listed, number
 from analysis.needs import Grid
-from analysis.numbers import long_form, mean_over_slices
+from analysis.numbers import long_form, mean_over_slices, metric_of
 from analysis.panels import Sheet, handle
 from analysis.selection import Selection
 from analysis.static_prior import words
@@ -54,13 +54,11 @@ _MEASURES = {"codes used / codebook_size": _share_used, "perplexity / codebook_s
 
 def code_use_numbers(selection: Selection) -> pd.DataFrame:
     """The shares that are drawn, in long form."""
-    rows = [
-        {"quantizer": grid.quantizer, **point, "metric": name}
+    return long_form(
+        metric_of(grid, name, selection.points(grid.name, measure))
         for grid in selection.grids
         for name, measure in _MEASURES.items()
-        for point in selection.points(grid.name, measure).to_dict("records")
-    ]
-    return long_form(rows)
+    )
 
 
 def draw_code_use(selection: Selection) -> tuple[Figure, str]:

@@ -10,14 +10,13 @@ import numpy as np
 import pandas as pd
 
 from analysis.naming import number
-from analysis.needs import Grid, distinct
-from analysis.numbers import as_csv
-from analysis.products import Product
+from analysis.needs import Grid, distinct, ever_run
+from analysis.products import Product, table_product
 from analysis.selection import Selection
 from analysis.static_prior import words
 from analysis.static_prior.marks import NAMES
-from analysis.static_prior.needs import ever_run, static_prior_needs
-from analysis.tables import Column, Section, Table, latex, markdown
+from analysis.static_prior.needs import static_prior_needs
+from analysis.tables import Column, Section, Table
 from analysis.words import holes
 
 _MODEL = ["quantizer", "codebook_size", "slices"]
@@ -39,12 +38,8 @@ def _grids(rows: pd.DataFrame) -> Sequence[Grid]:
 
 
 def _grid(quantizer: str, rows: pd.DataFrame, names: Sequence[str]) -> Grid:
-    held = ever_run(rows, names)
-    return Grid(
-        quantizer=quantizer,
-        axes={name: distinct(rows, name) for name in names},
-        keep=lambda point: tuple(point[name] for name in names) in held,
-    )
+    axes = {name: distinct(rows, name) for name in names}
+    return Grid(quantizer=quantizer, axes=axes, keep=ever_run(rows, names))
 
 
 COST = static_prior_needs(
@@ -59,32 +54,28 @@ COST = static_prior_needs(
 def make_cost_table(selection: Selection) -> Product:
     """A section for each machine and measure; rows: quantizers, columns: dimensions. The CSV has all of it."""
     table = _digest(_costs(selection, _TRAINING[:-1]), selection)
-    files = {
-        ".csv": as_csv(_costs(selection, _TRAINING)),
-        ".md": markdown(table).encode(),
-        ".tex": latex(table, "tab:static-prior-cost").encode(),
-    }
-    return Product(files=files, caption=" ".join([table.title, *table.notes]), table=table)
+    return table_product(table, _costs(selection, _TRAINING), "tab:static-prior-cost")
 
 
 def _costs(selection: Selection, training: Sequence[str]) -> pd.DataFrame:
     """A row for each machine, quantizer, codebook size, slices, dimension and training."""
-    point = [*_MODEL, "dimension", *training]
-    names = [*_MODEL, "dimension", *_TRAINING, *_MACHINE, "duration_seconds"]
-    every = [selection.usable(grid) for grid in selection.grids]
-    rows = pd.concat([usable[[name for name in names if name in usable]] for usable in every])
-    rows = rows.assign(**{column: _told(rows[column]) if column in rows else _UNKNOWN for column in _MACHINE})
-    rows["step_microseconds"] = 1e6 * rows["duration_seconds"] / rows["steps"]
-    table = rows.groupby([*_MACHINE, *point], dropna=False).agg(
-        fits=("duration_seconds", "size"),
-        median_seconds=("duration_seconds", "median"),
-        total_seconds=("duration_seconds", "sum"),
-        median_step_microseconds=("step_microseconds", "median"),
+    rows, by = selection.rows, [*_MODEL, "dimension", *training]
+    machine = [name for name in _MACHINE if name in rows]
+    seconds = rows["duration_seconds"].where(selection.is_whole)
+    costs = rows[[*machine, *by]].assign(seconds=seconds, microseconds=1e6 * seconds / rows["steps"])
+    groups = costs.groupby([*machine, *by], dropna=False, observed=True)
+    table = groups.agg(
+        fits=("seconds", "count"),
+        median_seconds=("seconds", "median"),
+        total_seconds=("seconds", "sum"),
+        median_step_microseconds=("microseconds", "median"),
     )
-    table["fits_per_core_hour"] = 3600 * table["fits"] / table["total_seconds"]
-    table = table.reset_index()
+    table = table[table["fits"] > 0].reset_index()
+    table.insert(len(table.columns), "fits_per_core_hour", 3600 * table["fits"] / table["total_seconds"])
+    told = {name: _told(table[name]) if name in table else _UNKNOWN for name in _MACHINE}
+    table = pd.DataFrame({**told, **table.drop(columns=machine)})
     order = [list(NAMES).index(quantizer) for quantizer in table["quantizer"]]
-    table = table.assign(order=order).sort_values([*_MACHINE, "order", *point[1:]], ignore_index=True)
+    table = table.assign(order=order).sort_values([*_MACHINE, "order", *by[1:]], ignore_index=True)
     return table.drop(columns="order").astype(dict.fromkeys(training, "Int64"))
 
 

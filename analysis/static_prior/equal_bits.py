@@ -6,11 +6,9 @@ with K^L codes does. The paper compares the former; what slicing gains at a give
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -23,9 +21,10 @@ from analysis.static_prior import words
 from analysis.static_prior.marks import FACTORS, at, grid_of
 from analysis.static_prior.needs import slices_divide, spread, static_prior_needs
 from analysis.style import dvq_look, told_apart
-from analysis.summary import summary_of
+from analysis.summary import summaries
 
 _MOST_ROWS = 4
+_METRIC = "test_mse of dvq - test_mse of vq"
 
 
 def _grids(rows: pd.DataFrame) -> Sequence[Grid]:
@@ -99,46 +98,26 @@ def differences(selection: Selection) -> pd.DataFrame:
 
     A row for each comparison and point; fewer than two pairs make a hole.
     """
-    wanted = {factors: len(seeds) for (factors,), seeds in selection.seeds.items()}
-    losses = {name: _by_seed(selection, name) for name in ("vq", "dvq")}
+    losses = {name: _losses(selection, name) for name in ("vq", "dvq")}
     dvq = grid_of(selection, "dvq")
-    rows: list[dict[str, Any]] = []
+    wanted = selection.wanted(dvq)
+    tables = []
     for comparison in _comparisons(selection):
-        size, slices = comparison.codebook_size, comparison.slices
-        points = [p for p in dvq.points() if (p["codebook_size"], p["slices"]) == (size, slices)]
-        for point in points:
-            where = (point["dimension"], point["factors"])
-            ours = losses["dvq"].get((*where, size, slices), {})
-            theirs = losses["vq"].get((*where, comparison.vq_codebook_size, 1), {})
-            pairs = [ours[seed] - theirs[seed] for seed in sorted(ours.keys() & theirs.keys())]
-            rows.append(
-                {
-                    **vars(comparison),
-                    "dimension": point["dimension"],
-                    "factors": point["factors"],
-                    "init_bound": point["init_bound"],
-                    "metric": "test_mse of dvq - test_mse of vq",
-                    "wanted": wanted[point["factors"]],
-                    **_numbers(pairs),
-                }
-            )
-    return long_form(rows)
+        ours, theirs = losses["dvq"], at(losses["vq"], codebook_size=comparison.vq_codebook_size)
+        ours = at(ours, codebook_size=comparison.codebook_size, slices=comparison.slices)
+        pairs = ours.merge(theirs, on=["dimension", "factors", "seed"], suffixes=("", "_of_vq")).sort_values("seed")
+        points = at(dvq.table.assign(wanted=wanted), codebook_size=comparison.codebook_size, slices=comparison.slices)
+        where = pd.MultiIndex.from_frame(points[["dimension", "factors"]])
+        places = where.get_indexer(pd.MultiIndex.from_frame(pairs[["dimension", "factors"]]))
+        numbers = summaries((pairs["test_mse"] - pairs["test_mse_of_vq"]).to_numpy(), places, len(points), least=2)
+        about = points[["dimension", "factors", "init_bound", "wanted"]]
+        tables.append(pd.DataFrame({**vars(comparison), **about, "metric": _METRIC, **numbers}, index=about.index))
+    return long_form(tables)
 
 
-def _by_seed(selection: Selection, name: str) -> Mapping[tuple[Any, ...], Mapping[int, float]]:
-    """Losses by seed, by dimension, factors, codebook size and slices."""
-    found: dict[tuple[Any, ...], dict[int, float]] = {}
-    columns = ["dimension", "factors", "codebook_size", "slices", "seed", "test_mse"]
+def _losses(selection: Selection, name: str) -> pd.DataFrame:
     rows = selection.usable(grid_of(selection, name))
-    for *model, seed, loss in rows[columns].itertuples(index=False, name=None):
-        found.setdefault(tuple(model), {})[seed] = loss
-    return found
-
-
-def _numbers(values: Sequence[float]) -> Mapping[str, float]:
-    if len(values) < 2:
-        return {"n": 0, "mean": np.nan, "deviation": np.nan, "low": np.nan, "high": np.nan}
-    return vars(summary_of(values))
+    return rows[["dimension", "factors", "codebook_size", "slices", "seed", "test_mse"]]
 
 
 def draw_equal_bits(selection: Selection) -> tuple[Figure, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 from matplotlib.lines import Line2D
 
@@ -31,9 +32,7 @@ def grid_of(selection: Selection, quantizer: str) -> Grid:
 
 def at(table: pd.DataFrame, **values: float) -> pd.DataFrame:
     """The rows with these values."""
-    for column, value in values.items():
-        table = table[table[column] == value]
-    return table
+    return table[np.logical_and.reduce([table[column].to_numpy() == value for column, value in values.items()])]
 
 
 def sizes_legend(sizes: Sequence[int]) -> list[Line2D]:

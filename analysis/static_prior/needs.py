@@ -6,7 +6,7 @@ other values.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pandas as pd
@@ -60,14 +60,9 @@ def spread(values: Sequence[Any], most: int) -> tuple[Any, ...]:
     return tuple(values[round(i * (len(values) - 1) / (most - 1))] for i in range(most))
 
 
-def ever_run(rows: pd.DataFrame, columns: Sequence[str]) -> set[tuple[Any, ...]]:
-    """Values in these columns of all rows, failed ones too."""
-    return set(rows[list(columns)].drop_duplicates().itertuples(index=False, name=None))
-
-
-def slices_divide(point: Mapping[str, Any]) -> bool:
-    """Whether a vector of the point's dimension can be cut into its slices."""
-    return bool(point["dimension"] % point["slices"] == 0)
+def slices_divide(points: pd.DataFrame) -> pd.Series[bool]:
+    """Whether a vector of a point's dimension can be cut into its slices."""
+    return points["dimension"] % points["slices"] == 0
 
 
 def figure3a_grids(rows: pd.DataFrame) -> Sequence[Grid]:
@@ -117,7 +112,7 @@ def _figure3b(rows: pd.DataFrame) -> Sequence[Grid]:
         Grid(
             quantizer="vq",
             axes={**axes, **shared},
-            keep=lambda point: bool(point["codebook_size"] < point["factors"]),
+            keep=lambda points: points["codebook_size"] < points["factors"],
         ),
     )
 

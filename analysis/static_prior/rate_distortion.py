@@ -11,12 +11,12 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis.naming import number
-from analysis.needs import Grid, distinct, most_held
+from analysis.needs import Grid, distinct, ever_run, most_held
 from analysis.panels import Panel, Sheet, handle, level_handle
 from analysis.selection import Selection
 from analysis.static_prior import words
 from analysis.static_prior.marks import at, grid_of
-from analysis.static_prior.needs import ever_run, slices_divide, spread, static_prior_needs
+from analysis.static_prior.needs import slices_divide, spread, static_prior_needs
 from analysis.style import GREY, THEORY, Look, as_kmeans, dvq_look, vq_look
 
 _MOST_COLUMNS, _MOST_ROWS = 3, 3
@@ -44,7 +44,6 @@ def _grids(rows: pd.DataFrame) -> Sequence[Grid]:
         return ()
     dvq, vq, kmeans = (part[part["factors"].isin(factors)] for part in together)
     shared = {"dimension": dimensions, "factors": factors}
-    held = ever_run(kmeans, [*shared, *model])
     sliced = {"codebook_size": distinct(dvq, "codebook_size"), "slices": distinct(dvq, "slices")}
     return (
         Grid(
@@ -56,7 +55,7 @@ def _grids(rows: pd.DataFrame) -> Sequence[Grid]:
             quantizer="kmeans",
             axes={**shared, **{column: distinct(kmeans, column) for column in model}},
             presence="if complete",
-            keep=lambda point: tuple(point[axis] for axis in (*shared, *model)) in held,
+            keep=ever_run(kmeans, [*shared, *model]),
         ),
     )
 

@@ -10,13 +10,13 @@ import pandas as pd
 
 from analysis.naming import listed, number
 from analysis.needs import Grid
-from analysis.numbers import as_csv, declared_numbers
-from analysis.products import Product
+from analysis.numbers import declared_numbers
+from analysis.products import Product, table_product
 from analysis.selection import Selection
 from analysis.static_prior import words
 from analysis.static_prior.marks import NAMES, at, grid_of
 from analysis.static_prior.needs import figure3a_grids, figure4_grids, static_prior_needs
-from analysis.tables import Column, Section, Table, latex, markdown
+from analysis.tables import Column, Section, Table
 
 _METRICS = ("test_mse", "loss_over_variance", "data_variance", "bits_per_vector", "codebook_parameters")
 
@@ -71,7 +71,7 @@ def make_factors_table(selection: Selection) -> Product:
         note=f"{_LEGEND} Parameters: K × D, whatever the slices. "
         f"{words.uniform(dvq.axes['init_bound'][0]).capitalize()}.",
     )
-    return _product(selection, table, "tab:static-prior-factors")
+    return table_product(table, declared_numbers(selection), "tab:static-prior-factors")
 
 
 def make_dimensions_table(selection: Selection) -> Product:
@@ -94,7 +94,7 @@ def make_dimensions_table(selection: Selection) -> Product:
         sections=sections,
         note=f"{_LEGEND} F = {number(vq.axes['factors'][0])} factors (Gaussian blobs).",
     )
-    return _product(selection, table, "tab:static-prior-dimensions")
+    return table_product(table, declared_numbers(selection), "tab:static-prior-dimensions")
 
 
 def _points(selection: Selection, grid: Grid) -> pd.DataFrame:
@@ -162,13 +162,3 @@ def _table(
         sections=sections,
         notes=[words.note(selection, note, intervals="± half of the 95% t-interval")],
     )
-
-
-def _product(selection: Selection, table: Table, label: str) -> Product:
-    """The table, and all its numbers in full."""
-    files = {
-        ".csv": as_csv(declared_numbers(selection)),
-        ".md": markdown(table).encode(),
-        ".tex": latex(table, label).encode(),
-    }
-    return Product(files=files, caption=" ".join([table.title, *table.notes]), table=table)

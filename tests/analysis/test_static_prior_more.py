@@ -18,11 +18,12 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy import stats
 
-from analysis import products, style
+from analysis import style
 from analysis.learned_prior.needs import FIGURE_6
 from analysis.numbers import declared_numbers
 from analysis.rows import load_rows
 from analysis.selection import Selection, select
+from analysis.sidecar import digest
 from analysis.static_prior.appendix import draw_appendix
 from analysis.static_prior.code_use import code_use_numbers, draw_code_use
 from analysis.static_prior.cost import make_cost_table
@@ -263,9 +264,9 @@ def test_a_figure_brings_the_numbers_that_it_draws_and_equal_rows_equal_bytes() 
     again = ITEMS["static_prior_appendix"].make(_selected("static_prior_appendix", _sweep()[::-1]))
     assert dict(again.files) == dict(product.files)
     with_lists = _selected("code_use")
-    assert products.digest(with_lists) == products.digest(_selected("code_use", _sweep()[::-1]))
+    assert digest(with_lists) == digest(_selected("code_use", _sweep()[::-1]))
     wider = [{**c, "perplexity": [c["perplexity"][0] + 1e-9] * c["slices"]} for c in _sweep()]
-    assert products.digest(with_lists) != products.digest(_selected("code_use", wider))
+    assert digest(with_lists) != digest(_selected("code_use", wider))
 
 
 def test_the_table_of_factors_says_losses_bits_and_parameters() -> None:
