@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import json
 import platform
@@ -34,7 +35,10 @@ class Run:
 
 
 def _commit() -> str:
-    """Commit of the code that runs, `-dirty` where files differ from it; the version where there is no checkout."""
+    """Commit of the code that runs, `-dirty` where files differ from it; a digest of it where there is no checkout.
+
+    A job on a cluster brings its code without the checkout, and so does an installed package.
+    """
     here = Path(__file__).resolve().parents[1]
     if (here / ".git").exists():
         git = ["git", "-C", str(here)]
@@ -48,7 +52,15 @@ def _commit() -> str:
             return head + ("-dirty" if changed.stdout.strip() else "")
         except (OSError, subprocess.CalledProcessError):
             pass
-    return versions().get("dvq_ray", "unknown")
+    return f"sources-{digest_of_sources(here / 'dvq_ray')}"
+
+
+def digest_of_sources(package: Path) -> str:
+    """First 16 hex digits of the SHA-256 of a package's modules, by which the commit that they are of can be found."""
+    digest = hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        digest.update(f"{path.relative_to(package).as_posix()}\n".encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 @cache
