@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -35,7 +36,8 @@ def declared_numbers(selection: Selection) -> pd.DataFrame:
 
 def metric_of(grid: Grid, name: str, table: pd.DataFrame) -> pd.DataFrame:
     """The table of a metric of the grid, with who and what it is of."""
-    return pd.DataFrame({"grid": grid.name, "quantizer": grid.quantizer, **table, "metric": name}, index=table.index)
+    who: dict[Any, Any] = {"grid": grid.name, "quantizer": grid.quantizer}
+    return pd.DataFrame({**who, **dict(table.items()), "metric": name}, index=table.index)
 
 
 def long_form(tables: Iterable[pd.DataFrame], *, labelled: bool = False) -> pd.DataFrame:

@@ -148,7 +148,7 @@ def _held(frame: pd.DataFrame) -> Held:
 def _with_categories(frame: pd.DataFrame) -> pd.DataFrame:
     """With columns of few values as categories, which are those that it has, in order."""
     columns = {}
-    for name in [name for name in frame if name in _OFTEN_EQUAL]:
+    for name in _OFTEN_EQUAL & {*frame.columns}:
         values = frame[name].astype("category")
         counts = np.bincount(values.cat.codes + 1, minlength=len(values.cat.categories) + 1)[1:]
         columns[name] = values.cat.set_categories(sorted(values.cat.categories[counts > 0]))

@@ -1,0 +1,42 @@
+"""The points of some rows: what repeats what, found once for all items."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+_APART = ("point_id", "run_device", "run_versions")
+"""Rows that are equal in these are equal in all but their seed, what they measured, and when and where that was."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Points:
+    """The points of rows, those of several machines on each of them.
+
+    There are many times more rows than points, so that settings are looked at here.
+    """
+
+    heads: pd.DataFrame
+    """One row of each."""
+    of_rows: npt.NDArray[np.int64]
+    """Of each row the place of its point among `heads`."""
+
+    def taken(self, rows: npt.NDArray[np.int64]) -> Points:
+        """The points of the rows at these places."""
+        of_rows, held = pd.factorize(self.of_rows[rows])
+        return Points(heads=self.heads.iloc[held], of_rows=of_rows)
+
+
+def points_of(frame: pd.DataFrame) -> Points:
+    """The points of all rows of the frame."""
+    of_rows = np.zeros(len(frame), np.int64)
+    for name in _APART:
+        if name in frame:
+            codes, held = pd.factorize(frame[name], use_na_sentinel=False)
+            of_rows = of_rows * len(held) + codes
+    of_rows = pd.factorize(of_rows)[0]
+    first = ~pd.Series(of_rows).duplicated().to_numpy()
+    return Points(heads=frame[first], of_rows=of_rows)
