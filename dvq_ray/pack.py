@@ -16,7 +16,7 @@ from typing import Any
 from dvq_ray.cells import Cell, Pack, Point, SuggestedAs
 from dvq_ray.experiments import Outcome, Underway
 from dvq_ray.provenance import Run, machine_columns
-from dvq_ray.store import FINISHED, SUGGESTION, Status, Store
+from dvq_ray.store import FINISHED, SUGGESTION, Status, Store, StoreError
 from dvq_ray.surroundings import Surroundings
 
 Written = tuple[dict[str, Any], Sequence[Mapping[str, Any]]]
@@ -134,7 +134,7 @@ def failed_row(cell: Cell, run: Run, status: Status, error: str) -> dict[str, An
 def _rows(
     point: Point, cells: Sequence[Cell], run: Run, surroundings: Surroundings
 ) -> Generator[tuple[Cell, Written | Underway]]:
-    """A row and a curve for each cell, in order. No exception of a computation leaves here."""
+    """A row and a curve for each cell, in order. No exception of a computation leaves here, but for the store's."""
     device = surroundings.device
     together = device != "cpu" and point.experiment.batches_on_gpu
     batches = [list(cells)] if together and cells else [[cell] for cell in cells]
@@ -153,6 +153,8 @@ def _rows(
                     yield cell, (_row(cell, run, device, started_at, event), event.curve)
                     started_at = datetime.now(UTC)
             assert not left, "a computation ended before its last repetition"
+        except StoreError:
+            raise  # no fault of the cell: its checkpoint could not be kept
         except Exception as error:
             if len(left) > 1:  # one repetition of a batch failed: find out which, on its own
                 batches = [[cell] for cell in left] + batches

@@ -12,7 +12,7 @@ from dvq_ray.cells import Pack, Point
 from dvq_ray.experiments import EXPERIMENTS, Experiment, Outcome, Underway
 from dvq_ray.pack import run_pack
 from dvq_ray.provenance import Run
-from dvq_ray.store import Store
+from dvq_ray.store import Store, StoreError
 from dvq_ray.surroundings import Surroundings
 
 CPU = Surroundings()
@@ -217,3 +217,14 @@ def test_an_unreadable_checkpoint_is_set_aside_and_named(store: Store) -> None:
     with pytest.warns(UserWarning, match=f"unreadable/{pack.cells[0].cell_id}.*it is empty.; the cell begins anew"):
         list(run_pack(pack, store, RUN, CPU))
     assert len(list(Path(store.absolute_location, "checkpoints", "unreadable").iterdir())) == 1
+
+
+def test_a_store_that_fails_within_a_cell_is_no_failure_of_the_cell(tmp_path: Path) -> None:
+    def full(settings: Any, seeds: Sequence[int], surroundings: Surroundings) -> Iterator[Outcome]:
+        raise StoreError("the disk is full")
+        yield
+
+    store = Store(tmp_path / "store")
+    with pytest.raises(StoreError, match="the disk is full"):
+        list(run_pack(pack_of(full), store, RUN, CPU))
+    assert not store.statuses()

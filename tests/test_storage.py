@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -158,26 +159,40 @@ def test_a_request_that_hangs_is_given_up_and_sent_again(s3: ObjectStorage, monk
     assert storage.get(f"{storage.root}/x") == b"x"
 
 
-@pytest.mark.parametrize("answered", [False, True])
-def test_a_storage_that_stays_busy_is_told_with_the_object_and_the_cause(
-    s3: ObjectStorage, monkeypatch: pytest.MonkeyPatch, answered: bool
+@pytest.mark.usefixtures("sdk_does_not_retry")
+@pytest.mark.parametrize(("answered", "patience"), [(False, 10), (True, 120)])
+def test_a_storage_that_stays_busy_is_asked_ever_less_often_and_then_told_with_object_and_cause(
+    s3: ObjectStorage, monkeypatch: pytest.MonkeyPatch, answered: bool, patience: float
 ) -> None:
-    monkeypatch.setattr(storage_module, "REQUEST_ATTEMPTS", 1)
-    monkeypatch.setattr(storage_module, "PATIENCE_SECONDS" if answered else "FIRST_PATIENCE_SECONDS", 0.1)
     store = Store(s3.uri())
     if answered:
         store.write_sweep("")
-    with s3.failing("slow_down"):
-        s3.requests.clear()
-        with pytest.raises(OutOfReachError, match=r"results-\d+/checkpoints/aa: .* the last cause: .*SLOW_DOWN"):
-            store.write_checkpoint("aa", b"state")
-        assert len(s3.requests) > 2
-        monkeypatch.setattr(storage_module, "FIRST_PATIENCE_SECONDS", 0)
-        monkeypatch.setattr(storage_module, "PATIENCE_SECONDS", 0)
-        for act in (store.load, store.merge, store.set_aside_unreadable, store.check_writable, store.sweep_text):
-            with pytest.raises(OutOfReachError):
-                act()
+    waits: list[float] = []
+    clock = SimpleNamespace(sleep=waits.append, monotonic=lambda: sum(waits))
+    monkeypatch.setattr(storage_module, "time", clock)
+    monkeypatch.setattr(storage_module, "FIRST_WAIT_SECONDS", 0.5)
+    monkeypatch.setattr(storage_module, "PATIENCE_SECONDS", 120)
+    s3.requests.clear()
+    words = r"results-\d+/checkpoints/aa: .* the last cause: .*SLOW_DOWN"
+    with s3.failing("slow_down"), pytest.raises(OutOfReachError, match=words):
+        store.write_checkpoint("aa", b"state")
+    assert len(s3.requests) == len(waits) + 1
+    assert sum(waits[:-1]) < patience <= sum(waits)
+    nominal = [min(0.5 * 2**n, 20) for n in range(len(waits))]
+    assert all(most / 2 <= wait <= most for wait, most in zip(waits, nominal, strict=True))
     assert store.read_checkpoint("aa") is None
+
+
+@pytest.mark.usefixtures("sdk_does_not_retry")
+def test_whatever_is_asked_of_a_storage_out_of_reach_says_so(
+    s3: ObjectStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage_module, "FIRST_PATIENCE_SECONDS", 0)
+    store = Store(s3.uri())
+    with s3.failing("reset"):
+        for act in (store.load, store.merge, store.set_aside_unreadable, store.check_writable, store.sweep_text):
+            with pytest.raises(OutOfReachError, match="NETWORK_CONNECTION"):
+                act()
 
 
 @pytest.mark.parametrize("what", ["denied", "no bucket"])

@@ -1,0 +1,134 @@
+"""`cluster/slurm.sh` without Slurm: srun, scontrol, ray and python are replaced by scripts that record their calls.
+
+What is shown: what is started, with which words, and what follows from a signal and from exit codes. What is not: that
+a given site's Slurm sets the variables and sends the signals that its manual tells of.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import click
+import pytest
+from ray.scripts.scripts import start
+from ray.scripts.symmetric_run import curate_and_validate_ray_start_args
+
+from dvq_ray.executors import INTERRUPTED
+from dvq_ray.sweep import main as sweep
+
+SCRIPT = Path("cluster/slurm.sh").resolve()
+SLURM = {"SLURM_JOB_ID": "17", "SLURM_JOB_NUM_NODES": "2", "SLURMD_NODENAME": "node3", "SLURM_CPUS_ON_NODE": "16",
+         "SLURM_GPUS_ON_NODE": "4"}  # fmt: skip
+SWEEP = ["sweeps/cifar10.yaml", "--results", "/shared/results", "--set", "seeds=[0, 1]"]
+
+_RECORD = """#!/bin/sh
+name=$(basename "$0")
+{ printf '%s' "$name"; for word; do printf '\\037%s' "$word"; done; printf '\\n'; } >> "$RECORD/calls"
+"""
+STUBS = {
+    "scontrol": "",
+    # What stands behind the options of its own is run.
+    "srun": 'while case "$1" in --*) true ;; *) false ;; esac; do shift; done\nexec "$@"\n',
+    "ray": 'env > "$RECORD/environment"\nwhile [ "$1" != -- ]; do shift; done\nshift\n"$@"\nexit $?\n',
+    "python": 'trap "exit 130" TERM\n: > "$RECORD/begun"\n'
+    'if [ "$DRIVER" = waits ]; then while :; do sleep 0.05; done; fi\nexit "$DRIVER"\n',
+}
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    programs = tmp_path / ".venv" / "bin"
+    programs.mkdir(parents=True)
+    for name, does in STUBS.items():
+        (programs / name).write_text(_RECORD + does)
+        (programs / name).chmod(0o755)
+    return tmp_path
+
+
+def _start(place: Path, driver: str) -> subprocess.Popen[bytes]:
+    outside = {key: value for key, value in os.environ.items() if not key.startswith(("SLURM", "RAY"))}
+    variables = {**outside, **SLURM, "SLURM_SUBMIT_DIR": str(place), "RECORD": str(place), "DRIVER": driver}
+    return subprocess.Popen(["bash", SCRIPT, *SWEEP], env=variables | {"TMPDIR": str(place)})
+
+
+def _calls(place: Path) -> list[list[str]]:
+    return [line.split("\037") for line in (place / "calls").read_text().splitlines()]
+
+
+def _environment(place: Path) -> Mapping[str, str]:
+    return dict(line.split("=", 1) for line in (place / "environment").read_text().splitlines() if "=" in line)
+
+
+@pytest.mark.parametrize("code", [0, 1, 2])
+def test_the_drivers_exit_code_is_the_jobs_and_nothing_is_queued_again(place: Path, code: int) -> None:
+    assert _start(place, str(code)).wait(timeout=30) == code
+    assert [call[0] for call in _calls(place)] == ["srun", "ray", "python", "srun"]
+
+
+def test_every_node_is_started_alike_and_the_driver_gets_the_users_words(place: Path) -> None:
+    _start(place, "0").wait(timeout=30)
+    srun, ray, python, _ = _calls(place)
+    assert srun[1:4] == ["--nodes=2", "--ntasks-per-node=1", "--cpus-per-task=16"]
+    assert srun[4:] == ray
+    assert python == ["python", "-m", "dvq_ray.sweep", "--address", "node3:6379", *SWEEP]
+    sweep.make_context("sweep", python[3:])  # raises where the sweep does not know an option
+
+
+def test_ray_knows_every_option_that_it_is_given(place: Path) -> None:
+    _start(place, "0").wait(timeout=30)
+    _, ray, *_ = _calls(place)
+    words = ray[: ray.index("--")]
+    assert words[1:6] == ["symmetric-run", "--address", "node3:6379", "--min-nodes", "2"]
+    for_start = curate_and_validate_ray_start_args(words[2:])
+    with click.Context(start) as context:
+        options = start.make_context("start", ["--head", *for_start], parent=context).params
+    assert (options["num_cpus"], options["num_gpus"]) == (16, 4)
+
+
+def test_nodes_share_a_token_that_is_new_for_each_job(place: Path) -> None:
+    tokens = []
+    for _ in range(2):
+        _start(place, "0").wait(timeout=30)
+        environment = _environment(place)
+        assert environment["RAY_AUTH_MODE"] == "token"
+        assert environment["RAY_TMPDIR"] == "/tmp/dvq_ray_17"
+        tokens.append(environment["RAY_AUTH_TOKEN"])
+    assert all(re.fullmatch("[0-9a-f]{64}", token) for token in tokens)
+    assert tokens[0] != tokens[1]
+
+
+def test_near_its_time_limit_the_driver_is_told_and_the_job_queued_again(place: Path) -> None:
+    job = _start(place, "waits")
+    try:
+        deadline = time.monotonic() + 30
+        while not (place / "begun").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        job.send_signal(signal.SIGTERM)
+        assert job.wait(timeout=30) == INTERRUPTED
+    finally:
+        job.kill()
+    assert _calls(place)[-1] == ["scontrol", "requeue", "17"]
+
+
+def test_what_slurm_is_asked_for() -> None:
+    lines = re.findall(r"^#SBATCH --(.+)$", SCRIPT.read_text(), re.MULTILINE)
+    asked = dict(line.partition("=")[::2] for line in lines)
+    assert {"requeue", "exclusive"} <= {*asked}
+    assert asked["signal"].startswith("B:TERM@")  # to the script alone, not to Ray on every node
+    assert asked["ntasks-per-node"] == "1"
+    assert asked["open-mode"] == "append"  # a job that goes on keeps the log of its first part
+
+
+def test_the_script_is_in_order() -> None:
+    subprocess.run(["bash", "-n", SCRIPT], check=True)
+    shellcheck = Path(sys.executable).with_name("shellcheck")
+    found = subprocess.run([shellcheck, SCRIPT], capture_output=True, text=True)
+    assert found.returncode == 0, found.stdout
