@@ -37,14 +37,14 @@ def declared_numbers(selection: Selection) -> pd.DataFrame:
 def metric_of(grid: Grid, name: str, table: pd.DataFrame) -> pd.DataFrame:
     """The table of a metric of the grid, with who and what it is of."""
     who: dict[Any, Any] = {"grid": grid.name, "quantizer": grid.quantizer}
-    return pd.DataFrame({**who, **dict(table.items()), "metric": name}, index=table.index)
+    return pd.DataFrame(who | dict(table.items()) | {"metric": name}, index=table.index)
 
 
 def long_form(tables: Iterable[pd.DataFrame], *, labelled: bool = False) -> pd.DataFrame:
     """Tables of numbers as one: what each is of first, then `metric`, `step` and `SUMMARY`."""
     last = ("metric", "step", *SUMMARY)
     held = [table for table in tables if len(table)]
-    found = dict.fromkeys(key for table in held for key in table if labelled or key != "grid")
+    found = dict.fromkeys(str(key) for table in held for key in table if labelled or key != "grid")
     axes = [key for key in found if key not in last]
     columns = [*axes, *(key for key in last if key in found)]
     frame = pd.concat(held, ignore_index=True)[columns] if held else pd.DataFrame()

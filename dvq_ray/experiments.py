@@ -117,6 +117,19 @@ EXPERIMENTS: Mapping[str, Experiment] = {
         run_path="dvq_ray.static_prior.run:run",
         batches_on_gpu=True,
     ),
+    "factorial_prior": Experiment(
+        name="factorial_prior",
+        revision=1,
+        variants={
+            "vq": static_prior.FactorialVqSettings,
+            "dvq": static_prior.FactorialDvqSettings,
+            "kmeans": static_prior.FactorialKMeansSettings,
+        },
+        metrics=static_prior.StaticPriorMetrics,
+        curve=static_prior.StaticPriorCurve,
+        run_path="dvq_ray.static_prior.run:run",
+        batches_on_gpu=True,
+    ),
     "learned_prior": Experiment(
         name="learned_prior",
         revision=1,

@@ -44,3 +44,28 @@ def draw_blobs(
     for start in range(0, total, rows):
         samples[start : start + rows] += centres[labels[start : start + rows]]
     return Blobs(train=samples[:train_samples], test=samples[train_samples:])
+
+
+def draw_factorial_blobs(
+    *, groups: int, centres: int, dependence: float, dimension: int, train_samples: int, test_samples: int,
+    rng: np.random.Generator,
+) -> Blobs:  # fmt: skip
+    """Draws blobs whose centres are all combinations of `centres` points in each of `groups` parts of the features.
+
+    A sample's groups pick their centres independently, but that each takes a number which all share with the chance
+    `dependence`. Over train and test together every centre of a group is picked equally often where that chance is 0.
+    Around its centre a sample has deviation 1 along each feature, so that its distance to the nearest centre is what no
+    code can tell: a mean squared error of 1, less what neighbouring blobs that overlap give.
+    """
+    total = train_samples + test_samples
+    width = dimension // groups
+    places = rng.random((groups, centres, width), dtype=np.float32)
+    places *= 2 * CENTRE_BOUND
+    places -= CENTRE_BOUND
+    shared = rng.permutation(np.arange(total) % centres)
+    samples = rng.standard_normal((total, dimension), dtype=np.float32)
+    for group in range(groups):
+        own = rng.permutation(np.arange(total) % centres)
+        picked = np.where(rng.random(total) < dependence, shared, own)
+        samples[:, group * width : (group + 1) * width] += places[group, picked]
+    return Blobs(train=samples[:train_samples], test=samples[train_samples:])

@@ -10,13 +10,15 @@ from dataclasses import asdict
 import numpy as np
 
 from dvq_ray.experiments import Outcome
-from dvq_ray.static_prior.blobs import Blobs, draw_blobs
+from dvq_ray.static_prior.blobs import Blobs, draw_blobs, draw_factorial_blobs
 from dvq_ray.static_prior.fit import fit_codebooks
 from dvq_ray.static_prior.problem import FitProblem, FitResult, learning_rates
 from dvq_ray.static_prior.settings import (
     TEST_SAMPLES,
+    CodebookSettings,
+    FactorialSettings,
     GradientSettings,
-    KMeansSettings,
+    KMeansFields,
     StaticPriorCurve,
     StaticPriorMetrics,
     StaticPriorSettings,
@@ -25,14 +27,14 @@ from dvq_ray.streams import stream
 from dvq_ray.surroundings import Surroundings
 
 
-def run(settings: StaticPriorSettings, seeds: Sequence[int], surroundings: Surroundings) -> Generator[Outcome]:
+def run(settings: CodebookSettings, seeds: Sequence[int], surroundings: Surroundings) -> Generator[Outcome]:
     """Fits one quantizer to the blobs of each seed (paper, section 4.1).
 
     On a CPU the compiled kernel fits one seed after the other; on a GPU all of them are fitted in one batch.
     """
     device = surroundings.device
     started = time.perf_counter()
-    if isinstance(settings, KMeansSettings):
+    if isinstance(settings, KMeansFields):
         results: Iterator[tuple[Blobs, FitResult]] = (_cluster(settings, seed) for seed in seeds)
     else:
         assert isinstance(settings, GradientSettings)
@@ -45,18 +47,22 @@ def run(settings: StaticPriorSettings, seeds: Sequence[int], surroundings: Surro
         started = time.perf_counter() if device == "cpu" else started
 
 
-def _blobs(settings: StaticPriorSettings, seed: int) -> Blobs:
+def _blobs(settings: CodebookSettings, seed: int) -> Blobs:
     # The stream depends on the seed alone, so that quantizers of equal factors and dimension see the same data.
-    return draw_blobs(
-        factors=settings.factors,
-        dimension=settings.dimension,
-        train_samples=settings.train_samples,
-        test_samples=TEST_SAMPLES,
-        rng=stream(seed, "data"),
-    )
+    sizes = {
+        "dimension": settings.dimension,
+        "train_samples": settings.train_samples,
+        "test_samples": TEST_SAMPLES,
+    }
+    rng = stream(seed, "data")
+    if isinstance(settings, FactorialSettings):
+        shape = {"groups": settings.groups, "centres": settings.centres}
+        return draw_factorial_blobs(**shape, dependence=settings.dependence, **sizes, rng=rng)
+    assert isinstance(settings, StaticPriorSettings)
+    return draw_blobs(factors=settings.factors, **sizes, rng=rng)
 
 
-def _cluster(settings: KMeansSettings, seed: int) -> tuple[Blobs, FitResult]:
+def _cluster(settings: KMeansFields, seed: int) -> tuple[Blobs, FitResult]:
     from dvq_ray.static_prior.kmeans import fit_kmeans  # scikit-learn takes a second that most workers need not spend
 
     blobs = _blobs(settings, seed)
@@ -94,7 +100,7 @@ def _problem(settings: GradientSettings, blobs: Blobs, seed: int) -> FitProblem:
     return FitProblem(train=blobs.train, test=blobs.test, codebooks=start.astype(np.float32), batches=rows)
 
 
-def _outcome(settings: StaticPriorSettings, blobs: Blobs, result: FitResult, seconds: float) -> Outcome:
+def _outcome(settings: CodebookSettings, blobs: Blobs, result: FitResult, seconds: float) -> Outcome:
     curve = [
         asdict(StaticPriorCurve(step=int(step), test_mse=float(mse)))
         for step, mse in zip(result.curve_steps, result.curve_test_mse, strict=True)

@@ -1,11 +1,14 @@
-"""The fields of the static prior (paper, section 4.1): quantizers of Gaussian blobs with a known number of factors."""
+"""The fields of the static prior (paper, section 4.1): quantizers of Gaussian blobs with a known number of factors.
+
+A class for each quantizer and each kind of blobs: the quantizer's fields, and those of the data that it is fitted to.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -28,17 +31,16 @@ def _enough_samples(codebook_size: int, train_samples: int) -> str | None:
     return f"is larger than train_samples = {train_samples}; allowed: at most {train_samples}"
 
 
-class StaticPriorSettings(Settings):
-    """What every quantizer of the static prior shares: the blobs and the codebook."""
+class CodebookSettings(Settings):
+    """What every quantizer of blobs shares."""
+
+    if TYPE_CHECKING:
+        train_samples: int  # a field of the data
 
     dimension: Count
     """Features of a vector: D in the paper."""
     codebook_size: Annotated[int, Field(ge=2)]
     """Codes in each codebook: K in the paper."""
-    factors: Count
-    """Gaussian blobs behind the data: its true number of latent factors."""
-    train_samples: Annotated[int, Field(ge=1, default_factory=_default_train_samples)]
-    """Vectors to train on; max(16384, 4 factors) where it is not given."""
 
     def bits_per_vector(self) -> float:
         """Bits of the code of one vector: slices times log2 of the codebook size."""
@@ -60,7 +62,35 @@ class StaticPriorSettings(Settings):
         return {**self.model_dump(), "slices": self.slice_count()}
 
 
-class GradientSettings(StaticPriorSettings):
+class StaticPriorSettings(CodebookSettings):
+    """Blobs anywhere in space, as the paper has them."""
+
+    factors: Count
+    """Gaussian blobs behind the data: its true number of latent factors."""
+    train_samples: Annotated[int, Field(ge=1, default_factory=_default_train_samples)]
+    """Vectors to train on; max(16384, 4 factors) where it is not given."""
+
+
+class FactorialSettings(CodebookSettings):
+    """Blobs on a product of sets: each group of features has centres of its own and picks one of them.
+
+    With m centres in each of L groups there are m^L blobs, which L codebooks of m codes could tell apart.
+    """
+
+    groups: Count
+    """Equal parts of the features, each with centres of its own: L in the paper's K^L."""
+    centres: Count
+    """Of each group: K in the paper's K^L."""
+    dependence: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Chance that a group picks the centre with the number that the sample's groups share, in place of one of its own.
+    How often each centre is picked stays the same; 0 is independent groups, 1 as many blobs as centres."""
+    train_samples: Count = 16384
+    """Vectors to train on."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (Rule(fields=("groups", "dimension"), breach=slices_divide),)
+
+
+class GradientSettings(CodebookSettings):
     """A codebook trained as in the paper: uniform start, Adam on equation 1, mini-batches."""
 
     init_bound: Annotated[float, Field(gt=0)] = 1.0
@@ -82,23 +112,23 @@ class GradientSettings(StaticPriorSettings):
         return vectors * 4e-8 + products * 1.5e-11 + updates * 6e-10 + self._drawing_seconds()
 
 
-class VqSettings(GradientSettings):
+class VqFields(GradientSettings):
     """One codebook on all features."""
 
     quantizer: Literal["vq"]
 
 
-class DvqSettings(GradientSettings):
+class DvqFields(GradientSettings):
     """The paper's quantizer: the features cut into slices, a codebook for each (equation 3)."""
 
     quantizer: Literal["dvq"]
     slices: Count
     """Parts that the features are cut into: L in the paper."""
 
-    rules: ClassVar = (Rule(fields=("slices", "dimension"), breach=slices_divide),)
+    rules: ClassVar[tuple[Rule, ...]] = (Rule(fields=("slices", "dimension"), breach=slices_divide),)
 
 
-class KMeansSettings(StaticPriorSettings):
+class KMeansFields(CodebookSettings):
     """Lloyd's algorithm: what the same codebooks could reach, had training found them."""
 
     quantizer: Literal["kmeans"]
@@ -112,7 +142,7 @@ class KMeansSettings(StaticPriorSettings):
     max_iterations: Count = 100
     """Lloyd iterations of a start, at most."""
 
-    rules: ClassVar = (
+    rules: ClassVar[tuple[Rule, ...]] = (
         Rule(fields=("slices", "dimension"), breach=slices_divide),
         Rule(fields=("codebook_size", "train_samples"), breach=_enough_samples),
     )
@@ -124,6 +154,34 @@ class KMeansSettings(StaticPriorSettings):
         passes += 10 if self.start == "k-means++" else 0
         products = self.train_samples * self.codebook_size * (self.dimension + 16)
         return passes * products * 2.5e-11 + 0.03 + self._drawing_seconds()
+
+
+class VqSettings(VqFields, StaticPriorSettings):
+    """VQ of the paper's blobs."""
+
+
+class DvqSettings(DvqFields, StaticPriorSettings):
+    """DVQ of the paper's blobs."""
+
+
+class KMeansSettings(KMeansFields, StaticPriorSettings):
+    """k-means of the paper's blobs."""
+
+
+class FactorialVqSettings(VqFields, FactorialSettings):
+    """VQ of factorial blobs."""
+
+
+class FactorialDvqSettings(DvqFields, FactorialSettings):
+    """DVQ of factorial blobs."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (*DvqFields.rules, *FactorialSettings.rules)
+
+
+class FactorialKMeansSettings(KMeansFields, FactorialSettings):
+    """k-means of factorial blobs."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (*KMeansFields.rules, *FactorialSettings.rules)
 
 
 @dataclass(frozen=True, kw_only=True)
