@@ -30,7 +30,7 @@ SWEEP = """\
 name: chaos
 trainable: static_prior
 seeds: {seeds}
-fixed: {{factors: 8, train_samples: 256, codebook_size: 16, steps: 40000}}
+fixed: {{factors: 8, train_samples: 256, codebook_size: 16, steps: {steps}}}
 grids:
   plain: {{quantizer: vq, dimension: [2, 4, 8, 16]}}
   slices: {{quantizer: dvq, dimension: 16, slices: [2, 4, 8, 16]}}
@@ -44,12 +44,13 @@ LONGEST_SECONDS = 3600.0
 @click.command()
 @click.option("--cells", default=2000, show_default=True, help="Cells of the sweep, a multiple of 8.")
 @click.option("--kills", default=60, show_default=True, help="Kills while it runs, of all kinds together.")
+@click.option("--steps", default=8000, show_default=True, help="Of each cell: 8,000 are a tenth of a second or two.")
 @click.option("--seed", default=0, show_default=True, help="Of the kinds and moments of kills.")
-def main(cells: int, kills: int, seed: int) -> None:
+def main(cells: int, kills: int, steps: int, seed: int) -> None:
     """Exit code 0: nothing lost, nothing twice, nothing different."""
     with tempfile.TemporaryDirectory(prefix="chaos_") as folder:
         file = Path(folder) / "chaos.yaml"
-        file.write_text(SWEEP.format(seeds=cells // POINTS))
+        file.write_text(SWEEP.format(seeds=cells // POINTS, steps=steps))
         say(f"undisturbed: {cells:,} cells in one process")
         subprocess.run([*_command(file, f"{folder}/calm"), "--in-process"], check=True, stdout=subprocess.DEVNULL)
         say(f"disturbed: the same on {NODES} nodes, {kills} kills")
