@@ -18,8 +18,7 @@ test: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m "not ray"
-	$(BIN)/python -m pytest -m ray
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
