@@ -25,13 +25,22 @@ SETTINGS: Mapping[str, tuple[str, ...]] = {
         "quantizer", "dimension", "factors", "codebook_size", "slices", "init_bound", "learning_rate", "schedule",
         "steps", "batch_size", "start", "restarts", "max_iterations", "revision",
     ),
+    "factorial_prior": (
+        "quantizer", "dimension", "groups", "centres", "dependence", "codebook_size", "slices", "init_bound",
+        "learning_rate", "schedule", "steps", "batch_size", "start", "restarts", "max_iterations", "train_samples",
+        "revision",
+    ),
     "learned_prior": (*DATA_SET, *COLUMNS, *LEARNED_TRAINING),
 }  # fmt: skip
 """Columns that tell points apart, by trainable. Points that are compared differ in no other than a claim says.
 
 The training samples of the static prior follow from the factors and are not among them.
 """
-SEEDS_BY: Mapping[str, tuple[str, ...]] = {"static_prior": ("factors",), "learned_prior": DATA_SET}
+SEEDS_BY: Mapping[str, tuple[str, ...]] = {
+    "static_prior": ("factors",),
+    "factorial_prior": ("groups", "centres", "dependence"),
+    "learned_prior": DATA_SET,
+}
 """Points of a comparison with equal values here must have the same seeds."""
 _DATA = "data_sha256"
 

@@ -84,9 +84,7 @@ class Claim:
     others: tuple[Form, ...] = field(default=())
     """Other readings that stand beside it: at equal bits, at equal parameters, with what the codes cost."""
     least_repetitions: int = 5
-    sweep: str | None
-    """What provides its cells, as arguments of `python -m dvq_ray.sweep`; None where no sweep file does."""
+    sweep: str
+    """What provides its cells, as arguments of `python -m dvq_ray.sweep`."""
     fuller: str = ""
     """A larger sweep, with settings that the claim speaks of and `sweep` does not have."""
-    lacking: str = ""
-    """What would have to be made before such a sweep could be, where there is none."""

@@ -127,7 +127,5 @@ def _of_which(outcome: Outcome, cell: Cell) -> str:
 
 
 def _not_run(claim: Claim, outcome: Outcome) -> str:
-    if claim.sweep is None:
-        return f"No sweep has its cells: that would take {claim.lacking}."
     reason = coverage(claim, outcome) or "None of its points is stored."
     return f"{reason} To run: {claim.sweep}."

@@ -16,6 +16,7 @@ MARGIN = 0.01
 """How far above 1 a loss over variance may lie and still be no worse than predicting the mean."""
 
 _SWEEP, _FULL = "sweeps/static_prior.yaml", "sweeps/static_prior_full.yaml"
+_FACTORIAL = "sweeps/factorial.yaml"
 _FACTORS = (64, 256, 1024, 4096, 16384)
 _SLICED: dict[str, tuple[Any, ...]] = {"quantizer": ("dvq",), "slices": (2, 4, 8), "factors": _FACTORS}
 _DIMENSIONS = (2, 4, 8, 16, 32, 64, 128, 256)
@@ -119,13 +120,24 @@ def _no_worse(statistic: statistics.Statistic, metrics: tuple[str, ...], name: s
     )  # fmt: skip
 
 
+def _factorial(quantizer: str, codes_over_centres: int) -> Test:
+    """The loss on blobs of independent groups, cut along the groups."""
+    return Test(
+        anchors={"quantizer": (quantizer,), "groups": (2, 4, 8), "dependence": (0.0,)},
+        keep=lambda point: bool(
+            point["slices"] == point["groups"] and point["codebook_size"] == codes_over_centres * point["centres"]
+        ),
+        metrics=(LOSS,), statistic=statistics.level(LOSS), name="test loss", region=Region(high=1.1),
+    )  # fmt: skip
+
+
 def _claim(
-    number: int, paper: str, where: str, form: Form, *others: Form, sweep: str | None = _SWEEP, fuller: str = ""
-) -> Claim:
+    number: int, paper: str, where: str, form: Form, *others: Form, trainable: str = "static_prior",
+    sweep: str = _SWEEP, fuller: str = "",
+) -> Claim:  # fmt: skip
     return Claim(
-        number=number, paper=paper, where=where, trainable="static_prior", form=form, others=others, sweep=sweep,
+        number=number, paper=paper, where=where, trainable=trainable, form=form, others=others, sweep=sweep,
         fuller=fuller,
-        lacking="" if sweep else "blobs that are a product of independent factors, with DVQ's slices along them",
     )  # fmt: skip
 
 
@@ -222,7 +234,17 @@ CLAIMS = (
     ),
     _claim(
         10, "DVQ expresses K^L factors with codebooks that grow linearly", "section 3.1",
-        Form(ours="on F = m^L factors DVQ's test loss comes within 10% of the blobs' own spread", tests=()),
-        sweep=None,
+        Form(
+            ours="on F = K^L blobs, K in each of L groups of features, the test loss of DVQ with K codes in each of L "
+            "slices is within 10% of the blobs' own spread",
+            tests=(_factorial("dvq", 1),),
+        ),
+        Form(name="twice the codes", ours="the same with 2K codes in each slice, still linear in L",
+             tests=(_factorial("dvq", 2),)),
+        Form(name="k-means", ours="the same where k-means finds the codes of each slice",
+             tests=(_factorial("kmeans", 1),)),
+        Form(name="k-means, twice the codes", ours="the same where k-means finds 2K codes in each slice",
+             tests=(_factorial("kmeans", 2),)),
+        trainable="factorial_prior", sweep=_FACTORIAL,
     ),
 )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,6 +21,7 @@ from analysis.claims.claim import Member
 from analysis.claims.intervals import Array, Region, expanded_level, holm, intervals, outside_p_values
 from analysis.claims.verdicts import Decision, decide
 from analysis.rows import Rows, load_rows
+from dvq_ray.experiments import EXPERIMENTS
 from tests.analysis import made_up, made_up_images
 from tests.analysis.made_up import Row, made_up_rows
 
@@ -27,6 +29,7 @@ REFERENCE = Path(__file__).parents[2] / "results" / "reference" / "static_prior"
 SEEDS = 8
 FACTORS = [64, 256, 1024, 4096, 16384]
 LEARNED = [*range(11, 19)]
+FACTORIAL = EXPERIMENTS["factorial_prior"]
 CIFAR = {"dataset": "cifar10", "codebook_size": 512}
 
 
@@ -129,6 +132,52 @@ def entropy(joint: float, sliced: float) -> Callable[[Row], float]:
 
 def dependence(refit: float) -> dict[str, Any]:
     return {"slice_dependence_bits_refit": lambda cell: refit, "slice_dependence_bits_shuffled": lambda cell: 1.0}
+
+
+def factorial(loss: float, *, deviation: float = 0.01, failed: int | None = None) -> Rows:
+    """What claim 10 needs, with losses about this one."""
+    cells = []
+    for groups, codes, seed in itertools.product((2, 4, 8), (16, 32), range(SEEDS)):
+        fields = {"quantizer": "dvq", "dimension": 64, "groups": groups, "slices": groups, "centres": 16}
+        ended = "diverged" if seed == failed else "ok"
+        cell = made_up.identity(FACTORIAL, seed=seed, status=ended, codebook_size=codes, **fields)
+        noise = float(np.random.default_rng(int(cell["cell_id"], 16)).normal() * deviation)
+        # Twice the codes always suffice, in every one of these worlds.
+        value = (1.0 if codes == 32 else loss) + noise
+        cells.append({**cell, **made_up.RAN_ON, "test_mse": value if ended == "ok" else None})
+    return made_up_rows(cells)
+
+
+@pytest.mark.parametrize(
+    ("loss", "deviation", "verdict"),
+    [(1.02, 0.01, "reproduced"), (1.5, 0.01, "not reproduced"), (1.02, 3.0, "inconclusive")],
+)
+def test_as_many_factors_as_codes_can_tell_apart_are_expressed_or_not(
+    loss: float, deviation: float, verdict: str
+) -> None:
+    decision = decided(10, factorial(loss, deviation=deviation))
+    assert decision.outcome.verdict == verdict
+    if deviation < 1:
+        forms = {outcome.form.name: outcome.verdict for outcome in decision.others}
+        assert forms["twice the codes"] == "reproduced"
+        assert forms["k-means"] == "not run"
+
+
+def test_at_the_edge_the_factors_are_said_to_be_expressed_in_at_most_one_of_twenty() -> None:
+    held = 0
+    for start in range(STORES):
+        rows = factorial(1.1, deviation=0.0)
+        noise = np.random.default_rng(start).normal(size=len(rows.frame)) * 0.02
+        one = rows.frame.assign(test_mse=rows.frame["test_mse"] + noise)
+        alone = one[(one["groups"] == 4) & (one["codebook_size"] == 16)]
+        held += decided(10, replace(rows, frame=alone.reset_index(drop=True))).outcome.verdict == "reproduced"
+    assert held <= most_of(0.05)
+
+
+def test_failed_cells_never_express_factors_in_silence() -> None:
+    decision = decided(10, factorial(1.02, failed=3))
+    assert decision.outcome.left_out
+    assert "Left out:" in sentences.decided_by(decision.claim, decision.outcome)
 
 
 @pytest.mark.parametrize("number", range(1, 10))
