@@ -314,6 +314,7 @@ class UnderTune:
             "run": job.run.to_plain(),
             "surroundings": vars(job.surroundings),
             "gate": gate,
+            "at_once": self._slots(job.resources),
         }
         tuner = tune.Tuner(
             tune.with_resources(

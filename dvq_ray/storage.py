@@ -54,6 +54,8 @@ _SECRET = re.compile(r"key|secret|token|password|signature|^sas", re.IGNORECASE)
 _S3_QUERY = ("region", "scheme", "endpoint_override", "tls_ca_file_path")
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}")
 _REQUESTS_AT_ONCE = 16
+_FEW = 8
+"""Files that are asked for one by one: a folder may hold thousands more."""
 _PROBE = bytes(1 << 16)
 
 
@@ -169,6 +171,19 @@ class Storage:
             raise _refusal(folder, "read", error) from error
         shown = [info for info in found if info.type == fs.FileType.File and not info.base_name.startswith(".")]
         return sorted(shown, key=lambda info: info.path)
+
+    def existing(self, paths: list[str]) -> list[str]:
+        """Those of some paths in one folder that are files. Over a network many are looked for in one listing."""
+        if not paths:
+            return []
+        if not self._is_local and len(paths) > _FEW:
+            there = {info.path for info in self.files(os.path.dirname(paths[0]))}
+            return [path for path in paths if path in there]
+        try:
+            infos = self.patiently(paths[0], lambda: self.filesystem.get_file_info(paths))
+        except OSError as error:
+            raise _refusal(paths[0], "read", error) from error
+        return [info.path for info in infos if info.type == fs.FileType.File]
 
     def each(self, action: Callable[[str], _Found], paths: Iterable[str]) -> list[_Found]:
         """What `action` gives for each of the paths; with several requests at once where there is a network between."""

@@ -374,8 +374,8 @@ class Store:
 
     def written_by_run(self, run_id: str, cell_ids: Iterable[str]) -> dict[str, str]:
         """Statuses of those cells whose single file was written in the given run: a restarted worker skips them."""
-        names = {f"{self._root}/cells/{_single_name(cell_id, run_id)}" for cell_id in cell_ids}
-        present = [path for path in self._files("cells") if path in names]  # one request, not one for each
+        names = [f"{self._root}/cells/{_single_name(cell_id, run_id)}" for cell_id in cell_ids]
+        present = self._storage.existing(names)
         if not present:
             return {}
         table = self._read(present, ["cell_id", "status"])

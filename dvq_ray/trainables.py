@@ -19,8 +19,9 @@ from dvq_ray.provenance import Run
 from dvq_ray.store import Store
 from dvq_ray.surroundings import Surroundings
 
-STEP_SECONDS = 1.0
-"""A step ends with the first cell that is done after this: often enough to watch, rare enough to cost nothing."""
+STEP_SECONDS, STEP_SECONDS_PER_TRIAL = 1.0, 0.03
+"""A step ends with the first cell that is done after the former: often enough to watch. With many trials at once it is
+the latter times their number: the driver takes some 2 ms for each report, and trials wait for it."""
 
 
 @ray.remote(num_cpus=0)
@@ -42,8 +43,8 @@ class Gate:
 class PackTrainable(tune.Trainable):
     """Runs the cells of one pack and writes their rows as they are done.
 
-    A Tune step is about a second of cells. Rows and checkpoints of cells go from the worker to the store; only counts
-    go to the driver. Tune's own checkpoints are not used: the store is the state, and a pack that comes back after its
+    A Tune step is about a second of cells, or longer where many trials report. Rows and checkpoints of cells go from
+    the worker to the store; only counts go to the driver. Tune's own checkpoints are not used: the store is the state, and a pack that comes back after its
     worker died goes on behind what it wrote.
     """
 
@@ -56,6 +57,7 @@ class PackTrainable(tune.Trainable):
         self._run = Run(**context["run"])
         self._surroundings = Surroundings(**context["surroundings"])
         self._gate = context["gate"]
+        self._step_seconds = max(STEP_SECONDS, STEP_SECONDS_PER_TRIAL * context["at_once"])
         self._advances: Generator[Advance] | None = None
         self.reset_config(config)
 
@@ -71,10 +73,10 @@ class PackTrainable(tune.Trainable):
         return Pack.from_plain(json.loads(self._packs[config["pack"]]))
 
     def step(self) -> dict[str, Any]:
-        """Runs cells for about a second, and reports what was done and how many came to an end."""
+        """Runs cells for about a second, or longer among many trials, and reports how many came to which end."""
         report: dict[str, Any] = {"cells_done": 0, "cells_failed": 0, "seconds_done": 0.0, "done": False}
         assert self._advances is not None
-        until = time.monotonic() + STEP_SECONDS
+        until = time.monotonic() + self._step_seconds
         while time.monotonic() < until:
             if self._between_cells and self._gate is not None and not ray.get(self._gate.is_open.remote()):
                 report["done"] = True

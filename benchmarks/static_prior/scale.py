@@ -7,9 +7,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import fields
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -123,58 +125,85 @@ def _write_finished(path: Path, file: Path) -> None:
     pq.write_table(pa.Table.from_pylist(rows, cell_schema(experiment)), file, compression="zstd")
 
 
-class _Samples(Progress):
-    """Notes the driver's memory and the time at every hundredth pack."""
+class Moment(NamedTuple):
+    """What this process has taken by now. The clocks begin anywhere."""
 
-    def __init__(self, packs: int) -> None:
-        super().__init__(packs, 1.0, Console(quiet=True))
-        self.at: dict[int, tuple[float, float]] = {}
+    resident_mb: float
+    seconds: float
+    cpu_seconds: float
+
+    @staticmethod
+    def now() -> Moment:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        return Moment(pages * os.sysconf("SC_PAGE_SIZE") / 1e6, time.perf_counter(), time.process_time())
+
+
+class _Samples(Progress):
+    """Notes what the driver has taken at every hundredth cell."""
+
+    def __init__(self, cells: int) -> None:
+        super().__init__(cells, 1.0, Console(quiet=True))
+        self.at: dict[int, Moment] = {}
 
     def advance(self, done: int, failed: int, nominal_seconds: float) -> None:
         super().advance(done, failed, nominal_seconds)
         assert not self.failed
         if done and self.done % 100 == 0:
-            self.at[self.done] = (_resident_mb(), time.perf_counter())
+            self.at[self.done] = Moment.now()
 
 
-def _resident_mb() -> float:
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
-
-
-def memory(quick: bool) -> None:
-    """The driver's memory over packs of one cell that does next to nothing."""
-    count = 400 if quick else 2000
+def tiny_packs(count: int, cells: int = 1) -> list[Pack]:
+    """Packs of so many cells each that do next to nothing."""
     experiment = EXPERIMENTS["static_prior"]
     tiny = {"quantizer": "vq", "dimension": 2, "codebook_size": 2, "factors": 1, "train_samples": 64, "steps": 1}
     point = Point(experiment=experiment, settings=experiment.settings(tiny))
-    packs = [Pack(cells=[point.cell(seed)]) for seed in range(count)]
+    return [Pack(cells=[point.cell(pack * cells + seed) for seed in range(cells)]) for pack in range(count)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TinyRun:
+    """What was seen of a run of such packs, by a driver that runs in this process."""
+
+    before: Moment
+    after: Moment
+    at: dict[int, Moment]
+    """After each hundred cells."""
+
+
+def run_tiny(packs: Sequence[Pack], location: str) -> TinyRun:
+    """Runs the packs under Tune into a store there, which is not merged."""
+    count = sum(len(pack.cells) for pack in packs)
     samples, executor, resources = _Samples(count), UnderTune(None), Resources()
-    with (
-        tempfile.TemporaryDirectory(prefix="bench_") as folder,
-        executor.started(resources),
-        Interruption() as interruption,
-    ):
+    with executor.started(resources), Interruption() as interruption:
         job = Job(
-            store=Store(f"{folder}/tiny"),
+            store=Store(location),
             run=Run.start("tiny"),
             resources=resources,
             surroundings=Surroundings(),
             progress=samples,
             interruption=interruption,
         )
-        before, started = _resident_mb(), time.perf_counter()
+        before = Moment.now()
         executor.run(packs, job)
-        seconds = time.perf_counter() - started
+        return TinyRun(before=before, after=Moment.now(), at=samples.at)
+
+
+def memory(quick: bool) -> None:
+    """The driver's memory over packs of one cell."""
+    count = 400 if quick else 2000
+    with tempfile.TemporaryDirectory(prefix="bench_") as folder:
+        run = run_tiny(tiny_packs(count), f"{folder}/tiny")
+    started = run.before.seconds
+    seconds = run.after.seconds - started
     quarters = [count * i // 4 for i in range(1, 5)]
-    first, last = samples.at[quarters[0]][0], samples.at[quarters[-1]][0]
+    first, last = run.at[quarters[0]].resident_mb, run.at[quarters[-1]].resident_mb
     say(f"{count:,} packs of one cell of next to nothing, 1 run, {seconds:.0f} s in all")
     show(
         ("packs", "resident MB", "seconds since the start"),
-        [("0", f"{before:.0f}", "0.0")]
-        + [(f"{n:,}", f"{samples.at[n][0]:.0f}", f"{samples.at[n][1] - started:.1f}") for n in quarters],
+        [("0", f"{run.before.resident_mb:.0f}", "0.0")]
+        + [(f"{n:,}", f"{run.at[n].resident_mb:.0f}", f"{run.at[n].seconds - started:.1f}") for n in quarters],
     )
-    laps = [(samples.at[n][1] - samples.at[n - 100][1]) * 10 for n in range(200, count + 1, 100)]
+    laps = [(run.at[n].seconds - run.at[n - 100].seconds) * 10 for n in range(200, count + 1, 100)]
     say(f"milliseconds per pack, over hundreds of packs, min / median / max: {spread(laps, '.1f')}")
     growth = 1000 * (last - first) / (quarters[-1] - quarters[0])
     say(
