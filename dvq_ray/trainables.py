@@ -44,8 +44,8 @@ class PackTrainable(tune.Trainable):
     """Runs the cells of one pack and writes their rows as they are done.
 
     A Tune step is about a second of cells, or longer where many trials report. Rows and checkpoints of cells go from
-    the worker to the store; only counts go to the driver. Tune's own checkpoints are not used: the store is the state, and a pack that comes back after its
-    worker died goes on behind what it wrote.
+    the worker to the store; only counts go to the driver. Tune's own checkpoints are not used: the store is the state,
+    and a pack that comes back after its worker died goes on behind what it wrote.
     """
 
     def setup(  # type: ignore[override]
