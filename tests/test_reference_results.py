@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import struct
 import subprocess
@@ -149,3 +150,16 @@ def test_two_slices_of_many_codes_are_the_best_use_of_sixteen_bits_that_the_sear
     at = {(row.slices, row.codebook_size): row.loss for row in lowest.itertuples()}
     assert [round(at[each], 1) for each in ((2, 256), (1, 256), (4, 16))] == [16.7, 20.5, 25.2]
     assert at[1, 256] == min(loss for (slices, _), loss in at.items() if slices == 1)
+
+
+def test_what_the_readme_says_of_factorial_blobs() -> None:
+    rows = pd.read_parquet(ROOT / REFERENCE / "factorial" / "cells").query("dependence == 0")
+    assert set(rows.groupby("point_id").size()) == {10}
+    means = rows.groupby(["quantizer", "codebook_size", "groups"])["test_mse"].mean().round(1)
+    said = {("dvq", 16): (6.3, 5.6, 3.2), ("dvq", 32): (2.9, 2.6, 1.8), ("kmeans", 32): (1.4, 1.5, 1.2),
+            ("vq", 1024): (7.2, 17.0, 22.5)}  # fmt: skip
+    for (quantizer, codes), losses in said.items():
+        assert tuple(means[quantizer, codes]) == losses
+        assert ", ".join(map(str, losses[:2])) in " ".join((ROOT / "README.md").read_text().split())
+    claims = json.loads((ROOT / REFERENCE / "factorial" / "figures" / "claims.json").read_text())["claims"]
+    assert {claim["claim"]: claim["verdict"] for claim in claims}[10] == "not reproduced"
