@@ -11,7 +11,7 @@ import ray
 from ray import cloudpickle, tune
 from ray.exceptions import OutOfMemoryError, RayActorError
 
-from dvq_ray.executors import Death, Job
+from dvq_ray.executors import WORKER_RESTARTS, Death, Job
 from dvq_ray.store import StoreError
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ class Watch(tune.Callback):
         self._gate = gate
         self._last_cells: set[str] | None = None
         self._node_losses: Counter[str] = Counter()
+        self._store_faults = 0
+        """In a row, of any trial."""
 
     @property
     def over(self) -> bool:
@@ -53,6 +55,12 @@ class Watch(tune.Callback):
             ray.get(self._gate.shut.remote())
             self._last_cells = running
 
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **_: Any
+    ) -> None:
+        """The store can be used."""
+        self._store_faults = 0
+
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
         """Forgets what Tune would keep of it."""
         self._ended(trial)
@@ -62,7 +70,10 @@ class Watch(tune.Callback):
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
         """Its worker is gone and it is about to be taken up again."""
-        if is_node_loss(_error(trial)) and self._node_losses[trial.trial_id] < NODE_LOSSES:
+        error = _error(trial)
+        if self._is_store_fault(error):
+            return
+        if is_node_loss(error) and self._node_losses[trial.trial_id] < NODE_LOSSES:
             self._node_losses[trial.trial_id] += 1
             trial.max_failures += 1
 
@@ -70,10 +81,10 @@ class Watch(tune.Callback):
         """It was taken up again often enough."""
         self._ended(trial)
         error = _error(trial)
-        cause = getattr(error, "cause", None)
-        if isinstance(cause, StoreError):
-            self.store_error = str(cause)
+        if self._is_store_fault(error):
+            self.store_error = str(error.cause)
             return
+        cause = getattr(error, "cause", None)
         out_of_memory = isinstance(error, OutOfMemoryError) or isinstance(cause, MemoryError)
         # Tune gives up at once what fails before it runs.
         never_ran = trial.run_metadata.num_failures <= trial.max_failures
@@ -85,6 +96,16 @@ class Watch(tune.Callback):
                 its_own=not is_node_loss(error) and not never_ran,
             ),
         )
+
+    def _is_store_fault(self, error: Any) -> bool:
+        """Whether a worker could not use the store. When it was patient, others were too: a few are enough to end."""
+        cause = getattr(error, "cause", None)
+        if not isinstance(cause, StoreError):
+            return False
+        self._store_faults += 1
+        if self._store_faults > WORKER_RESTARTS:
+            self.store_error = str(cause)
+        return True
 
     def _ended(self, trial: Trial) -> None:
         if self._last_cells is not None:
@@ -106,6 +127,7 @@ class PackWatch(Watch):
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **_: Any
     ) -> None:
         """Cells came to an end."""
+        super().on_trial_result(iteration, trials, trial, result)
         self.job.progress.advance(result["cells_done"], result["cells_failed"], result["seconds_done"])
 
     def died(self, trial: Trial, death: Death) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 @pytest.mark.ray
 def test_random_kills_of_workers_nodes_and_drivers_lose_nothing() -> None:
-    command = [sys.executable, "-m", "benchmarks.chaos", "--cells", "80", "--kills", "4", "--steps", "60000"]
+    command = [sys.executable, "-m", "benchmarks.chaos", "--cells", "48", "--kills", "3", "--steps", "40000"]
     done = subprocess.run(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=400, check=False
     )

@@ -132,8 +132,8 @@ def results(folder: Path) -> pd.DataFrame:
     return frame.sort_values("cell_id", ignore_index=True)
 
 
-def assert_completed_by_the_same_command(folder: Path, undisturbed: pd.DataFrame) -> None:
-    code, output = finish(start(folder))
+def assert_completed_by_the_same_command(folder: Path, undisturbed: pd.DataFrame, *arguments: str) -> None:
+    code, output = finish(start(folder, *arguments))
     assert code == 0, output
     pd.testing.assert_frame_equal(results(folder), undisturbed, check_exact=True)
 
@@ -187,7 +187,7 @@ def test_an_interrupted_sweep_ends_soon_and_goes_on_with_the_same_command(
     assert code == 130, output
     assert "interrupted: the same command goes on from here" in output
     assert "Traceback" not in output
-    assert_completed_by_the_same_command(tmp_path, undisturbed)
+    assert_completed_by_the_same_command(tmp_path, undisturbed, "--in-process")
 
 
 @pytest.fixture(scope="module")
@@ -343,7 +343,7 @@ def test_a_store_that_cannot_be_written_ends_the_sweep_and_no_cell_is_said_to_ha
     cells.unlink()
     kept.rename(cells)
     assert set(results(tmp_path)["status"]) == {"ok"}
-    assert_completed_by_the_same_command(tmp_path, undisturbed)
+    assert_completed_by_the_same_command(tmp_path, undisturbed, "--in-process")
 
 
 def test_a_trial_that_asks_for_more_than_there_is_is_told_at_once(tmp_path: Path) -> None:

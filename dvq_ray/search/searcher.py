@@ -77,6 +77,7 @@ class Feedback(Watch):
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **_: Any
     ) -> None:
         """Keeps the curve so far: the row of a cell that is stopped early is written from here."""
+        super().on_trial_result(iteration, trials, trial, result)
         if LOGGED in result:
             self._logged[trial.trial_id] = Logged(curve=result[LOGGED])
         if result.get("pack_done"):
