@@ -14,8 +14,6 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +22,8 @@ import pandas as pd
 from rich.console import Console
 
 from benchmarks.static_prior.tables import say, show
-from dvq_ray.executors import QUIET_RAY
+from tests.nodes import nodes, workers_of
+from tests.sweep_files import NOT_A_RESULT
 
 SWEEP = """\
 name: chaos
@@ -37,7 +36,6 @@ grids:
 """
 POINTS = 8
 NODES = 3
-DIFFERS = ["duration_seconds", "run_id", "run_started_at", "run_commit", "run_host", "run_device", "run_versions"]
 LONGEST_SECONDS = 3600.0
 
 
@@ -55,7 +53,7 @@ def main(cells: int, kills: int, steps: int, seed: int) -> None:
         subprocess.run([*_command(file, f"{folder}/calm"), "--in-process"], check=True, stdout=subprocess.DEVNULL)
         say(f"disturbed: the same on {NODES} nodes, {kills} kills")
         started = time.monotonic()
-        with _cluster() as cluster:
+        with nodes(NODES, num_cpus=1) as cluster:
             killed, restarts = _disturbed(cluster, _command(file, f"{folder}/wild"), kills, random.Random(seed))
         seconds = time.monotonic() - started
         calm, wild = (_rows(f"{folder}/{name}/chaos/cells") for name in ("calm", "wild"))
@@ -84,7 +82,7 @@ def _command(file: Path, results: str) -> list[str]:
 
 def _rows(cells: str) -> pd.DataFrame:
     """As pandas reads the files, without what differs from run to run."""
-    return pd.read_parquet(cells).drop(columns=DIFFERS).set_index("cell_id").sort_index()
+    return pd.read_parquet(cells).drop(columns=NOT_A_RESULT, errors="ignore").set_index("cell_id").sort_index()
 
 
 def _different(calm: pd.DataFrame, wild: pd.DataFrame) -> int:
@@ -94,21 +92,6 @@ def _different(calm: pd.DataFrame, wild: pd.DataFrame) -> int:
         pairs = zip(calm[column], wild[column], strict=True)
         count += sum(repr(one) != repr(other) for one, other in pairs)
     return count
-
-
-@contextmanager
-def _cluster() -> Iterator[Any]:
-    """A head without work and nodes of one core."""
-    os.environ.update({**QUIET_RAY, "RAY_AUTH_MODE": "disabled", "RAY_LOG_TO_STDERR": "0"})
-    from ray.cluster_utils import Cluster
-
-    cluster: Any = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-    try:
-        for _ in range(NODES):
-            cluster.add_node(num_cpus=1)
-        yield cluster
-    finally:
-        cluster.shutdown()
 
 
 def _disturbed(cluster: Any, command: list[str], kills: int, choose: random.Random) -> tuple[Counter[str], int]:
@@ -126,7 +109,7 @@ def _disturbed(cluster: Any, command: list[str], kills: int, choose: random.Rand
         if driver.poll() is not None:
             driver, restarts = start(), restarts + 1
         time.sleep(choose.uniform(0.5, 3.0))
-        workers = _workers(cluster)
+        workers = workers_of(cluster.worker_nodes)
         if killed.total() >= kills or not workers:  # nothing runs yet that could be lost
             continue
         kind = choose.choices(["worker", "node", "driver"], [4, 1, 1])[0]
@@ -143,20 +126,6 @@ def _disturbed(cluster: Any, command: list[str], kills: int, choose: random.Rand
     if driver.returncode:
         say(f"the last driver ended with exit code {driver.returncode}")
     return killed, restarts
-
-
-def _workers(cluster: Any) -> list[int]:
-    """Processes on its nodes that hold a trial."""
-    raylets = [node.all_processes["raylet"][0].process.pid for node in cluster.worker_nodes]
-    found = []
-    for path in Path("/proc").iterdir():
-        try:
-            if path.name.isdecimal() and "Trainable" in (path / "cmdline").read_text():
-                environment = (path / "environ").read_text(errors="replace").split("\0")
-                found += [int(path.name)] if any(f"RAY_RAYLET_PID={pid}" in environment for pid in raylets) else []
-        except OSError:
-            continue
-    return sorted(found)
 
 
 if __name__ == "__main__":

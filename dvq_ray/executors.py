@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 import dvq_ray
 from dvq_ray.budget import Budget
 from dvq_ray.cells import Pack
-from dvq_ray.pack import run_pack
+from dvq_ray.pack import Advance, run_pack
 from dvq_ray.progress import Progress
 from dvq_ray.provenance import Run
-from dvq_ray.spec import Resources
+from dvq_ray.spec import Resources, SweepSpec
 from dvq_ray.store import Status, Store, StoreError
 from dvq_ray.surroundings import Surroundings
 
@@ -106,6 +106,37 @@ class Job:
         """Whether no further cell is to begin."""
         return self.interruption.asked or bool(self.budget.spent())
 
+    def ends_after(self, advance: Advance) -> bool:
+        """Whether a process that did this goes no further: an interruption cuts a cell off, a spent budget does not."""
+        return self.interruption.asked or (advance.status is not None and bool(self.budget.spent()))
+
+
+@contextmanager
+def running(
+    spec: SweepSpec, store: Store, executor: Executor, budget: Budget, progress: Progress
+) -> Iterator[tuple[Job, int]]:
+    """The length of a run of a sweep: its job, and the number of packs that run at once.
+
+    The sweep file is kept before, the store is merged after. Where an error comes out of it nothing is merged.
+    """
+    run = Run.start(spec.name)
+    # In this order, because Ray sets signal handlers of its own when it starts.
+    with executor.started(spec.resources) as slots, Interruption() as interruption:
+        store.write_sweep(spec.as_yaml())
+        with progress:
+            job = Job(
+                store=store,
+                run=run,
+                resources=spec.resources,
+                surroundings=spec.surroundings(),
+                progress=progress,
+                interruption=interruption,
+                budget=budget,
+            )
+            yield job, slots
+            progress.last_line()
+        store.merge()
+
 
 @dataclass(frozen=True, kw_only=True)
 class Death:
@@ -164,7 +195,7 @@ class InProcess:
                 for advance in advances:
                     job.progress.advance(int(advance.done), int(advance.failed), advance.nominal_seconds)
                     job.progress.tick(running=1)
-                    if job.interruption.asked or (advance.status is not None and job.budget.spent()):
+                    if job.ends_after(advance):
                         return {}
         return {}
 
@@ -175,7 +206,7 @@ class InProcess:
             with closing(run_pack(pack, job.store, job.run, job.surroundings)) as advances:
                 for advance in advances:
                     job.progress.tick(running=1)
-                    if job.interruption.asked or (advance.status is not None and job.budget.spent()):
+                    if job.ends_after(advance):
                         return
             supply.ended(pack)
 
@@ -353,7 +384,7 @@ def _check_answers(address: str) -> None:
             "allowed: HOST:PORT from a machine of the cluster's network, or `ray job submit`"
         )
     # Ray itself would try for minutes, and then end the process.
-    host, _, port = address.removeprefix("ray://").rpartition(":")
+    host, _, port = address.rpartition(":")
     if host and port.isdecimal():
         try:
             socket.create_connection((host, int(port)), timeout=10).close()

@@ -31,6 +31,15 @@ def rate(per_second: float, what: str = "cells") -> str:
     return f"{per_second * 3600:.1f} {what}/h"
 
 
+def counts_table(first: str, *headings: str) -> Table:
+    """A table whose first column is text and whose others are numbers."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column(first)
+    for heading in headings:
+        table.add_column(heading, justify="right")
+    return table
+
+
 class Progress:
     """Counts cells, or what else there is to do, as they are done.
 
@@ -75,6 +84,11 @@ class Progress:
         if not self._console.is_terminal and now - self._last_line >= PLAIN_LINE_SECONDS:
             self._last_line = now
             self._console.print(self.line(), highlight=False, soft_wrap=True)
+
+    def last_line(self) -> None:
+        """Prints how it ended, where there is no live line."""
+        if not self._console.is_terminal:
+            self._console.print(self.line(), markup=False, highlight=False, soft_wrap=True)
 
     def elapsed_seconds(self) -> float:
         """Seconds since the first cell could run."""

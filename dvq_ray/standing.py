@@ -14,9 +14,6 @@ from dvq_ray.search.spec import Search, SearchError
 from dvq_ray.spec import SweepSpec
 from dvq_ray.store import FINISHED, Store
 
-_TOLD = {"complete": "complete", "pruned": "stopped early", "fail": "failed", "running": "underway"}
-"""States of Optuna's trials as those of suggestions."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Standing:
@@ -89,7 +86,7 @@ def search_standing(spec: SweepSpec, search: Search, store: Store, rows: pd.Data
 
 def _from_journal(spec: SweepSpec, search: Search, store: Store) -> tuple[dict[str, int], list[tuple[str, str]]] | None:
     # Optuna takes a second to import, which a look at grids need not spend.
-    from dvq_ray.search.suggestions import Suggestions, quiet
+    from dvq_ray.search.suggestions import STATES_IN_WORDS, Suggestions, quiet
 
     with quiet():
         try:
@@ -98,15 +95,9 @@ def _from_journal(spec: SweepSpec, search: Search, store: Store) -> tuple[dict[s
             return None
         if suggestions is None:
             return None
-        states = {**dict.fromkeys(_TOLD.values(), 0), **{_TOLD[k]: n for k, n in suggestions.states().items()}}
-        notes = []
-        for best in suggestions.best():
-            values = ", ".join(
-                f"{name} {value:.4g}" for name, value in zip(search.objectives, best.values, strict=True)
-            )
-            at = " ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in best.params.items())
-            notes.append(("best", f"{values} (n = {best.repetitions}) at {at}"))
-        return states, notes
+        found = {STATES_IN_WORDS[name]: count for name, count in suggestions.states().items()}
+        states = {**dict.fromkeys(STATES_IN_WORDS.values(), 0), **found}
+        return states, [("best", best.in_words(search)) for best in suggestions.best()]
 
 
 def _from_rows(store: Store) -> dict[str, int]:

@@ -13,13 +13,12 @@ import click
 import pandas as pd
 from pyarrow import fs
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from dvq_ray.failures import FailureKind, failure_kinds, plain
 from dvq_ray.pace import COLUMNS, Pace, hours, pace
 from dvq_ray.problems import SweepFileError
-from dvq_ray.progress import rate, span
+from dvq_ray.progress import counts_table, rate, span
 from dvq_ray.spec import Resources, SweepSpec, parse_sweep
 from dvq_ray.standing import Standing, grids_standing, search_standing
 from dvq_ray.store import FINISHED, Store, StoreError
@@ -94,7 +93,7 @@ class _Report:
         self._line(
             "", f"{self._store.location}: {_cells(len(rows))}, and no valid sweep file that says which are wanted"
         )
-        table = _table("trainable, quantizer", "done", "failed")
+        table = counts_table("trainable, quantizer", "done", "failed")
         for names, group in rows.groupby(["trainable", "quantizer"], observed=True):
             done = int(group["status"].isin(FINISHED).sum())
             table.add_row(_text(" ".join(map(str, names))), f"{done:,}", f"{len(group) - done:,}")
@@ -120,7 +119,7 @@ class _Report:
     def _say_counts(self, spec: SweepSpec, standing: Standing) -> None:
         share = f"{standing.done:,} of {standing.wanted:,} {standing.what} done"
         self._line("", f"{spec.name}: {share}, {standing.failed:,} failed, {standing.missing:,} missing")
-        table = _table(*standing.headings)
+        table = counts_table(*standing.headings)
         for name, counts in standing.counts:
             table.add_row(_text(name), *(f"{count:,}" for count in counts))
         self._console.print(table)
@@ -244,14 +243,6 @@ def _time_left(standing: Standing, measured: Pace | None) -> str:
         return f"unknown: nothing of {standing.unmeasured} has been measured"
     at_once = f"at {measured.at_once:.1f} at a time"
     return f"about {span(standing.seconds_left / max(measured.at_once, 1e-3))} {at_once}, going by measured durations"
-
-
-def _table(first: str, *headings: str) -> Table:
-    table = Table(box=None, pad_edge=False)
-    table.add_column(first)
-    for heading in headings:
-        table.add_column(heading, justify="right")
-    return table
 
 
 def _text(name: str) -> Text:

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import click
 from rich.console import Console
-from rich.table import Table
 
 from dvq_ray.budget import BUDGET_SPENT, Budget, Duration
 from dvq_ray.cells import Cell, Pack, pack_cells
@@ -18,16 +17,16 @@ from dvq_ray.executors import (
     INTERRUPTED,
     Executor,
     InProcess,
-    Interruption,
     Job,
     ResourcesError,
     UnderTune,
+    running,
     usable_cores,
 )
 from dvq_ray.pack import failed_row
 from dvq_ray.plan import Plan, make_plan
 from dvq_ray.problems import SweepFileError
-from dvq_ray.progress import Progress, span
+from dvq_ray.progress import Progress, counts_table, span
 from dvq_ray.provenance import Run
 from dvq_ray.search.spec import Search, SearchError
 from dvq_ray.settings import Settings
@@ -144,10 +143,7 @@ def _local_slots(spec: SweepSpec) -> int:
 
 
 def _print_plan(console: Console, plan: Plan, store: Store, slots: int) -> None:
-    table = Table(box=None, pad_edge=False)
-    table.add_column("grid")
-    for heading in ("done", "failed", "missing"):
-        table.add_column(heading, justify="right")
+    table = counts_table("grid", "done", "failed", "missing")
     for grid in plan.grids():
         table.add_row(grid.name, f"{grid.done:,}", f"{grid.failed:,}", f"{grid.missing:,}")
     console.print(table)
@@ -190,47 +186,36 @@ def _run_cells(console: Console, plan: Plan, store: Store, executor: Executor, b
     console.print(
         f"{plan.spec.name}: {len(plan.to_run):,} cells to run, {len(plan.cells) - len(plan.to_run):,} at hand"
     )
-    run = Run.start(plan.spec.name)
     nominal_seconds = sum(cell.nominal_seconds() for cell in plan.to_run)
-    # In this order, because Ray sets signal handlers of its own when it starts.
-    with executor.started(plan.spec.resources) as slots, Interruption() as interruption:
-        store.write_sweep(plan.spec.as_yaml())
-        with Progress(len(plan.to_run), nominal_seconds, console) as progress:
-            job = Job(
-                store=store,
-                run=run,
-                resources=plan.spec.resources,
-                surroundings=plan.spec.surroundings(),
-                progress=progress,
-                interruption=interruption,
-                budget=budget,
-            )
-            try:
-                _run_packs(plan.to_run, slots, job, executor)
-            except StoreError as error:
-                raise StoreError(f"{error}\nthe sweep was ended; what was written is kept. {GO_ON}") from error
-            if not console.is_terminal:
-                console.print(progress.line())
-        store.merge()
-        return interruption.asked
+    progress = Progress(len(plan.to_run), nominal_seconds, console)
+    with running(plan.spec, store, executor, budget, progress) as (job, slots):
+        try:
+            _run_packs(plan.to_run, slots, job, executor)
+        except StoreError as error:
+            raise StoreError(f"{error}\nthe sweep was ended; what was written is kept. {GO_ON}") from error
+    return job.interruption.asked
 
 
 def _run_packs(cells: Sequence[Cell], slots: int, job: Job, executor: Executor) -> None:
     executor.run(pack_cells(cells, slots), job)
+    left = _left(cells, job.store, job.run)
     for attempt in range(ONE_BY_ONE):
-        cells = _left(cells, job.store, job.run)
-        if not cells or job.ending:
+        if not left or job.ending:
             return
         # Their worker died again and again. One by one, so that a cell that kills takes no other with it.
-        died = executor.run([Pack(cells=[cell]) for cell in cells], job)
+        died = executor.run([Pack(cells=[cell]) for cell in left], job)
         if job.interruption.asked:
             return
-        for cell in _left(cells, job.store, job.run):
+        without_row = _left(left, job.store, job.run)
+        left = []
+        for cell in without_row:
             death = died.get(cell.cell_id)
             if death and (death.its_own or attempt == ONE_BY_ONE - 1):
                 row = failed_row(cell, job.run, death.status, death.error)
                 job.store.write_cell(cell.point.experiment, row, ())
                 job.progress.advance(0, 1, cell.nominal_seconds())
+            else:
+                left.append(cell)
 
 
 def _left(cells: Sequence[Cell], store: Store, run: Run) -> list[Cell]:

@@ -71,9 +71,11 @@ class Watch(tune.Callback):
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
         """Its worker is gone and it is about to be taken up again."""
         error = _error(trial)
-        if self._is_store_fault(error):
-            return
-        if is_node_loss(error) and self._node_losses[trial.trial_id] < NODE_LOSSES:
+        if fault := _store_fault(error):
+            self._store_faults += 1
+            if self._store_faults > WORKER_RESTARTS:  # each was patient, so a few are enough to end
+                self.store_error = fault
+        elif is_node_loss(error) and self._node_losses[trial.trial_id] < NODE_LOSSES:
             self._node_losses[trial.trial_id] += 1
             trial.max_failures += 1
 
@@ -81,11 +83,10 @@ class Watch(tune.Callback):
         """It was taken up again often enough."""
         self._ended(trial)
         error = _error(trial)
-        if self._is_store_fault(error):
-            self.store_error = str(error.cause)
+        if fault := _store_fault(error):
+            self.store_error = fault
             return
-        cause = getattr(error, "cause", None)
-        out_of_memory = isinstance(error, OutOfMemoryError) or isinstance(cause, MemoryError)
+        out_of_memory = isinstance(error, OutOfMemoryError) or isinstance(_cause(error), MemoryError)
         # Tune gives up at once what fails before it runs.
         never_ran = trial.run_metadata.num_failures <= trial.max_failures
         self.died(
@@ -96,16 +97,6 @@ class Watch(tune.Callback):
                 its_own=not is_node_loss(error) and not never_ran,
             ),
         )
-
-    def _is_store_fault(self, error: Any) -> bool:
-        """Whether a worker could not use the store. When it was patient, others were too: a few are enough to end."""
-        cause = getattr(error, "cause", None)
-        if not isinstance(cause, StoreError):
-            return False
-        self._store_faults += 1
-        if self._store_faults > WORKER_RESTARTS:
-            self.store_error = str(cause)
-        return True
 
     def _ended(self, trial: Trial) -> None:
         if self._last_cells is not None:
@@ -158,6 +149,17 @@ def stopper(over: Callable[[], bool]) -> tune.Stopper:
             return object, ()
 
     return Stopper()
+
+
+def _store_fault(error: object) -> str:
+    """Why a worker could not use the store; empty where it ended by something else."""
+    cause = _cause(error)
+    return str(cause) if isinstance(cause, StoreError) else ""
+
+
+def _cause(error: object) -> object:
+    """What was raised in the worker, where anything was."""
+    return getattr(error, "cause", None)
 
 
 def _error(trial: Trial) -> Any:

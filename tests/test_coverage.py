@@ -15,7 +15,7 @@ from dvq_ray.problems import SweepFileError
 from dvq_ray.provenance import Run
 from dvq_ray.spec import SweepSpec, parse_sweep
 from dvq_ray.store import Store
-from tests.sweep_files import TINY
+from tests.sweep_files import SEARCH, TINY
 
 RUN = Run(run_id="0" * 32, sweep="tiny", commit="abc")
 
@@ -49,19 +49,6 @@ def test_a_sweep_file_that_is_none_any_more_is_told_with_its_place(tmp_path: Pat
     store.write_sweep(TINY.replace("steps: 20", "stepps: 20"))
     with pytest.raises(SweepFileError, match=r"tiny/sweep\.yaml:4.*stepps"):
         coverage(store)
-
-
-SEARCH = """\
-name: tiny
-trainable: static_prior
-seeds: 2
-fixed: {dimension: 4, factors: 8, train_samples: 256, steps: 20, codebook_size: 4}
-search:
-  objective: {test_mse: minimize}
-  suggestions: 5
-  space:
-    slices: {choices: [1, 2, 4]}
-"""
 
 
 def searched_row(spec: SweepSpec, number: int, seed: int, slices: int, **changes: Any) -> dict[str, Any]:

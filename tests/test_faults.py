@@ -16,7 +16,7 @@ from dvq_ray import pack
 from dvq_ray.spec import load_sweep
 from dvq_ray.store import Store
 from dvq_ray.sweep import main
-from tests.sweep_files import write
+from tests.sweep_files import NOT_A_RESULT, write
 
 SWEEP = """\
 name: faulty
@@ -26,7 +26,6 @@ fixed: {factors: 8, train_samples: 256, codebook_size: 16, steps: 2000}
 grids:
   plain: {quantizer: vq, dimension: [4, 8]}
 """
-DIFFERS = ["duration_seconds", "run_id", "run_started_at", "run_commit", "run_host", "run_device", "run_versions"]
 
 
 def run(folder: Path, *arguments: str) -> Result:
@@ -35,7 +34,7 @@ def run(folder: Path, *arguments: str) -> Result:
 
 
 def rows(folder: Path) -> pd.DataFrame:
-    frame = pd.read_parquet(folder / "faulty" / "cells").drop(columns=DIFFERS)
+    frame = pd.read_parquet(folder / "faulty" / "cells").drop(columns=NOT_A_RESULT, errors="ignore")
     assert not frame["cell_id"].duplicated().any()
     return frame.sort_values("cell_id", ignore_index=True)
 

@@ -13,8 +13,8 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from dvq_ray.executors import QUIET_RAY
 from dvq_ray.sweep import main
+from tests.nodes import nodes, workers_of
 from tests.sweep_files import write
 
 pytestmark = pytest.mark.ray
@@ -32,37 +32,15 @@ TRIALS_ON_A_GPU = 4
 
 
 @pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A head without work and two nodes with a logical GPU each."""
-    for name, value in {**QUIET_RAY, "RAY_AUTH_MODE": "disabled"}.items():
-        monkeypatch.setenv(name, value)
-    from ray.cluster_utils import Cluster
-
-    started: Any = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-    try:
-        for _ in range(2):
-            started.add_node(num_cpus=2, num_gpus=1)
+def cluster() -> Iterator[Any]:
+    """Two nodes with a logical GPU each."""
+    with nodes(2, num_cpus=2, num_gpus=1) as started:
         yield started
-    finally:
-        started.shutdown()
 
 
 def start(folder: Path, cluster: Any) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "tests.logical_gpus", str(write(folder, SWEEP)), str(folder / "nodes")]
     return subprocess.Popen([*command, cluster.address], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-
-
-def workers(node: Any) -> int:
-    """How many processes of a node hold a trial just now."""
-    raylet = node.all_processes["raylet"][0].process.pid
-    count = 0
-    for path in Path("/proc").iterdir():
-        try:
-            if path.name.isdecimal() and f"RAY_RAYLET_PID={raylet}\0" in (path / "environ").read_text(errors="replace"):
-                count += "Trainable" in (path / "cmdline").read_text()
-        except OSError:
-            continue
-    return count
 
 
 def test_a_sweep_fills_its_gpus_and_outlives_a_node(tmp_path: Path, cluster: Any) -> None:
@@ -73,7 +51,7 @@ def test_a_sweep_fills_its_gpus_and_outlives_a_node(tmp_path: Path, cluster: Any
     while min(most) < TRIALS_ON_A_GPU or not cells.exists():
         assert time.monotonic() < deadline, f"at most {most} trials ran on the nodes"
         assert driver.poll() is None, driver.communicate()
-        most = [max(so_far, workers(node)) for so_far, node in zip(most, cluster.worker_nodes, strict=True)]
+        most = [max(so_far, len(workers_of([node]))) for so_far, node in zip(most, cluster.worker_nodes, strict=True)]
     cluster.remove_node(next(iter(cluster.worker_nodes)), allow_graceful=False)
     cluster.add_node(num_cpus=2, num_gpus=1)
     output, _ = driver.communicate(timeout=180)

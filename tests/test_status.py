@@ -20,7 +20,7 @@ from dvq_ray.status import main as status
 from dvq_ray.store import Store
 from dvq_ray.sweep import main as sweep
 from tests.object_storage import serving
-from tests.sweep_files import TINY, write
+from tests.sweep_files import SEARCH, TINY, write
 
 RUN = Run(run_id="0" * 32, sweep="tiny", commit="abc")
 
@@ -306,21 +306,8 @@ def test_facts_fit_into_eighty_columns(store: Store) -> None:
     assert all(len(line) <= 80 for line in lines if "python -m" not in line)
 
 
-SEARCH = """\
-name: tiny
-trainable: static_prior
-seeds: 2
-fixed: {dimension: 4, factors: 8, train_samples: 256, steps: 20, codebook_size: 4}
-search:
-  objective: {test_mse: minimize}
-  suggestions: SUGGESTIONS
-  space:
-    slices: {choices: [1, 2, 4]}
-"""
-
-
 def searched(folder: Path) -> Store:
-    path = write(folder, SEARCH.replace("SUGGESTIONS", "3"))
+    path = write(folder, SEARCH.replace("suggestions: 5", "suggestions: 3"))
     result = CliRunner().invoke(sweep, [str(path), "--results", str(folder), "--in-process"])
     assert result.exit_code == 0, result.output
     return Store(folder / "tiny")
@@ -339,7 +326,7 @@ def test_a_search_is_told_by_its_suggestions_and_the_best_of_them(tmp_path: Path
 @pytest.mark.parametrize("journal", [True, False])
 def test_a_search_that_wants_more_says_how_much(tmp_path: Path, journal: bool) -> None:
     store = searched(tmp_path)
-    store.write_sweep(SEARCH.replace("SUGGESTIONS", "5"))
+    store.write_sweep(SEARCH)
     if not journal:
         os.remove(tmp_path / "tiny" / "search" / "journal.log")
     result = told(store)

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
-from PIL import Image
 
 from dvq_ray.rerun import main as rerun
 from dvq_ray.static_prior import run as static_prior_run
 from dvq_ray.sweep import main as sweep
-from tests.sweep_files import TINY, write
+from tests.sweep_files import TINY, write, write_pictures
 
 
 def run(folder: Path, *arguments: str, text: str = TINY) -> Result:
@@ -216,11 +214,7 @@ grids: {plain: {quantizer: vq}, slices: {quantizer: dvq, slices: 2}}
 
 @pytest.fixture
 def pictures(tmp_path: Path) -> Path:
-    for split in ("train", "test"):
-        (tmp_path / split).mkdir()
-        for i in range(3):
-            pixels = np.random.default_rng(i).integers(0, 256, (8, 8, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(tmp_path / split / f"{i}.png")
+    write_pictures(tmp_path)
     return tmp_path
 
 

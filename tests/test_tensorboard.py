@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
-from PIL import Image
 from tensorboardX.proto.event_pb2 import Event
 
 from dvq_ray.cells import Cell, Pack, expand
@@ -21,7 +20,7 @@ from dvq_ray.spec import SweepSpec, load_sweep, parse_sweep
 from dvq_ray.store import Store, StoreError
 from dvq_ray.sweep import main as sweep
 from dvq_ray.tensorboard import FILE_NAME, event_file, followed
-from tests.sweep_files import TINY, write
+from tests.sweep_files import TINY, write, write_pictures
 
 CURVE: list[dict[str, Any]] = [
     {"step": 0, "bits": 7.25, "train_bits": None, "training_seconds": 0.5},
@@ -117,11 +116,7 @@ grids: {slices: {quantizer: dvq, slices: 2}}
 @pytest.fixture
 def learned(tmp_path: Path) -> str:
     """A sweep file of two trainings on a few small images."""
-    for split in ("train", "test"):
-        (tmp_path / split).mkdir()
-        for i in range(3):
-            pixels = np.random.default_rng(i).integers(0, 256, (8, 8, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(tmp_path / split / f"{i}.png")
+    write_pictures(tmp_path)
     return LEARNED.replace("FOLDER", str(tmp_path))
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.sweep_files import write
+from tests.sweep_files import NOT_A_RESULT, write
 
 pytestmark = pytest.mark.ray
 
@@ -57,19 +57,6 @@ search:
   stop_early: {scheduler: asha, grace_steps: 10, reduction: 2}
 """
 """Six suggestions of some seconds, of which two that hardly learn are known to fall behind."""
-
-NOT_A_RESULT = [
-    "duration_seconds",
-    "images_per_second",
-    "peak_memory_bytes",
-    "training_seconds",
-    "run_id",
-    "run_started_at",
-    "run_commit",
-    "run_host",
-    "run_device",
-    "run_versions",
-]
 
 
 @pytest.fixture(scope="module")
@@ -277,7 +264,9 @@ def test_a_search_stops_early_what_falls_behind_and_survives_its_driver(tmp_path
     lines = [line for line in output.splitlines() if " of 6 suggestions, " not in line]
     assert all(line.startswith(allowed) or " suggestions, 0 failed" in line for line in lines), output
     rows = results(tmp_path)
-    assert sorted(rows["search_suggestion"].unique()) == list(range(6))
+    # A kill in the moment in which one was being drawn costs its number, and nothing else.
+    assert rows["search_suggestion"].nunique() == 6
+    assert rows["search_suggestion"].max() <= 6
     stopped, finished = rows[rows["status"] == "stopped"], rows[rows["status"] == "ok"]
     assert len(stopped) + len(finished) == len(rows)
     assert len(stopped) >= 1

@@ -11,19 +11,17 @@ from rich.console import Console
 from rich.table import Table
 
 from dvq_ray.budget import BUDGET_SPENT, Budget
-from dvq_ray.executors import INTERRUPTED, Executor, Interruption, Job
+from dvq_ray.executors import INTERRUPTED, Executor, running
 from dvq_ray.progress import Progress
-from dvq_ray.provenance import Run
-from dvq_ray.search.sampling import Best, draws
+from dvq_ray.search.sampling import draws
 from dvq_ray.search.space import Params
 from dvq_ray.search.spec import Search
-from dvq_ray.search.suggestions import Suggestions, journal_path, quiet
+from dvq_ray.search.suggestions import STATES_IN_WORDS, Suggestions, journal_path, quiet
 from dvq_ray.search.supply import Supply
 from dvq_ray.settings import Settings
 from dvq_ray.spec import SweepSpec
 from dvq_ray.store import Store
 
-_ENDS = {"complete": "complete", "pruned": "stopped early", "fail": "failed", "running": "underway"}
 _LISTED = 20_000
 """Combinations of a space that are counted one by one."""
 _EXAMPLES = 200
@@ -60,7 +58,7 @@ def print_plan(console: Console, spec: SweepSpec, search: Search, store: Store) 
         suggestions = Suggestions.looked_at(spec.name, search, store)
         console.print(f"wanted: {wanted}; so far {_states(suggestions) if suggestions else 'none'}")
         for best in suggestions.best() if suggestions else ():
-            console.print(f"best:   {_best(search, best)}", markup=False)
+            console.print(f"best:   {best.in_words(search)}", markup=False)
     console.print(f"stored: {len(store.statuses()):,} cells in {store.location}")
 
 
@@ -85,32 +83,17 @@ def _run(
     console: Console, spec: SweepSpec, search: Search, suggestions: Suggestions, store: Store, executor: Executor,
     budget: Budget, left: int, *, retry_failed: bool,
 ) -> bool:  # fmt: skip
-    run = Run.start(spec.name)
-    # In this order, because Ray sets signal handlers of its own when it starts.
-    with executor.started(spec.resources), Interruption() as interruption:
-        store.write_sweep(spec.as_yaml())
-        with Progress(left, float(left), console, what="suggestions") as progress:
+    progress = Progress(left, float(left), console, what="suggestions")
 
-            def told(state: TrialState) -> None:
-                failed = state is TrialState.FAIL
-                progress.advance(int(not failed), int(failed), 1.0)
-                progress.note = "; ".join(f"best {_best(search, best)}" for best in suggestions.best()[:1])
+    def told(state: TrialState) -> None:
+        failed = state is TrialState.FAIL
+        progress.advance(int(not failed), int(failed), 1.0)
+        progress.note = "; ".join(f"best {best.in_words(search)}" for best in suggestions.best()[:1])
 
-            supply = Supply(search, suggestions, store, run, retry_failed=retry_failed, on_told=told)
-            job = Job(
-                store=store,
-                run=run,
-                resources=spec.resources,
-                surroundings=spec.surroundings(),
-                progress=progress,
-                interruption=interruption,
-                budget=budget,
-            )
-            executor.search(supply, job)
-            if not console.is_terminal:
-                console.print(progress.line(), markup=False)
-        store.merge()
-        return interruption.asked
+    with running(spec, store, executor, budget, progress) as (job, _):
+        supply = Supply(search, suggestions, store, job.run, retry_failed=retry_failed, on_told=told)
+        executor.search(supply, job)
+    return job.interruption.asked
 
 
 def _report(
@@ -121,7 +104,7 @@ def _report(
     console.print(f"{spec.name}: {_states(suggestions)}, of {search.suggestions:,} wanted", markup=False)
     name = "best" if len(search.objectives) == 1 else "front"
     for best in front:
-        console.print(f"  {name}: {_best(search, best)}", markup=False)
+        console.print(f"  {name}: {best.in_words(search)}", markup=False)
     failed, missing = states.get("fail", 0), search.suggestions - sum(states.values())
     if failed:
         console.print("  the column `error` has each exception; --retry-failed tries these again", markup=False)
@@ -143,14 +126,4 @@ def _report(
 
 def _states(suggestions: Suggestions) -> str:
     states = suggestions.states()
-    return ", ".join(f"{count:,} {_ENDS[name]}" for name, count in states.items()) or "nothing"
-
-
-def _best(search: Search, best: Best) -> str:
-    values = ", ".join(f"{metric} {value:.4g}" for metric, value in zip(search.objectives, best.values, strict=True))
-    at = " ".join(f"{field}={_short(value)}" for field, value in best.params.items())
-    return f"{values} (n = {best.repetitions}) at {at}"
-
-
-def _short(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return ", ".join(f"{count:,} {STATES_IN_WORDS[name]}" for name, count in states.items()) or "nothing"

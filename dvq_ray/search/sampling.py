@@ -47,6 +47,17 @@ class Best:
     """Of the objectives."""
     repetitions: int
 
+    def in_words(self, search: Search) -> str:
+        """Its values, what they are the mean of, and where it is."""
+        values = ", ".join(
+            f"{metric} {value:.4g}" for metric, value in zip(search.objectives, self.values, strict=True)
+        )
+        at = " ".join(
+            f"{field}={value:.4g}" if isinstance(value, float) else f"{field}={value}"
+            for field, value in self.params.items()
+        )
+        return f"{values} (n = {self.repetitions}) at {at}"
+
 
 @dataclass(frozen=True)
 class Chooser:

@@ -72,6 +72,10 @@ def study_name(name: str, search: Search) -> str:
     return f"{name}-{digest[:8]}"
 
 
+STATES_IN_WORDS = {"complete": "complete", "pruned": "stopped early", "fail": "failed", "running": "underway"}
+"""States of Optuna's trials as those of suggestions."""
+
+
 class Suggestions:
     """The suggestions of one search. One process at a time may hold them."""
 
@@ -128,6 +132,8 @@ class Suggestions:
                 found.append(self._suggestion(trial))
             else:  # cut off while it was being drawn; nothing was run for it
                 self._study.tell(trial.number, state=TrialState.FAIL)
+                if fixed := trial.system_attrs.get("fixed_params"):  # a point of start_from, which is not to be lost
+                    self._study.enqueue_trial(fixed)
         return found
 
     def told(self) -> list[Suggestion]:

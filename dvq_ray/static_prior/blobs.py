@@ -34,9 +34,7 @@ def draw_blobs(
     float64, which makes the data of 16384 blobs cost more than a fit.
     """
     total = train_samples + test_samples
-    centres = rng.random((factors, dimension), dtype=np.float32)
-    centres *= 2 * CENTRE_BOUND
-    centres -= CENTRE_BOUND
+    centres = _centres((factors, dimension), rng)
     # The noise is exchangeable, so that shuffling the labels shuffles the samples.
     labels = rng.permutation(np.arange(total) % factors)
     samples = rng.standard_normal((total, dimension), dtype=np.float32)
@@ -59,9 +57,7 @@ def draw_factorial_blobs(
     """
     total = train_samples + test_samples
     width = dimension // groups
-    places = rng.random((groups, centres, width), dtype=np.float32)
-    places *= 2 * CENTRE_BOUND
-    places -= CENTRE_BOUND
+    places = _centres((groups, centres, width), rng)
     shared = rng.permutation(np.arange(total) % centres)
     samples = rng.standard_normal((total, dimension), dtype=np.float32)
     for group in range(groups):
@@ -69,3 +65,10 @@ def draw_factorial_blobs(
         picked = np.where(rng.random(total) < dependence, shared, own)
         samples[:, group * width : (group + 1) * width] += places[group, picked]
     return Blobs(train=samples[:train_samples], test=samples[train_samples:])
+
+
+def _centres(shape: tuple[int, ...], rng: np.random.Generator) -> npt.NDArray[np.float32]:
+    centres = rng.random(shape, dtype=np.float32)
+    centres *= 2 * CENTRE_BOUND
+    centres -= CENTRE_BOUND
+    return centres

@@ -21,6 +21,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
+from dvq_ray.search.sampling import Choosing
 from dvq_ray.search.suggestions import Suggestions
 from dvq_ray.spec import load_sweep
 from dvq_ray.static_prior import run as static_prior_run
@@ -135,6 +136,24 @@ def test_start_points_come_first_and_are_completed_by_the_sampler(tmp_path: Path
     found = [trial.params for trial in trials(tmp_path)]
     assert found[0] == {"slices": 4, "codebook_size": 4}  # the only size that max_bits leaves
     assert found[1] == {"slices": 1, "codebook_size": 16}
+
+
+def test_a_start_point_that_was_cut_off_while_it_was_drawn_is_suggested_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changed = text(suggestions=2) + "  start_from: [{slices: 4}]\n"
+    with monkeypatch.context() as patch:
+
+        def killed(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        patch.setattr(Choosing, "sample_relative", killed)
+        assert run(tmp_path, text=changed).exit_code != 0
+    run(tmp_path, text=changed)
+    cut_off, first, second = trials(tmp_path)
+    assert (cut_off.state, cut_off.params) == (TrialState.FAIL, {"slices": 4})
+    assert first.params == {"slices": 4, "codebook_size": 4}  # the only size that max_bits leaves
+    assert [first.state, second.state] == [TrialState.COMPLETE] * 2
 
 
 def test_a_failed_repetition_fails_its_suggestion_and_can_be_tried_again(
