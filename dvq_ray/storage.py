@@ -186,11 +186,11 @@ class Storage:
         return [info.path for info in infos if info.type == fs.FileType.File]
 
     def each(self, action: Callable[[str], _Found], paths: Iterable[str]) -> list[_Found]:
-        """What `action` gives for each of the paths; with several requests at once where there is a network between."""
+        """What `action` gives for each of the paths, of which several are seen to at once."""
         paths = list(paths)
-        if self._is_local or len(paths) < 2:
+        if len(paths) < 2:
             return [action(path) for path in paths]
-        with ThreadPoolExecutor(_REQUESTS_AT_ONCE) as pool:
+        with ThreadPoolExecutor(os.cpu_count() if self._is_local else _REQUESTS_AT_ONCE) as pool:
             return list(pool.map(action, paths))
 
     def patiently(self, path: str, action: Callable[[], _Found]) -> _Found:
