@@ -163,7 +163,7 @@ class Sheet:
     def finish(
         self,
         *,
-        x_label: str,
+        x_label: str | Sequence[str],
         y_label: str | Sequence[str],
         legend: Sequence[Sequence[Line2D]],
         footnote: str,
@@ -173,7 +173,7 @@ class Sheet:
         """Places everything and returns the figure. Panels of a row get one scale; all of them where rows are alike.
 
         It begins at zero and ends above all that is drawn, unless `y_limits` says otherwise for each row. `y_label` may
-        be one for each row too.
+        be one for each row too, `x_label` one for each column.
         """
         inside = WIDTH_INCHES - 2 * _EDGE
         lines = wrapped(self.figure, footnote, inside)
@@ -184,7 +184,10 @@ class Sheet:
         self.figure.set_size_inches(WIDTH_INCHES, height)
         self._place(beneath + _BOTTOM, height)
         self._scale(rows_alike, y_limits)
-        self._label(x_label, [y_label] * self._rows if isinstance(y_label, str) else y_label)
+        self._label(
+            [x_label] * self._columns if isinstance(x_label, str) else x_label,
+            [y_label] * self._rows if isinstance(y_label, str) else y_label,
+        )
         for i, row in enumerate(entries):
             y = beneath - _GAP_INCHES - (i + 0.5) * _LEGEND_ROW_INCHES
             self.figure.add_artist(legend_row(self.figure, row, y / height))
@@ -215,13 +218,13 @@ class Sheet:
             top = 1.06 * max(tops if rows_alike else tops[row : row + self._columns])
             panel.axes.set_ylim(y_limits[i // self._columns] if y_limits else (0, top))
 
-    def _label(self, x_label: str, y_labels: Sequence[str]) -> None:
+    def _label(self, x_labels: Sequence[str], y_labels: Sequence[str]) -> None:
         for i, panel in enumerate(self.panels):
             panel.axes.tick_params(labelleft=i % self._columns == 0)
             if i % self._columns == 0:
                 panel.axes.set_ylabel(y_labels[i // self._columns])
             if i + self._columns >= len(self.panels):
-                panel.axes.set_xlabel(x_label)
+                panel.axes.set_xlabel(x_labels[i % self._columns])
             panel.draw_crosses(self.figure)
 
 

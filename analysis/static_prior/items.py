@@ -10,6 +10,7 @@ from analysis.static_prior.appendix import APPENDIX, draw_appendix
 from analysis.static_prior.code_use import CODE_USE, code_use_numbers, draw_code_use
 from analysis.static_prior.cost import COST, make_cost_table
 from analysis.static_prior.equal_bits import EQUAL_BITS, differences, draw_equal_bits
+from analysis.static_prior.factorial import FACTORIAL, draw_factorial
 from analysis.static_prior.figures import draw_figure3a, draw_figure3b, draw_figure4
 from analysis.static_prior.needs import FIGURE_3A, FIGURE_3B, FIGURE_4
 from analysis.static_prior.rate_distortion import RATE_DISTORTION, draw_rate_distortion
@@ -65,5 +66,10 @@ ITEMS: Mapping[str, Item] = {
         title="What fits cost by quantizer, dimension, codebook size and slices, on each machine",
         needs=COST,
         make=make_cost_table,
+    ),
+    "factorial": Item(
+        title="Test loss on blobs of K^L factors, over the number of groups and over their dependence",
+        needs=FACTORIAL,
+        make=figure_product(draw_factorial),
     ),
 }

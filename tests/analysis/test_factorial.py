@@ -1,0 +1,121 @@
+"""The figure of blobs on a product: what it chooses and draws, and when it refuses."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.container import ErrorbarContainer
+from matplotlib.figure import Figure
+
+from analysis import style
+from analysis.selection import Selection, select
+from analysis.static_prior.factorial import draw_factorial
+from analysis.static_prior.items import ITEMS
+from dvq_ray.experiments import EXPERIMENTS
+from tests.analysis import made_up
+from tests.analysis.looking import assert_no_text_overlaps_or_leaves_the_page, assert_text_is_readable_in_print, legends
+from tests.analysis.made_up import Row, made_up_rows
+
+SEEDS = 3
+
+
+def loss(quantizer: str, size: int, groups: int, dependence: float, seed: int) -> float:
+    level = {"vq": 20.0, "dvq": 5.0, "kmeans": 3.0}[quantizer]
+    return level + groups / 4 - dependence - size / 100 + 0.1 * seed
+
+
+def cells() -> Iterator[Row]:
+    """Two, four and eight independent groups, and four that depend; the plain VQ of 64 codes is never run on these."""
+    worlds = [(2, 0.0), (4, 0.0), (8, 0.0), (4, 0.5), (4, 1.0)]
+    for (groups, dependence), quantizer, size in itertools.product(worlds, ("vq", "dvq", "kmeans"), (16, 32, 64)):
+        if size == 64 and (quantizer != "vq" or dependence):
+            continue
+        cut = {} if quantizer == "vq" else {"slices": groups}
+        fields = {"dimension": 64, "groups": groups, "centres": 16, "dependence": dependence, "codebook_size": size}
+        for seed in range(SEEDS):
+            cell = made_up.identity(
+                EXPERIMENTS["factorial_prior"], seed=seed, status="ok", quantizer=quantizer, **fields, **cut
+            )
+            measured = {
+                "test_mse": loss(quantizer, size, groups, dependence, seed),
+                "data_variance": 34.0,
+                "bits_per_vector": cell["slices"] * float(np.log2(size)),
+            }
+            yield {**cell, **made_up.RAN_ON, **measured}
+
+
+def selected(rows: list[Row]) -> Selection:
+    selection = select(made_up_rows(rows), ITEMS["factorial"].needs)
+    assert selection is not None
+    return selection
+
+
+@pytest.fixture(scope="module")
+def drawn() -> Figure:
+    with style.printed():
+        return draw_factorial(selected(list(cells())))[0]
+
+
+def lines(axes: Axes) -> list[list[tuple[float, float]]]:
+    """Of each model where its means are drawn, to eight decimals."""
+    bars = [container.lines[0] for container in axes.containers if isinstance(container, ErrorbarContainer)]
+    places = [(np.asarray(bar.get_xdata(), float), np.asarray(bar.get_ydata(), float)) for bar in bars]
+    return [list(zip(x.tolist(), y.round(8).tolist(), strict=True)) for x, y in places]
+
+
+def mean_loss(quantizer: str, size: int, groups: int, dependence: float) -> float:
+    return round(loss(quantizer, size, groups, dependence, seed=0) + 0.1 * (SEEDS - 1) / 2, 8)
+
+
+def test_losses_are_drawn_over_independent_groups_and_over_their_dependence(drawn: Figure) -> None:
+    over_groups, over_dependence = drawn.axes
+    assert lines(over_groups) == [
+        [(float(groups), mean_loss(quantizer, size, groups, 0.0)) for groups in (2, 4, 8)]
+        for quantizer, sizes in (("vq", (16, 32, 64)), ("kmeans", (16, 32)), ("dvq", (16, 32)))
+        for size in sizes
+    ]
+    assert lines(over_dependence) == [
+        [(dependence, mean_loss(quantizer, size, 4, dependence)) for dependence in (0.0, 0.5, 1.0)]
+        for quantizer in ("vq", "kmeans", "dvq")
+        for size in (16, 32)
+    ]
+
+
+def test_every_model_has_one_entry_in_the_legend_and_a_look_of_its_own(drawn: Figure) -> None:
+    entries = [text.get_text() for legend in legends(drawn) for text in legend.get_texts()]
+    assert entries == [
+        "VQ, K = 16", "VQ, K = 32", "VQ, K = 64", "DVQ, K = 16", "DVQ, K = 32", "k-means, cut as DVQ, K = 16",
+        "k-means, cut as DVQ, K = 32", "the blobs' own spread",
+    ]  # fmt: skip
+    bars = [container.lines[0] for container in drawn.axes[0].containers if isinstance(container, ErrorbarContainer)]
+    assert len({(bar.get_color(), bar.get_marker(), bar.get_linestyle()) for bar in bars}) == len(bars)
+
+
+def test_each_panel_says_what_it_goes_over(drawn: Figure) -> None:
+    assert "groups" in drawn.axes[0].get_xlabel()
+    assert "ρ" in drawn.axes[1].get_xlabel()
+    assert_no_text_overlaps_or_leaves_the_page(drawn, least=10)
+    assert_text_is_readable_in_print(drawn, least=10)
+
+
+def test_a_cell_that_is_not_there_is_named() -> None:
+    lost = {"quantizer": "dvq", "codebook_size": 16, "groups": 8, "seed": 1}
+    some = [cell for cell in cells() if any(cell[column] != value for column, value in lost.items())]
+    assert selected(some).holes() == ["dvq over groups groups=8 codebook_size=16 slices=8: seed 1 missing"]
+
+
+def test_groups_that_were_never_made_to_depend_leave_out_that_panel() -> None:
+    selection = selected([cell for cell in cells() if not cell["dependence"]])
+    with style.printed():
+        figure, caption = draw_factorial(selection)
+    assert len(figure.axes) == 1
+    assert "n = 3" in caption
+
+
+def test_quantizers_that_are_not_cut_along_the_groups_make_no_figure() -> None:
+    whole = [cell for cell in cells() if cell["quantizer"] == "vq"]
+    assert select(made_up_rows(whole), ITEMS["factorial"].needs) is None
