@@ -182,12 +182,14 @@ class Sheet:
         beneath = _EDGE + text_inches + _GAP_INCHES + len(entries) * _LEGEND_ROW_INCHES + _GAP_INCHES
         height = beneath + _BOTTOM + self._rows * self._panel_inches + (self._rows - 1) * _GAP_Y + _TOP
         self.figure.set_size_inches(WIDTH_INCHES, height)
-        self._place(beneath + _BOTTOM, height)
+        self._place(beneath + _BOTTOM, height, _LEFT)
         self._scale(rows_alike, y_limits)
         self._label(
             [x_label] * self._columns if isinstance(x_label, str) else x_label,
             [y_label] * self._rows if isinstance(y_label, str) else y_label,
         )
+        if beyond := self._inches_beyond_the_edge():  # of ticks with many digits
+            self._place(beneath + _BOTTOM, height, _LEFT + beyond)
         for i, row in enumerate(entries):
             y = beneath - _GAP_INCHES - (i + 0.5) * _LEGEND_ROW_INCHES
             self.figure.add_artist(legend_row(self.figure, row, y / height))
@@ -203,13 +205,18 @@ class Sheet:
             entries.append(Line2D([], [], **_CROSS, color=GREY, label="no value (above the panel)"))
         return entries
 
-    def _place(self, bottom: float, height: float) -> None:
-        width = (WIDTH_INCHES - _LEFT - _RIGHT - (self._columns - 1) * _GAP_X) / self._columns
+    def _place(self, bottom: float, height: float, left: float) -> None:
+        width = (WIDTH_INCHES - left - _RIGHT - (self._columns - 1) * _GAP_X) / self._columns
         for i, panel in enumerate(self.panels):
             row, column = divmod(i, self._columns)
-            x = _LEFT + column * (width + _GAP_X)
+            x = left + column * (width + _GAP_X)
             y = bottom + (self._rows - 1 - row) * (self._panel_inches + _GAP_Y)
             panel.axes.set_position((x / WIDTH_INCHES, y / height, width / WIDTH_INCHES, self._panel_inches / height))
+
+    def _inches_beyond_the_edge(self) -> float:
+        """How far labels of y reach over the left edge of the page."""
+        boxes = [panel.axes.yaxis.get_tightbbox() for panel in self.panels[:: self._columns]]
+        return max(0.0, _EDGE - min(float(box.x0) for box in boxes if box is not None) / self.figure.dpi)
 
     def _scale(self, rows_alike: bool, y_limits: Sequence[tuple[float, float]]) -> None:
         tops = [panel.axes.dataLim.y1 for panel in self.panels]

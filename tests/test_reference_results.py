@@ -1,9 +1,11 @@
-"""The committed figures are what the committed rows give, to the byte."""
+"""The committed figures are what the committed rows give, to the byte; what is said of them is what they say."""
 
 from __future__ import annotations
 
+import doctest
 import json
 import os
+import re
 import struct
 import subprocess
 import sys
@@ -13,6 +15,9 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from analysis.claims import product as claims
+from analysis.claims import sentences
+from analysis.rows import load_rows
 from dvq_ray.cells import expand
 from dvq_ray.coverage import SearchCoverage, coverage
 from dvq_ray.spec import load_sweep
@@ -169,5 +174,67 @@ def test_what_the_readme_says_of_factorial_blobs() -> None:
     for (quantizer, codes), losses in said.items():
         assert tuple(means[quantizer, codes]) == losses
         assert ", ".join(map(str, losses[:2])) in " ".join((ROOT / "README.md").read_text().split())
-    claims = json.loads((ROOT / REFERENCE / "factorial" / "figures" / "claims.json").read_text())["claims"]
-    assert {claim["claim"]: claim["verdict"] for claim in claims}[10] == "not reproduced"
+    decided = json.loads((ROOT / REFERENCE / "factorial" / "figures" / "claims.json").read_text())["claims"]
+    assert {claim["claim"]: claim["verdict"] for claim in decided}[10] == "not reproduced"
+
+
+def test_cells_that_were_run_twice_came_out_the_same_to_the_bit(static_prior: pd.DataFrame) -> None:
+    again = pd.read_parquet(ROOT / REFERENCE / "static_prior_wide" / "cells").set_index("cell_id")
+    first = static_prior.set_index("cell_id")
+    both = first.index.intersection(again.index)
+    assert len(both) == 2140
+    assert set(first.loc[both, "run_commit"]).isdisjoint(again.loc[both, "run_commit"])
+    for column in ("test_mse", "train_mse", "untrained_test_mse", "data_variance"):
+        pd.testing.assert_series_equal(first.loc[both, column], again.loc[both, column], check_exact=True)
+
+
+PAGE = ROOT / REFERENCE / "README.md"
+DECIDING = ("static_prior_wide", "static_prior", "factorial")
+"""The stores that the results page decides claims with, together."""
+
+
+def claims_table() -> list[str]:
+    """A line for each claim, as the results page has it, of what is in the stores."""
+    rows = load_rows([str(ROOT / REFERENCE / name) for name in DECIDING])
+    lines = []
+    for decision in claims.decisions(rows):
+        claim, outcome, cell = decision.claim, decision.outcome, decision.outcome.deciding
+        effect = f"{cell.test.name}: {sentences.effect(cell)}" if cell else f"to run: `{claim.sweep}`"
+        counts = f"{outcome.count('holds')} of {len(outcome.cells)}" if cell else "–"
+        n = sentences.repetitions(outcome) or "–"
+        lines.append(f"| {claim.number} | {claim.paper} | {outcome.verdict} | {counts} | {effect} | {n} |")
+    return lines
+
+
+def test_the_results_page_has_the_verdict_of_the_stores_on_every_claim() -> None:
+    said = [line for line in PAGE.read_text().splitlines() if line[:4].strip("| ").isdecimal()]
+    assert said == claims_table()
+
+
+def test_what_the_results_page_says_of_as_many_codes_as_factors() -> None:
+    path = ROOT / REFERENCE / "static_prior_wide" / "figures" / "claims.json"
+    second = json.loads(path.read_text())["claims"][1]
+    cells = [cell for test in second["tests"] for cell in test["cells"]]
+    enough = [cell["outcome"] for cell in cells if cell["at"]["factors"] <= cell["at"]["codebook_size"]]
+    assert (len(enough), enough.count("undecided")) == (42, 14)
+    assert sum(cell["outcome"] != "holds" for cell in cells) == 14
+
+
+def test_the_code_on_the_results_page_prints_what_the_page_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    with pd.option_context("display.width", 80, "display.max_columns", 0):  # to be as they were afterwards
+        failed, tried = doctest.testfile(str(PAGE), module_relative=False, optionflags=doctest.NORMALIZE_WHITESPACE)
+    assert tried > 15
+    assert failed == 0
+
+
+def test_every_store_and_figure_that_the_results_page_names_is_there() -> None:
+    links = re.findall(r"\]\(([^)#]+)\)", PAGE.read_text())
+    assert len(links) > 12
+    assert [link for link in links if not (PAGE.parent / link).exists()] == []
+    assert {name for name in STORES if f"({name}/)" in PAGE.read_text()} == set(STORES)
+
+
+def test_all_committed_results_stay_small() -> None:
+    sizes = [path.stat().st_size for path in (ROOT / REFERENCE).rglob("*") if path.is_file()]
+    assert sum(sizes) < 40 * 2**20

@@ -210,7 +210,7 @@ def assert_trained_as_if_nothing_had_happened(folder: Path, undisturbed: Path) -
     assert not checkpoints(folder)
 
 
-def test_a_training_whose_driver_is_killed_goes_on_with_the_same_command_to_the_same_bytes(
+def test_a_training_whose_driver_is_killed_goes_on_anywhere_to_the_same_bytes(
     tmp_path: Path, undisturbed_training: Path, mark: str
 ) -> None:
     process = start(tmp_path, text=LEARNED)
@@ -219,7 +219,7 @@ def test_a_training_whose_driver_is_killed_goes_on_with_the_same_command_to_the_
     process.wait()
     assert rows_written(tmp_path) == 0
     assert len(checkpoints(tmp_path)) == 2
-    code, output = finish(start(tmp_path, text=LEARNED))
+    code, output = finish(start(tmp_path, "--in-process", text=LEARNED))
     assert code == 0, output
     assert_trained_as_if_nothing_had_happened(tmp_path, undisturbed_training)
 

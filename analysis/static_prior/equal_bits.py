@@ -130,7 +130,7 @@ def draw_equal_bits(selection: Selection) -> tuple[Figure, str]:
         [f"D = {number(dimension)}: equal {equal}, {_partners(table, equal)}" for dimension in dimensions
          for equal in ("parameters", "bits")],
         columns=2,
-        panel_inches=2.0 if len(dimensions) <= 2 else 1.4,
+        panel_inches=2.0 if len(dimensions) <= 2 else 1.35,
     )  # fmt: skip
     for i, dimension in enumerate(dimensions):
         here = at(table, dimension=dimension)

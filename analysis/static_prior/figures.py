@@ -64,8 +64,10 @@ def draw_figure3b(selection: Selection) -> tuple[Figure, str]:
     untrained = selection.points("vq", _untrained_over_variance)
     ratios = sorted({Fraction(int(point["codebook_size"]), int(point["factors"])) for point in vq.points()})
     pairs = [(bound, dimension) for bound in bounds for dimension in dimensions]
-    titles = [f"D = {number(dimension)}, {words.uniform(bound)}" for bound, dimension in pairs]
     columns = min(len(dimensions), 3)
+    is_narrow = columns > 2
+    start = {bound: f"start in ±{number(bound)}" if is_narrow else words.uniform(bound) for bound in bounds}
+    titles = [f"D = {number(dimension)}, {start[bound]}" for bound, dimension in pairs]
     rows_alike = len(bounds) == 1 or columns < len(dimensions)
     sheet = Sheet(titles, columns=columns, panel_inches=1.8 if len(bounds) <= 2 else 1.3)
     for panel, (bound, dimension) in zip(sheet.panels, pairs, strict=True):
@@ -85,7 +87,8 @@ def draw_figure3b(selection: Selection) -> tuple[Figure, str]:
             level_handle("predicting the mean of the data"),
         ],
     ]
-    note = words.note(selection, f"D: dimension; F = {listed(vq.axes['factors'])} factors, with K < F.")
+    starts = "; start: where initial codes lie, uniformly" if is_narrow else ""
+    note = words.note(selection, f"D: dimension; F = {listed(vq.axes['factors'])} factors, with K < F{starts}.")
     caption = (
         "Figure 3(b). Test loss of a plain vector quantizer, relative to the variance of the data, where its "
         "codes K are fewer than the factors F. Two readings of 'random': predicting the mean of the data "
@@ -110,7 +113,7 @@ def draw_figure4(selection: Selection) -> tuple[Figure, str]:
     tables = {grid.quantizer: selection.points(grid.quantizer, "test_mse") for grid in selection.grids}
     variance = selection.usable(vq).groupby(["dimension", "factors"])["data_variance"].mean()
     titles = [f"dimension D = {number(dimension)}" for dimension in dimensions]
-    sheet = Sheet(titles, columns=3, panel_inches=2.5)
+    sheet = Sheet(titles, columns=3, panel_inches=2.5 if len(titles) <= 6 else 1.9)  # three rows fit a page
     for panel, dimension in zip(sheet.panels, dimensions, strict=True):
         panel.log_x(factors)
         known = [f for f in factors if (dimension, f) in variance.index]

@@ -172,3 +172,12 @@ def test_text_is_readable_and_in_nobodys_way(name: str) -> None:
     figure = _drawn(name)
     assert_no_text_overlaps_or_leaves_the_page(figure, least=20)
     assert_text_is_readable_in_print(figure, least=20)
+
+
+def test_titles_of_three_columns_do_not_touch() -> None:
+    cells = rows(
+        2, quantizer="vq", dimension=[2, 32, 256], codebook_size=16, factors=[64, 256, 1024], init_bound=[1.0, 17.3]
+    )
+    figure = _draw("figure3b", _select("figure3b", cells))
+    assert [axes.get_title() for axes in figure.axes[3:]] == [f"D = {d}, start in ±17.3" for d in (2, 32, 256)]
+    assert_no_text_overlaps_or_leaves_the_page(figure, least=20)

@@ -249,6 +249,19 @@ def test_text_is_readable_and_in_nobodys_way(name: str) -> None:
     assert_text_is_readable_in_print(figure, least=20)
 
 
+def test_ticks_of_many_digits_do_not_push_labels_off_the_page() -> None:
+    selection = _selected("rate_distortion", [
+        *rows(2, quantizer="vq", dimension=[2, 32], codebook_size=[16, 1024], factors=[16, 256], init_bound=1.0),
+        *rows(2, quantizer="dvq", dimension=[2, 32], codebook_size=32, slices=2, factors=[16, 256], init_bound=1.0),
+    ])  # fmt: skip
+    tiny = selection.rows.assign(loss_over_variance=selection.rows["loss_over_variance"] / 100)
+    with style.printed():
+        figure, _ = draw_rate_distortion(replace(selection, rows=tiny))
+    ticks = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert max(map(len, ticks)) >= 5
+    assert_no_text_overlaps_or_leaves_the_page(figure, least=20)
+
+
 def test_a_figure_brings_the_numbers_that_it_draws_and_equal_rows_equal_bytes() -> None:
     selection = _selected("static_prior_appendix")
     product = ITEMS["static_prior_appendix"].make(selection)
