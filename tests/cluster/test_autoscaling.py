@@ -18,6 +18,7 @@ import sys
 import tempfile
 import textwrap
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -188,12 +189,15 @@ def test_nodes_come_with_a_sweep_and_with_tasks_for_gpus_and_go_when_idle(cluste
     cells = pd.read_parquet(tmp_path / "on_the_cluster" / "cells")
     assert len(cells) == 12
     assert {*cells["status"]} == {"ok"}
-    assert 1 <= max(cluster.gpus()) <= 2
+    # Ray asks again for a node that is slow to come, so that there may be one more for a while.
+    most = load()["max_workers"]
+    assert 1 <= max(cluster.gpus()) <= most
 
     (tmp_path / "meeting").mkdir()
     told = json.loads(cluster.run("-c", textwrap.dedent(TASKS), cluster.address, str(tmp_path / "meeting")))
-    assert len({node for node, _ in told}) == 2
     assert all(len(ids) == 1 for _, ids in told)
-    assert max(cluster.gpus()) == 2
+    assert len({node for node, _ in told}) >= 2
+    assert max(Counter((node, *ids) for node, ids in told).values()) <= 2
+    assert 2 <= max(cluster.gpus()) <= most
 
     _until(lambda: cluster.gpus()[-1] == 0)
