@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from importlib import import_module
 from pathlib import Path
 
@@ -89,6 +90,9 @@ def main(
             code = _make_all(folder, rows, allow_missing)
     except StoreError as error:
         click.echo(str(error), err=True)
+        code = 2
+    except BrokenProcessPool:
+        click.echo("a process that was making figures was killed; most likely memory ran out", err=True)
         code = 2
     except OSError as error:
         click.echo(f"{folder} cannot be written: {error.strerror or error}", err=True)

@@ -6,8 +6,10 @@ import gc
 import multiprocessing
 import os
 import sys
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Generic, TypeVar
@@ -124,10 +126,14 @@ class Once(Generic[_Result]):
         except Exception as error:
             self._future.set_exception(error)
 
+    def future(self) -> Future[_Result]:
+        """What came of it, or its error."""
+        self.do()
+        return self._future
+
     def result(self) -> _Result:
         """What came of it."""
-        self.do()
-        return self._future.result()
+        return self.future().result()
 
 
 def make_all(
@@ -148,27 +154,42 @@ def make_all(
         rows.points(trainable)  # found once, before the processes part
     gc.freeze()  # so that no process writes into the memory of what they share
     fork = multiprocessing.get_context("fork")  # what is inherited need not be pickled, and is in memory once
+    waiting, made = deque(jobs), {name: Future[Attempt]() for name in jobs}
     with ProcessPoolExecutor(others, fork, initializer=_inherit, initargs=(jobs,)) as pool:
-        futures = {name: pool.submit(_made_elsewhere, name) for name in jobs}
+
+        def hand_over() -> None:
+            """Gives an idle process the next item; none is given earlier, so that what waits is anyone's to take."""
+            with suppress(IndexError):
+                name = waiting.popleft()
+                try:
+                    pool.submit(_made_elsewhere, name).add_done_callback(partial(take_back, name))
+                except Exception as error:  # the processes are gone
+                    made[name].set_exception(error)
+
+        def take_back(name: str, future: Future[tuple[type[Attempt], dict[str, Any]]]) -> None:
+            if future.cancelled():  # nobody waits for it any more
+                return
+            if error := future.exception():
+                made[name].set_exception(error)
+            else:
+                kind, values = future.result()
+                made[name].set_result(kind(item=items[name], **values))
+            hand_over()
+
         try:
+            for _ in range(others):
+                hand_over()
             meanwhile()
-            for name, future in futures.items():
-                while not future.done() and (mine := _not_begun(futures, jobs)):
-                    mine.do()
-                if future.cancelled():
-                    yield jobs[name].result()
-                else:
-                    kind, values = future.result()
-                    yield kind(item=items[name], **values)
+            for name in jobs:
+                with suppress(IndexError):
+                    while not made[name].done():
+                        mine = waiting.pop()  # from the other end
+                        made[mine] = jobs[mine].future()
+                yield made[name].result()
         finally:
+            waiting.clear()
             pool.shutdown(wait=False, cancel_futures=True)
             gc.unfreeze()
-
-
-def _not_begun(futures: Mapping[str, Future[Any]], jobs: Mapping[str, Once[Attempt]]) -> Once[Attempt] | None:
-    """The last that no process has begun, which is then this one's."""
-    open_names = [name for name, future in futures.items() if not (future.cancelled() or future.running())]
-    return next((jobs[name] for name in reversed(open_names) if futures[name].cancel()), None)
 
 
 _inherited: Mapping[str, Once[Attempt]] = {}
