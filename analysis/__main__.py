@@ -74,8 +74,9 @@ def main(
         raise click.UsageError("name at least one store")
     folder = None if needs else out or _default_folder(stores)
     try:
-        with ThreadPoolExecutor(1) as aside:  # what claims are decided with takes a second to import
-            aside.submit(import_module, "scipy.stats")
+        with ThreadPoolExecutor(1) as aside:
+            if folder is not None:  # claims are to be decided, and what with takes a second to import
+                aside.submit(import_module, "scipy.stats")
             rows = load_rows(stores, _kept_values(only))
     except (StoreError, ValueError) as error:
         click.echo(str(error), err=True)

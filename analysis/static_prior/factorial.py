@@ -15,8 +15,9 @@ from analysis.static_prior import words
 from analysis.static_prior.marks import LOSS, at
 from analysis.static_prior.needs import TRAINING
 from analysis.style import Look, as_kmeans, dvq_look, vq_look
-from analysis.words import holes
 
+_NAMES = {"vq": "VQ", "dvq": "DVQ", "kmeans": "k-means, cut as DVQ"}
+"""A plain VQ of all features; the others are cut along the groups."""
 _OVER = ("groups", "dependence")
 """What the panels go over: the first among independent groups, the second at one number of groups."""
 
@@ -28,20 +29,19 @@ def _grids(rows: pd.DataFrame) -> Sequence[Grid]:
     centres = most_held(cut, "centres", ["groups", "dependence", "codebook_size"], ties="smallest")
     rows = rows[rows["centres"] == centres]
     groups = most_held(rows, "groups", ["dependence", "codebook_size"], ties="smallest")
+    rows = rows[(rows["quantizer"] == "vq") | (rows["slices"] == rows["groups"])]
     apart, together = rows[rows["dependence"] == 0], rows[rows["groups"] == groups]
     return [
         grid
         for over, some in zip(_OVER, (apart, together), strict=True)
-        for quantizer in ("vq", "dvq", "kmeans")
+        for quantizer in _NAMES
         for grid in _grid(quantizer, over, some)
     ]
 
 
 def _grid(quantizer: str, over: str, rows: pd.DataFrame) -> list[Grid]:
-    """Of one quantizer the codebook sizes that make a line: a plain VQ as a whole, others cut along the groups."""
+    """Of one quantizer the codebook sizes that make a line."""
     rows = rows[rows["quantizer"] == quantizer]
-    if quantizer != "vq":
-        rows = rows[rows["slices"] == rows["groups"]]
     sizes = rows.groupby("codebook_size")[over].nunique()
     rows = rows[rows["codebook_size"].isin(sizes[sizes > 1].index)]
     columns = ("groups", "dependence", "codebook_size", "slices")
@@ -87,38 +87,34 @@ def draw_factorial(selection: Selection) -> tuple[Figure, str]:
     low, high = 0.85, 1.25 * max(table["mean"].max() for table in tables.values())
     looks: dict[tuple[str, int], Look] = {}
     for panel, over in zip(sheet.panels, overs, strict=True):
-        for quantizer in ("vq", "kmeans", "dvq"):
-            if (table := tables.get(_label(quantizer, over))) is None:
-                continue
-            values = sorted(table[over].unique())
-            if over == "groups":
-                panel.log_x(values)
-            else:
-                panel.axes.set_xticks(values, [number(value) for value in values])
-                panel.axes.set_xlim(-0.06, 1.06)
+        here = {q: tables[name] for q in ("vq", "kmeans", "dvq") if (name := _label(q, over)) in tables}
+        values = sorted({value for table in here.values() for value in table[over]})
+        if over == "groups":
+            panel.log_x(values)
+        else:
+            panel.axes.set_xticks(values, [number(value) for value in values])
+            panel.axes.set_xlim(-0.06, 1.06)
+        for quantizer, table in here.items():
             for size in sorted(table["codebook_size"].unique()):
                 look = looks.setdefault((quantizer, size), _look(quantizer, size, _centres(selection)))
                 points = at(table, codebook_size=size)
                 panel.points(points[over], points, look)
         panel.log_y(low, high)
         panel.level(panel.axes.get_xlim(), (1.0, 1.0))
-    names = {"vq": "VQ", "dvq": "DVQ", "kmeans": "k-means, cut as DVQ"}
     legend = [
-        [handle(look, f"{names[quantizer]}, K = {number(size)}") for (quantizer, size), look in looks.items()
-         if quantizer == wanted]
-        for wanted in ("vq", "dvq", "kmeans")
-    ]  # fmt: skip
+        [handle(look, f"{name}, K = {number(size)}") for (its, size), look in looks.items() if its == quantizer]
+        for quantizer, name in _NAMES.items()
+    ]
     legend.append([level_handle("the blobs' own spread")])
     centres, dimensions = _centres(selection), selection.grids[0].axes["dimension"]
-    note = " ".join(
-        filter(None, (
-            f"Blobs on a product: each of L groups of the D = {listed(dimensions)} features has {number(centres)} "
-            f"centres of its own, {number(centres)}^L blobs in all. ρ = 0: each group picks its centre alone; ρ = 1: "
-            f"all pick the same one, {number(centres)} blobs. VQ: one codebook on all features; DVQ: a codebook for "
-            "each group; K: codebook size.",
-            _repetitions(selection), words.training(selection), holes(selection),
-        ))
-    )  # fmt: skip
+    note = words.note(
+        selection,
+        f"Blobs on a product: each of L groups of the D = {listed(dimensions)} features has {number(centres)} "
+        f"centres of its own, {number(centres)}^L blobs in all. ρ = 0: each group picks its centre alone; ρ = 1: "
+        f"all pick the same one, {number(centres)} blobs. VQ: one codebook on all features; DVQ: a codebook for "
+        "each group; K: codebook size.",
+        intervals="bars: 95% t-intervals",
+    )
     caption = (
         "Test loss on blobs that are a product of groups of features, over the number of groups (left) and over how "
         "much they depend on each other (right). Dotted: the error of a code that names the blob and says no more. "
@@ -144,8 +140,3 @@ def _centres(selection: Selection) -> int:
 def _groups_text(selection: Selection) -> str:
     found = [grid.axes["groups"] for grid in selection.grids if grid.name.endswith("dependence")]
     return listed(found[0]) if found else ""
-
-
-def _repetitions(selection: Selection) -> str:
-    counts = sorted({len(seeds) for seeds in selection.seeds.values()})
-    return f"Means of n = {listed(counts)} Monte-Carlo repetitions, bars: 95% t-intervals."

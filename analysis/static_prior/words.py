@@ -29,12 +29,13 @@ def uniform(bound: float) -> str:
 
 
 def _repetitions(selection: Selection, intervals: str) -> str:
-    """How many repetitions there are, as a whole or by the number of factors."""
+    """How many repetitions there are, as a whole or, where seeds go by it alone, by the number of factors."""
+    counts = sorted({len(seeds) for seeds in selection.seeds.values()})
+    if len(counts) == 1 or selection.needs.seeds_by != ("factors",):
+        return f"Means of n = {listed(counts)} Monte-Carlo repetitions, {intervals}."
     by_n: dict[int, list[int]] = {}
     for (factors,), seeds in selection.seeds.items():
         by_n.setdefault(len(seeds), []).append(factors)
-    if len(by_n) == 1:
-        return f"Means of n = {next(iter(by_n))} Monte-Carlo repetitions, {intervals}."
     parts = [f"n = {n} at F = {listed(factors)}" for n, factors in sorted(by_n.items(), reverse=True)]
     return f"Means of n Monte-Carlo repetitions ({'; '.join(parts)}), {intervals}."
 

@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
+from matplotlib.lines import Line2D
 from matplotlib.text import Text
+from numpy.typing import NDArray
 
 from analysis import style
+
+Vector = NDArray[np.float64]
 
 
 def legends(figure: Figure) -> list[Legend]:
     return [child for child in figure.get_children() if isinstance(child, Legend)]
+
+
+def lines_with_bars(axes: Axes) -> list[Line2D]:
+    """Of each model that is drawn as points with intervals, the line through its means."""
+    return [bars.lines[0] for bars in axes.containers if isinstance(bars, ErrorbarContainer)]
+
+
+def drawn_points(axes: Axes) -> list[tuple[Vector, Vector]]:
+    """Of each of these models where its means are."""
+    lines = lines_with_bars(axes)
+    return [(np.asarray(line.get_xdata(), float), np.asarray(line.get_ydata(), float)) for line in lines]
 
 
 def assert_no_text_overlaps_or_leaves_the_page(figure: Figure, *, least: int) -> None:

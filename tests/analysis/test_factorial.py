@@ -8,7 +8,6 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
-from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 
 from analysis import style
@@ -17,7 +16,13 @@ from analysis.static_prior.factorial import draw_factorial
 from analysis.static_prior.items import ITEMS
 from dvq_ray.experiments import EXPERIMENTS
 from tests.analysis import made_up
-from tests.analysis.looking import assert_no_text_overlaps_or_leaves_the_page, assert_text_is_readable_in_print, legends
+from tests.analysis.looking import (
+    assert_no_text_overlaps_or_leaves_the_page,
+    assert_text_is_readable_in_print,
+    drawn_points,
+    legends,
+    lines_with_bars,
+)
 from tests.analysis.made_up import Row, made_up_rows
 
 SEEDS = 3
@@ -62,9 +67,7 @@ def drawn() -> Figure:
 
 def lines(axes: Axes) -> list[list[tuple[float, float]]]:
     """Of each model where its means are drawn, to eight decimals."""
-    bars = [container.lines[0] for container in axes.containers if isinstance(container, ErrorbarContainer)]
-    places = [(np.asarray(bar.get_xdata(), float), np.asarray(bar.get_ydata(), float)) for bar in bars]
-    return [list(zip(x.tolist(), y.round(8).tolist(), strict=True)) for x, y in places]
+    return [list(zip(x.tolist(), y.round(8).tolist(), strict=True)) for x, y in drawn_points(axes)]
 
 
 def mean_loss(quantizer: str, size: int, groups: int, dependence: float) -> float:
@@ -91,8 +94,8 @@ def test_every_model_has_one_entry_in_the_legend_and_a_look_of_its_own(drawn: Fi
         "VQ, K = 16", "VQ, K = 32", "VQ, K = 64", "DVQ, K = 16", "DVQ, K = 32", "k-means, cut as DVQ, K = 16",
         "k-means, cut as DVQ, K = 32", "the blobs' own spread",
     ]  # fmt: skip
-    bars = [container.lines[0] for container in drawn.axes[0].containers if isinstance(container, ErrorbarContainer)]
-    assert len({(bar.get_color(), bar.get_marker(), bar.get_linestyle()) for bar in bars}) == len(bars)
+    models = lines_with_bars(drawn.axes[0])
+    assert len({(line.get_color(), line.get_marker(), line.get_linestyle()) for line in models}) == len(models)
 
 
 def test_each_panel_says_what_it_goes_over(drawn: Figure) -> None:

@@ -12,8 +12,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.axes import Axes
-from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy import stats
@@ -36,6 +34,7 @@ from tests.analysis import made_up_images
 from tests.analysis.looking import (
     assert_no_text_overlaps_or_leaves_the_page,
     assert_text_is_readable_in_print,
+    drawn_points,
     legends,
 )
 from tests.analysis.made_up import Row, made_up_rows, rows
@@ -98,12 +97,6 @@ def _selected(name: str, cells: Sequence[Row] | None = None) -> Selection:
 def _drawn(name: str) -> tuple[Figure, str]:
     with style.printed():
         return DRAWN[name](_selected(name))
-
-
-def _points(axes: Axes) -> list[tuple[Vector, Vector]]:
-    """Of each model that is drawn as points, where these are."""
-    lines = [bars.lines[0] for bars in axes.containers if isinstance(bars, ErrorbarContainer)]
-    return [(np.asarray(line.get_xdata(), float), np.asarray(line.get_ydata(), float)) for line in lines]
 
 
 def _csv(content: bytes) -> pd.DataFrame:
@@ -179,7 +172,7 @@ def test_equal_parameters_lie_left_below_zero_and_equal_bits_right_above() -> No
     for i, axes in enumerate(figure.axes):
         low, high = axes.get_ylim()
         assert low < 0 < high
-        heights = np.concatenate([y for _, y in _points(axes)])
+        heights = np.concatenate([y for _, y in drawn_points(axes)])
         assert len(heights) == (4, 2)[i % 2]
         assert (heights < 0).all() if i % 2 == 0 else (heights > 0).all()
     assert "n = 3 Monte-Carlo repetitions" in caption
@@ -191,7 +184,7 @@ def test_points_lie_at_the_rate_of_their_codes_and_the_curve_is_that_of_the_stor
     (panel,) = [axes for axes in figure.axes if axes.get_title() == "D = 4, F = 16"]
     rows_here = selection.rows.query("dimension == 4 and factors == 16")
     expected = sorted((rows_here["bits_per_vector"] / 4).unique())
-    drawn = sorted({float(x[0]) for x, _ in _points(panel)})
+    drawn = sorted({float(x[0]) for x, _ in drawn_points(panel)})
     np.testing.assert_allclose(drawn, expected)
     curve = panel.get_lines()[0]
     at = np.interp(expected, np.asarray(curve.get_xdata(), float), np.log2(np.asarray(curve.get_ydata(), float)))
