@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 from scipy import stats
 
 from analysis import style
@@ -39,7 +38,6 @@ from tests.analysis.looking import (
 )
 from tests.analysis.made_up import Row, made_up_rows, rows
 
-Vector = NDArray[np.float64]
 DRAWN = {
     "static_prior_appendix": draw_appendix,
     "equal_bits": draw_equal_bits,
