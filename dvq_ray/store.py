@@ -260,7 +260,8 @@ class Store:
     def _write(self, part: str, name: str, table: pa.Table) -> None:
         sink = pa.BufferOutputStream()
         if table.num_rows > 1:
-            pq.write_table(table, sink, compression="zstd")
+            # zstd takes a seventh fewer bytes, and a third more time to read.
+            pq.write_table(table, sink, compression="snappy")
         else:  # a file that soon becomes part of another: dictionaries and statistics would cost half of its time
             pq.write_table(table, sink, compression="none", use_dictionary=False, write_statistics=False)
         self._storage.put(f"{self._root}/{part}/{name}", sink.getvalue())
@@ -322,17 +323,19 @@ class Store:
         self, columns: Sequence[str] | None, where: pc.Expression | None, categories: Collection[str]
     ) -> pa.Table | None:
         names = None if columns is None else list(dict.fromkeys([*columns, *STANDING]))
-        table = self._load("cells", lambda files: self._read_standing(files, names, where, categories))
-        if table is None:
+        found = self._load("cells", lambda files: self._read_standing(files, names, where, categories))
+        if found is None:
             return None
-        order = pc.sort_indices(table["cell_id"].combine_chunks())
+        table, order = found
+        del found
         names, arrays = list(columns or table.column_names), table.select(columns or table.column_names).columns
         del table
 
         def put_in_order(place: int) -> None:
             arrays[place] = arrays[place].combine_chunks().take(order)
 
-        with ThreadPoolExecutor() as pool:  # column by column, so that no second copy of everything is held
+        # Column by column, so that no second copy of everything is held.
+        with ThreadPoolExecutor(pa.cpu_count()) as pool:
             list(pool.map(put_in_order, range(len(arrays))))
         ordered = pa.table(arrays, names)
         arrays.clear()
@@ -345,18 +348,23 @@ class Store:
         columns: Sequence[str] | None,
         where: pc.Expression | None,
         categories: Collection[str],
-    ) -> pa.Table:
+    ) -> tuple[pa.Table, pa.Array]:
+        """The rows that stand, and their places in the order of their cells' ids."""
         # What rows are told apart by stays plain, and so does what a filter may look at.
         as_dictionaries = {*categories} - {*STANDING} if where is None else set()
         table = self._read(files, columns, where, as_dictionaries)
         if not {*STANDING} <= {*table.column_names}:
             raise StoreError(self._why_unreadable(files))
-        return self._standing(table if where is None else self._read(files, STANDING), table)
+        every = table if where is None else self._read(files, STANDING)
+        order, is_repeated = _order_of(every["cell_id"])
+        if is_repeated:
+            table = self._standing(every, table)
+        if table is not every:
+            order, _ = _order_of(table["cell_id"])
+        return table, order
 
     def _standing(self, every: pa.Table, table: pa.Table) -> pa.Table:
         """The rows of `table` that stand among `every` row; a filter must not hide them from those they beat."""
-        if pc.count_distinct(every["cell_id"]).as_py() == every.num_rows:
-            return table
         best = _best_rows(every.to_pandas()).set_index(STANDING).index
         attempts = table.select(STANDING).to_pandas()
         stands = attempts.set_index(STANDING).index.isin(best) & ~attempts.duplicated().to_numpy()
@@ -472,7 +480,8 @@ class Store:
             metadata = pq.read_metadata(file)
             schema = metadata.schema.to_arrow_schema().remove_metadata()
             some = [field.name for field in schema if field.name in as_dictionaries and pa.types.is_string(field.type)]
-            parquet = pq.ParquetFile(file, metadata=metadata, read_dictionary=some, pre_buffer=True)
+            remote = not isinstance(self._fs, fs.LocalFileSystem)  # where each request costs time
+            parquet = pq.ParquetFile(file, metadata=metadata, read_dictionary=some, pre_buffer=remote)
             table = parquet.read(columns, use_threads=False).replace_schema_metadata()
         if columns is not None:
             missing = {name: pa.nulls(metadata.num_rows) for name in columns if name not in table.column_names}
@@ -495,6 +504,14 @@ class Store:
 def _single_name(cell_id: str, run_id: str) -> str:
     # With the run, so that no run ever overwrites, or removes after merging, what another one wrote.
     return checked_name(f"{cell_id}-{run_id[:8]}.parquet")
+
+
+def _order_of(cell_ids: pa.ChunkedArray) -> tuple[pa.Array, bool]:
+    """The places of the ids in their order, and whether one is there twice."""
+    ids = cell_ids.combine_chunks()
+    order = pc.sort_indices(ids)
+    ordered = ids.take(order)
+    return order, bool(pc.any(pc.equal(ordered[1:], ordered[:-1])).as_py())
 
 
 def _best_rows(frame: pd.DataFrame) -> pd.DataFrame:
