@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,11 +33,15 @@ class Points:
 
 def points_of(frame: pd.DataFrame) -> Points:
     """The points of all rows of the frame."""
-    of_rows = np.zeros(len(frame), np.int64)
-    for name in _APART:
-        if name in frame:
-            codes, held = pd.factorize(frame[name], use_na_sentinel=False)
-            of_rows = of_rows * len(held) + codes
-    of_rows = pd.factorize(of_rows)[0]
-    first = ~pd.Series(of_rows).duplicated().to_numpy()
-    return Points(heads=frame[first], of_rows=of_rows)
+    heads, of_rows = told_apart(frame, [name for name in _APART if name in frame])
+    return Points(heads=frame.iloc[heads], of_rows=of_rows)
+
+
+def told_apart(frame: pd.DataFrame, columns: Sequence[str]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Kinds of rows by their values in these columns: places of the first row of each, and of each row its kind."""
+    codes = np.zeros(len(frame), np.int64)
+    for name in columns:
+        of_rows, held = pd.factorize(frame[name], use_na_sentinel=False)
+        codes = codes * len(held) + of_rows
+    kinds = pd.factorize(codes)[0]
+    return np.flatnonzero(~pd.Series(kinds).duplicated().to_numpy()), kinds

@@ -14,7 +14,7 @@ import pandas as pd
 from analysis.beside import Beside, load_beside
 from analysis.naming import box_text, boxes, number, seeds_text
 from analysis.needs import Grid, Needs
-from analysis.points import Points
+from analysis.points import Points, told_apart
 from analysis.rows import Rows
 from analysis.summary import summaries
 
@@ -53,8 +53,14 @@ class Selection:
 
     def wanted(self, grid: Grid) -> npt.NDArray[np.int64]:
         """Of each point of the grid how many repetitions it must have."""
-        groups, place_of = groups_of(grid.table, self.needs.seeds_by)
-        return np.array([len(self.seeds[group]) for group in groups], np.int64)[place_of]
+        if grid.name not in self._wanted:
+            groups, place_of = groups_of(grid.table, self.needs.seeds_by)
+            self._wanted[grid.name] = np.array([len(self.seeds[group]) for group in groups], np.int64)[place_of]
+        return self._wanted[grid.name]
+
+    @cached_property
+    def _wanted(self) -> dict[str, npt.NDArray[np.int64]]:
+        return {}
 
     def holes(self) -> list[str]:
         """Cells that are missing or of no use, grouped: one line for cells that share their axes and their fate."""
@@ -327,10 +333,8 @@ def _seeds(
 
 def groups_of(table: pd.DataFrame, columns: Sequence[str]) -> tuple[list[Group], npt.NDArray[np.int64]]:
     """The combinations of values that the table has in these columns, and of each row the place of its own."""
-    names = list(columns)
-    heads = table[names].drop_duplicates()
-    place_of = pd.factorize(table.groupby(names, sort=False, dropna=False).ngroup().to_numpy())[0]
-    return list(heads.itertuples(index=False, name=None)), place_of
+    heads, place_of = told_apart(table, columns)
+    return list(table[list(columns)].iloc[heads].itertuples(index=False, name=None)), place_of
 
 
 def _group(needs: Needs, point: Mapping[str, Any]) -> Group:

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from analysis.products import Product
 from analysis.rows import Rows
@@ -67,6 +69,12 @@ def _in_lines(content: Any, indent: str) -> str:
     if len(content) <= _WIDTH // 3 and len(text := _JSON.encode(content)) <= _WIDTH:
         return text
     deeper = f"{indent} "
+    if not any(
+        isinstance(value, dict | list) for value in (content.values() if isinstance(content, dict) else content)
+    ):
+        flat = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=_plain, separators=(f",\n{deeper}", ": "))
+        text = flat.encode(content)
+        return f"{text[0]}\n{deeper}{text[1:-1]}\n{indent}{text[-1]}"
     if isinstance(content, dict):
         members = [f"{_JSON.encode(key)}: {_in_lines(value, deeper)}" for key, value in content.items()]
     else:
@@ -93,7 +101,9 @@ def digest_of(tables: Sequence[tuple[pd.DataFrame, Sequence[str], Sequence[str]]
     """
     sha = hashlib.sha256()
     for table, texts, values in tables:
-        sha.update("\n".join("\n".join(table[name].tolist()) for name in texts).encode())
+        for i, name in enumerate(texts):
+            sha.update(b"\n" * (i > 0))
+            sha.update(_in_one(table[name]))
         for name in values:
             sha.update(name.encode() + _bytes(table[name]))
     return sha.hexdigest()
@@ -104,6 +114,13 @@ def _bytes(column: pd.Series[Any]) -> bytes:
         numbers = pd.to_numeric(column).to_numpy(np.float64, na_value=np.nan)
         return np.where(np.isnan(numbers), np.nan, numbers).astype("<f8").tobytes()
     return "\n".join(_JSON.encode(_plain(value)) for value in column.tolist()).encode()
+
+
+def _in_one(texts: pd.Series[str]) -> pa.Buffer:
+    """The texts, a line for each."""
+    every = pa.table({"texts": texts})["texts"].cast(pa.large_string()).combine_chunks()
+    together = pa.ListArray.from_arrays([0, len(every)], every)
+    return pc.binary_join(together, pa.scalar("\n", every.type))[0].as_buffer()
 
 
 def _beside(selection: Selection) -> dict[str, Any]:

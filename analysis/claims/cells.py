@@ -211,13 +211,11 @@ class Cells:
 
     def images(self, point: Point, seeds: Collection[int]) -> set[str]:
         """Digests of the data that these repetitions saw, where the trainable keeps them."""
-        if _DATA not in self.rows.frame:
-            return set()
-        return set(self._images.iloc[self._at(point, seeds)].dropna())
+        return set() if self._images is None else set(self._images.iloc[self._at(point, seeds)].dropna())
 
     @cached_property
-    def _images(self) -> pd.Series[str]:
-        return self._held(_DATA)
+    def _images(self) -> pd.Series[str] | None:
+        return self._held(_DATA) if _DATA in self.rows.frame else None
 
     @cached_property
     def _ids(self) -> pd.Series[str]:
@@ -239,8 +237,9 @@ class Cells:
 
 
 def differing(points: Sequence[Settings]) -> list[str]:
-    """Columns in which settings are not all equal, in their order."""
-    return [column for column in (points[0] if points else ()) if len({point[column] for point in points}) > 1]
+    """Columns in which settings, which all have the same, are not all equal; in their order."""
+    values = zip(*(point.values() for point in points), strict=True)
+    return [column for column, its in zip(points[0] if points else (), values, strict=True) if len({*its}) > 1]
 
 
 def words(point: Settings, columns: Collection[str]) -> str:

@@ -31,8 +31,8 @@ def naming_columns(points: Sequence[Settings]) -> Collection[str]:
     """Columns that tell these points apart."""
     columns = differing(points)
     short = [column for column in columns if column in _NAMES]
-    distinct = {tuple(point.values()) for point in points}
-    return short if len({tuple(point[c] for c in short) for point in points}) == len(distinct) else columns
+    distinct = len({tuple([point[column] for column in columns]) for point in points})
+    return short if len({tuple([point[column] for column in short]) for point in points}) == distinct else columns
 
 
 def effect(cell: Cell) -> str:

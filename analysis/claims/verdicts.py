@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from typing import Any, Literal
 
@@ -34,7 +36,7 @@ class Cell:
     p_against: float
     """Corrected by Holm over the cells of the form."""
 
-    @property
+    @cached_property
     def outcome(self) -> Literal["holds", "against", "undecided"]:
         """What this cell says of the claim."""
         if self.test.region.holds(self.low, self.high):
@@ -68,7 +70,7 @@ class Outcome:
     never_run: Mapping[str, tuple[object, ...]]
     """Values by column that the claim speaks of and that no store has at the anchors."""
 
-    @property
+    @cached_property
     def deciding(self) -> Cell | None:
         """The cell that lies deepest on the side that the verdict is about: the nearest to failing where all hold."""
         if not self.cells:
@@ -79,7 +81,11 @@ class Outcome:
 
     def count(self, outcome: str) -> int:
         """Cells with that outcome."""
-        return sum(cell.outcome == outcome for cell in self.cells)
+        return self._counts[outcome]
+
+    @cached_property
+    def _counts(self) -> Counter[str]:
+        return Counter(cell.outcome for cell in self.cells)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,9 +197,9 @@ def _sample(
     """A number for each seed, or why there are none."""
     groups = [wanted[_group(point, cells)] for point in members]
     seeds = set.intersection(*groups)  # a trend over groups is one of the seeds that all of them have
-    names = [column for column in differing(members) if column not in SEEDS_BY[cells.trainable] or test.along]
     for point in members:
         for state, some in cells.holes(point, seeds, test.metrics).items():
+            names = [column for column in differing(members) if column not in SEEDS_BY[cells.trainable] or test.along]
             name = f"{point['quantizer']} {words(point, set(names) - {'quantizer'})}".strip()
             return f"{name}: {seeds_text(some)} {state}" if some else f"{name}: {state}"
     if len(seeds) < least:
