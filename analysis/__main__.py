@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from importlib import import_module
@@ -14,6 +14,8 @@ import click
 from analysis import asked, products
 from analysis.catalogue import ITEMS
 from analysis.claims import product as claims
+from analysis.claims.verdicts import Decision
+from analysis.items import Item
 from analysis.making import Absent, Attempt, Made, Once, Refused, make_all
 from analysis.report.page import gather
 from analysis.report.render import render
@@ -40,8 +42,17 @@ REPORT = "report"
     help="Keep rows with this value of a column. Can be repeated.",
 )
 @click.option(
+    "--item",
+    "named",
+    multiple=True,
+    type=click.Choice([*ITEMS, CLAIMS]),
+    metavar="ITEM",
+    help="Make this item and no other, and no report. Can be repeated; --list has the names.",
+)
+@click.option(
     "--needs",
     type=click.Choice([*ITEMS, CLAIMS]),
+    metavar="ITEM",
     help="Say what an item needs and what the stores lack; write nothing.",
 )
 @click.option("--allow-missing", is_flag=True, help="Draw with holes, which are marked and named in the caption.")
@@ -50,15 +61,18 @@ def main(
     stores: Sequence[str],
     out: Path | None,
     only: Sequence[str],
+    named: Sequence[str],
     needs: str | None,
     allow_missing: bool,
     list_items: bool,
 ) -> None:
-    """Make every item that the stores hold all cells of.
+    """Make every item that the stores hold all cells of, and a report.
 
-    Exit codes: 0 all is made that the stores hold cells for; 1 some item was refused; 2 there is nothing to read, or
-    the command is wrong.
+    Exit codes: 0 all is made that the stores hold cells for; 1 some item was refused, or one that was named is not in
+    the stores; 2 there is nothing to read, or the command is wrong.
     """
+    if needs and named:
+        raise click.UsageError("--needs writes nothing; leave --item away")
     if list_items:
         for name, item in ITEMS.items():
             click.echo(f"{_padded(name)}{item.title}")
@@ -75,7 +89,7 @@ def main(
     folder = None if needs else out or _default_folder(stores)
     try:
         with ThreadPoolExecutor(1) as aside:
-            if folder is not None:  # claims are to be decided, and what with takes a second to import
+            if folder is not None and CLAIMS in (named or [CLAIMS]):  # what decides them takes a second to import
                 aside.submit(import_module, "scipy.stats")
             rows = load_rows(stores, _kept_values(only))
     except (StoreError, ValueError) as error:
@@ -88,7 +102,7 @@ def main(
             lines, code = asked.check_claims(rows) if needs == CLAIMS else asked.check_item(ITEMS[needs], rows)
             _print(*lines)
         else:
-            code = _make_all(folder, rows, allow_missing)
+            code = _make_named(folder, rows, allow_missing, named) if named else _make_all(folder, rows, allow_missing)
     except StoreError as error:
         click.echo(str(error), err=True)
         code = 2
@@ -125,16 +139,9 @@ def _print(*lines: str) -> None:
 
 
 def _make_all(folder: Path, rows: Rows, allow_missing: bool) -> int:
-    attempts = []
     deciding = Once(lambda: claims.decisions(rows))
-    telling = Once(lambda: claims.files(deciding.result(), rows))
-    for attempt in make_all(ITEMS, rows, allow_missing=allow_missing, meanwhile=telling.do):
-        _print(*_settled(folder, attempt))
-        attempts.append(attempt)
-    decided, files = deciding.result(), telling.result()
-    written = products.write_files(folder, CLAIMS, files)
-    click.echo(f"{_padded(CLAIMS)}{_named(folder, CLAIMS, written)}  {claims.tally(decided)}")
-    page = gather(attempts, decided, rows)
+    attempts = _make(folder, rows, allow_missing, ITEMS, deciding)
+    page = gather(attempts, deciding.result(), rows)
     products.write_files(folder, REPORT, {".html": render(page)})
     click.echo(f"{_padded(REPORT)}{folder / REPORT}.html")
     for store in page.stores:
@@ -142,6 +149,32 @@ def _make_all(folder: Path, rows: Rows, allow_missing: bool) -> int:
             click.echo(f"{store.location} is incomplete. {store.summary}")
     click.echo(f"look in:  {folder}")
     return int(any(isinstance(attempt, Refused) for attempt in attempts))
+
+
+def _make_named(folder: Path, rows: Rows, allow_missing: bool, named: Sequence[str]) -> int:
+    deciding = Once(lambda: claims.decisions(rows)) if CLAIMS in named else None
+    attempts = _make(folder, rows, allow_missing, {name: ITEMS[name] for name in ITEMS if name in named}, deciding)
+    if (folder / f"{REPORT}.html").exists():
+        click.echo(f"{_padded(REPORT)}not made again; {folder / REPORT}.html is of an earlier run")
+    made = [attempt for attempt in attempts if isinstance(attempt, Made)]
+    if made or deciding:
+        click.echo(f"look in:  {folder}")
+    return int(len(made) < len(attempts))
+
+
+def _make(
+    folder: Path, rows: Rows, allow_missing: bool, items: Mapping[str, Item], deciding: Once[list[Decision]] | None
+) -> list[Attempt]:
+    """Makes and writes the items, and the claims where these are to be decided."""
+    attempts = []
+    telling = Once(lambda: claims.files(deciding.result(), rows) if deciding else {})
+    for attempt in make_all(items, rows, allow_missing=allow_missing, meanwhile=telling.do):
+        _print(*_settled(folder, attempt))
+        attempts.append(attempt)
+    if deciding:
+        written = products.write_files(folder, CLAIMS, telling.result())
+        click.echo(f"{_padded(CLAIMS)}{_named(folder, CLAIMS, written)}  {claims.tally(deciding.result())}")
+    return attempts
 
 
 def _settled(folder: Path, attempt: Attempt) -> list[str]:

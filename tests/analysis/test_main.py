@@ -127,6 +127,41 @@ def test_a_number_that_is_drawn_changes_the_digest(written: Path, tmp_path: Path
     assert digest(tmp_path / "out", "figure3a") == digest(written, "figure3a")
 
 
+def test_named_items_are_made_as_among_all_others_and_no_others_are(store: Path, written: Path, tmp_path: Path) -> None:
+    result = analysis(store, "--out", tmp_path, "--item", "static_prior_table", "--item", "claims")
+    assert result.exit_code == 0, result.output
+    made = files(tmp_path)
+    assert {name.partition(".")[0] for name in made} == {"static_prior_table", "claims"}
+    assert made == {name: files(written)[name] for name in made}
+    assert "report" not in result.output
+
+
+def test_figures_can_be_had_without_claims_and_claims_without_figures(store: Path, tmp_path: Path) -> None:
+    for name in ("static_prior_table", "claims"):
+        assert analysis(store, "--out", tmp_path / name, "--item", name).exit_code == 0
+        assert {path.stem for path in (tmp_path / name).iterdir()} == {name}
+
+
+def test_a_named_item_that_the_store_has_nothing_of_is_a_failure(store: Path, tmp_path: Path) -> None:
+    result = analysis(store, "--out", tmp_path / "out", "--item", "figure6")
+    assert result.exit_code == 1
+    assert result.output.split() == ["figure6", "not", "in", "this", "store"]
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_report_that_lacks_what_was_made_since_is_said_to_be_old(store: Path, tmp_path: Path) -> None:
+    (tmp_path / "report.html").write_text("of yesterday")
+    result = analysis(store, "--out", tmp_path, "--item", "claims")
+    assert f"not made again; {tmp_path / 'report.html'} is of an earlier run" in result.output
+    assert (tmp_path / "report.html").read_text() == "of yesterday"
+
+
+def test_what_writes_nothing_takes_no_item_to_write(store: Path) -> None:
+    result = analysis(store, "--needs", "figure4", "--item", "figure4")
+    assert result.exit_code == 2
+    assert "--needs writes nothing; leave --item away" in result.output
+
+
 def test_an_item_with_failed_cells_is_refused_and_the_others_are_drawn(tmp_path: Path) -> None:
     bad = {"quantizer": "dvq", "dimension": 16, "slices": 4, "factors": 64}
     cells = failed(sweep(), "diverged", **bad, seed=1)
