@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from importlib import import_module
 from pathlib import Path
 
 import click
@@ -88,10 +86,7 @@ def main(
         raise click.UsageError("name at least one store")
     folder = None if needs else out or _default_folder(stores)
     try:
-        with ThreadPoolExecutor(1) as aside:
-            if folder is not None and CLAIMS in (named or [CLAIMS]):  # what decides them takes a second to import
-                aside.submit(import_module, "scipy.stats")
-            rows = load_rows(stores, _kept_values(only))
+        rows = load_rows(stores, _kept_values(only))
     except (StoreError, ValueError) as error:
         click.echo(str(error), err=True)
         sys.exit(2)
