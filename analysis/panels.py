@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
-from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullLocator
@@ -32,6 +32,8 @@ _MOST_LETTERS = 44
 """Of all labels of an axis beside each other, gaps included; of more, every other is left out."""
 MANY_POINTS = 30
 """On a line; with more of them, intervals are a band, and markers stand at every sixth."""
+MEANS = 3.0
+"""The order in which means are drawn: after all but the marks of holes."""
 _RING: dict[str, Any] = {
     "linestyle": "", "marker": "o", "markersize": 8.5, "markerfacecolor": "none", "markeredgecolor": "black",
     "markeredgewidth": 0.7,
@@ -47,6 +49,7 @@ class Panel:
         axes.set_title(title, pad=7, y=1.0)  # where it is anyway, and matplotlib need not look at all ticks for that
         self.lacks_repetitions = False
         self._lacking: dict[float, list[str]] = {}
+        self._intervals: list[tuple[npt.NDArray[np.float64], str]] = []
 
     @property
     def lacks_points(self) -> bool:
@@ -113,17 +116,16 @@ class Panel:
             self._lacking.setdefault(float(place), []).append(look.colour)
 
     def _bars(self, at: npt.NDArray[np.float64], points: pd.DataFrame, look: Look, *, hollow: bool) -> None:
-        """Means as a line, intervals as bars through its points: what `errorbar` draws, in a third of its time."""
-        (line,) = self.axes.plot(
-            at, points["mean"].to_numpy(dtype=float), color=look.colour, linestyle=look.line, linewidth=look.width,
-            marker=look.marker, **_filling(look, hollow), zorder=3,
+        """Means as a line, intervals as bars through its points."""
+        low, mean, high = (points[column].to_numpy(dtype=float) for column in ("low", "mean", "high"))
+        self.axes.plot(
+            at, mean, color=look.colour, linestyle=look.line, linewidth=look.width, marker=look.marker,
+            **_filling(look, hollow), zorder=MEANS,
         )  # fmt: skip
-        ends = np.stack([np.stack([at, points[end].to_numpy(dtype=float)], axis=1) for end in ("low", "high")], axis=1)
-        ends = ends[np.isfinite(ends).all(axis=(1, 2))]
-        bars = LineCollection(list(ends), colors=look.colour, linewidths=0.8, zorder=2.9)
-        self.axes.add_collection(bars, autolim=False)
-        self.axes.update_datalim(ends.reshape(-1, 2))
-        self.axes.add_container(ErrorbarContainer((line, (), (bars,)), has_yerr=True))
+        bars = np.stack([np.stack([at, low], axis=1), np.stack([at, high], axis=1)], axis=1)
+        bars = bars[np.isfinite(bars).all(axis=(1, 2))]
+        self.axes.update_datalim(bars.reshape(-1, 2))
+        self._intervals += [(bar, look.colour) for bar in bars]
 
     def curve(self, points: pd.DataFrame, look: Look, *, phase: int = 0) -> None:
         """One model's means over training steps with their intervals, from a table that `Selection.curve` gave.
@@ -141,8 +143,24 @@ class Panel:
         self.axes.fill_between(at, low, high, color=look.colour, alpha=0.17, linewidth=0, zorder=2.5)
         self.axes.plot(
             at, points["mean"].to_numpy(dtype=float), color=look.colour, linestyle=look.line, linewidth=look.width,
-            marker=look.marker, markevery=marked, **_filling(look, hollow), zorder=3,
+            marker=look.marker, markevery=marked, **_filling(look, hollow), zorder=MEANS,
         )  # fmt: skip
+
+    def draw_intervals(self) -> None:
+        """The bars of all models: at once, in a fraction of the time of one by one."""
+        bars, colours = zip(*self._intervals, strict=True) if self._intervals else ((), ())
+        self.axes.add_collection(LineCollection(bars, colors=colours, linewidths=0.8, zorder=2.9), autolim=False)
+
+    def draw_grid(self) -> None:
+        """Lines at the ticks, which must be final; at once too."""
+        axes = self.axes
+        (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+        upright = [((x, 0), (x, 1)) for x in axes.get_xticks() if left <= x <= right]
+        level = [((0, y), (1, y)) for y in axes.get_yticks() if bottom <= y <= top]
+        axes.grid(False)
+        look: dict[str, Any] = {"colors": rcParams["grid.color"], "linewidths": rcParams["grid.linewidth"]}
+        for lines, transform in ((upright, axes.get_xaxis_transform()), (level, axes.get_yaxis_transform())):
+            axes.add_collection(LineCollection(lines, **look, transform=transform, zorder=0.5), autolim=False)
 
     def draw_crosses(self, figure: Figure) -> None:
         """A cross for each point without a value: outside of the data, where nobody takes it for one, side by side."""
@@ -236,12 +254,16 @@ class Sheet:
 
     def _label(self, x_labels: Sequence[str], y_labels: Sequence[str]) -> None:
         for i, panel in enumerate(self.panels):
-            panel.axes.tick_params(labelleft=i % self._columns == 0)
-            if i % self._columns == 0:
-                panel.axes.set_ylabel(y_labels[i // self._columns])
-            if i + self._columns >= len(self.panels):
-                panel.axes.set_xlabel(x_labels[i % self._columns])
+            is_leftmost, is_lowest = i % self._columns == 0, i + self._columns >= len(self.panels)
+            panel.axes.tick_params(labelleft=is_leftmost)
+            panel.axes.set_ylabel(y_labels[i // self._columns] if is_leftmost else "")
+            panel.axes.set_xlabel(x_labels[i % self._columns] if is_lowest else "")
+            for axis, is_labelled in ((panel.axes.yaxis, is_leftmost), (panel.axes.xaxis, is_lowest)):
+                if not is_labelled:  # and matplotlib need not look for the place of nothing
+                    axis.set_label_coords(0, 0)
             panel.draw_crosses(self.figure)
+            panel.draw_intervals()
+            panel.draw_grid()
 
 
 def handle(look: Look, label: str, *, hollow: bool = False) -> Line2D:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+
+from analysis.needs import Grid
 
 _APART = ("point_id", "run_device", "run_versions")
 """Rows that are equal in these are equal in all but their seed, what they measured, and when and where that was."""
@@ -24,6 +27,16 @@ class Points:
     """One row of each."""
     of_rows: npt.NDArray[np.int64]
     """Of each row the place of its point among `heads`."""
+
+    def places(self, grid: Grid) -> npt.NDArray[np.int64]:
+        """Of each point its place among those of the grid, which no other of this name is; -1 where it is in none."""
+        if grid.name not in self._places:
+            self._places[grid.name] = grid.places(self.heads)
+        return self._places[grid.name]
+
+    @cached_property
+    def _places(self) -> dict[str, npt.NDArray[np.int64]]:
+        return {}
 
     def taken(self, rows: npt.NDArray[np.int64]) -> Points:
         """The points of the rows at these places."""

@@ -195,13 +195,20 @@ class Selection:
 
     def _places(self, grid: Grid) -> npt.NDArray[np.int64]:
         """Of each row its point's place among those of the grid; -1 for a row of none of them."""
-        found: npt.NDArray[np.int64] = grid.places(self.points_of_rows.heads)[self.points_of_rows.of_rows]
-        return found
+        if grid.name not in self._places_of_rows:
+            self._places_of_rows[grid.name] = self.points_of_rows.places(grid)[self.points_of_rows.of_rows]
+        return self._places_of_rows[grid.name]
+
+    @cached_property
+    def _places_of_rows(self) -> dict[str, npt.NDArray[np.int64]]:
+        return {}
 
     def _shared(self, grid: Grid) -> list[int]:
         """Places of points of the grid that the stores have several points for, of unequal trainings."""
-        heads = self.points_of_rows.heads
-        each = pd.DataFrame({"place": grid.places(heads), "point_id": heads["point_id"].array}).drop_duplicates()
+        points = self.points_of_rows
+        each = pd.DataFrame(
+            {"place": points.places(grid), "point_id": points.heads["point_id"].array}
+        ).drop_duplicates()
         again: list[int] = each.loc[each["place"].duplicated() & (each["place"] >= 0), "place"].unique().tolist()
         return again
 
@@ -238,7 +245,7 @@ class Selection:
             return []
         by_settings: dict[tuple[tuple[str, tuple[str, ...]], ...], list[tuple[Any, ...]]] = {}
         heads = self.points_of_rows.heads
-        for key, here in heads[np.isin(grid.places(heads), shared)].groupby(list(grid.axes)):
+        for key, here in heads[np.isin(self.points_of_rows.places(grid), shared)].groupby(list(grid.axes)):
             differing = tuple((c, values) for c in self.needs.training if len(values := distinct_text(here, c)) > 1)
             by_settings.setdefault(differing, []).append(tuple(key))
         lines = []
@@ -280,7 +287,7 @@ def select(rows: Rows, needs: Needs) -> Selection | None:
     if not any(len(grid.table) for grid in firm):
         return None
     seeds = _seeds(frame["seed"].to_numpy(np.int64), points, firm, needs)
-    inside = np.logical_or.reduce([grid.places(points.heads) >= 0 for grid in chosen])[points.of_rows]
+    inside = np.logical_or.reduce([points.places(grid) >= 0 for grid in chosen])[points.of_rows]
     if needs.lowest_seed_only:
         cells = frame[[*needs.seeds_by, "seed"]].itertuples(index=False, name=None)
         inside &= np.array([seed in seeds.get(tuple(group), ()) for *group, seed in cells], bool)
@@ -322,7 +329,7 @@ def _seeds(
     found: dict[Group, set[int]] = {}
     for grid in grids:
         groups, group_of = groups_of(grid.table, needs.seeds_by)
-        of_points = grid.places(points.heads)
+        of_points = points.places(grid)
         is_held = np.zeros((len(groups) + 1, len(values)), bool)  # the last group is of rows that are not in the grid
         is_held[np.append(group_of, len(groups))[of_points][points.of_rows], places] = True
         for group, its in zip(groups, is_held, strict=False):

@@ -66,7 +66,7 @@ def _in_lines(content: Any, indent: str) -> str:
     # Only what is too long for a line is looked into: the rest is written by the encoder, which is many times faster.
     if not isinstance(content, dict | list):
         return _JSON.encode(content)
-    if len(content) <= _WIDTH // 3 and len(text := _JSON.encode(content)) <= _WIDTH:
+    if _count(content, most=_WIDTH // 3) <= _WIDTH // 3 and len(text := _JSON.encode(content)) <= _WIDTH:
         return text
     deeper = f"{indent} "
     if not any(
@@ -82,6 +82,18 @@ def _in_lines(content: Any, indent: str) -> str:
     opening, closing = "{}" if isinstance(content, dict) else "[]"
     inside = f",\n{deeper}".join(members)
     return f"{opening}\n{deeper}{inside}\n{indent}{closing}"
+
+
+def _count(content: Any, most: int) -> int:
+    """The values in the content; where there are more than `most`, not all of them are counted."""
+    if not isinstance(content, dict | list):
+        return 1
+    count = 0
+    for value in content.values() if isinstance(content, dict) else content:
+        count += _count(value, most - count)
+        if count > most:
+            break
+    return count
 
 
 def digest(selection: Selection) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from scipy import special
+from threadpoolctl import threadpool_limits
 
 from analysis.summary import LEVEL, summaries
 
@@ -86,7 +87,8 @@ def _bootstrap(values: Array, covered: float) -> tuple[Array, Array]:
         counts = np.bincount(flat, minlength=len(drawn) * n).reshape(-1, n)
         return (values @ counts.T / drawn.shape[-1]).reshape(cells, *index.shape[:-1])
 
-    with warnings.catch_warnings(), np.errstate(all="ignore"):
+    # One thread: the products are small, and other processes make figures meanwhile.
+    with warnings.catch_warnings(), np.errstate(all="ignore"), threadpool_limits(limits=1):
         warnings.simplefilter("ignore")  # of cells whose BCa interval is not defined, which are looked at below
         result = stats.bootstrap(
             (np.arange(n),), means, axis=-1, method="BCa", vectorized=True, confidence_level=level,

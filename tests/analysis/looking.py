@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.container import ErrorbarContainer
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
@@ -12,6 +12,7 @@ from matplotlib.text import Text
 from numpy.typing import NDArray
 
 from analysis import style
+from analysis.panels import MEANS
 
 Vector = NDArray[np.float64]
 
@@ -20,15 +21,21 @@ def legends(figure: Figure) -> list[Legend]:
     return [child for child in figure.get_children() if isinstance(child, Legend)]
 
 
-def lines_with_bars(axes: Axes) -> list[Line2D]:
-    """Of each model that is drawn as points with intervals, the line through its means."""
-    return [bars.lines[0] for bars in axes.containers if isinstance(bars, ErrorbarContainer)]
+def means_of(axes: Axes) -> list[Line2D]:
+    """The line through the means of each model."""
+    return [line for line in axes.get_lines() if line.get_zorder() == MEANS]
 
 
 def drawn_points(axes: Axes) -> list[tuple[Vector, Vector]]:
-    """Of each of these models where its means are."""
-    lines = lines_with_bars(axes)
+    """Of each model where its means are."""
+    lines = means_of(axes)
     return [(np.asarray(line.get_xdata(), float), np.asarray(line.get_ydata(), float)) for line in lines]
+
+
+def bars_of(axes: Axes) -> list[Vector]:
+    """The intervals that are drawn as bars: [2 ends, x and y] of each."""
+    found = [lines for lines in axes.collections if isinstance(lines, LineCollection) and lines.get_zorder() > 1]
+    return [bar for lines in found for bar in lines.get_segments()]
 
 
 def assert_no_text_overlaps_or_leaves_the_page(figure: Figure, *, least: int) -> None:

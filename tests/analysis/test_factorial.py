@@ -21,7 +21,7 @@ from tests.analysis.looking import (
     assert_text_is_readable_in_print,
     drawn_points,
     legends,
-    lines_with_bars,
+    means_of,
 )
 from tests.analysis.made_up import Row, made_up_rows
 
@@ -94,7 +94,7 @@ def test_every_model_has_one_entry_in_the_legend_and_a_look_of_its_own(drawn: Fi
         "VQ, K = 16", "VQ, K = 32", "VQ, K = 64", "DVQ, K = 16", "DVQ, K = 32", "k-means, cut as DVQ, K = 16",
         "k-means, cut as DVQ, K = 32", "the blobs' own spread",
     ]  # fmt: skip
-    models = lines_with_bars(drawn.axes[0])
+    models = means_of(drawn.axes[0])
     assert len({(line.get_color(), line.get_marker(), line.get_linestyle()) for line in models}) == len(models)
 
 
