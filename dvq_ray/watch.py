@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import ray
 from ray import cloudpickle, tune
-from ray.exceptions import OutOfMemoryError, RayActorError
+from ray.exceptions import ActorUnavailableError, OutOfMemoryError, RayActorError
 
 from dvq_ray.executors import WORKER_RESTARTS, Death, Job
 from dvq_ray.store import StoreError
@@ -127,10 +127,14 @@ class PackWatch(Watch):
 
 
 def is_node_loss(error: object) -> bool:
-    """Whether a worker died because its machine was lost, and not by itself. Ray says it in words alone.
+    """Whether a worker is gone because its machine is, or out of reach, and did not die by itself.
 
-    Where a machine was pre-empted with notice Tune itself does not count that as a failure.
+    Of a machine that is known to be lost Ray says so in words alone. Where it cannot reach a worker it does not know
+    yet what became of it; a worker's own death is known within a second, so the machine is the more likely loss. Where
+    a machine was pre-empted with notice Tune itself does not count that as a failure.
     """
+    if isinstance(error, ActorUnavailableError):
+        return True
     lost = ("its node has died", "node was terminated")
     return isinstance(error, RayActorError) and any(words in str(error) for words in lost)
 
