@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.collections import LineCollection
+from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullLocator
@@ -22,6 +22,8 @@ from analysis import lettering
 from analysis.lettering import fitting, legend_row, wrapped
 from analysis.naming import number
 from analysis.style import GREY, WIDTH_INCHES, Look
+
+Array = npt.NDArray[np.float64]
 
 _LEFT, _RIGHT, _TOP, _BOTTOM, _GAP_X, _GAP_Y, _EDGE = 0.66, 0.14, 0.26, 0.42, 0.16, 0.48, 0.06
 """Inches around and between panels."""
@@ -49,7 +51,8 @@ class Panel:
         axes.set_title(title, pad=7, y=1.0)  # where it is anyway, and matplotlib need not look at all ticks for that
         self.lacks_repetitions = False
         self._lacking: dict[float, list[str]] = {}
-        self._intervals: list[tuple[npt.NDArray[np.float64], str]] = []
+        self._bars: list[tuple[Array, str]] = []
+        self._bands: list[tuple[Array, str]] = []
 
     @property
     def lacks_points(self) -> bool:
@@ -103,9 +106,11 @@ class Panel:
         at, table = at[order], points if (order == np.arange(len(at))).all() else points.iloc[order]
         mean, n = table["mean"].to_numpy(), table["n"].to_numpy()
         if len(at) > MANY_POINTS:
-            self._band(at, table, look, marked=(0, _MARKER_EVERY), hollow=hollow)
+            self._add_band(at, table, look)
+            self._draw_means(at, table, look, hollow=hollow, marked=(0, _MARKER_EVERY))
         else:
-            self._bars(at, table, look, hollow=hollow)
+            self._add_bars(at, table, look)
+            self._draw_means(at, table, look, hollow=hollow)
         if hollow:
             return
         few = (n > 0) & (n < table["wanted"].to_numpy())
@@ -115,41 +120,55 @@ class Panel:
         for place in at[n == 0]:
             self._lacking.setdefault(float(place), []).append(look.colour)
 
-    def _bars(self, at: npt.NDArray[np.float64], points: pd.DataFrame, look: Look, *, hollow: bool) -> None:
-        """Means as a line, intervals as bars through its points."""
-        low, mean, high = (points[column].to_numpy(dtype=float) for column in ("low", "mean", "high"))
-        self.axes.plot(
-            at, mean, color=look.colour, linestyle=look.line, linewidth=look.width, marker=look.marker,
-            **_filling(look, hollow), zorder=MEANS,
-        )  # fmt: skip
-        bars = np.stack([np.stack([at, low], axis=1), np.stack([at, high], axis=1)], axis=1)
-        bars = bars[np.isfinite(bars).all(axis=(1, 2))]
-        self.axes.update_datalim(bars.reshape(-1, 2))
-        self._intervals += [(bar, look.colour) for bar in bars]
-
     def curve(self, points: pd.DataFrame, look: Look, *, phase: int = 0) -> None:
         """One model's means over training steps with their intervals, from a table that `Selection.curve` gave.
 
         A marker stands at every sixth point, from the one at `phase` on, so that those of several models part.
         """
         steps = points["step"].to_numpy(dtype=float)
-        self._band(steps, points, look, marked=(phase % _MARKER_EVERY, _MARKER_EVERY), hollow=False)
+        self._add_band(steps, points, look)
+        self._draw_means(steps, points, look, marked=(phase % _MARKER_EVERY, _MARKER_EVERY))
 
-    def _band(
-        self, at: npt.NDArray[np.float64], points: pd.DataFrame, look: Look, *, marked: Sequence[int], hollow: bool
+    def _draw_means(
+        self,
+        at: Array,
+        points: pd.DataFrame,
+        look: Look,
+        *,
+        hollow: bool = False,
+        marked: tuple[int, int] | None = None,
     ) -> None:
-        """Means as a line, intervals as a band around it; `marked` is where markers are, as matplotlib takes it."""
-        low, high = (points[column].to_numpy(dtype=float) for column in ("low", "high"))
-        self.axes.fill_between(at, low, high, color=look.colour, alpha=0.17, linewidth=0, zorder=2.5)
+        """As a line; `marked` is where markers are, as matplotlib takes it, and they are everywhere without it."""
         self.axes.plot(
             at, points["mean"].to_numpy(dtype=float), color=look.colour, linestyle=look.line, linewidth=look.width,
             marker=look.marker, markevery=marked, **_filling(look, hollow), zorder=MEANS,
         )  # fmt: skip
 
+    def _add_bars(self, at: Array, points: pd.DataFrame, look: Look) -> None:
+        """An interval at each point that has one."""
+        bars = np.stack([_at(points, end, at) for end in ("low", "high")], axis=1)
+        bars = bars[np.isfinite(bars).all(axis=(1, 2))]
+        self.axes.update_datalim(bars.reshape(-1, 2))
+        self._bars += [(bar, look.colour) for bar in bars]
+
+    def _add_band(self, at: Array, points: pd.DataFrame, look: Look) -> None:
+        """The intervals as a band, which breaks where there are none."""
+        low, high = (_at(points, end, at) for end in ("low", "high"))
+        self.axes.update_datalim(np.concatenate([low, high]))
+        has_values = np.isfinite(low + high).all(axis=1)
+        edges = np.flatnonzero(np.diff(np.pad(has_values, 1).astype(int))).tolist()
+        for start, end in zip(edges[::2], edges[1::2], strict=True):
+            self._bands.append((np.concatenate([low[start:end], high[start:end][::-1]]), look.colour))
+
     def draw_intervals(self) -> None:
-        """The bars of all models: at once, in a fraction of the time of one by one."""
-        bars, colours = zip(*self._intervals, strict=True) if self._intervals else ((), ())
-        self.axes.add_collection(LineCollection(bars, colors=colours, linewidths=0.8, zorder=2.9), autolim=False)
+        """Bars and bands of all models: at once, in a fraction of the time of one by one."""
+        if self._bars:
+            bars, colours = zip(*self._bars, strict=True)
+            self.axes.add_collection(LineCollection(bars, colors=colours, linewidths=0.8, zorder=2.9), autolim=False)
+        if self._bands:
+            bands, colours = zip(*self._bands, strict=True)
+            together = PolyCollection(bands, facecolors=colours, alpha=0.17, linewidths=0, zorder=2.5)
+            self.axes.add_collection(together, autolim=False)
 
     def draw_grid(self) -> None:
         """Lines at the ticks, which must be final; at once too."""
@@ -272,6 +291,11 @@ def handle(look: Look, label: str, *, hollow: bool = False) -> Line2D:
         [], [], color=look.colour, linestyle=look.line, linewidth=look.width, marker=look.marker, label=label,
         **_filling(look, hollow),
     )  # fmt: skip
+
+
+def _at(points: pd.DataFrame, column: str, x: Array) -> Array:
+    """Where the values of a column are: [points, x and y]."""
+    return np.stack([x, points[column].to_numpy(dtype=float)], axis=1)
 
 
 def _filling(look: Look, hollow: bool) -> dict[str, Any]:

@@ -52,9 +52,8 @@ def points_of(frame: pd.DataFrame) -> Points:
 
 def told_apart(frame: pd.DataFrame, columns: Sequence[str]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Kinds of rows by their values in these columns: places of the first row of each, and of each row its kind."""
-    codes = np.zeros(len(frame), np.int64)
+    kinds = np.zeros(len(frame), np.int64)
     for name in columns:
-        of_rows, held = pd.factorize(frame[name], use_na_sentinel=False)
-        codes = codes * len(held) + of_rows
-    kinds = pd.factorize(codes)[0]
+        codes, held = pd.factorize(frame[name], use_na_sentinel=False)
+        kinds = pd.factorize(kinds * len(held) + codes)[0]
     return np.flatnonzero(~pd.Series(kinds).duplicated().to_numpy()), kinds

@@ -69,9 +69,8 @@ def _in_lines(content: Any, indent: str) -> str:
     if _count(content, most=_WIDTH // 3) <= _WIDTH // 3 and len(text := _JSON.encode(content)) <= _WIDTH:
         return text
     deeper = f"{indent} "
-    if not any(
-        isinstance(value, dict | list) for value in (content.values() if isinstance(content, dict) else content)
-    ):
+    values = content.values() if isinstance(content, dict) else content
+    if not any(isinstance(value, dict | list) for value in values):
         flat = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=_plain, separators=(f",\n{deeper}", ": "))
         text = flat.encode(content)
         return f"{text[0]}\n{deeper}{text[1:-1]}\n{indent}{text[-1]}"

@@ -237,7 +237,7 @@ class Cells:
 
 
 def differing(points: Sequence[Settings]) -> list[str]:
-    """Columns in which settings, which all have the same, are not all equal; in their order."""
+    """Columns in which settings are not all equal, in their order. All settings must have the same columns."""
     values = zip(*(point.values() for point in points), strict=True)
     return [column for column, its in zip(points[0] if points else (), values, strict=True) if len({*its}) > 1]
 

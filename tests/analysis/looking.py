@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection
+from matplotlib.collections import LineCollection, PolyCollection
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
@@ -36,6 +37,16 @@ def bars_of(axes: Axes) -> list[Vector]:
     """The intervals that are drawn as bars: [2 ends, x and y] of each."""
     found = [lines for lines in axes.collections if isinstance(lines, LineCollection) and lines.get_zorder() > 1]
     return [bar for lines in found for bar in lines.get_segments()]
+
+
+def bands_of(axes: Axes) -> list[tuple[Vector, str]]:
+    """Corners and colour of each interval that is drawn as a band."""
+    return [
+        (np.asarray(path.vertices, float), to_hex((float(colour[0]), float(colour[1]), float(colour[2]))))
+        for bands in axes.collections
+        if isinstance(bands, PolyCollection)
+        for path, colour in zip(bands.get_paths(), np.asarray(bands.get_facecolor()), strict=True)
+    ]
 
 
 def assert_no_text_overlaps_or_leaves_the_page(figure: Figure, *, least: int) -> None:

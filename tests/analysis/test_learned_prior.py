@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import Result
-from matplotlib.collections import FillBetweenPolyCollection
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
@@ -36,6 +35,7 @@ from tests.analysis.command_line import undrawn
 from tests.analysis.looking import (
     assert_no_text_overlaps_or_leaves_the_page,
     assert_text_is_readable_in_print,
+    bands_of,
     legends,
 )
 from tests.analysis.made_up import Row
@@ -71,11 +71,6 @@ def drawn(name: str, *stores: str | Path) -> Figure:
     selection = selected(name, *stores)
     with style.printed():
         return DRAWN[name](selection)[0]
-
-
-def _solid(band: FillBetweenPolyCollection) -> str:
-    red, green, blue, _ = np.asarray(band.get_facecolor())[0]
-    return to_hex((float(red), float(green), float(blue)))
 
 
 def failing(cells: Sequence[Row], status: str, **values: Any) -> list[Row]:
@@ -169,19 +164,14 @@ def test_figure6_draws_means_and_intervals_of_the_curves(photos: Path) -> None:
         figure.axes, ("train_reconstruction_bits_per_dim", "reconstruction_bits_per_dim"), strict=True
     ):
         (line,) = [line for line in axes.get_lines() if line.get_color() == style.dvq_look(4).colour]
-        (band,) = [
-            band
-            for band in axes.collections
-            if isinstance(band, FillBetweenPolyCollection) and _solid(band) == line.get_color()
-        ]
+        (corners,) = [corners for corners, colour in bands_of(axes) if colour == line.get_color()]
         curves = [curve(cell) for cell in cells]
         logged = [points for points in zip(*curves, strict=True) if points[0][column] is not None]
         np.testing.assert_array_equal(np.asarray(line.get_xdata()), [points[0]["step"] for points in logged])
         summaries = [summary_of(point[column] for point in points) for points in logged]
         np.testing.assert_allclose(np.asarray(line.get_ydata(), float), [summary.mean for summary in summaries])
-        corners = band.get_paths()[0].vertices
         for points, summary in zip(logged, summaries, strict=True):
-            here = np.asarray(corners)[np.asarray(corners)[:, 0] == points[0]["step"], 1]
+            here = corners[corners[:, 0] == points[0]["step"], 1]
             np.testing.assert_allclose([here.min(), here.max()], [summary.low, summary.high])
 
 
