@@ -113,7 +113,8 @@ class Storage:
         self.root = root.rstrip("/")
         self.absolute_location = self.location if is_uri else self.root
         """As `location`, from any working folder."""
-        self._is_local = isinstance(self.filesystem, fs.LocalFileSystem)
+        self.is_local = isinstance(self.filesystem, fs.LocalFileSystem)
+        """Whether it is a folder, where no request costs time."""
 
     def put(self, path: str, content: bytes | pa.Buffer) -> None:
         """Writes a file, in place of one of that name. Whoever reads meanwhile sees the old one or the new one."""
@@ -124,7 +125,7 @@ class Storage:
 
     def overwrite(self, path: str, content: bytes) -> None:
         """As `put`, into the file that is there, for readers that keep it open. They may see it half written."""
-        if not self._is_local:
+        if not self.is_local:
             self.put(path, content)
             return
         try:
@@ -154,7 +155,7 @@ class Storage:
         Raises `FileNotFoundError` where there is no such file.
         """
         try:
-            if self._is_local:
+            if self.is_local:
                 os.makedirs(os.path.dirname(to), exist_ok=True)
             self.patiently(path, lambda: self._move_once(path, to))
         except FileNotFoundError:
@@ -176,7 +177,7 @@ class Storage:
         """Those of some paths in one folder that are files. Over a network many are looked for in one listing."""
         if not paths:
             return []
-        if not self._is_local and len(paths) > _FEW:
+        if not self.is_local and len(paths) > _FEW:
             there = {info.path for info in self.files(os.path.dirname(paths[0]))}
             return [path for path in paths if path in there]
         try:
@@ -190,7 +191,7 @@ class Storage:
         paths = list(paths)
         if len(paths) < 2:
             return [action(path) for path in paths]
-        with ThreadPoolExecutor(os.cpu_count() if self._is_local else _REQUESTS_AT_ONCE) as pool:
+        with ThreadPoolExecutor(os.cpu_count() if self.is_local else _REQUESTS_AT_ONCE) as pool:
             return list(pool.map(action, paths))
 
     def patiently(self, path: str, action: Callable[[], _Found]) -> _Found:
@@ -220,7 +221,7 @@ class Storage:
     def check_writable(self) -> None:
         """Writes and removes a small file, in the nearest folder that there is. Raises `StoreError` with what to do."""
         folder = self.root
-        while self._is_local and not os.path.lexists(folder):
+        while self.is_local and not os.path.lexists(folder):
             folder = os.path.dirname(folder)
         probe = f"{folder.rstrip('/')}/.writable.{uuid.uuid4().hex[:8]}"
         self.put(probe, _PROBE)
@@ -228,7 +229,7 @@ class Storage:
 
     def remove_leftovers(self, *folders: str) -> None:
         """Removes old temporary files of writers that were killed, from the folders and what is below them."""
-        if not self._is_local:
+        if not self.is_local:
             return  # object storage has none: an object that was not finished is not there
         before = time.time() - LEFTOVER_SECONDS
         for folder in folders:
@@ -239,7 +240,7 @@ class Storage:
                             os.unlink(path)
 
     def _put_once(self, path: str, content: bytes | pa.Buffer) -> None:
-        if not self._is_local:
+        if not self.is_local:
             with self.filesystem.open_output_stream(path) as stream:  # shows an object once it is whole
                 stream.write(content)
             return

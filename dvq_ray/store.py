@@ -480,8 +480,8 @@ class Store:
             metadata = pq.read_metadata(file)
             schema = metadata.schema.to_arrow_schema().remove_metadata()
             some = [field.name for field in schema if field.name in as_dictionaries and pa.types.is_string(field.type)]
-            remote = not isinstance(self._fs, fs.LocalFileSystem)  # where each request costs time
-            parquet = pq.ParquetFile(file, metadata=metadata, read_dictionary=some, pre_buffer=remote)
+            ahead = not self._storage.is_local  # many parts of the file in one request
+            parquet = pq.ParquetFile(file, metadata=metadata, read_dictionary=some, pre_buffer=ahead)
             table = parquet.read(columns, use_threads=False).replace_schema_metadata()
         if columns is not None:
             missing = {name: pa.nulls(metadata.num_rows) for name in columns if name not in table.column_names}

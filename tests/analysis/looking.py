@@ -33,16 +33,25 @@ def drawn_points(axes: Axes) -> list[tuple[Vector, Vector]]:
     return [(np.asarray(line.get_xdata(), float), np.asarray(line.get_ydata(), float)) for line in lines]
 
 
-def bars_of(axes: Axes) -> list[Vector]:
-    """The intervals that are drawn as bars: [2 ends, x and y] of each."""
-    found = [lines for lines in axes.collections if isinstance(lines, LineCollection) and lines.get_zorder() > 1]
-    return [bar for lines in found for bar in lines.get_segments()]
+def _hex(colour: Vector) -> str:
+    red, green, blue = map(float, colour[:3])
+    return to_hex((red, green, blue))
+
+
+def bars_of(axes: Axes) -> list[tuple[Vector, str]]:
+    """Ends, [low and high, x and y], and colour of each interval that is drawn as a bar."""
+    return [
+        (np.asarray(bar, float), _hex(colour))
+        for bars in axes.collections
+        if isinstance(bars, LineCollection) and bars.get_zorder() > 1
+        for bar, colour in zip(bars.get_segments(), np.asarray(bars.get_color()), strict=True)
+    ]
 
 
 def bands_of(axes: Axes) -> list[tuple[Vector, str]]:
     """Corners and colour of each interval that is drawn as a band."""
     return [
-        (np.asarray(path.vertices, float), to_hex((float(colour[0]), float(colour[1]), float(colour[2]))))
+        (np.asarray(path.vertices, float), _hex(colour))
         for bands in axes.collections
         if isinstance(bands, PolyCollection)
         for path, colour in zip(bands.get_paths(), np.asarray(bands.get_facecolor()), strict=True)
