@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -7,7 +9,7 @@ import pytest
 from dvq_ray.cells import expand
 from dvq_ray.spec import load_sweep
 from tests.mistakes import problems
-from tests.sweep_files import write
+from tests.sweep_files import TINY, write
 
 HEAD = "name: x\ntrainable: static_prior\n"
 GOOD_GRID = "{quantizer: vq, dimension: 4, codebook_size: 4, factors: 8}"
@@ -224,6 +226,44 @@ def test_files_that_are_no_text_or_too_large_or_absent_are_named(tmp_path: Path)
     assert "is too large; allowed: at most 524,288 bytes" in problems(large)[0]
     assert "cannot be read: No such file" in problems(tmp_path / "absent.yaml")[0]
     assert "cannot be read" in problems(tmp_path)[0]
+
+
+def test_a_file_may_come_through_a_pipe(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_text, args=(TINY,))
+    writer.start()
+    assert load_sweep(pipe).name == "tiny"
+    writer.join()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_file_that_may_not_be_read_is_named(tmp_path: Path) -> None:
+    path = write(tmp_path)
+    path.chmod(0)
+    assert problems(path) == ["FILE: cannot be read: Permission denied"]
+
+
+def test_bytes_that_are_not_utf8_are_named_with_their_line(tmp_path: Path) -> None:
+    path = tmp_path / "sweep.yaml"
+    path.write_bytes("name: x\ntrainable: static_prior\ndata: {é: 1}\n".encode("latin-1"))
+    assert problems(path) == ["FILE:3: is not UTF-8 text (byte 0xe9); allowed: a YAML file in UTF-8"]
+
+
+@pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_editors_of_every_system_write_the_same_sweep(tmp_path: Path, mark: bytes, line_end: str) -> None:
+    path = tmp_path / "sweep.yaml"
+    path.write_bytes(mark + TINY.replace("\n", line_end).encode())
+    assert load_sweep(path).resolved == load_sweep(write(tmp_path, TINY, "plain.yaml")).resolved
+
+
+def test_a_value_is_one_value_however_it_is_written(tmp_path: Path) -> None:
+    rates = "[1e-3, 1E-2, 3e-05, .5, 5., 1, 1.0, +2e-1, 0.001, 1e22]"
+    text = f"{HEAD}fixed: {{learning_rate: {rates}}}\ngrids: {{a: {GOOD_GRID.replace('8', '[1_6, 0x10, 0o20, 0b10000, 016]')}}}\n"
+    (grid,) = load_sweep(write(tmp_path, text)).grids
+    assert grid.axes["learning_rate"] == (0.001, 0.01, 3e-05, 0.5, 5.0, 1.0, 0.2, 1e22)
+    assert grid.axes["factors"] == (16,)
 
 
 LEARNED = "name: x\ntrainable: learned_prior\n"
