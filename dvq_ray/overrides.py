@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from dvq_ray.experiments import EXPERIMENTS, DataSets, Experiment
-from dvq_ray.problems import Path, Problem, Problems, SweepFileError, cut, dotted, shown, unknown
+from dvq_ray.problems import Problem, Problems, SweepFileError, cut, dotted, shown, unknown
 from dvq_ray.yaml_source import Source, read_text
 
 _LONGEST_OPTION = 100
@@ -16,7 +16,7 @@ _LONGEST_OPTION = 100
 def apply_overrides(source: Source, overrides: Sequence[str], top_keys: Collection[str], problems: Problems) -> None:
     """Sets each `KEY=VALUE` in the mapping that the source holds, in place. Reports what is wrong with them.
 
-    What the mappings of the file may hold is checked with the file. Here it is only ensured that no name is added by a
+    What the mappings of the file may hold is checked with the file. Here it is only ensured that no name is added by
     mistake: of a key of the file, which are `top_keys`, of a field, of a grid, or of a data set.
     """
     data: dict[str, Any] = source.data
@@ -26,25 +26,29 @@ def apply_overrides(source: Source, overrides: Sequence[str], top_keys: Collecti
         option = f"--set {cut(text, _LONGEST_OPTION)}"
         key, equals, value = text.partition("=")
         parts = _parts(key, data)
-        experiment = _experiment(data)
         if not equals or not all(parts):
             problems.add(Problem(option, "", "allowed: KEY=VALUE, such as seeds=3 or fixed.steps=200"))
-            continue
-        if len(parts) == 1 and parts[0] not in top_keys:
-            parts = ("fixed", *parts)
-            known = {*_fields(experiment), *data.get("fixed", ())}
-            if experiment and parts[1] not in known:
-                problems.add(Problem(option, parts[1], unknown(parts[1], {*known, *top_keys})))
-                continue
-        if parts[0] not in top_keys:
-            problems.add(Problem(option, parts[0], unknown(parts[0], top_keys)))
-        elif len(parts) > 1 and parts[0] == "grids" and parts[1] not in _mapping(data.get("grids")):
-            problems.add(Problem(option, dotted(parts[:2]), unknown(parts[1], _mapping(data.get("grids")))))
+        elif wrong := _unknown_name(parts, data, top_keys):
+            problems.add(Problem(option, *wrong))
         else:
+            if len(parts) == 1 and parts[0] not in top_keys:
+                parts = ("fixed", *parts)
             if len(parts) > 1 and parts[0] == "data" and parts[1] not in _mapping(data.get("data")):
                 added[parts[1]] = option
             _set(source, parts, value, option, problems)
     _check_data_sets(data, added, problems)
+
+
+def _unknown_name(parts: tuple[str, ...], data: Mapping[str, Any], top_keys: Collection[str]) -> tuple[str, str] | None:
+    """The key down to a name that the file neither has nor may have, and what is wrong with it."""
+    experiment, grids = _experiment(data), _mapping(data.get("grids"))
+    bare = {*_mapping(data.get("fixed")), *_fields(experiment)} if experiment else {parts[0]}
+    allowed = {*top_keys, *bare} if len(parts) == 1 else {*top_keys}
+    if parts[0] not in allowed:
+        return parts[0], unknown(parts[0], allowed)
+    if len(parts) > 1 and parts[0] == "grids" and parts[1] not in grids:
+        return dotted(parts[:2]), unknown(parts[1], grids)
+    return None
 
 
 def _experiment(data: Mapping[str, Any]) -> Experiment | None:
@@ -111,10 +115,9 @@ def _check_data_sets(data: dict[str, Any], added: Mapping[str, str], problems: P
 
 def _named_data_sets(data: Mapping[str, Any], data_sets: DataSets) -> Iterator[str]:
     """Names of data sets in the places where a sweep can choose one."""
-    space: Path = ("search", "space", data_sets.field)
     axis: Any = data
-    for part in space:
-        axis = _mapping(axis).get(str(part))
+    for key in ("search", "space", data_sets.field):
+        axis = _mapping(axis).get(key)
     values = [_mapping(axis).get("choices")]
     for fields in (data.get("fixed"), *_mapping(data.get("grids")).values()):
         values.append(_mapping(fields).get(data_sets.field))

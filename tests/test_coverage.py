@@ -62,9 +62,7 @@ def test_a_foreign_sweep_file_that_is_too_large_is_rejected(tmp_path: Path, size
 def test_a_foreign_sweep_file_of_too_many_cells_is_rejected(tmp_path: Path) -> None:
     store = Store(tmp_path / "tiny")
     store.write_sweep(TINY.replace("seeds: 2", "seeds: 1000000\nmax_cells: 9000000000000"))
-    with pytest.raises(
-        SweepFileError, match="max_cells: found 9000000000000; allowed: less than"
-    ):
+    with pytest.raises(SweepFileError, match="max_cells: found 9000000000000; allowed: less than"):
         coverage(store)
 
 

@@ -45,6 +45,22 @@ def test_the_last_of_two_overrides_of_a_key_wins(tmp_path: Path) -> None:
     assert resolved["fixed"] == {"factors": 8, "train_samples": 256, "steps": 9}
 
 
+@pytest.mark.parametrize("fixed", ["", "fixed:\n", "fixed: {}\n"])
+def test_an_override_may_be_the_first_field_of_all(tmp_path: Path, fixed: str) -> None:
+    text = f"name: x\ntrainable: static_prior\n{fixed}grids: {{a: {{quantizer: vq, dimension: 2, codebook_size: 4}}}}\n"
+    assert load_sweep(write(tmp_path, text), ["factors=8", "fixed.steps=9"]).resolved["fixed"] == {
+        "factors": 8,
+        "steps": 9,
+    }
+
+
+@pytest.mark.parametrize("fixed", ["3", "[steps]", "text"])
+def test_an_override_of_what_holds_no_keys_is_rejected(tmp_path: Path, fixed: str) -> None:
+    text = f"name: x\ntrainable: static_prior\nfixed: {fixed}\ngrids: {{a: {{quantizer: vq}}}}\n"
+    found = problems(write(tmp_path, text), "steps=3")
+    assert [problem.partition(": ")[0] for problem in found] == ["--set steps=3", "FILE:3"]
+
+
 def test_a_bare_field_of_another_trainable_may_come_before_the_trainable(tmp_path: Path) -> None:
     text = "name: x\ntrainable: static_prior\ngrids: {a: {quantizer: vq, dimension: 2, codebook_size: 4}}\n"
     spec = load_sweep(write(tmp_path, text), ["groups=2", "centres=4", "trainable=factorial_prior"])
