@@ -40,10 +40,10 @@ def never() -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
 
 def put_images(storage: ObjectStorage, folder: str, seed: int) -> ParquetSource:
     uris = {split: storage.uri(folder).replace(folder, f"{folder}/{split}.parquet") for split in ("train", "test")}
+    pixels = np.random.default_rng(seed).integers(0, 256, (4, 8, 8, 3), dtype=np.uint8)
     for split, uri in uris.items():
-        pixels = np.random.default_rng(seed).integers(0, 256, (3, 8, 8, 3), dtype=np.uint8)
         images = []
-        for image in pixels if split == "train" else pixels[:1]:
+        for image in pixels[:3] if split == "train" else pixels[3:]:
             file = io.BytesIO()
             Image.fromarray(image).save(file, "PNG")
             images.append(file.getvalue())
@@ -134,9 +134,9 @@ def test_a_folder_of_somebody_else_is_not_trusted(cache: Path, monkeypatch: pyte
 
 def test_what_is_broken_or_a_pickle_is_passed_over(cache: Path, caplog: pytest.LogCaptureFixture) -> None:
     read_once("key", lambda: SPLITS)
-    (file,) = cache.glob("*/train.npy")
+    (file,) = cache.glob("*/*/train.npy")
     np.save(file, np.array([{"an": "object"}], dtype=object), allow_pickle=True)
     for _ in range(2):
         np.testing.assert_array_equal(read_once("key", lambda: SPLITS)[0], SPLITS[0])
         file.write_bytes(file.read_bytes()[:40])
-    assert caplog.text.count("holds something else than images") == 2
+    assert caplog.text.count("holds something other than images") == 2

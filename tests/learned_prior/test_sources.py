@@ -30,7 +30,7 @@ def test_a_value_of_a_sweep_file_becomes_the_source_of_its_format(value: dict[st
         ({"format": "png"}, "'photos', 'cifar10', 'imagenet', 'folder', 'parquet'"),
         ({"train": "a", "test": "b"}, "Unable to extract tag"),
         ({"format": "photos", "folder": "a"}, "Extra inputs are not permitted"),
-        ({"format": "folder", "train": "a"}, "Field required"),
+        ({"format": "folder", "train": "a"}, "test is missing; allowed: test, or holdout in its place"),
         ({"format": "cifar10", "folder": 3}, "valid string"),
         ({"format": "cifar10", "folder": "s3://bucket/cifar"}, "allowed: a folder of this machine, no URI"),
         ({"format": "parquet", "train": "*/a", "test": "b"}, r"allowed: \* in the name of the file"),
