@@ -152,5 +152,5 @@ def _together(alike: list[ImagesError], count: int, where: str) -> ImagesError:
     first = alike[0]
     if count == 1:
         return first
-    found = ", ".join(f"{error.found} in {error.where}" for error in alike) + (", ..." if count > len(alike) else "")
-    return ImagesError.of(where, expected=first.expected, found=found, remedy=first.remedy)
+    examples = [f"{error.found} in {error.where}" for error in alike] + ["and others"] * (count > len(alike))
+    return ImagesError.of(where, expected=first.expected, found=", ".join(examples), remedy=first.remedy)

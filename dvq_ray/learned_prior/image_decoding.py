@@ -5,6 +5,7 @@ The header is judged first, so that an image that cannot be used costs no memory
 
 from __future__ import annotations
 
+import importlib
 import io
 import logging
 import warnings
@@ -23,6 +24,8 @@ FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "PPM", "TIFF")
 """Those of torchvision's image files. Pillow knows some forty more, whose decoders strangers' bytes need not reach."""
 MOST_PIXELS = 100_000_000
 """Of an image that is scaled: its pixels take four bytes each while it is decoded."""
+MOST_PIXELS_PER_BYTE = 10_000
+"""Only blank images come near: a small file must not take much time either."""
 FILTER = Image.Resampling.BICUBIC
 """Pillow widens it by the scale when it makes an image smaller, so that all pixels count: it is antialiased."""
 BACKGROUND = (255, 255, 255)
@@ -45,6 +48,10 @@ _BITS_PER_SAMPLE, _SAMPLE_FORMAT = 258, 339
 _UNSIGNED = {1, 4}
 _MP_ENTRIES = 0xB002
 
+for _plugin in ("Bmp", "Jpeg", "Png", "Ppm", "Tiff", "WebP"):
+    importlib.import_module(
+        f"PIL.{_plugin}ImagePlugin"
+    )  # now: several threads that find one missing disturb each other
 logging.getLogger("PIL").addHandler(logging.NullHandler())  # else it writes about broken files to stderr
 
 
@@ -128,17 +135,25 @@ def _named(file: IO[bytes], where: str) -> Iterator[None]:
 
 
 def _broken(file: IO[bytes], where: str, reason: str) -> ImagesError:
-    found = f"{file.seek(0, io.SEEK_END):,} bytes that do not decode: {printable(reason)}"
+    found = f"{_byte_count(file):,} bytes that do not decode: {printable(reason)}"
     return ImagesError.of(where, expected=f"a {', '.join(FORMATS)} image", found=found)
+
+
+def _byte_count(file: IO[bytes]) -> int:
+    position = file.tell()
+    try:
+        return file.seek(0, io.SEEK_END)
+    finally:
+        file.seek(position)
 
 
 def _opened(file: IO[bytes], where: str) -> Image.Image:
     """The image, its pixels not decoded yet. Raises `ImagesError` where they must not be."""
     image = Image.open(file, formats=FORMATS)
-    pixels = image.width * image.height
-    if not 0 < pixels <= MOST_PIXELS:
-        found = f"{image.width:,}x{image.height:,} pixels"
-        raise ImagesError.of(where, expected=f"an image of 1 to {MOST_PIXELS:,} pixels", found=found)
+    pixels, size = image.width * image.height, _byte_count(file)
+    if not 0 < pixels <= min(MOST_PIXELS, MOST_PIXELS_PER_BYTE * size):
+        expected = f"1 to {MOST_PIXELS:,} pixels, and at most {MOST_PIXELS_PER_BYTE:,} for each byte of the file"
+        raise ImagesError.of(where, expected=expected, found=f"{image.width:,}x{image.height:,} in {size:,} bytes")
     if image.mode not in _EIGHT_BIT_MODES or _bits(image) > 8:
         bits = _bits(image)
         raise ImagesError.of(

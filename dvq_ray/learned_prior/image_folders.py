@@ -31,8 +31,9 @@ _FILES_AT_ONCE = 64
 class FolderImages:
     """The images of one split, in the order of their folders and names.
 
-    Links are followed, and every file and folder is read once, by the first of its paths. A link to a folder that the
-    images lie in is not followed. Raises `ImagesError` where there is no image, or a folder cannot be read.
+    Links are followed, and every file and folder is read once, by its own path rather than by a link's. A link to a
+    folder that the images lie in is not followed. Raises `ImagesError` where there is no image, or a folder cannot be
+    read.
     """
 
     def __init__(self, folder: str) -> None:
@@ -87,8 +88,7 @@ class FolderImages:
 
     def state(self) -> list[list[str]]:
         """Path, size in bytes and time of the last change of each file."""
-        states = ((path, os.stat(path)) for path in self._paths)
-        return [[path, str(state.st_size), str(state.st_mtime_ns)] for path, state in states]
+        return [_state(path) for path in self._paths]
 
     def _skipped_endings(self) -> str:
         shown = [f"{ending or 'none'} ({count:,})" for ending, count in self._skipped.most_common(_SHOWN_ENDINGS)]
@@ -134,6 +134,14 @@ def read_file(path: str) -> bytes:
             return file.read()
     except OSError as error:
         raise _unreadable(path, error) from error
+
+
+def _state(path: str) -> list[str]:
+    try:
+        state = os.stat(path)
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    return [path, str(state.st_size), str(state.st_mtime_ns)]
 
 
 def _headers(paths: Sequence[str]) -> list[Header | ImagesError]:

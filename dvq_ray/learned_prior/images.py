@@ -26,6 +26,7 @@ from dvq_ray.learned_prior.sources import (
     ImagesError,
     ParquetSource,
     PhotosSource,
+    printable,
 )
 
 __all__ = ["Images", "ImagesError", "check", "load_images", "problems"]
@@ -97,6 +98,8 @@ def _problems(source: AnySource, image_size: int, note: Callable[[str], None]) -
                 return check_encoded(source, image_size, note)
     except ImagesError as error:
         return [error]
+    except OSError as error:  # a file that went away meanwhile
+        return [ImagesError(printable(str(error)))]
     return []
 
 

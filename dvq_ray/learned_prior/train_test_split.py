@@ -1,9 +1,9 @@
 """Which images are for testing, and whether any of them is for training too.
 
-`holdout` splits by content. An image is for testing where the SHA-256 of its file, read as a fraction between 0 and 1,
-is below `holdout`. Images with the same decoded pixels go by the smallest of their digests, so that one picture in
-several files or formats is on one side. Both sides are in the order of the digests. So neither renaming nor moving
-files, nor shuffling rows, changes anything.
+`holdout` splits by content. An image is for testing where the last 8 bytes of the SHA-256 of its file, read as a
+fraction between 0 and 1, are below `holdout`. Images with the same decoded pixels go by the smallest of their digests,
+so that one picture in several files or formats is on one side. Both sides are in the order of the digests. So neither
+renaming nor moving files, nor shuffling rows, changes anything.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def digest(content: bytes | memoryview) -> bytes:
 
 def is_held_out(file_digest: bytes, holdout: float) -> bool:
     """Whether an image with this digest is for testing."""
-    return int.from_bytes(file_digest[:8]) < holdout * 2**64
+    return int.from_bytes(file_digest[-8:]) < holdout * 2**64
 
 
 def split(images: Pixels, file_digests: Sequence[bytes], holdout: float, where: str) -> tuple[Pixels, Pixels]:
@@ -152,10 +152,10 @@ def _require_none(pairs: Sequence[tuple[str, str]], count: int, what: str, where
     if not pairs:
         return
     shown = [test if train == test else f"{test} = {train}" for train, test in pairs[:_SHOWN_PAIRS]]
-    more = ", and others" if len(pairs) > len(shown) else ""
+    shown += ["and others"] * (len(pairs) > len(shown))
     raise ImagesError.of(
         where,
         expected=f"no {what} for testing that are for training too",
-        found=f"{len(pairs):,} of {count:,}: {', '.join(shown)}{more}",
+        found=f"{len(pairs):,} of {count:,}: {', '.join(shown)}",
         remedy="Remove them from one side, or write overlap: allowed where they are meant to be on both",
     )

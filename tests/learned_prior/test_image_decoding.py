@@ -446,8 +446,10 @@ def test_an_image_that_claims_to_be_huge_takes_no_memory(header: bytes, fit: Fit
 
 
 def test_an_image_of_too_many_pixels_says_how_many_there_may_be() -> None:
-    message = message_of(b"P5 20000 6000 255\n", fit="crop")
-    assert f"expected an image of 1 to {MOST_PIXELS:,} pixels; found 20,000x6,000 pixels" in message
+    message = message_of(b"P5 2000 600 255\n", fit="crop")
+    assert f"expected 1 to {MOST_PIXELS:,} pixels, and at most 10,000 for each byte of the file" in message
+    assert message.endswith("found 2,000x600 in 16 bytes")
+    assert "found 20,000x6,000 in 20,018 bytes" in message_of(b"P5 20000 6000 255\n" + bytes(20_000), fit="crop")
 
 
 @pytest.mark.parametrize("filler", [b"\0", b"\xff", b"\x55"])
