@@ -8,7 +8,6 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from dvq_ray.learned_prior.image_folders import MOST_BYTES
 from dvq_ray.learned_prior.sources import ImagesError
 
 MOST_CHECKED_BYTES = 4 * 2**30
-"""Of a split: one that takes more is read when it is used, and not before the start."""
+"""Of a split's files, decompressed: more than that is read when it is used, and not before the start."""
 _BOMB_BYTES, _BOMB_RATIO = 64 * 2**20, 200
 """What this much larger than its file is holds no images, which hardly compress any further."""
 _ROWS_AT_ONCE = 64
@@ -52,12 +51,20 @@ class _File:
             else:
                 yield from zip(values.field("bytes").to_pylist(), values.field("path").to_pylist(), strict=True)
 
-    @cached_property
-    def chunks(self) -> list[pq.ColumnChunkMetaData]:
-        """Of the bytes, by row group."""
-        schema, metadata = self.parquet.schema, self.parquet.metadata
-        index = next(i for i in range(len(schema)) if schema.column(i).path == self.leaves[0])
-        return [metadata.row_group(group).column(index) for group in range(metadata.num_row_groups)]
+    @property
+    def row_groups(self) -> list[pq.RowGroupMetaData]:
+        """What the footer says of each."""
+        metadata = self.parquet.metadata
+        return [metadata.row_group(group) for group in range(metadata.num_row_groups)]
+
+    def groups_with_nulls(self) -> Iterator[int]:
+        """Row groups in which images are null, by the footer. A damaged footer makes pyarrow end the process here."""
+        schema = self.parquet.schema
+        column = next(i for i in range(len(schema)) if schema.column(i).path == self.leaves[0])
+        for number, group in enumerate(self.row_groups):
+            statistics = group.column(column).statistics
+            if statistics is not None and statistics.null_count:
+                yield number
 
 
 class ParquetImages:
@@ -72,14 +79,15 @@ class ParquetImages:
         self._files: list[_File] = []
         for filesystem, path in _matching(location):
             try:
-                file = pq.ParquetFile(filesystem.open_input_file(path))
+                opened = filesystem.open_input_file(path)
+                file, size = pq.ParquetFile(opened), opened.size()
                 schema = file.schema_arrow
             except Exception as error:  # whatever a broken footer makes of pyarrow
                 found = f"that it cannot be read: {error}"
                 raise ImagesError.of(path, expected="a Parquet file", found=found) from error
             leaves = _leaves(schema, column, path)
             self._files.append(_File(path=path, parquet=file, column=column, leaves=leaves))
-            self._check_sizes(self._files[-1])
+            _check_sizes(self._files[-1], size)
         self._starts = list(accumulate((file.parquet.metadata.num_rows for file in self._files), initial=0))
         if not len(self):
             raise ImagesError.of(location, expected="one row or more", found="none")
@@ -104,7 +112,7 @@ class ParquetImages:
     @property
     def is_at_hand(self) -> bool:
         """Whether all rows can be looked at before the start: on this machine, and not too many."""
-        sizes = (chunk.total_uncompressed_size for file in self._files for chunk in file.chunks)
+        sizes = (group.total_byte_size for file in self._files for group in file.row_groups)
         return not self._is_remote and sum(sizes) <= MOST_CHECKED_BYTES
 
     def encoded(self) -> Iterator[bytes]:
@@ -136,23 +144,20 @@ class ParquetImages:
 
     def _first_null(self, file: _File) -> Iterator[ImagesError]:
         """Found by the counts in the footer, so that no other images are read."""
-        start = 0
-        for group, chunk in enumerate(file.chunks):
-            if chunk.statistics is not None and chunk.statistics.null_count:
-                for row, (value, path) in enumerate(file.rows([group]), start):
-                    if value is None:
-                        yield _null(file, row, path)
-                        return
-            start += file.parquet.metadata.row_group(group).num_rows
+        for group in file.groups_with_nulls():
+            start = sum(earlier.num_rows for earlier in file.row_groups[:group])
+            for row, (value, path) in enumerate(file.rows([group]), start):
+                if value is None:
+                    yield _null(file, row, path)
+                    return
 
-    def _check_sizes(self, file: _File) -> None:
-        for group, chunk in enumerate(file.chunks):
-            size, rows = chunk.total_uncompressed_size, file.parquet.metadata.row_group(group).num_rows
-            bomb = size > max(_BOMB_BYTES, _BOMB_RATIO * chunk.total_compressed_size)
-            if bomb or size > MOST_BYTES * max(rows, 1):
-                found = f"{chunk.total_compressed_size:,} bytes that become {size:,} in {rows:,} rows"
-                where = f"{file.path}, column {file.column}, row group {group}"
-                raise ImagesError.of(where, expected="encoded images", found=found)
+
+def _check_sizes(file: _File, file_size: int) -> None:
+    for number, group in enumerate(file.row_groups):
+        size, rows = group.total_byte_size, group.num_rows
+        if size > max(_BOMB_BYTES, _BOMB_RATIO * file_size) or size > MOST_BYTES * max(rows, 1):
+            found = f"{file_size:,} bytes that become {size:,} in {rows:,} rows"
+            raise ImagesError.of(f"{file.path}, row group {number}", expected="encoded images", found=found)
 
 
 def state_of_files(location: str) -> list[list[str]]:
