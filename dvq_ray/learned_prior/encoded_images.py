@@ -13,7 +13,7 @@ from dvq_ray.learned_prior.image_decoding import check_size, decode
 from dvq_ray.learned_prior.image_folders import FolderImages
 from dvq_ray.learned_prior.image_parquet import ParquetImages
 from dvq_ray.learned_prior.settings import CHANNELS
-from dvq_ray.learned_prior.sources import Fit, FolderSource, ImagesError, ParquetSource
+from dvq_ray.learned_prior.sources import Fit, FolderSource, ImagesError, ParquetSource, printable
 from dvq_ray.learned_prior.train_test_split import (
     EncodedImages,
     Pixels,
@@ -143,14 +143,15 @@ def _header_problems(
         note(f"{location}: {attached:,} {of_all} come with further pictures (gain or depth maps, previews), left out")
     if small and fit != "error":
         note(f"{location}: {small:,} {of_all} are smaller than {image_size}x{image_size} and are enlarged")
-    return [
-        _together(alike, counts[kind], f"{location}: {counts[kind]:,} {of_all}") for kind, alike in examples.items()
-    ]
+    return [_together(alike, counts[kind], location, of_all) for kind, alike in examples.items()]
 
 
-def _together(alike: list[ImagesError], count: int, where: str) -> ImagesError:
+def _together(alike: list[ImagesError], count: int, location: str, of_all: str) -> ImagesError:
     first = alike[0]
     if count == 1:
         return first
-    examples = [f"{error.found} in {error.where}" for error in alike] + ["and others"] * (count > len(alike))
-    return ImagesError.of(where, expected=first.expected, found=", ".join(examples), remedy=first.remedy)
+    places = [error.where.removeprefix(printable(location)).lstrip("/, ") for error in alike]
+    found = [f"{error.found} in {place}" for error, place in zip(alike, places, strict=True)]
+    found += ["and others"] * (count > len(alike))
+    where = f"{location}: {count:,} {of_all}"
+    return ImagesError.of(where, expected=first.expected, found=", ".join(found), remedy=first.remedy)

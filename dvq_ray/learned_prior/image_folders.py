@@ -63,7 +63,7 @@ class FolderImages:
         return self._paths[index]
 
     def files(self) -> Mapping[str, str]:
-        """Path by real path, of each file."""
+        """The paths of the files, by what is the same for all names of a file."""
         return {real: path for path, real in self._real_paths.items()}
 
     def notes(self) -> list[str]:

@@ -33,7 +33,10 @@ _PATHS_REMEDY = (
 
 @dataclass(frozen=True, kw_only=True)
 class _File:
-    path: str
+    shown: str
+    """Its name for a user."""
+    identity: str
+    """The same for all names of a file."""
     parquet: pq.ParquetFile
     column: str
     leaves: tuple[str, ...]
@@ -78,15 +81,17 @@ class ParquetImages:
         self._is_remote = "://" in location
         self._files: list[_File] = []
         for filesystem, path in _matching(location):
+            shown = _shown(location, path)
+            identity = os.path.realpath(path) if filesystem.type_name == "local" else f"{filesystem.type_name}:{path}"
             try:
                 opened = filesystem.open_input_file(path)
                 file, size = pq.ParquetFile(opened), opened.size()
                 schema = file.schema_arrow
             except Exception as error:  # whatever a broken footer makes of pyarrow
                 found = f"that it cannot be read: {error}"
-                raise ImagesError.of(path, expected="a Parquet file", found=found) from error
-            leaves = _leaves(schema, column, path)
-            self._files.append(_File(path=path, parquet=file, column=column, leaves=leaves))
+                raise ImagesError.of(shown, expected="a Parquet file", found=found) from error
+            leaves = _leaves(schema, column, shown)
+            self._files.append(_File(shown=shown, identity=identity, parquet=file, column=column, leaves=leaves))
             _check_sizes(self._files[-1], size)
         self._starts = list(accumulate((file.parquet.metadata.num_rows for file in self._files), initial=0))
         if not len(self):
@@ -101,9 +106,8 @@ class ParquetImages:
         return _where(self._files[number], index - self._starts[number])
 
     def files(self) -> Mapping[str, str]:
-        """Path by real path, of each file."""
-        paths = [file.path for file in self._files]
-        return {path if self._is_remote else os.path.realpath(path): path for path in paths}
+        """The names of the files, by what is the same for all names of a file."""
+        return {file.identity: file.shown for file in self._files}
 
     def notes(self) -> list[str]:
         """What a user would like to know: nothing."""
@@ -137,10 +141,10 @@ class ParquetImages:
                     row += 1
             except (OSError, pa.ArrowException) as error:
                 found = f"that it cannot be read: {error}"
-                raise ImagesError.of(f"{file.path}, after row {row}", expected="Parquet data", found=found) from error
+                raise ImagesError.of(f"{file.shown}, after row {row}", expected="Parquet data", found=found) from error
             if row != file.parquet.metadata.num_rows:
                 found, expected = f"{row:,} rows", f"{file.parquet.metadata.num_rows:,} rows, as its footer says"
-                raise ImagesError.of(file.path, expected=expected, found=found)
+                raise ImagesError.of(file.shown, expected=expected, found=found)
 
     def _first_null(self, file: _File) -> Iterator[ImagesError]:
         """Found by the counts in the footer, so that no other images are read."""
@@ -157,7 +161,7 @@ def _check_sizes(file: _File, file_size: int) -> None:
         size, rows = group.total_byte_size, group.num_rows
         if size > max(_BOMB_BYTES, _BOMB_RATIO * file_size) or size > MOST_BYTES * max(rows, 1):
             found = f"{file_size:,} bytes that become {size:,} in {rows:,} rows"
-            raise ImagesError.of(f"{file.path}, row group {number}", expected="encoded images", found=found)
+            raise ImagesError.of(f"{file.shown}, row group {number}", expected="encoded images", found=found)
 
 
 def state_of_files(location: str) -> list[list[str]]:
@@ -200,9 +204,16 @@ def _matching(location: str) -> list[tuple[fs.FileSystem, str]]:
     return [(filesystem, path) for path in paths]
 
 
-def _leaves(schema: pa.Schema, column: str, path: str) -> tuple[str, ...]:
+def _shown(location: str, path: str) -> str:
+    """A file as the sweep file names it."""
+    if "*" not in location:
+        return location
+    return path if "://" in location else location[: location.rfind("/") + 1] + path.rpartition("/")[2]
+
+
+def _leaves(schema: pa.Schema, column: str, shown: str) -> tuple[str, ...]:
     """Raises `ImagesError` where the column holds no bytes."""
-    where = f"{path}, column {column}"
+    where = f"{shown}, column {column}"
     if column not in schema.names:
         raise ImagesError.of(where, expected="that column", found=f"the columns {', '.join(schema.names)}")
     kind = schema.field(column).type
@@ -219,7 +230,7 @@ def _leaves(schema: pa.Schema, column: str, path: str) -> tuple[str, ...]:
 
 
 def _where(file: _File, row: int) -> str:
-    return f"{file.path}, column {file.column}, row {row} (from 0)"
+    return f"{file.shown}, column {file.column}, row {row} (from 0)"
 
 
 def _header(file: _File, row: int, value: bytes | None, path: str | None) -> Header | ImagesError:

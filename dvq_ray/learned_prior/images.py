@@ -62,9 +62,9 @@ def check(source: AnySource, image_size: int, name: str, note: Callable[[str], N
     begins with `name`, like what `note` is called with: what is no problem, but would surprise a user.
     """
     with quietly():
-        problems = _problems(source.expanded(), image_size, lambda text: note(f"{name}: {text}"))
+        problems = _problems(source.expanded(), image_size, lambda text: note(printable(f"{name}: {text}")))
     if problems:
-        raise ImagesError("\n".join(f"{name}: {problem}" for problem in problems)) from problems[0]
+        raise ImagesError("\n".join(printable(f"{name}: {problem}") for problem in problems)) from problems[0]
 
 
 def problems(

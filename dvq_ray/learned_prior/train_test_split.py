@@ -155,7 +155,7 @@ def _require_none(pairs: Sequence[tuple[str, str]], count: int, what: str, where
     shown += ["and others"] * (len(pairs) > len(shown))
     raise ImagesError.of(
         where,
-        expected=f"no {what} for testing that are for training too",
-        found=f"{len(pairs):,} of {count:,}: {', '.join(shown)}",
-        remedy="Remove them from one side, or write overlap: allowed where they are meant to be on both",
+        expected=f"test {what} that are not among the train {what}",
+        found=f"{len(pairs):,} of {count:,} that are: {', '.join(shown)}",
+        remedy="Remove them from one of the two, or write overlap: allowed if they are meant to be in both",
     )

@@ -218,7 +218,7 @@ def test_wrong_sizes_are_counted_with_examples_and_a_remedy(source: FolderSource
         put(train / f"wide{i}.jpg", i, (12, 6 + i), "JPEG")
     put(Path(source.test or "") / "tall.png", 50, (3, 9))
     remedy = ". To scale images, write fit: crop or fit: resize"
-    examples = ", ".join(f"12x{6 + i} (width x height) in {train}/wide{i}.jpg" for i in range(3))
+    examples = ", ".join(f"12x{6 + i} (width x height) in wide{i}.jpg" for i in range(3))
     assert message_of(source).splitlines() == [
         f"mine: {train}: 5 of 9 images: expected an image of 8x8 pixels; found {examples}, and others{remedy}",
         f"mine: {source.test}/tall.png: expected an image of 8x8 pixels; found 3x9 (width x height){remedy}",

@@ -55,7 +55,7 @@ def test_a_path_in_place_of_an_image_is_named_with_its_column_and_what_to_do(
     values[missing] = {"bytes": None, "path": "/data/cat.png"}
     described = source(tmp_path, write(tmp_path / "train.parquet", values, HUB, row_group_size=70), uri=uri)
     message = message_of(described)
-    where = f"{tmp_path}/train.parquet, column image, row {missing} (from 0)"
+    where = f"{described.train}, column image, row {missing} (from 0)"
     assert f"mine: {where}: expected an encoded image; found null bytes, and in image.path /data/cat.png. " in message
     assert "The column holds paths in place of images. Write the files' bytes into it" in message
     with pytest.raises(ImagesError, match="found null bytes, and in image"):

@@ -50,7 +50,7 @@ def test_a_value_of_a_sweep_file_becomes_the_source_of_its_format(value: dict[st
         ({"format": "parquet", "train": "a", "test": "b", "holdout": 0.1}, "test and holdout are both given"),
         ({"format": "folder", "train": "a", "holdout": 0.0}, "greater than 0"),
         ({"format": "folder", "train": "a", "holdout": 1.0}, "less than 1"),
-        ({"format": "folder", "train": "a", "holdout": float("nan")}, "greater than 0"),
+        ({"format": "folder", "train": "a", "holdout": float("nan")}, "less than 1"),
         ({"format": "folder", "train": "a", "holdout": "10%"}, "valid number"),
         ({"format": "folder", "train": "a", "holdout": True}, "valid number"),
         ({"format": "folder", "train": "a", "test": "b", "fit": "squash"}, "'error', 'crop' or 'resize'"),

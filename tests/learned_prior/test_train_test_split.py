@@ -71,7 +71,7 @@ def both_messages(source: EncodedSource) -> tuple[str, str]:
     return message_of(lambda: check(source, SIZE, "mine")), message_of(lambda: load_images(source, SIZE))
 
 
-REMEDY = "Remove them from one side, or write overlap: allowed where they are meant to be on both"
+REMEDY = "Remove them from one of the two, or write overlap: allowed if they are meant to be in both"
 
 # Overlap
 
@@ -81,10 +81,10 @@ def test_the_same_place_for_training_and_testing_is_an_error(form: str, tmp_path
     source = described(form, tmp_path, [encoded(i) for i in range(8)], [encoded(9)])
     source = source.model_copy(update={"test": source.train})
     by_check, by_loading = both_messages(source)
-    files = "8 of 8: " if form == "folder" else f"1 of 1: {source.train}"
-    assert f"mine: {source.train}: expected no files for testing that are for training too; found {files}" in by_check
+    files = "8 of 8 that are: " if form == "folder" else f"1 of 1 that are: {source.train}"
+    assert f"mine: {source.train}: expected test files that are not among the train files; found {files}" in by_check
     assert by_check.endswith(REMEDY)
-    assert "found 8 of 8: " in by_loading
+    assert "found 8 of 8 that are: " in by_loading
 
 
 @pytest.mark.parametrize("layout", ["test in train", "train in test", "link", "linked files", "by another path"])
@@ -105,7 +105,7 @@ def test_a_file_on_both_sides_is_an_error_whatever_its_path(layout: str, tmp_pat
         test = tmp_path / "data" / ".." / "data" / "test"
     message = message_of(lambda: check(FolderSource(train=str(train), test=str(test)), SIZE, "mine"))
     count = {"train in test": "2 of 5", "linked files": "1 of 2"}.get(layout, "2 of 2")
-    assert f"expected no files for testing that are for training too; found {count}: {test}/" in message
+    assert f"expected test files that are not among the train files; found {count} that are: {test}/" in message
     if layout == "linked files":
         assert f"{test}/001.png = {train}/a.png. {REMEDY}" in message
 
@@ -115,7 +115,7 @@ def test_a_pattern_that_matches_the_test_file_too_is_an_error(tmp_path: Path) ->
     for pattern in ("*.parquet", "t*t*.parquet", "*"):
         source = ParquetSource(train=str(tmp_path / pattern), test=str(tmp_path / "te*.parquet"))
         message = message_of(lambda source=source: check(source, SIZE, "mine"))  # type: ignore[misc]
-        assert f"found 1 of 1: {tmp_path}/test.parquet. {REMEDY}" in message
+        assert f"found 1 of 1 that are: {tmp_path}/test.parquet. {REMEDY}" in message
 
 
 @pytest.mark.parametrize("form", ["folder", "parquet"])
@@ -123,7 +123,7 @@ def test_equal_files_under_other_names_are_an_error_before_the_start(form: str, 
     train = [encoded(i) for i in range(6)]
     by_check, by_loading = both_messages(described(form, tmp_path, train, [encoded(50), train[4], train[2], train[2]]))
     for message in (by_check, by_loading):
-        assert "expected no images for testing that are for training too; found 3 of 4: " in message
+        assert "expected test images that are not among the train images; found 3 of 4 that are: " in message
     pair = (
         "test/001.png = {}/train/004.png"
         if form == "folder"
@@ -137,7 +137,7 @@ def test_large_files_that_begin_alike_are_compared_to_their_ends(tmp_path: Path)
     train = [encoded(1) + trailer + b"a", encoded(2) + trailer + b"b"]
     check(described("folder", tmp_path, train, [encoded(3) + trailer + b"c"]), SIZE, "mine")
     source = described("folder", tmp_path / "other", train, [train[0][:-1] + b"c", train[1]])
-    assert "found 1 of 2: " in message_of(lambda: check(source, SIZE, "mine"))
+    assert "found 1 of 2 that are: " in message_of(lambda: check(source, SIZE, "mine"))
 
 
 @pytest.mark.parametrize("form", ["folder", "parquet"])
@@ -147,7 +147,7 @@ def test_equal_pixels_in_other_files_are_an_error_of_the_cells(form: str, tmp_pa
     check(source, SIZE, "mine")
     message = message_of(lambda: load_images(source, SIZE))
     assert message.startswith(
-        f"{source.test}: expected no images for testing that are for training too; found 2 of 3: "
+        f"{source.test}: expected test images that are not among the train images; found 2 of 3 that are: "
     )
 
 
