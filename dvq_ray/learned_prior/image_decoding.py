@@ -48,10 +48,9 @@ _BITS_PER_SAMPLE, _SAMPLE_FORMAT = 258, 339
 _UNSIGNED = {1, 4}
 _MP_ENTRIES = 0xB002
 
+# Imported now: threads that find a format missing would load them all, and get in each other's way.
 for _plugin in ("Bmp", "Jpeg", "Png", "Ppm", "Tiff", "WebP"):
-    importlib.import_module(
-        f"PIL.{_plugin}ImagePlugin"
-    )  # now: several threads that find one missing disturb each other
+    importlib.import_module(f"PIL.{_plugin}ImagePlugin")
 logging.getLogger("PIL").addHandler(logging.NullHandler())  # else it writes about broken files to stderr
 
 

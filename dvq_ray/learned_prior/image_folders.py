@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import stat
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
-from typing import IO
+from typing import IO, TypeVar
 
 from dvq_ray.learned_prior.image_decoding import Header, read_header
 from dvq_ray.learned_prior.sources import ImagesError
@@ -26,6 +26,7 @@ _SHOWN_ENDINGS = 8
 _THREADS = 16
 """A file server answers that many at once."""
 _FILES_AT_ONCE = 64
+Result = TypeVar("Result")
 
 
 class FolderImages:
@@ -81,10 +82,8 @@ class FolderImages:
             yield read_file(path)
 
     def headers(self) -> Iterator[Header | ImagesError]:
-        """What the files' headers say, read in threads."""
-        chunks = [self._paths[i : i + _FILES_AT_ONCE] for i in range(0, len(self._paths), _FILES_AT_ONCE)]
-        with ThreadPoolExecutor(_THREADS) as threads:
-            yield from chain.from_iterable(threads.map(_headers, chunks))
+        """What the files' headers say."""
+        return in_threads(_header, self._paths)
 
     def state(self) -> list[list[str]]:
         """Path, size in bytes and time of the last change of each file."""
@@ -127,6 +126,13 @@ class FolderImages:
         return {path: real for real, path in (linked | paths).items()}
 
 
+def in_threads(read: Callable[[str], Result], paths: Sequence[str]) -> Iterator[Result]:
+    """What `read` gives for each path, in their order."""
+    chunks = [paths[i : i + _FILES_AT_ONCE] for i in range(0, len(paths), _FILES_AT_ONCE)]
+    with ThreadPoolExecutor(_THREADS) as threads:
+        yield from chain.from_iterable(threads.map(lambda chunk: [read(path) for path in chunk], chunks))
+
+
 def read_file(path: str) -> bytes:
     """The whole content of an image file. Raises `ImagesError`."""
     try:
@@ -142,10 +148,6 @@ def _state(path: str) -> list[str]:
     except OSError as error:
         raise _unreadable(path, error) from error
     return [path, str(state.st_size), str(state.st_mtime_ns)]
-
-
-def _headers(paths: Sequence[str]) -> list[Header | ImagesError]:
-    return [_header(path) for path in paths]
 
 
 def _header(path: str) -> Header | ImagesError:

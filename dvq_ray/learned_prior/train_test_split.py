@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dvq_ray.learned_prior.image_decoding import decode, is_flat
-from dvq_ray.learned_prior.image_folders import FolderImages, read_file
+from dvq_ray.learned_prior.image_folders import FolderImages, in_threads, read_file
 from dvq_ray.learned_prior.image_parquet import ParquetImages
 from dvq_ray.learned_prior.sources import ImagesError
 
@@ -58,6 +58,8 @@ def split(images: Pixels, file_digests: Sequence[bytes], holdout: float, where: 
 
 def check_split(images: EncodedImages, holdout: float, where: str) -> None:
     """As `split`, without decoding anything: reads as many images as it takes to see one on each side."""
+    if isinstance(images, ParquetImages) and not images.is_at_hand:
+        return
     sides = set()
     for encoded in images.encoded():
         sides.add(is_held_out(digest(encoded), holdout))
@@ -128,7 +130,7 @@ def _equal(
 
 def _equal_files(train: Sequence[str], test: Sequence[str]) -> list[tuple[str, str]]:
     for key in (os.path.getsize, _head):
-        train_keys, test_keys = ([key(path) for path in paths] for paths in (train, test))
+        train_keys, test_keys = (list(in_threads(key, paths)) for paths in (train, test))
         common = set(train_keys) & set(test_keys)
         train = [path for path, found in zip(train, train_keys, strict=True) if found in common]
         test = [path for path, found in zip(test, test_keys, strict=True) if found in common]

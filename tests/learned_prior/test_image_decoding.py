@@ -105,6 +105,13 @@ def test_an_image_of_more_than_eight_bits_per_channel_is_rejected_in_every_forma
     assert "Scale the values to 0 to 255 and save them with 8 bits" in message
 
 
+def test_a_jpeg_of_twelve_bits_is_rejected() -> None:
+    encoded = saved(smooth(16, 16), "JPEG")
+    frame = encoded.index(b"\xff\xc0\x00\x11\x08")
+    message = message_of(encoded[: frame + 4] + b"\x0c" + encoded[frame + 5 :], 16)
+    assert "bytes that do not decode: unknown to Pillow, or of a kind that it does not read" in message
+
+
 @pytest.mark.parametrize(
     "encoded",
     [
