@@ -6,7 +6,7 @@ Importing this costs nothing heavy: the code that computes is named by a path an
 from __future__ import annotations
 
 import importlib
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
 
@@ -62,9 +62,17 @@ class DataSets:
     problems_path: str
     """`module:function` of a quick look at data sets."""
 
-    def problems(self, settings: Iterable[Settings], data: Mapping[str, sources.Source]) -> list[str]:
-        """What is wrong with the files that cells of these settings would read, as far as a quick look tells."""
-        return list(_named(self.problems_path)(settings, data))
+    def problems(
+        self,
+        settings: Iterable[Settings],
+        data: Mapping[str, sources.Source],
+        note: Callable[[str], None] = lambda _: None,
+    ) -> list[str]:
+        """What is wrong with the files that cells of these settings would read, as far as a quick look shows.
+
+        `note` is called with what is no problem, but would surprise a user.
+        """
+        return list(_named(self.problems_path)(settings, data, note))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

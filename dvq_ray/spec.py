@@ -289,6 +289,8 @@ def _source_problem(path: Path, details: Any) -> tuple[Path, str]:
         return path, f"{rest[-1]} is missing"
     if kind == "extra_forbidden":
         return (*path, *rest), unknown(str(rest[-1]), _FORMATS[details["loc"][0]].model_fields)
+    if kind == "split":
+        return path, details["msg"]
     if not rest:
         return path, f"found {shown(value)}; allowed: a mapping with the key format"
     return (*path, *rest), f"found {shown(value)}; {details['msg'].replace('Input should be', 'allowed:')}"

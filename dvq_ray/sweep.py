@@ -116,7 +116,9 @@ class DataError(RuntimeError):
 def _data_problems(spec: SweepSpec, settings: Iterable[Settings]) -> list[str]:
     """Of this machine's disks; a cluster has its own."""
     data_sets = spec.experiment.data_sets
-    return data_sets.problems(settings, spec.data) if data_sets else []
+    return (
+        data_sets.problems(settings, spec.data, lambda text: click.echo(f"note: {text}", err=True)) if data_sets else []
+    )
 
 
 def _search(

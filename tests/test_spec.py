@@ -276,6 +276,7 @@ def test_a_file_may_describe_data_sets_beside_the_built_in_ones(tmp_path: Path) 
     assert list(spec.data) == ["photos", "cifar10", "imagenet32", "imagenet64", "mine"]
     assert spec.data["mine"].model_dump() == {
         "format": "parquet", "train": "a.parquet", "test": "b.parquet", "column": "image",
+        "fit": "error", "holdout": None, "overlap": "error",
     }  # fmt: skip
     assert spec.checkpoint_seconds == 30
 
@@ -300,10 +301,13 @@ WRONG_DATA = {
         "data: {m: {format: zip}}\n",
         "FILE:3: data.m.format: found \"zip\"; allowed: 'photos', 'cifar10', 'imagenet', 'folder', 'parquet'",
     ),
-    "a part is missing": ("data: {m: {format: folder, train: a}}\n", "FILE:3: data.m: test is missing"),
+    "a part is missing": (
+        "data: {m: {format: folder, train: a}}\n",
+        "FILE:3: data.m: test is missing; allowed: test, or holdout in its place",
+    ),
     "unknown part": (
         "data: {m: {format: folder, train: a, test: b, colum: c}}\n",
-        "FILE:3: data.m.colum: unknown key; allowed: format, test, train",
+        "FILE:3: data.m.colum: unknown key; allowed: fit, format, holdout, overlap, test, train",
     ),
     "a wrong part": (
         "data: {m: {format: folder, train: 3, test: b}}\n",

@@ -240,7 +240,8 @@ def test_images_that_are_not_there_are_told_before_anything_starts(tmp_path: Pat
 
 
 def test_an_image_that_cannot_be_read_is_the_error_of_the_cells_that_wanted_it(pictures: Path) -> None:
-    (pictures / "train" / "2.png").write_bytes(b"no image")
+    image = pictures / "train" / "2.png"
+    image.write_bytes(image.read_bytes()[:100])  # its header is whole, and passes the look at all of them
     result = run(pictures, text=LEARNED.replace("FOLDER", str(pictures)))
     assert result.exit_code == 1
     frame = cells(pictures)
