@@ -6,11 +6,15 @@ A trainable has one `Settings` class for each of its quantizers, so that a field
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, model_validator
+
+_LARGEST_FACTORED = 1_000_000
+"""Of numbers whose divisors are named: a check may meet thousands of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,5 +72,11 @@ def slices_divide(slices: int, dimension: int) -> str | None:
     """The breach of a rule that slices are equal parts of the features."""
     if dimension % slices == 0:
         return None
-    divisors = [n for n in range(1, dimension + 1) if dimension % n == 0]
-    return f"does not divide dimension = {dimension}; allowed: {', '.join(map(str, divisors))}"
+    return f"does not divide dimension = {dimension}; allowed: {_divisors_in_words(dimension)}"
+
+
+def _divisors_in_words(number: int) -> str:
+    if number > _LARGEST_FACTORED:
+        return "its divisors"
+    small = [n for n in range(1, math.isqrt(number) + 1) if number % n == 0]
+    return ", ".join(map(str, sorted({*small, *(number // n for n in small)})))
