@@ -63,7 +63,8 @@ def grids_standing(spec: SweepSpec, rows: pd.DataFrame) -> Standing:
 
 def search_standing(spec: SweepSpec, search: Search, store: Store, rows: pd.DataFrame) -> Standing:
     """Of a search: from its journal, where that is at hand, and else from its rows alone."""
-    states, notes = _from_journal(spec, search, store) or (_from_rows(store), list[tuple[str, str]]())
+    notes = list[tuple[str, str]]()
+    states = _from_journal(spec, search, store, notes) or _from_rows(store)
     done = states.get("complete", 0) + states.get("stopped early", 0)
     failed = states.get("failed", 0)
     missing = max(search.suggestions - done - failed, 0)
@@ -84,20 +85,25 @@ def search_standing(spec: SweepSpec, search: Search, store: Store, rows: pd.Data
     )
 
 
-def _from_journal(spec: SweepSpec, search: Search, store: Store) -> tuple[dict[str, int], list[tuple[str, str]]] | None:
+def _from_journal(spec: SweepSpec, search: Search, store: Store, notes: list[tuple[str, str]]) -> dict[str, int] | None:
     # Optuna takes a second to import, which a look at grids need not spend.
     from dvq_ray.search.suggestions import STATES_IN_WORDS, Suggestions, quiet
 
+    if "://" in store.absolute_location:  # where there is no journal
+        return None
     with quiet():
         try:
-            suggestions = Suggestions.looked_at(spec.name, search, store)
-        except SearchError:  # under a URI there is no journal
+            suggestions = Suggestions.looked_at(
+                spec.name, search, store, lambda warning: notes.append(("journal", warning))
+            )
+        except SearchError as error:
+            notes.append(("journal", str(error)))
             return None
         if suggestions is None:
             return None
         found = {STATES_IN_WORDS[name]: count for name, count in suggestions.states().items()}
-        states = {**dict.fromkeys(STATES_IN_WORDS.values(), 0), **found}
-        return states, [("best", best.in_words(search)) for best in suggestions.best()]
+        notes += [("best", best.in_words(search)) for best in suggestions.best()]
+        return {**dict.fromkeys(STATES_IN_WORDS.values(), 0), **found}
 
 
 def _from_rows(store: Store) -> dict[str, int]:
