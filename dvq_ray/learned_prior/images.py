@@ -73,16 +73,16 @@ def problems(
     note: Callable[[str], None] = lambda _: None,
 ) -> list[str]:
     """What `check` finds wrong with the data sets that cells of these settings read, each looked at once."""
-    found: list[str] = []
+    found: dict[str, None] = {}  # dictionaries, because a data set is looked at for each size of its images
     notes: dict[str, None] = {}
     for name, image_size in sorted({(one.dataset, one.image_size) for one in settings}):
         try:
             check(data[name], image_size, name, lambda text: notes.setdefault(text))
         except ImagesError as error:
-            found += str(error).splitlines()
+            found |= dict.fromkeys(str(error).splitlines())
     for text in notes:
         note(text)
-    return found
+    return list(found)
 
 
 def _problems(source: AnySource, image_size: int, note: Callable[[str], None]) -> list[ImagesError]:
