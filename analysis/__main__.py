@@ -19,6 +19,7 @@ from analysis.report.page import gather
 from analysis.report.render import render
 from analysis.rows import Rows, load_rows
 from dvq_ray.store import StoreError
+from dvq_ray.terminal import Command, complain, say
 
 CLAIMS = "claims"
 """The item that is made of whatever is there: a claim that lacks cells is said to be not run."""
@@ -26,7 +27,7 @@ REPORT = "report"
 """The page of everything that was made, and of where it comes from."""
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.command(cls=Command, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.argument("stores", nargs=-1, metavar="STORE [STORE ...]")
 @click.option(
     "--out",
@@ -73,8 +74,8 @@ def main(
         raise click.UsageError("--needs writes nothing; leave --item away")
     if list_items:
         for name, item in ITEMS.items():
-            click.echo(f"{_padded(name)}{item.title}")
-        click.echo(f"{_padded(CLAIMS)}{claims.TITLE}")
+            _print(f"{_padded(name)}{item.title}")
+        _print(f"{_padded(CLAIMS)}{claims.TITLE}")
         return
     if needs == CLAIMS:
         _print(f"{_padded(CLAIMS)}{claims.TITLE}", *asked.needs_of_claims())
@@ -88,7 +89,7 @@ def main(
     try:
         rows = load_rows(stores, _kept_values(only))
     except (StoreError, ValueError) as error:
-        click.echo(str(error), err=True)
+        complain(str(error))
         sys.exit(2)
     _print(*rows.notes)
     try:
@@ -99,13 +100,13 @@ def main(
         else:
             code = _make_named(folder, rows, allow_missing, named) if named else _make_all(folder, rows, allow_missing)
     except StoreError as error:
-        click.echo(str(error), err=True)
+        complain(str(error))
         code = 2
     except BrokenProcessPool:
-        click.echo("a process that was making figures was killed; most likely memory ran out", err=True)
+        complain("a process that was making figures was killed; most likely memory ran out")
         code = 2
     except OSError as error:
-        click.echo(f"{folder} cannot be written: {error.strerror or error}", err=True)
+        complain(f"{folder} cannot be written: {error.strerror or error}")
         code = 2
     sys.exit(code)
 
@@ -130,7 +131,7 @@ def _kept_values(only: Sequence[str]) -> dict[str, str]:
 
 def _print(*lines: str) -> None:
     for line in lines:
-        click.echo(line)
+        say(line)
 
 
 def _make_all(folder: Path, rows: Rows, allow_missing: bool) -> int:
@@ -138,11 +139,11 @@ def _make_all(folder: Path, rows: Rows, allow_missing: bool) -> int:
     attempts = _make(folder, rows, allow_missing, ITEMS, deciding)
     page = gather(attempts, deciding.result(), rows)
     products.write_files(folder, REPORT, {".html": render(page)})
-    click.echo(f"{_padded(REPORT)}{folder / REPORT}.html")
+    _print(f"{_padded(REPORT)}{folder / REPORT}.html")
     for store in page.stores:
         if store.is_incomplete:
-            click.echo(f"{store.location} is incomplete. {store.summary}")
-    click.echo(f"look in:  {folder}")
+            _print(f"{store.location} is incomplete. {store.summary}")
+    _print(f"look in:  {folder}")
     return int(any(isinstance(attempt, Refused) for attempt in attempts))
 
 
@@ -150,10 +151,10 @@ def _make_named(folder: Path, rows: Rows, allow_missing: bool, named: Sequence[s
     deciding = Once(lambda: claims.decisions(rows)) if CLAIMS in named else None
     attempts = _make(folder, rows, allow_missing, {name: ITEMS[name] for name in ITEMS if name in named}, deciding)
     if (folder / f"{REPORT}.html").exists():
-        click.echo(f"{_padded(REPORT)}not made again; {folder / REPORT}.html is of an earlier run")
+        _print(f"{_padded(REPORT)}not made again; {folder / REPORT}.html is of an earlier run")
     made = [attempt for attempt in attempts if isinstance(attempt, Made)]
     if made or deciding:
-        click.echo(f"look in:  {folder}")
+        _print(f"look in:  {folder}")
     return int(len(made) < len(attempts))
 
 
@@ -168,7 +169,7 @@ def _make(
         attempts.append(attempt)
     if deciding:
         written = products.write_files(folder, CLAIMS, telling.result())
-        click.echo(f"{_padded(CLAIMS)}{_named(folder, CLAIMS, written)}  {claims.tally(deciding.result())}")
+        _print(f"{_padded(CLAIMS)}{_named(folder, CLAIMS, written)}  {claims.tally(deciding.result())}")
     return attempts
 
 

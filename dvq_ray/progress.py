@@ -34,7 +34,7 @@ def rate(per_second: float, what: str = "cells") -> str:
 def counts_table(first: str, *headings: str) -> Table:
     """A table whose first column is text and whose others are numbers."""
     table = Table(box=None, pad_edge=False)
-    table.add_column(first)
+    table.add_column(first, overflow="fold")  # a name is shown in full
     for heading in headings:
         table.add_column(heading, justify="right")
     return table
@@ -83,12 +83,12 @@ class Progress:
         now = time.monotonic()
         if not self._console.is_terminal and now - self._last_line >= PLAIN_LINE_SECONDS:
             self._last_line = now
-            self._console.print(self.line(), highlight=False, soft_wrap=True)
+            self._console.print(self.line())
 
     def last_line(self) -> None:
         """Prints how it ended, where there is no live line."""
         if not self._console.is_terminal:
-            self._console.print(self.line(), markup=False, highlight=False, soft_wrap=True)
+            self._console.print(self.line())
 
     def elapsed_seconds(self) -> float:
         """Seconds since the first cell could run."""

@@ -12,7 +12,6 @@ import click
 import pandas as pd
 import pyarrow.compute as pc
 from pydantic import ValidationError
-from rich.console import Console
 from rich.table import Table
 
 from dvq_ray.cells import Cell, Point
@@ -23,6 +22,7 @@ from dvq_ray.provenance import Run
 from dvq_ray.spec import parse_sweep
 from dvq_ray.store import Store, StoreError
 from dvq_ray.surroundings import Surroundings
+from dvq_ray.terminal import Command, complain, console
 
 RELATIVE_TOLERANCE = 0.01
 """Between a GPU and a CPU, or two processors: roundings differ, and a code or two ends elsewhere."""
@@ -34,7 +34,7 @@ class NoSuchCellError(ValueError):
     """The store has no such cell, or not one that can be run here."""
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("store")
 @click.argument("cell_id")
 @click.option("--device", default="cpu", show_default=True, help="Where to compute: cpu or cuda.")
@@ -43,19 +43,19 @@ def main(store: str, cell_id: str, device: str) -> None:
 
     Exit codes: 0 identical or within tolerance; 1 different; 2 there is no such cell.
     """
-    console = Console(highlight=False, soft_wrap=True)
     try:
         stored = _stored_row(Store(store), cell_id)
         cell = _cell(stored)
         surroundings = Surroundings(device=device, data=_data(Store(store), cell))
     except (NoSuchCellError, StoreError) as error:
-        click.echo(str(error), err=True)
+        complain(str(error))
         sys.exit(2)
     fresh, _ = run_cell(cell, Run.start(str(stored["sweep"])), surroundings)
     names = [field.name for field in fields(cell.point.experiment.metrics) if field.name not in _NOT_A_RESULT]
-    console.print(_comparison(stored, fresh, ["status", *names]))
+    screen = console()
+    screen.print(_comparison(stored, fresh, ["status", *names]))
     verdict = judge(stored, fresh, names)
-    console.print(f"{cell_id}: {verdict}")
+    screen.print(f"{cell_id}: {verdict}")
     sys.exit(verdict == "different")
 
 

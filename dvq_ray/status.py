@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 import textwrap
 from collections.abc import Collection, Mapping, Sequence
@@ -13,15 +12,16 @@ import click
 import pandas as pd
 from pyarrow import fs
 from rich.console import Console
-from rich.text import Text
 
-from dvq_ray.failures import FailureKind, failure_kinds, plain
+from dvq_ray import commands
+from dvq_ray.failures import FailureKind, failure_kinds
 from dvq_ray.pace import COLUMNS, Pace, hours, pace
 from dvq_ray.problems import SweepFileError
 from dvq_ray.progress import counts_table, rate, span
 from dvq_ray.spec import Resources, SweepSpec, parse_sweep
 from dvq_ray.standing import Standing, grids_standing, search_standing
 from dvq_ray.store import FINISHED, Store, StoreError
+from dvq_ray.terminal import Command, complain, console, plain
 
 ALL_DONE, SOME_FAILED, UNREADABLE, INCOMPLETE = 0, 1, 2, 3
 PATIENCE = timedelta(minutes=10)
@@ -33,7 +33,7 @@ LONGEST_LINE = 300
 _LABEL = 11
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.command(cls=Command, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.argument("store")
 def main(store: str) -> None:
     """Say how the sweep of the store STORE (a folder or a URI) is doing. Nothing is written or moved.
@@ -41,13 +41,12 @@ def main(store: str) -> None:
     Exit codes: 0 all cells are done; 1 each has a row and some failed; 2 there is no store, or it cannot be read; 3
     some are missing. Of a search, suggestions stand for cells.
     """
-    console = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
     try:
-        sys.exit(_Report(console, Store(store), datetime.now(UTC)).told())
+        sys.exit(_Report(console(), Store(store), datetime.now(UTC)).told())
     except SweepFileError as error:
-        click.echo(plain("\n".join(str(problem) for problem in error.problems)), err=True)
+        complain("\n".join(str(problem) for problem in error.problems))
     except (StoreError, OSError, UnicodeDecodeError) as error:
-        click.echo(plain(str(error)), err=True)
+        complain(str(error))
     sys.exit(UNREADABLE)
 
 
@@ -96,7 +95,7 @@ class _Report:
         table = counts_table("trainable, quantizer", "done", "failed")
         for names, group in rows.groupby(["trainable", "quantizer"], observed=True):
             done = int(group["status"].isin(FINISHED).sum())
-            table.add_row(_text(" ".join(map(str, names))), f"{done:,}", f"{len(group) - done:,}")
+            table.add_row(" ".join(map(str, names)), f"{done:,}", f"{len(group) - done:,}")
         self._console.print(table)
         self._say_pace(None, pace(rows, self._now), quiet=True)
         failed = _failed(rows)
@@ -110,18 +109,19 @@ class _Report:
         wrapper = textwrap.TextWrapper(
             width, initial_indent=first, subsequent_indent=rest, break_long_words=False, break_on_hyphens=False
         )
-        self._console.print(wrapper.fill(plain(text, one_line=True)))
+        for line in wrapper.wrap(plain(text, one_line=True)) or [first.rstrip()]:
+            self._console.print(line)
 
     def _command(self, label: str, text: str) -> None:
         """One line that may be copied."""
-        self._console.print(f"{label:<{_LABEL}}{plain(text, one_line=True)}")
+        self._console.print(f"{label:<{_LABEL}}{text}")
 
     def _say_counts(self, spec: SweepSpec, standing: Standing) -> None:
         share = f"{standing.done:,} of {standing.wanted:,} {standing.what} done"
         self._line("", f"{spec.name}: {share}, {standing.failed:,} failed, {standing.missing:,} missing")
         table = counts_table(*standing.headings)
         for name, counts in standing.counts:
-            table.add_row(_text(name), *(f"{count:,}" for count in counts))
+            table.add_row(name, *(f"{count:,}" for count in counts))
         self._console.print(table)
         for label, note in standing.notes:
             self._line(label, note)
@@ -183,7 +183,7 @@ class _Report:
         shown = [f"... {hidden} lines", *kind.traceback[hidden:]] if hidden > 1 else kind.traceback
         for line in shown:
             self._console.print(f"    {_cut(line)}")
-        self._command("  again", f"python -m dvq_ray.rerun {shlex.quote(self._store.location)} {kind.cell_id}")
+        self._command("  again", commands.rerun(self._store.location, kind.cell_id))
 
     def _say_next(self, spec: SweepSpec, standing: Standing, quiet: bool) -> None:
         self._console.print()
@@ -191,9 +191,9 @@ class _Report:
         if standing.missing and not quiet:
             self._command("next", "wait; it seems to be running")
         elif not standing.missing and not standing.failed:
-            self._command("next", f"python -m analysis {shlex.quote(location)}")
+            self._command("next", commands.analysis(location))
         else:
-            self._command("next", _sweep_again(location, spec.name) + ("" if standing.missing else " --retry-failed"))
+            self._command("next", commands.sweep(location, spec.name) + ("" if standing.missing else " --retry-failed"))
 
     def _checkpoints(self, rows: pd.DataFrame) -> dict[str, fs.FileInfo]:
         """Those of cells that are not done, by cell id, the latest first."""
@@ -216,15 +216,6 @@ class _Report:
         return max((self._now - moment).total_seconds(), 0.0)  # clocks of two machines may differ
 
 
-def _sweep_again(location: str, name: str) -> str:
-    """The command that goes on with the sweep. From the resolved sweep file, where that is at hand as a file."""
-    place, mark, query = location.partition("?") if "://" in location else (location, "", "")
-    results, _, folder = place.rpartition("/")
-    spec = "SWEEP_FILE" if "://" in location else shlex.quote(f"{location}/sweep.yaml")
-    renamed = f" --set name={shlex.quote(folder)}" if folder != name else ""
-    return f"python -m dvq_ray.sweep {spec} --results {shlex.quote((results or '.') + mark + query)}{renamed}"
-
-
 def _cells(count: int) -> str:
     return f"{count:,} cell{'' if count == 1 else 's'}"
 
@@ -243,10 +234,6 @@ def _time_left(standing: Standing, measured: Pace | None) -> str:
         return f"unknown: nothing of {standing.unmeasured} has been measured"
     at_once = f"at {measured.at_once:.1f} at a time"
     return f"about {span(standing.seconds_left / max(measured.at_once, 1e-3))} {at_once}, going by measured durations"
-
-
-def _text(name: str) -> Text:
-    return Text(plain(name, one_line=True))
 
 
 def _cut(line: str) -> str:

@@ -98,6 +98,7 @@ class Storage:
         is_uri = "://" in text
         if is_uri:
             _refuse_credentials(text)
+        _refuse_unlike_encodings(text)
         self._answered = False
         self.location = _without_slash(text)
         """As it was named. It never holds credentials."""
@@ -320,6 +321,19 @@ def _refuse_credentials(uri: str) -> None:
             f"a location of {scheme}:// must hold no credentials, because it is shown and stored; they come from the "
             "environment alone: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile, or the role of the machine"
         )
+
+
+def _refuse_unlike_encodings(location: str) -> None:
+    """Arrow's names of files are in UTF-8, and Python's may not be: the two would then mean different folders."""
+    try:
+        if os.fsencode(location) == location.encode():
+            return
+    except UnicodeEncodeError:
+        pass
+    raise StoreError(
+        f"{location!r}: the name of a store must be valid UTF-8, and this system must take it for that; rename the "
+        "folder, or set PYTHONUTF8=1"
+    )
 
 
 def _may_pass(error: OSError) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from dvq_ray import commands
 from dvq_ray.budget import BUDGET_SPENT, Budget, Duration
 from dvq_ray.cells import Cell, Pack, pack_cells
 from dvq_ray.executors import (
@@ -32,13 +33,14 @@ from dvq_ray.search.spec import Search, SearchError
 from dvq_ray.settings import Settings
 from dvq_ray.spec import SweepSpec, load_sweep
 from dvq_ray.store import FINISHED, Store, StoreError
+from dvq_ray.terminal import Command, complain, console
 
 GO_ON = "The same command goes on once that is mended."
 ONE_BY_ONE = 3
 """How often cells whose worker died by no doing of theirs are tried one by one before that is their row."""
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.command(cls=Command, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.argument("spec", type=click.Path(path_type=Path))
 @click.option("--results", default="results", show_default=True, help="Folder or URI that holds the stores.")
 @click.option(
@@ -74,11 +76,11 @@ def main(
 
     Exit codes: 0 all cells are done; 1 some failed; 2 the sweep cannot be run as it is written, or its store cannot be
     used; 3 a budget was spent before all cells were done; 130 interrupted. After 1, 3 and 130, and after 2 once its
-    cause is mended, the same command goes on.
+    cause is mended, the same command goes on. It carries on where nobody reads its output any more.
     """
     if in_process and (address or max_concurrent):
         raise click.UsageError("--in-process excludes --address and --max-concurrent: it runs one cell at a time")
-    console = Console(highlight=False, soft_wrap=True)
+    screen = console()
     on_cluster = not in_process and bool(address or os.environ.get("RAY_ADDRESS"))
     try:
         sweep = load_sweep(spec, overrides)
@@ -88,24 +90,25 @@ def main(
         if not dry_run:
             store.check_writable()
             for aside in store.set_aside_unreadable():
-                click.echo(f"warning: {aside.path} {aside.reason}; set aside as {aside.moved_to}", err=True)
+                complain(f"warning: {aside.path} {aside.reason}; set aside as {aside.moved_to}")
         if sweep.search is not None:
             asked = {"dry_run": dry_run, "retry_failed": retry_failed, "on_cluster": on_cluster}
-            sys.exit(_search(console, sweep, sweep.search, store, executor, budget, **asked))
+            sys.exit(_search(screen, sweep, sweep.search, store, executor, budget, **asked))
         plan = make_plan(sweep, store, retry_failed=retry_failed)
         problems = [] if on_cluster else _data_problems(sweep, (cell.point.settings for cell in plan.to_run))
         if dry_run:
-            _print_plan(console, plan, store, 1 if in_process else _local_slots(sweep))
-            console.print("\n".join(problems), markup=False)
+            _print_plan(screen, plan, store, 1 if in_process else _local_slots(sweep))
+            for problem in problems:
+                screen.print(problem)
             return
         if problems:
             raise DataError("\n".join([*problems, "nothing was started and nothing written"]))
-        sys.exit(_run(console, plan, store, executor, budget))
+        sys.exit(_run(screen, plan, store, executor, budget))
     except (SweepFileError, SearchError, DataError, StoreError, ResourcesError) as error:
-        click.echo(str(error), err=True)
+        complain(str(error))
         sys.exit(2)
     except KeyboardInterrupt:
-        click.echo("interrupted: the same command goes on with what is not in the store", err=True)
+        complain("interrupted: the same command goes on with what is not in the store")
         sys.exit(INTERRUPTED)
 
 
@@ -129,7 +132,8 @@ def _search(
     problems = [] if on_cluster else _data_problems(spec, drive.examples(search))
     if dry_run:
         drive.print_plan(console, spec, search, store)
-        console.print("\n".join(problems), markup=False)
+        for problem in problems:
+            console.print(problem)
         return 0
     if problems:
         raise DataError("\n".join([*problems, "nothing was started and nothing written"]))
@@ -166,18 +170,17 @@ def _run(console: Console, plan: Plan, store: Store, executor: Executor, budget:
     missing = states.pop("missing", 0)
     console.print(f"{plan.spec.name}: {done:,} of {len(plan.cells):,} cells done, {states.total():,} failed")
     for status, count in states.items():
-        console.print(f"  {status}: {count:,}, for example {_example(store, plan.cells, status)}", markup=False)
+        console.print(f"  {status}: {count:,}, for example {_example(store, plan.cells, status)}")
     if states:
-        console.print("  the column `error` has each exception; --retry-failed runs these cells again", markup=False)
-    cells = store.place("cells")
-    console.print(f"results: {store.location}   (pandas.read_parquet('{cells}'))")
+        console.print("  the column `error` has each exception; --retry-failed runs these cells again")
+    console.print(f"results: {store.location}   ({commands.read_cells(store.place('cells'))})")
     if interrupted:
         console.print("interrupted: the same command goes on from here")
         return INTERRUPTED
     if missing and budget.spent():
         console.print(f"{budget.spent()}: the same command goes on with the {missing:,} cells that are missing")
         return BUDGET_SPENT
-    console.print(f"next:    python -m analysis {store.location}")
+    console.print(f"next:    {commands.what_next(store.location, done)}")
     return 1 if states or missing else 0
 
 

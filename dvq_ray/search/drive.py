@@ -10,6 +10,7 @@ from optuna.trial import TrialState
 from rich.console import Console
 from rich.table import Table
 
+from dvq_ray import commands
 from dvq_ray.budget import BUDGET_SPENT, Budget
 from dvq_ray.executors import INTERRUPTED, Executor, running
 from dvq_ray.progress import Progress
@@ -58,7 +59,7 @@ def print_plan(console: Console, spec: SweepSpec, search: Search, store: Store) 
         suggestions = Suggestions.looked_at(spec.name, search, store)
         console.print(f"wanted: {wanted}; so far {_states(suggestions) if suggestions else 'none'}")
         for best in suggestions.best() if suggestions else ():
-            console.print(f"best:   {best.in_words(search)}", markup=False)
+            console.print(f"best:   {best.in_words(search)}")
     console.print(f"stored: {len(store.statuses()):,} cells in {store.location}")
 
 
@@ -101,26 +102,25 @@ def _report(
     interrupted: bool,
 ) -> int:  # fmt: skip
     states, front = suggestions.states(), suggestions.best()
-    console.print(f"{spec.name}: {_states(suggestions)}, of {search.suggestions:,} wanted", markup=False)
+    console.print(f"{spec.name}: {_states(suggestions)}, of {search.suggestions:,} wanted")
     name = "best" if len(search.objectives) == 1 else "front"
     for best in front:
-        console.print(f"  {name}: {best.in_words(search)}", markup=False)
+        console.print(f"  {name}: {best.in_words(search)}")
     failed, missing = states.get("fail", 0), search.suggestions - sum(states.values())
     if failed:
-        console.print("  the column `error` has each exception; --retry-failed tries these again", markup=False)
+        console.print("  the column `error` has each exception; --retry-failed tries these again")
     stopped = "" if interrupted or states.get("complete", 0) >= search.suggestions else budget.spent()
     if missing > 0 and not interrupted and not stopped:
         console.print(f"  no point is left to suggest: the space holds no more than {sum(states.values())}")
-    cells = store.place("cells")
-    console.print(f"results: {store.location}   (pandas.read_parquet('{cells}'))", markup=False)
-    console.print(f"journal: {journal_path(store)}   (optuna-dashboard opens it)", markup=False)
+    console.print(f"results: {store.location}   ({commands.read_cells(store.place('cells'))})")
+    console.print(f"journal: {journal_path(store)}   (optuna-dashboard opens it)")
     if interrupted:
         console.print("interrupted: the same command goes on from here")
         return INTERRUPTED
     if stopped:
         console.print(f"{stopped}: the same command goes on from here")
         return BUDGET_SPENT
-    console.print(f"next:    python -m analysis {store.location}", markup=False)
+    console.print(f"next:    {commands.what_next(store.location, states.get('complete', 0))}")
     return 1 if failed else 0
 
 
