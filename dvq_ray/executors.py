@@ -63,6 +63,13 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
+def usable_gpus() -> int:
+    """GPUs that this process may use."""
+    import torch
+
+    return torch.cuda.device_count()
+
+
 INTERRUPTED = 130
 """Exit code of a shell command that Ctrl-C ended."""
 
@@ -155,6 +162,10 @@ class ResourcesError(RuntimeError):
 class Executor(Protocol):
     """Runs packs until they are done, a budget is spent or an interruption is asked for."""
 
+    def check(self, resources: Resources) -> None:
+        """Raises `ResourcesError` where `started` would, as far as that shows without starting anything."""
+        ...
+
     def started(self, resources: Resources) -> AbstractContextManager[int]:
         """Holds what the packs run on, and gives the number of packs that run at once.
 
@@ -177,14 +188,18 @@ class Executor(Protocol):
 class InProcess:
     """One pack after the other in this process, without Ray: for debugging, and to measure what Ray costs."""
 
-    @contextmanager
-    def started(self, resources: Resources) -> Iterator[int]:
-        """One slot, in this process."""
+    def check(self, resources: Resources) -> None:
+        """A GPU is needed where one is asked for."""
         if resources.gpu:
             import torch
 
             if not torch.cuda.is_available():
                 raise ResourcesError(f"resources.gpu is {resources.gpu:g}, and torch finds no GPU in this process")
+
+    @contextmanager
+    def started(self, resources: Resources) -> Iterator[int]:
+        """One slot, in this process."""
+        self.check(resources)
         yield 1
 
     def run(self, packs: Sequence[Pack], job: Job) -> Mapping[str, Death]:
@@ -221,6 +236,13 @@ class UnderTune:
         self._address = address or os.environ.get("RAY_ADDRESS")
         self._at_once = at_once
         self._folder = ""
+
+    def check(self, resources: Resources) -> None:
+        """A cluster has to answer, and this machine to have as much as a trial asks for."""
+        if self._address:
+            _check_answers(self._address)
+        else:
+            _check_fits(resources, {"CPU": usable_cores(), "GPU": usable_gpus() if resources.gpu else 0})
 
     @contextmanager
     def started(self, resources: Resources) -> Iterator[int]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import pandas as pd
 
 from dvq_ray.cells import Cell
+from dvq_ray.progress import span
 from dvq_ray.spec import Resources
 
 COLUMNS = ("cell_id", "run_id", "run_device", "run_started_at", "duration_seconds")
@@ -80,6 +81,46 @@ def seconds_per_nominal(cells: Sequence[Cell], rows: pd.DataFrame) -> dict[str, 
         if cell.cell_id in seconds:
             ratios.setdefault(cell.quantizer, []).append(seconds[cell.cell_id] / cell.nominal_seconds())
     return {quantizer: statistics.median(values) for quantizer, values in ratios.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """How long work will take, one cell at a time."""
+
+    seconds: float | None
+    """None where nothing says."""
+    basis: str
+    """What says so, as the end of a sentence; or why nothing does."""
+    measured: bool
+    """Whether all of it follows from cells that were measured."""
+
+    def in_words(self, at_once: float) -> str:
+        """As a person says it, for so many cells at a time."""
+        if self.seconds is None:
+            return f"unknown: {self.basis}"
+        return f"about {span(self.seconds / max(at_once, 1e-3))} with {at_once:g} at a time, {self.basis}"
+
+
+MEASURED = "going by measured durations"
+NOMINAL = "at nominal speed, not measured here"
+"""Bases of estimates; the latter before anything was measured."""
+UNKNOWN_ON_GPU = Estimate(seconds=None, basis="nothing was measured yet, and nominal speed is a CPU's", measured=False)
+
+
+def estimate(cells: Sequence[Cell], measured: Mapping[str, float], resources: Resources) -> Estimate:
+    """How long cells will take, given `seconds_per_nominal`.
+
+    Quantizers that were not measured are taken to be as fast as the others, and where none was, nominally fast.
+    """
+    unmeasured = sorted({cell.quantizer for cell in cells} - measured.keys())
+    if not measured and cells and resources.gpu:
+        return UNKNOWN_ON_GPU
+    usual = statistics.median(measured.values()) if measured else 1.0
+    seconds = sum(measured.get(cell.quantizer, usual) * cell.nominal_seconds() for cell in cells)
+    basis = MEASURED if measured else NOMINAL
+    if measured and unmeasured:
+        basis += f" of others for {', '.join(unmeasured)}"
+    return Estimate(seconds=seconds, basis=basis, measured=not unmeasured)
 
 
 def hours(rows: pd.DataFrame, resources: Resources) -> dict[str, float]:

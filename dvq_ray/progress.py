@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
+
+if TYPE_CHECKING:
+    from dvq_ray.pace import Estimate
 
 PLAIN_LINE_SECONDS = 10.0
 ENOUGH_TO_FORETELL = 0.01
@@ -59,6 +62,8 @@ class Progress:
         self._console = console
         self._started = time.monotonic()
         self._last_line = self._started
+        self._expected: Estimate | None = None
+        self._at_once = 1
         self._live = Live(console=console, refresh_per_second=4, transient=True, get_renderable=self._render)
 
     def __enter__(self) -> Self:
@@ -70,6 +75,12 @@ class Progress:
     def __exit__(self, *_: object) -> None:
         if self._console.is_terminal:
             self._live.stop()
+
+    def expect(self, estimate: Estimate, at_once: int) -> None:
+        """Prints how long it should take. The line goes by that until enough is done to see how long it does take."""
+        self._console.print(f"expected time: {estimate.in_words(at_once)}")
+        self._expected = estimate
+        self._at_once = at_once
 
     def advance(self, done: int, failed: int, nominal_seconds: float) -> None:
         """Cells that came to an end since the last call, and the work that they stood for."""
@@ -99,12 +110,18 @@ class Progress:
         elapsed = max(self.elapsed_seconds(), 1e-9)
         # Cells of a pack whose worker died are told again when the pack comes back.
         ended = min(self.done + self.failed, self._total)
-        left = "unknown"
-        if self._seconds_done > ENOUGH_TO_FORETELL * self._total_seconds:
-            left = span(elapsed * max(self._total_seconds - self._seconds_done, 0.0) / self._seconds_done)
         counts = f"{ended} of {self._total} {self._what}, {self.failed} failed, {self.running} running"
-        line = f"{counts}, {rate(ended / elapsed, self._what)}, {left} left"
+        line = f"{counts}, {rate(ended / elapsed, self._what)}, {self._left(elapsed)}"
         return f"{line}; {self.note}" if self.note else line
+
+    def _left(self, elapsed: float) -> str:
+        if self._seconds_done > ENOUGH_TO_FORETELL * self._total_seconds:
+            return f"{span(elapsed * max(self._total_seconds - self._seconds_done, 0.0) / self._seconds_done)} left"
+        if self._expected is None or self._expected.seconds is None:
+            return "unknown left"
+        left = self._expected.seconds / self._at_once - elapsed
+        basis = "" if self._expected.measured else " at nominal speed"
+        return f"about {span(left)} left{basis}" if left > 0 else "unknown left"
 
     def _render(self) -> Table:
         table = Table.grid(padding=(0, 1))

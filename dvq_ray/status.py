@@ -131,7 +131,7 @@ class _Report:
             over = f"over the last {_cells(measured.cells)} ({span(measured.span_seconds)})"
             self._line("rate", f"{rate(measured.per_second)} {over}, {measured.at_once:.1f} at a time")
         if standing and standing.missing:
-            self._line("left", _time_left(standing, measured))
+            self._line("left", standing.left.in_words(round(measured.at_once, 1) if measured else 1))
         if measured is None:
             self._line("last", "nothing has been finished yet")
         elif quiet and standing and standing.missing:
@@ -227,13 +227,6 @@ def _failed(rows: pd.DataFrame) -> list[str]:
 def _is_checkpoint(info: fs.FileInfo) -> bool:
     """Whether it is one that a cell can go on from; what could not be read is in a folder of its own."""
     return bool(os.path.basename(os.path.dirname(info.path)) == "checkpoints")
-
-
-def _time_left(standing: Standing, measured: Pace | None) -> str:
-    if standing.seconds_left is None or measured is None:
-        return f"unknown: nothing of {standing.unmeasured} has been measured"
-    at_once = f"at {measured.at_once:.1f} at a time"
-    return f"about {span(standing.seconds_left / max(measured.at_once, 1e-3))} {at_once}, going by measured durations"
 
 
 def _cut(line: str) -> str:

@@ -23,11 +23,12 @@ from dvq_ray.executors import (
     UnderTune,
     running,
     usable_cores,
+    usable_gpus,
 )
 from dvq_ray.pack import failed_row
 from dvq_ray.plan import Plan, make_plan
 from dvq_ray.problems import SweepFileError
-from dvq_ray.progress import Progress, counts_table, span
+from dvq_ray.progress import Progress, counts_table
 from dvq_ray.provenance import Run
 from dvq_ray.search.spec import Search, SearchError
 from dvq_ray.settings import Settings
@@ -46,7 +47,7 @@ ONE_BY_ONE = 3
 @click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a value of the file. Can be repeated."
 )
-@click.option("--dry-run", is_flag=True, help="Say what is done and what would run, and start nothing.")
+@click.option("--dry-run", is_flag=True, help="Say what is done and what would run; start nothing and write nothing.")
 @click.option("--retry-failed", is_flag=True, help="Run the failed cells again too.")
 @click.option("--address", help="Ray cluster to run on. Without it a local one is started.")
 @click.option("--in-process", is_flag=True, help="Run in this process, without Ray.")
@@ -77,6 +78,9 @@ def main(
     Exit codes: 0 all cells are done; 1 some failed; 2 the sweep cannot be run as it is written, or its store cannot be
     used; 3 a budget was spent before all cells were done; 130 interrupted. After 1, 3 and 130, and after 2 once its
     cause is mended, the same command goes on. It carries on where nobody reads its output any more.
+
+    --dry-run exits as the run would, as far as that shows beforehand: 0 it would start, or nothing is left to do; 1
+    nothing is left to do and some cells failed; 2 it would not start.
     """
     if in_process and (address or max_concurrent):
         raise click.UsageError("--in-process excludes --address and --max-concurrent: it runs one cell at a time")
@@ -91,16 +95,16 @@ def main(
             store.check_writable()
             for aside in store.set_aside_unreadable():
                 complain(f"warning: {aside.path} {aside.reason}; set aside as {aside.moved_to}")
+        slots = 1 if in_process else max_concurrent or _local_slots(sweep)
         if sweep.search is not None:
             asked = {"dry_run": dry_run, "retry_failed": retry_failed, "on_cluster": on_cluster}
-            sys.exit(_search(screen, sweep, sweep.search, store, executor, budget, **asked))
+            sys.exit(_search(screen, sweep, sweep.search, store, executor, budget, slots, **asked))
         plan = make_plan(sweep, store, retry_failed=retry_failed)
         problems = [] if on_cluster else _data_problems(sweep, (cell.point.settings for cell in plan.to_run))
         if dry_run:
-            _print_plan(screen, plan, store, 1 if in_process else _local_slots(sweep))
-            for problem in problems:
-                screen.print(problem)
-            return
+            _print_plan(screen, plan, store, slots)
+            failed = sum(grid.failed for grid in plan.grids())
+            sys.exit(_exit_code_of_a_run(sweep, store, executor, problems, len(plan.to_run), failed))
         if problems:
             raise DataError("\n".join([*problems, "nothing was started and nothing written"]))
         sys.exit(_run(screen, plan, store, executor, budget))
@@ -123,27 +127,61 @@ def _data_problems(spec: SweepSpec, settings: Iterable[Settings]) -> list[str]:
 
 
 def _search(
-    console: Console, spec: SweepSpec, search: Search, store: Store, executor: Executor, budget: Budget, *,
-    dry_run: bool, retry_failed: bool, on_cluster: bool,
+    console: Console, spec: SweepSpec, search: Search, store: Store, executor: Executor, budget: Budget,
+    slots: int, *, dry_run: bool, retry_failed: bool, on_cluster: bool,
 ) -> int:  # fmt: skip
     # Optuna takes a second to import, which a sweep of grids need not spend.
     from dvq_ray.search import drive
 
     problems = [] if on_cluster else _data_problems(spec, drive.examples(search))
+    if search.stop_early and isinstance(executor, InProcess):
+        problems.append("stop_early compares trials that run side by side; allowed: without --in-process")
     if dry_run:
-        drive.print_plan(console, spec, search, store)
-        for problem in problems:
-            console.print(problem)
-        return 0
+        ahead = drive.print_plan(console, spec, search, store, slots, retry_failed=retry_failed)
+        return _exit_code_of_a_run(spec, store, executor, problems, ahead.left, ahead.failed)
     if problems:
         raise DataError("\n".join([*problems, "nothing was started and nothing written"]))
-    if search.stop_early and isinstance(executor, InProcess):
-        raise SearchError("stop_early compares trials that run side by side; allowed: without --in-process")
     return drive.run_search(console, spec, search, store, executor, budget, retry_failed=retry_failed)
 
 
+def _exit_code_of_a_run(
+    spec: SweepSpec, store: Store, executor: Executor, problems: Sequence[str], left: int, failed: int
+) -> int:
+    """What a run would exit with, 0 where that depends on its cells. Says why it would not start, where it would not.
+
+    As far as that shows without starting and writing anything: a disk may be full, a cluster too small.
+    """
+    refusals = [*_unwritable(store), *problems]
+    if left:
+        try:
+            executor.check(spec.resources)
+        except ResourcesError as error:
+            refusals.append(str(error))
+    if refusals:
+        complain("\n".join([*refusals, "a run would not start"]))
+        return 2
+    return 1 if failed and not left else 0
+
+
+def _unwritable(store: Store) -> list[str]:
+    """Why nothing could be written to the store's folder; nothing is known of one under a URI."""
+    if "://" in store.absolute_location:
+        return []
+    folder = store.absolute_location
+    while not os.path.lexists(folder):
+        folder = os.path.dirname(folder)
+    if not os.path.isdir(folder):
+        return [f"{folder} cannot be written: it is no folder; move it, or name another place"]
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return [f"{folder} cannot be written; make it accessible to this user, or name another place"]
+    return []
+
+
 def _local_slots(spec: SweepSpec) -> int:
-    return max(int(usable_cores() / spec.resources.cpu), 1)
+    slots = usable_cores() / spec.resources.cpu
+    if spec.resources.gpu:
+        slots = min(slots, usable_gpus() / spec.resources.gpu)
+    return max(int(slots), 1)
 
 
 def _print_plan(console: Console, plan: Plan, store: Store, slots: int) -> None:
@@ -153,9 +191,8 @@ def _print_plan(console: Console, plan: Plan, store: Store, slots: int) -> None:
     console.print(table)
     console.print(f"no longer wanted: {plan.unwanted:,} cells, which stay in {store.location}")
     trials = len(pack_cells(plan.to_run, slots))
-    expected = plan.expected_seconds(slots)
-    time = "unknown" if expected is None else f"{span(expected)} with {slots} at a time, going by stored durations"
-    console.print(f"to run: {len(plan.to_run):,} cells in {trials:,} Tune trials; expected time: {time}")
+    time = f"; expected time: {plan.estimate().in_words(slots)}" if plan.to_run else ""
+    console.print(f"to run: {len(plan.to_run):,} cells in {trials:,} Tune trials{time}")
 
 
 def _run(console: Console, plan: Plan, store: Store, executor: Executor, budget: Budget) -> int:
@@ -192,6 +229,7 @@ def _run_cells(console: Console, plan: Plan, store: Store, executor: Executor, b
     nominal_seconds = sum(cell.nominal_seconds() for cell in plan.to_run)
     progress = Progress(len(plan.to_run), nominal_seconds, console)
     with running(plan.spec, store, executor, budget, progress) as (job, slots):
+        progress.expect(plan.estimate(), slots)
         try:
             _run_packs(plan.to_run, slots, job, executor)
         except StoreError as error:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
+import pandas as pd
 from optuna.trial import TrialState
 from rich.console import Console
 from rich.table import Table
@@ -13,6 +16,7 @@ from rich.table import Table
 from dvq_ray import commands
 from dvq_ray.budget import BUDGET_SPENT, Budget
 from dvq_ray.executors import INTERRUPTED, Executor, running
+from dvq_ray.pace import MEASURED, NOMINAL, UNKNOWN_ON_GPU, Estimate
 from dvq_ray.progress import Progress
 from dvq_ray.search.sampling import draws
 from dvq_ray.search.space import Params
@@ -20,7 +24,7 @@ from dvq_ray.search.spec import Search
 from dvq_ray.search.suggestions import STATES_IN_WORDS, Suggestions, journal_path, quiet
 from dvq_ray.search.supply import Supply
 from dvq_ray.settings import Settings
-from dvq_ray.spec import SweepSpec
+from dvq_ray.spec import Resources, SweepSpec
 from dvq_ray.store import Store
 
 _LISTED = 20_000
@@ -38,8 +42,35 @@ def examples(search: Search) -> Iterator[Settings]:
         yield from (search.settings(params) for params in islice(drawn, _EXAMPLES) if search.possible(params))
 
 
-def print_plan(console: Console, spec: SweepSpec, search: Search, store: Store) -> None:
-    """The space, its size, and what is stored. Writes nothing."""
+def search_estimate(search: Search, rows: pd.DataFrame, suggestions: int, resources: Resources) -> Estimate:
+    """How long suggestions will take: by the `duration_seconds` of rows, and else by examples from the whole space."""
+    measured = rows["duration_seconds"].dropna()
+    if len(measured):
+        each = statistics.median(measured) * len(search.seeds)
+        return Estimate(seconds=each * suggestions, basis=MEASURED, measured=True)
+    seconds = [settings.nominal_seconds() for settings in examples(search)]
+    if resources.gpu:
+        return UNKNOWN_ON_GPU
+    if not seconds:
+        return Estimate(seconds=None, basis="nothing was measured yet", measured=False)
+    each = statistics.mean(seconds) * len(search.seeds)
+    return Estimate(seconds=each * suggestions, basis=NOMINAL, measured=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ahead:
+    """What a run of a search would begin with."""
+
+    left: int
+    """Suggestions that are to come."""
+    failed: int
+    """Those that failed and would be left alone."""
+
+
+def print_plan(
+    console: Console, spec: SweepSpec, search: Search, store: Store, slots: int, *, retry_failed: bool
+) -> Ahead:
+    """Prints the space, its size, what is stored and what is to come. Writes nothing."""
     table = Table(box=None, pad_edge=False)
     table.add_column("field")
     table.add_column("values", overflow="fold")
@@ -60,7 +91,21 @@ def print_plan(console: Console, spec: SweepSpec, search: Search, store: Store) 
         console.print(f"wanted: {wanted}; so far {_states(suggestions) if suggestions else 'none'}")
         for best in suggestions.best() if suggestions else ():
             console.print(f"best:   {best.in_words(search)}")
+        at_hand = _at_hand(suggestions, retry_failed=retry_failed) if suggestions else 0
+        failed = suggestions.states().get("fail", 0) if suggestions else 0
     console.print(f"stored: {len(store.statuses()):,} cells in {store.location}")
+    left = max(search.suggestions - at_hand, 0)
+    time = f"; expected time: {_estimate(spec, search, store, left).in_words(slots)}" if left else ""
+    console.print(f"to run: {left:,} suggestions{time}")
+    return Ahead(left=left, failed=0 if retry_failed else failed)
+
+
+def _at_hand(suggestions: Suggestions, *, retry_failed: bool) -> int:
+    return suggestions.count(failed=not retry_failed) - suggestions.states().get("running", 0)
+
+
+def _estimate(spec: SweepSpec, search: Search, store: Store, left: int) -> Estimate:
+    return search_estimate(search, store.load(["cell_id", "duration_seconds"]), left, spec.resources)
 
 
 def run_search(
@@ -69,7 +114,7 @@ def run_search(
 ) -> int:  # fmt: skip
     """Runs the search to its end, or to an interruption. Returns the exit code of the command line."""
     with Suggestions.held(spec.name, search, store) as suggestions:
-        at_hand = suggestions.count(failed=not retry_failed) - suggestions.states().get("running", 0)
+        at_hand = _at_hand(suggestions, retry_failed=retry_failed)
         left = max(search.suggestions - at_hand, 0)
         interrupted = False
         if left:
@@ -91,7 +136,8 @@ def _run(
         progress.advance(int(not failed), int(failed), 1.0)
         progress.note = "; ".join(f"best {best.in_words(search)}" for best in suggestions.best()[:1])
 
-    with running(spec, store, executor, budget, progress) as (job, _):
+    with running(spec, store, executor, budget, progress) as (job, slots):
+        progress.expect(_estimate(spec, search, store, left), slots)
         supply = Supply(search, suggestions, store, job.run, retry_failed=retry_failed, on_told=told)
         executor.search(supply, job)
     return job.interruption.asked
