@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 import dvq_ray
 from dvq_ray.budget import Budget
 from dvq_ray.cells import Pack
+from dvq_ray.heartbeat import Heartbeat
 from dvq_ray.pack import Advance, run_pack
 from dvq_ray.progress import Progress
 from dvq_ray.provenance import Run
@@ -128,7 +129,11 @@ def running(
     """
     run = Run.start(spec.name)
     # In this order, because Ray sets signal handlers of its own when it starts.
-    with executor.started(spec.resources) as slots, Interruption() as interruption:
+    with (
+        executor.started(spec.resources) as slots,
+        Interruption() as interruption,
+        Heartbeat(store, run, lambda: "interrupted" if interruption.asked else budget.spent()),
+    ):
         store.write_sweep(spec.as_yaml())
         with progress:
             job = Job(

@@ -15,6 +15,7 @@ from rich.console import Console
 
 from dvq_ray import commands
 from dvq_ray.failures import FailureKind, failure_kinds
+from dvq_ray.heartbeat import Driver, drivers
 from dvq_ray.pace import COLUMNS, Pace, hours, pace
 from dvq_ray.problems import SweepFileError
 from dvq_ray.progress import counts_table, rate, span
@@ -78,13 +79,15 @@ class _Report:
         self._say_counts(spec, standing)
         measured = pace(rows, self._now)
         checkpoints = self._checkpoints(rows)
-        quiet = self._is_quiet(spec, measured, checkpoints)
-        self._say_pace(standing, measured, quiet)
+        found = drivers(store, self._now)
+        quiet = not any(driver.runs for driver in found) if found else self._is_quiet(spec, measured, checkpoints)
+        self._say_pace(standing, measured, quiet and not found)
+        self._say_drivers(standing, found)
         self._say_hours(rows, spec.resources)
         wanted, failed = standing.cell_ids, _failed(rows)
         self._say_files(checkpoints, quiet, {*failed})
         self._say_failures([cell_id for cell_id in failed if wanted is None or cell_id in wanted])
-        self._say_next(spec, standing, quiet)
+        self._say_next(spec, standing, quiet, is_known=bool(found))
         return INCOMPLETE if standing.missing else SOME_FAILED if standing.failed else ALL_DONE
 
     def _rows(self, rows: pd.DataFrame) -> int:
@@ -140,6 +143,24 @@ class _Report:
         else:
             self._line("last", f"a cell was finished {span(self._seconds_ago(measured.last))} ago")
 
+    def _say_drivers(self, standing: Standing, found: Sequence[Driver]) -> None:
+        """Those that run; where none does and something is missing, how the last one ended."""
+        for driver in found:
+            if driver.runs:
+                started = span(self._seconds_ago(driver.started_at))
+                self._line("driver", f"runs on {driver.host} (process {driver.pid}), since {started} ago")
+        if not found or not standing.missing or any(driver.runs for driver in found):
+            return
+        last = found[0]
+        ago = span(self._seconds_ago(last.last_seen))
+        if last.ended:
+            self._line("driver", f"ended {ago} ago on {last.host}: {last.ended}")
+        elif last.is_certain:
+            self._line("driver", f"died on {last.host} (process {last.pid}); it was last alive {ago} ago")
+        else:
+            self._line("driver", f"no sign of life from {last.host} (process {last.pid}) for {ago}: it has died, or "
+                                 "the store is out of its reach")  # fmt: skip
+
     def _say_hours(self, rows: pd.DataFrame, resources: Resources) -> None:
         spent = hours(rows, resources)
         told = [
@@ -185,11 +206,11 @@ class _Report:
             self._console.print(f"    {_cut(line)}")
         self._command("  again", commands.rerun(self._store.location, kind.cell_id))
 
-    def _say_next(self, spec: SweepSpec, standing: Standing, quiet: bool) -> None:
+    def _say_next(self, spec: SweepSpec, standing: Standing, quiet: bool, *, is_known: bool) -> None:
         self._console.print()
         location = self._store.location
         if standing.missing and not quiet:
-            self._command("next", "wait; it seems to be running")
+            self._command("next", "wait; it is running" if is_known else "wait; it seems to be running")
         elif not standing.missing and not standing.failed:
             self._command("next", commands.analysis(location))
         else:
@@ -203,7 +224,7 @@ class _Report:
         return {info.base_name: info for info in found if info.base_name not in done}
 
     def _is_quiet(self, spec: SweepSpec, measured: Pace | None, checkpoints: Mapping[str, fs.FileInfo]) -> bool:
-        """Whether there has been no sign of life for longer than there should be."""
+        """Whether no row and no checkpoint has come for longer than one should take: all that old stores tell."""
         kept = next(iter(checkpoints.values()), None)
         signs = [measured.last if measured else None, kept.mtime if kept else None]
         latest = max((sign for sign in signs if sign), default=None)
