@@ -214,6 +214,8 @@ class InProcess:
             with closing(run_pack(pack, job.store, job.run, job.surroundings)) as advances:
                 for advance in advances:
                     job.progress.advance(int(advance.done), int(advance.failed), advance.nominal_seconds)
+                    if advance.value is not None:
+                        job.progress.measured(advance.value)
                     job.progress.tick(running=1)
                     if job.ends_after(advance):
                         return {}

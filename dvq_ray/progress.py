@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING, Self
 
@@ -9,6 +10,9 @@ from rich.console import Console
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
+from rich.text import Text
+
+from dvq_ray.terminal import plain
 
 if TYPE_CHECKING:
     from dvq_ray.pace import Estimate
@@ -16,6 +20,9 @@ if TYPE_CHECKING:
 PLAIN_LINE_SECONDS = 10.0
 ENOUGH_TO_FORETELL = 0.01
 """Share of the work after which the time left is told; the first cells carry the start-up of the workers."""
+
+_BAR, _WIDE = 14, 60
+"""Width of the bar, and of terminals that have room for it."""
 
 
 def span(seconds: float) -> str:
@@ -49,14 +56,18 @@ class Progress:
     Time left follows from the work that they stood for, not from their number.
     """
 
-    def __init__(self, total: int, total_seconds: float, console: Console, *, what: str = "cells") -> None:
+    def __init__(
+        self, total: int, total_seconds: float, console: Console, *, what: str = "cells", metric: str = ""
+    ) -> None:
         self.done = 0
         self.failed = 0
         self.running = 0
         self.note = ""
-        """Stands at the end of the line."""
+        """What there is to say of the results so far."""
         self._total = total
         self._what = what
+        self._metric = metric
+        self._best = math.inf
         self._total_seconds = total_seconds
         self._seconds_done = 0.0
         self._console = console
@@ -88,6 +99,12 @@ class Progress:
         self.failed += failed
         self._seconds_done += nominal_seconds
 
+    def measured(self, value: float) -> None:
+        """A value of the metric that is shown: of a cell that is done, or underway."""
+        self._best = min(value, self._best)
+        best = f" (best {self._best:.4g})" if self._best < value else ""
+        self.note = f"{self._metric} {value:.4g}{best}"
+
     def tick(self, running: int) -> None:
         """Tells how many cells run now, and prints a plain line where it is time for one."""
         self.running = running
@@ -105,14 +122,23 @@ class Progress:
         """Seconds since the first cell could run."""
         return time.monotonic() - self._started
 
-    def line(self) -> str:
-        """The state in one line."""
+    def line(self, width: int | None = None) -> str:
+        """The state in one line, without what matters least where it would be wider than `width`."""
         elapsed = max(self.elapsed_seconds(), 1e-9)
         # Cells of a pack whose worker died are told again when the pack comes back.
         ended = min(self.done + self.failed, self._total)
-        counts = f"{ended} of {self._total} {self._what}, {self.failed} failed, {self.running} running"
-        line = f"{counts}, {rate(ended / elapsed, self._what)}, {self._left(elapsed)}"
-        return f"{line}; {self.note}" if self.note else line
+        facts = [
+            f"{ended} of {self._total} {self._what}",
+            f"{self.failed} failed",
+            f"{span(elapsed)} elapsed",
+            self._left(elapsed),
+            f"{self.running} running",
+            *([self.note] if self.note else []),
+            rate(ended / elapsed, self._what),
+        ]
+        while width is not None and len(facts) > 1 and len(", ".join(facts)) > width:
+            facts.pop()
+        return ", ".join(facts)
 
     def _left(self, elapsed: float) -> str:
         if self._seconds_done > ENOUGH_TO_FORETELL * self._total_seconds:
@@ -125,6 +151,10 @@ class Progress:
 
     def _render(self) -> Table:
         table = Table.grid(padding=(0, 1))
+        width = self._console.width
         share = self._seconds_done / self._total_seconds if self._total_seconds else 0.0
-        table.add_row(ProgressBar(total=1.0, completed=min(share, 1.0), width=14), self.line())
+        bar = [ProgressBar(total=1.0, completed=min(share, 1.0), width=_BAR)] if width >= _WIDE else []
+        line = self.line(width - len(bar) * (_BAR + 1))
+        # A line that wraps would leave its first half on the screen each time that it is drawn anew.
+        table.add_row(*bar, Text(plain(line, one_line=True), no_wrap=True, overflow="ellipsis"))
         return table

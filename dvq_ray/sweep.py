@@ -227,7 +227,7 @@ def _run_cells(console: Console, plan: Plan, store: Store, executor: Executor, b
         f"{plan.spec.name}: {len(plan.to_run):,} cells to run, {len(plan.cells) - len(plan.to_run):,} at hand"
     )
     nominal_seconds = sum(cell.nominal_seconds() for cell in plan.to_run)
-    progress = Progress(len(plan.to_run), nominal_seconds, console)
+    progress = Progress(len(plan.to_run), nominal_seconds, console, metric=plan.spec.experiment.main_metric)
     with running(plan.spec, store, executor, budget, progress) as (job, slots):
         progress.expect(plan.estimate(), slots)
         try:
