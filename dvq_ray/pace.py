@@ -123,10 +123,15 @@ def estimate(cells: Sequence[Cell], measured: Mapping[str, float], resources: Re
     return Estimate(seconds=seconds, basis=basis, measured=not unmeasured)
 
 
+def is_gpu(device: str) -> bool:
+    """Whether the name of a device is that of a GPU."""
+    return bool(_GPU.search(device))
+
+
 def hours(rows: pd.DataFrame, resources: Resources) -> dict[str, float]:
     """Hours of each kind of device that cells with a duration took, `GPU` and `CPU`, by what each trial holds."""
     timed = rows[rows["duration_seconds"].notna()]
     by_device = timed.groupby(timed["run_device"].fillna("").astype(str))["duration_seconds"].sum()
-    on_gpu = [bool(_GPU.search(str(device))) for device in by_device.index]
+    on_gpu = [is_gpu(str(device)) for device in by_device.index]
     gpu, cpu = float(by_device[on_gpu].sum()), float(by_device.sum()) - float(by_device[on_gpu].sum())
     return {"GPU": gpu * (resources.gpu or 1.0) / 3600, "CPU": cpu * resources.cpu / 3600}

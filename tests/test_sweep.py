@@ -165,42 +165,6 @@ def test_a_store_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     assert "cannot be" in result.output
 
 
-def test_a_stored_cell_runs_again_and_is_identical(tmp_path: Path) -> None:
-    run(tmp_path)
-    store = str(tmp_path / "results" / "tiny")
-    result = CliRunner().invoke(rerun, [store, cells(tmp_path).index[0]])
-    assert result.exit_code == 0, result.output
-    assert result.output.rstrip().endswith("identical")
-
-
-@pytest.mark.parametrize(("factor", "verdict", "code"), [(1.001, "within tolerance", 0), (1.5, "different", 1)])
-def test_a_row_that_differs_is_told(tmp_path: Path, factor: float, verdict: str, code: int) -> None:
-    run(tmp_path)
-    folder = tmp_path / "results" / "tiny" / "cells"
-    (path,) = folder.iterdir()
-    frame = pd.read_parquet(path)
-    frame["test_mse"] *= factor
-    frame.to_parquet(path)
-    result = CliRunner().invoke(rerun, [str(folder.parent), frame["cell_id"].iloc[3]])
-    assert result.output.rstrip().endswith(verdict)
-    assert result.exit_code == code
-
-
-def test_a_cell_that_is_not_there_or_of_another_revision_is_told(tmp_path: Path) -> None:
-    run(tmp_path)
-    folder = tmp_path / "results" / "tiny" / "cells"
-    absent = CliRunner().invoke(rerun, [str(folder.parent), "0" * 16])
-    assert absent.exit_code == 2
-    assert "no cell of that id" in absent.output
-    (path,) = folder.iterdir()
-    frame = pd.read_parquet(path)
-    frame["cell_id"] = [f"{n:016x}" for n in range(len(frame))]
-    frame.to_parquet(path)
-    changed = CliRunner().invoke(rerun, [str(folder.parent), "0" * 16])
-    assert changed.exit_code == 2
-    assert "would compute something else" in changed.output
-
-
 LEARNED = """\
 name: tiny
 trainable: learned_prior
