@@ -31,7 +31,7 @@ REPORT = "report"
 @click.argument("stores", nargs=-1, metavar="STORE [STORE ...]")
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=click.Path(file_okay=False),
     help="Folder to write to.  [default: STORE/figures]",
 )
 @click.option(
@@ -58,7 +58,7 @@ REPORT = "report"
 @click.option("--list", "list_items", is_flag=True, help="List the items and write nothing.")
 def main(
     stores: Sequence[str],
-    out: Path | None,
+    out: str | None,
     only: Sequence[str],
     named: Sequence[str],
     needs: str | None,
@@ -70,6 +70,8 @@ def main(
     Exit codes: 0 all is made that the stores hold cells for; 1 some item was refused, or one that was named is not in
     the stores; 2 there is nothing to read, or the command is wrong.
     """
+    if out == "":  # the working folder, to pathlib
+        raise click.UsageError("--out is empty")
     if needs and named:
         raise click.UsageError("--needs writes nothing; leave --item away")
     if list_items:
@@ -85,7 +87,7 @@ def main(
         if needs:
             return
         raise click.UsageError("name at least one store")
-    folder = None if needs else out or _default_folder(stores)
+    folder = None if needs else Path(out) if out else _default_folder(stores)
     try:
         rows = load_rows(stores, _kept_values(only))
     except (StoreError, ValueError) as error:

@@ -69,7 +69,7 @@ class OutOfReachError(StoreError):
 
 def below(location: str | Path, name: str) -> str:
     """The location of that name below a folder or a URI; a URI's query stays behind it."""
-    text, name = str(location), checked_name(name)
+    text, name = _not_empty(location), checked_name(name)
     if "://" not in text:
         return f"{text.rstrip('/')}/{name}"
     scheme, _, rest = text.partition("://")
@@ -94,7 +94,7 @@ class Storage:
     """
 
     def __init__(self, location: str | Path) -> None:
-        text = str(location)
+        text = _not_empty(location)
         is_uri = "://" in text
         if is_uri:
             _refuse_credentials(text)
@@ -321,6 +321,13 @@ def _refuse_credentials(uri: str) -> None:
             f"a location of {scheme}:// must hold no credentials, because it is shown and stored; they come from the "
             "environment alone: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile, or the role of the machine"
         )
+
+
+def _not_empty(location: str | Path) -> str:
+    """The location as text. An unset variable of a shell would name the root of the disk, or the working folder."""
+    if (text := str(location)) in ("", "file://"):
+        raise StoreError(f"{text!r} names no place; allowed: a folder, or a URI such as s3://bucket/results")
+    return text
 
 
 def _refuse_unlike_encodings(location: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections import Counter
@@ -41,6 +42,18 @@ ONE_BY_ONE = 3
 """How often cells whose worker died by no doing of theirs are tried one by one before that is their row."""
 
 
+def _not_empty(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    if value == "":  # of an unset variable of a shell: a sweep that is meant for a cluster would run here
+        raise click.BadParameter("it is empty")
+    return value
+
+
+def _number(context: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
+    if value is not None and math.isnan(value):  # which click takes for being in any range
+        raise click.BadParameter("nan is no number of hours")
+    return value
+
+
 @click.command(cls=Command, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.argument("spec", type=click.Path(path_type=Path))
 @click.option("--results", default="results", show_default=True, help="Folder or URI that holds the stores.")
@@ -49,7 +62,7 @@ ONE_BY_ONE = 3
 )
 @click.option("--dry-run", is_flag=True, help="Say what is done and what would run; start nothing and write nothing.")
 @click.option("--retry-failed", is_flag=True, help="Run the failed cells again too.")
-@click.option("--address", help="Ray cluster to run on. Without it a local one is started.")
+@click.option("--address", callback=_not_empty, help="Ray cluster to run on. Without it a local one is started.")
 @click.option("--in-process", is_flag=True, help="Run in this process, without Ray.")
 @click.option("--max-concurrent", type=click.IntRange(min=1), metavar="N", help="Run no more trials at once.")
 @click.option(
@@ -59,6 +72,7 @@ ONE_BY_ONE = 3
     "--gpu-hours",
     type=click.FloatRange(min=0, min_open=True),
     metavar="HOURS",
+    callback=_number,
     help="Begin no cell once trials have held GPUs for so long in all.",
 )
 def main(
