@@ -1,4 +1,4 @@
-"""Whether two rows of the same cell agree and, where they do not, whether that was to be expected."""
+"""Whether two rows of the same cell agree and, if they differ, whether that was to be expected."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ IDENTICAL, CLOSE, DIFFERENT = "identical", "within tolerance", "different"
 RELATIVE_TOLERANCE = 0.01
 """Between a GPU and a CPU, or two processors: roundings differ, and a code or two ends elsewhere."""
 SPREADS = 2 * math.sqrt(2)
-"""How many standard deviations between seeds two trainings may differ by that are alike but for chance: twice the
-standard deviation of a difference."""
+"""Two trainings that differ only by chance differ by at most this many standard deviations between seeds, 19 times in
+20: twice the standard deviation of a difference."""
 DATA = "data_sha256"
-"""The column that tells data sets apart, where an experiment reads any."""
+"""The column that identifies the data set, if the experiment reads one."""
 _COMPUTES = ("numpy", "numba", "scikit-learn", "torch")
 """Packages whose versions a number can depend on."""
 
@@ -47,7 +47,7 @@ class Explanation:
 def explain(
     experiment: Experiment, stored: Mapping[str, Any], fresh: Mapping[str, Any], seeds: Sequence[float]
 ) -> Explanation:
-    """What is to be said of a row that differs, given the main metric of all seeds of its point that are stored."""
+    """Explains a row that differs, given the main metric of all stored seeds of its point."""
     if stored.get(DATA) != fresh.get(DATA):
         return Explanation(lines=[f"{DATA} differs: these are not the images of the stored row"])
     unlike = _unlike(experiment, stored, fresh)
@@ -61,7 +61,7 @@ def explain(
         return Explanation(lines=[*lines, f"but only one of them has a finite {metric}"])
     difference = abs(now - before)
     if len(seeds) < 2:
-        there = f"the store has {len(seeds)} seed of this point that is done, so there is no spread to compare with"
+        there = f"the store has {len(seeds)} finished seeds of this point, so there is no spread to compare with"
         return Explanation(lines=[*lines, f"{metric} differs by {difference:.4g}; {there}"])
     spread = statistics.stdev(seeds)
     times = difference / spread if spread else math.inf
@@ -71,7 +71,7 @@ def explain(
 
 
 def _unlike(experiment: Experiment, stored: Mapping[str, Any], fresh: Mapping[str, Any]) -> list[str]:
-    """What the numbers of the two rows may differ by, apart from a fault."""
+    """Reasons other than a fault for which the numbers of the two rows may differ."""
     found = []
     before, now = _device(stored), _device(fresh)
     if before != now and (experiment.depends_on_processor or is_gpu(before) or is_gpu(now)):
@@ -87,7 +87,7 @@ def _device(row: Mapping[str, Any]) -> str:
 
 
 def _versions(row: Mapping[str, Any]) -> Mapping[str, Any]:
-    """As the row has them; none where it has nothing that can be read."""
+    """The versions in the row; empty if they cannot be read."""
     try:
         found = json.loads(str(row.get("run_versions")))
     except ValueError:

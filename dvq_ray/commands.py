@@ -28,7 +28,7 @@ def rerun(location: str, cell_id: str) -> str:
 
 
 def sweep(location: str, name: str) -> str:
-    """Resumes the sweep of that name in the store. From the resolved sweep file, where that is available as a file."""
+    """Resumes the sweep of that name in the store, from the stored sweep file if the store is a folder."""
     is_uri = "://" in location
     place, mark, query = location.partition("?") if is_uri else (location, "", "")
     results, _, folder = place.rpartition("/")
@@ -56,7 +56,7 @@ def _operand(path: str) -> str:
 def _quoted(word: str) -> str:
     if word.isprintable():
         return shlex.quote(word)
-    # Of what would not show, the bytes: shells read $'\033' as the byte of that number.
+    # Invisible characters are written as their bytes: shells read $'\033' as the byte of that number.
     return f"$'{''.join(map(_in_ansi_quotes, word))}'"
 
 

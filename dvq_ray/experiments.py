@@ -84,12 +84,12 @@ class Experiment:
     run_path: str
     """`module:function` of a `Run`."""
     main_metric: str
-    """The metric column that the paper reports, of which less is better: what progress shows."""
+    """The metric column that the paper reports; lower is better. Progress shows it."""
     batches_on_gpu: bool
     """Whether the repetitions of a point are computed together on a GPU."""
     depends_on_processor: bool = False
-    """Whether two CPUs may give different numbers for the same cell, as long trainings do whose sums are rounded
-    differently. Else all CPUs give the same bytes."""
+    """Whether CPUs of two makes may compute different numbers for the same cell, because they round differently.
+    Otherwise all CPUs give the same bytes."""
     data_sets: DataSets | None = None
     """None for an experiment that reads no files."""
     watched: Mapping[str, str] = field(default_factory=dict)
@@ -100,11 +100,11 @@ class Experiment:
         return cast(Run, _named(self.run_path))
 
     def main_value(self, row: Mapping[str, Any]) -> float | None:
-        """The main metric in a row; None where it has no finite one."""
+        """The main metric in a row; None unless it is finite."""
         return _finite(row.get(self.main_metric))
 
     def main_value_so_far(self, curve: Sequence[Mapping[str, Any]]) -> float | None:
-        """What a curve says of the main metric while its cell is computed; None where it says nothing."""
+        """The main metric's last value in the curve of an unfinished cell; None if the curve does not have it."""
         column = self.watched.get(self.main_metric)
         return _finite(curve[-1].get(column)) if curve and column else None
 

@@ -1,8 +1,8 @@
 """Which drivers work on a store, and how those that no longer do have ended: `<store>/drivers/<run id>.json`.
 
 A driver writes its file when it starts, every half minute, and when it ends. A driver that was killed leaves a file
-that goes stale; on its own machine the process table says at once that it is gone. Nothing depends on these files but
-what `status` says, so a file that cannot be written or read is no error.
+that goes stale; on its own machine the process table shows at once that it is gone. Only `status` uses these files, so
+one that cannot be written or read is not an error.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from dvq_ray.terminal import plain
 
 EVERY_SECONDS = 30.0
 MISSED = 5
-"""So many beats may be late or lost before a driver is taken for dead."""
+"""A driver counts as dead after this many beats were late or lost."""
 CLOCKS_DIFFER = timedelta(minutes=5)
-"""A time that lies further ahead is of a clock that is wrong, and says nothing."""
+"""A time further in the future comes from a wrong clock, and is ignored."""
 LAST_BEAT_SECONDS = 10.0
 """How long a driver waits for its last beat to be written."""
 LONGEST_FILE = 4096
-"""Bytes; a longer one is of nobody."""
+"""Bytes. A driver never writes a longer one."""
 MOST_FILES = 50
 """The latest ones are read."""
 
@@ -44,7 +44,7 @@ class _Sign(BaseModel):
     host: Annotated[str, Field(max_length=255)]
     pid: Annotated[int, Field(gt=0, lt=2**31)]
     process: Annotated[str, Field(max_length=255)]
-    """What tells the process from all others that its machine can have; empty where the system does not say."""
+    """Identifies the process on its machine, even after its number was reused; empty if the system cannot."""
     started_at: AwareDatetime
     at: AwareDatetime
     every_seconds: Annotated[float, Field(gt=0, le=600)]
@@ -63,23 +63,23 @@ class Driver:
     last_seen: datetime
     runs: bool
     is_certain: bool
-    """Whether it is known that it runs or does not; else its file is recent or is stale."""
+    """Whether `runs` is known; otherwise it follows from the age of the file."""
     ended: str
-    """How it ended; empty where it was killed, or runs."""
+    """How it ended; empty if it was killed, or still runs."""
 
 
 class Heartbeat:
-    """Says in the store, for as long as it is entered, that the driver of a run is alive, and then how it ended."""
+    """Reports in the store that the driver of a run is alive, while it is entered, and afterwards how it ended."""
 
     def __init__(self, store: Store, run: Run, cut_short: Callable[[], str]) -> None:
-        """`cut_short` says at the end what ended the run early; empty where it was done."""
+        """`cut_short` is called at the end and returns what ended the run early; empty if nothing did."""
         self._store = store
         self._name = f"{run.run_id}.json"
         self._cut_short = cut_short
         self._started_at = datetime.now(UTC)
         self._ended: str | None = None
         self._end = threading.Event()
-        # A storage that is out of reach must not hold up the driver, nor keep it from ending.
+        # A storage that does not answer must not delay the driver, nor keep it from ending.
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
     def __enter__(self) -> Self:
@@ -116,12 +116,12 @@ class Heartbeat:
     def _drop_those_of_the_dead(self) -> None:
         with contextlib.suppress(Exception):
             for driver in drivers(self._store, datetime.now(UTC)):
-                if not driver.runs:  # or its next beat brings the file back
+                if not driver.runs:  # if it does after all, its next beat restores the file
                     self._store.drop_driver(f"{driver.run_id}.json")
 
 
 def drivers(store: Store, now: datetime) -> list[Driver]:
-    """Drivers that have left a file in the store, the one seen last first. Only reads; skips what it cannot read."""
+    """Drivers with a file in the store, the one seen last first. Only reads; skips files that it cannot read."""
     try:
         files = [info for info in store.files_below("drivers") if info.extension == "json"]
     except (StoreError, OSError):
@@ -138,7 +138,7 @@ def drivers(store: Store, now: datetime) -> list[Driver]:
 
 
 def _driver(run_id: str, sign: _Sign, written_at: datetime, now: datetime) -> Driver | None:
-    # The driver's clock, and that of the storage: either may be wrong, and a copy of a store has new times.
+    # By the driver's clock and by the storage's: either may be wrong, and copying a store changes the latter.
     seen = [moment for moment in (sign.at, written_at) if moment <= now + CLOCKS_DIFFER]
     here = _runs_here(sign)
     if not seen and here is None and sign.ended is None:
@@ -158,7 +158,7 @@ def _driver(run_id: str, sign: _Sign, written_at: datetime, now: datetime) -> Dr
 
 
 def _runs_here(sign: _Sign) -> bool | None:
-    """Whether the process runs on this machine; None where it is of another one, or where that cannot be known."""
+    """Whether the process runs on this machine; None if it is another machine's, or cannot be seen."""
     if not sign.process or sign.process.rpartition(" ")[0] != _process(os.getpid()).rpartition(" ")[0]:
         return None
     if found := _process(sign.pid):
@@ -173,7 +173,7 @@ def _runs_here(sign: _Sign) -> bool | None:
 
 
 def _process(pid: int) -> str:
-    """A name that no other process has: boot, process namespace and start time. Empty where there is none to see."""
+    """Identifies a process by boot, process namespace and start time. Empty if it cannot be seen."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         namespace = os.readlink("/proc/self/ns/pid")

@@ -88,14 +88,14 @@ class Estimate:
     """How long work will take, one cell at a time."""
 
     seconds: float | None
-    """None where nothing says."""
+    """None if unknown."""
     basis: str
-    """What says so, as the end of a sentence; or why nothing does."""
+    """What the estimate is based on, as the end of a sentence; or why there is none."""
     measured: bool
-    """Whether all of it follows from cells that were measured."""
+    """Whether all of it is based on measured cells."""
 
     def in_words(self, at_once: float) -> str:
-        """As a person says it, for so many cells at a time."""
+        """The estimate for this many cells at a time."""
         if self.seconds is None:
             return f"unknown: {self.basis}"
         return f"about {span(self.seconds / max(at_once, 1e-3))} with {at_once:g} at a time, {self.basis}"
@@ -103,14 +103,14 @@ class Estimate:
 
 MEASURED = "going by measured durations"
 NOMINAL = "at nominal speed, not measured here"
-"""Bases of estimates; the latter before anything was measured."""
+"""Bases of estimates."""
 UNKNOWN_ON_GPU = Estimate(seconds=None, basis="nothing was measured yet, and nominal speed is a CPU's", measured=False)
 
 
 def estimate(cells: Sequence[Cell], measured: Mapping[str, float], resources: Resources) -> Estimate:
     """How long cells will take, given `seconds_per_nominal`.
 
-    Quantizers that were not measured are taken to be as fast as the others, and where none was, nominally fast.
+    Quantizers that were not measured are assumed to be as fast as the others; if none was, to run at nominal speed.
     """
     unmeasured = sorted({cell.quantizer for cell in cells} - measured.keys())
     if not measured and cells and resources.gpu:

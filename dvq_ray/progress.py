@@ -63,7 +63,7 @@ class Progress:
         self.failed = 0
         self.running = 0
         self.note = ""
-        """What there is to say of the results so far."""
+        """The results so far, in words."""
         self._total = total
         self._what = what
         self._metric = metric
@@ -88,7 +88,7 @@ class Progress:
             self._live.stop()
 
     def expect(self, estimate: Estimate, at_once: int) -> None:
-        """Prints how long it should take. The line goes by that until enough is done to see how long it does take."""
+        """Prints how long it should take. The line uses this until enough is done to measure it."""
         self._console.print(f"expected time: {estimate.in_words(at_once)}")
         self._expected = estimate
         self._at_once = at_once
@@ -100,7 +100,7 @@ class Progress:
         self._seconds_done += nominal_seconds
 
     def measured(self, value: float) -> None:
-        """A value of the metric that is shown: of a cell that is done, or underway."""
+        """Shows a value of the metric, of a cell that is finished or is being computed."""
         self._best = min(value, self._best)
         best = f" (best {self._best:.4g})" if self._best < value else ""
         self.note = f"{self._metric} {value:.4g}{best}"
@@ -123,7 +123,7 @@ class Progress:
         return time.monotonic() - self._started
 
     def line(self, width: int | None = None) -> str:
-        """The state in one line, without what matters least where it would be wider than `width`."""
+        """The state in one line; drops what matters least if it would be wider than `width`."""
         elapsed = max(self.elapsed_seconds(), 1e-9)
         # Cells of a pack whose worker died are told again when the pack comes back.
         ended = min(self.done + self.failed, self._total)
@@ -155,6 +155,6 @@ class Progress:
         share = self._seconds_done / self._total_seconds if self._total_seconds else 0.0
         bar = [ProgressBar(total=1.0, completed=min(share, 1.0), width=_BAR)] if width >= _WIDE else []
         line = self.line(width - len(bar) * (_BAR + 1))
-        # A line that wraps would leave its first half on the screen each time that it is drawn anew.
+        # A line that wraps would leave its first half on the screen each time it is redrawn.
         table.add_row(*bar, Text(plain(line, one_line=True), no_wrap=True, overflow="ellipsis"))
         return table

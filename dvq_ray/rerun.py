@@ -42,12 +42,12 @@ class NoSuchCellError(ValueError):
 def main(store: str, cell_id: str, device: str) -> None:
     """Run the cell CELL_ID of the store STORE again and compare. The store is only read.
 
-    Numbers may differ that were computed on another kind of device or with other versions of numpy, numba,
-    scikit-learn or torch, and those of image trainings also on another processor. The difference in the experiment's
-    main metric is then held against the standard deviation between the seeds of the same point that the store has.
+    Numbers may differ if one row was computed on a GPU, or with other versions of numpy, numba, scikit-learn or torch;
+    those of image trainings also on another processor. The difference in the experiment's main metric is then compared
+    with the standard deviation between the stored seeds of the same point.
 
-    Exit codes: 0 identical; or within 1%; or different, where that is to be expected and no more than between two
-    seeds; 1 different otherwise; 2 there is no such cell, or it cannot be run here.
+    Exit codes: 0 identical, or within 1%, or different for one of these reasons and by no more than two seeds differ;
+    1 different otherwise; 2 there is no such cell, or it cannot be run here.
     """
     try:
         InProcess().check(Resources(gpu=float(device == "cuda")))
@@ -86,7 +86,7 @@ def _stored_row(store: Store, cell_id: str) -> dict[str, Any]:
 
 
 def _seeds(store: Store, cell: Cell) -> list[float]:
-    """The main metric of all seeds of the cell's point that are done."""
+    """The main metric of all finished seeds of the cell's point."""
     experiment = cell.point.experiment
     there = pc.field("point_id") == cell.point.point_id
     frame = store.load(["status", experiment.main_metric], where=there)
@@ -98,7 +98,7 @@ def _seeds(store: Store, cell: Cell) -> list[float]:
 def _cell(row: Mapping[str, Any]) -> Cell:
     """The cell that a row describes. Raises `NoSuchCellError` where its id is not what this version would give."""
     if missing := [name for name in ("trainable", "quantizer", "revision", "seed") if row.get(name) is None]:
-        raise NoSuchCellError(f"the row of {row['cell_id']} does not say its {', '.join(missing)}")
+        raise NoSuchCellError(f"the row of {row['cell_id']} has no {', '.join(missing)}")
     experiment = EXPERIMENTS.get(row["trainable"])
     if experiment is None or row["quantizer"] not in experiment.variants:
         raise NoSuchCellError(f"this version knows no {row['trainable']} with the quantizer {row['quantizer']}")

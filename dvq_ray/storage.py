@@ -324,22 +324,22 @@ def _refuse_credentials(uri: str) -> None:
 
 
 def _not_empty(location: str | Path) -> str:
-    """The location as text. An unset variable of a shell would name the root of the disk, or the working folder."""
+    """The location as text. An unset shell variable would mean the root of the disk, or the working folder."""
     if (text := str(location)) in ("", "file://"):
-        raise StoreError(f"{text!r} names no place; allowed: a folder, or a URI such as s3://bucket/results")
+        raise StoreError(f"{text!r} is not a location; allowed: a folder, or a URI such as s3://bucket/results")
     return text
 
 
 def _refuse_unlike_encodings(location: str) -> None:
-    """Arrow's names of files are in UTF-8, and Python's may not be: the two would then mean different folders."""
+    """Arrow encodes file names in UTF-8. If Python does not, the two would write to different folders."""
     try:
         if os.fsencode(location) == location.encode():
             return
     except UnicodeEncodeError:
         pass
     raise StoreError(
-        f"{location!r}: the name of a store must be valid UTF-8, and this system must take it for that; rename the "
-        "folder, or set PYTHONUTF8=1"
+        f"{location!r}: the path of a store must be valid UTF-8, and Python must read it as UTF-8; rename the folder, "
+        "or set PYTHONUTF8=1"
     )
 
 

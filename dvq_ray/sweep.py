@@ -43,14 +43,14 @@ ONE_BY_ONE = 3
 
 
 def _not_empty(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
-    if value == "":  # of an unset variable of a shell: a sweep that is meant for a cluster would run here
+    if value == "":  # from an unset shell variable: a sweep meant for a cluster would run here
         raise click.BadParameter("it is empty")
     return value
 
 
 def _number(context: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
-    if value is not None and math.isnan(value):  # which click takes for being in any range
-        raise click.BadParameter("nan is no number of hours")
+    if value is not None and math.isnan(value):  # click considers it to be in any range
+        raise click.BadParameter("nan is not a number of hours")
     return value
 
 
@@ -91,7 +91,7 @@ def main(
 
     Exit codes: 0 all cells are done; 1 some failed; 2 the sweep cannot be run as it is written, or its store cannot be
     used; 3 a budget was spent before all cells were done; 130 interrupted. After 1, 3 and 130, and after 2 once its
-    cause is mended, the same command goes on. It carries on where nobody reads its output any more.
+    cause is mended, the same command goes on. A sweep continues if its output can no longer be written.
 
     --dry-run exits as the run would, as far as that shows beforehand: 0 it would start, or nothing is left to do; 1
     nothing is left to do and some cells failed; 2 it would not start.
@@ -161,9 +161,9 @@ def _search(
 def _exit_code_of_a_run(
     spec: SweepSpec, store: Store, executor: Executor, problems: Sequence[str], left: int, failed: int
 ) -> int:
-    """What a run would exit with, 0 where that depends on its cells. Says why it would not start, where it would not.
+    """The exit code that a run would have, 0 if that depends on its cells. Prints why it would not start.
 
-    As far as that shows without starting and writing anything: a disk may be full, a cluster too small.
+    This is as far as it shows without starting or writing anything: a disk may be full, a cluster too small.
     """
     refusals = [*_unwritable(store), *problems]
     if left:
@@ -178,14 +178,14 @@ def _exit_code_of_a_run(
 
 
 def _unwritable(store: Store) -> list[str]:
-    """Why nothing could be written to the store's folder; nothing is known of one under a URI."""
+    """Why nothing could be written to the store's folder. Nothing is known about a store under a URI."""
     if "://" in store.absolute_location:
         return []
     folder = store.absolute_location
     while not os.path.lexists(folder):
         folder = os.path.dirname(folder)
     if not os.path.isdir(folder):
-        return [f"{folder} cannot be written: it is no folder; move it, or name another place"]
+        return [f"{folder} cannot be written: it is not a folder; move it, or name another place"]
     if not os.access(folder, os.W_OK | os.X_OK):
         return [f"{folder} cannot be written; make it accessible to this user, or name another place"]
     return []

@@ -1,4 +1,4 @@
-"""What all command lines share: text reaches a terminal as plain text, and output that nobody can read ends nothing."""
+"""What all command lines share: terminals get plain text, and no command ends because its output cannot be written."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\
 
 
 def console() -> Console:
-    """The console of a command line. Brackets and colons in a name are part of the name: nothing is markup or emoji."""
+    """The console of a command line. Nothing it prints is parsed as markup or emoji: names may hold brackets."""
     return _PlainConsole(markup=False, emoji=False, highlight=False, soft_wrap=True)
 
 
@@ -37,7 +37,7 @@ def complain(text: str) -> None:
 
 
 def plain(text: str, *, one_line: bool = False) -> str:
-    """The text without escape sequences and invisible characters, so that a terminal shows it and does not obey it.
+    """The text without escape sequences and invisible characters, so that a terminal shows it as it is.
 
     A store may come from anywhere. Line ends stay, unless `one_line`; tabs become spaces. Bytes of a file name that
     are not valid UTF-8 are shown as numbers.
@@ -57,13 +57,12 @@ class _PlainConsole(Console):
 
 
 class Command(click.Command):
-    """A command line whose exit code says what it found or did, and nothing about its output.
+    """A command line whose exit code does not depend on whether its output could be written.
 
-    Output may go away in the middle: the pipe to `head -1` closes, the disk fills up, the terminal is gone. What is
-    printed from then on is dropped, the command carries on, and it exits as it would have: a sweep's results are in
-    its store, and a command that only reads is soon done anyway. Python would end with a traceback and exit code 1,
-    which means something else here. Where output is lost for another reason than a reader that has seen enough, a line
-    on standard error says so.
+    Output may fail at any time: the pipe to `head -1` closes, the disk fills up, the terminal is gone. What is printed
+    from then on is dropped, the command continues, and exits as it would have: a sweep's results are in its store, and
+    a command that only reads is soon done anyway. By default Python would end with a traceback and exit code 1, which
+    has another meaning here. A line on standard error says that output was lost, unless its reader has gone.
 
     Characters that the output's encoding lacks are printed as their numbers.
     """
@@ -102,8 +101,10 @@ def _report_loss(error: OSError) -> None:
 
 
 def _occupy_closed_descriptors() -> None:
-    """Opens what is closed of the first three: the next file that is opened, of results perhaps, would get the number
-    of standard output, and what a library prints."""
+    """Opens those of the first three that are closed.
+
+    Otherwise the next file to be opened, perhaps one of results, would receive what a library prints.
+    """
     for number in range(3):
         try:
             os.fstat(number)
@@ -112,8 +113,8 @@ def _occupy_closed_descriptors() -> None:
 
 
 def _lasting(stream: TextIO | None, own: TextIO | None, report: Callable[[OSError], None]) -> TextIO:
-    """The stream so that writing to it never fails; as it is where it is not the process's own."""
-    if stream is None:  # closed before the start; libraries want one all the same
+    """The stream in a form that never fails to write; unchanged if it is not the process's own."""
+    if stream is None:  # closed before the start, but libraries expect one
         return open(os.devnull, "w", errors="backslashreplace")
     if stream is not own or stream.closed:
         return stream
@@ -123,7 +124,7 @@ def _lasting(stream: TextIO | None, own: TextIO | None, report: Callable[[OSErro
 
 
 class _Lasting(io.FileIO):
-    """A descriptor. What cannot be written any more is dropped."""
+    """A file descriptor. What can no longer be written is dropped."""
 
     def __init__(self, descriptor: int, report: Callable[[OSError], None]) -> None:
         super().__init__(descriptor, "w", closefd=False)

@@ -1,4 +1,4 @@
-"""Whether a sweep runs, as its store tells it."""
+"""Whether a sweep runs, as its store shows it."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_a_driver_is_alive_while_it_runs_and_then_says_how_it_ended(store: Store
         ("", ValueError("\x1b[31m\udcff" + "x" * 9999), "ValueError: \\udcff" + "x" * 482),
     ],
 )
-def test_what_ended_a_driver_early_is_told(
+def test_what_ended_a_driver_early_is_reported(
     store: Store, cut_short: str, error: BaseException | None, ended: str
 ) -> None:
     def enter() -> None:
@@ -112,7 +112,7 @@ def test_a_beat_comes_every_half_minute(store: Store, monkeypatch: pytest.Monkey
         assert the_driver(store).started_at == first.started_at
 
 
-def test_a_store_that_cannot_be_written_is_no_trouble_of_the_run(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_that_cannot_be_written_does_not_disturb_the_run(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(*_: object) -> None:
         raise StoreError("full")
 
@@ -208,13 +208,13 @@ def test_a_later_driver_removes_files_of_dead_ones_and_leaves_the_living(store: 
         ),
     ],
 )  # fmt: skip
-def test_a_file_that_is_none_is_skipped(store: Store, content: bytes) -> None:
+def test_an_invalid_file_is_skipped(store: Store, content: bytes) -> None:
     store.write_driver("b.json", content)
     assert drivers(store, NOW) == []
     assert "next python -m dvq_ray.sweep" in text_of(store)
 
 
-def test_what_is_no_plain_file_is_skipped(store: Store) -> None:
+def test_what_is_not_a_plain_file_is_skipped(store: Store) -> None:
     folder = Path(store.location, "drivers")
     (folder / "a.json").mkdir(parents=True)
     os.mkfifo(folder / "b.json")
@@ -281,7 +281,7 @@ def test_a_sweep_that_is_done_says_so_and_a_merge_leaves_that_alone(tmp_path: Pa
         (signal.SIGKILL, "driver died on HOST (process PID); it was last alive N s ago "),
     ],
 )
-def test_an_interrupted_sweep_and_a_killed_one_are_told_from_one_that_runs(
+def test_an_interrupted_sweep_and_a_killed_one_are_distinguished_from_one_that_runs(
     tmp_path: Path, number: int, said: str
 ) -> None:
     path = write(tmp_path, TINY.replace("steps: 20", "steps: 100_000"))

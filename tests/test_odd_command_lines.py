@@ -1,4 +1,4 @@
-"""Mistakes in a command line: one that is understood, exit code 2, no traceback, and nothing written."""
+"""Mistakes in a command line: a message, exit code 2, no traceback, and nothing written."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ COMMANDS = {"sweep": sweep, "status": status, "rerun": rerun, "analysis": analys
         (["sweep", "file"], "allowed: a mapping of keys to values"),
         (["sweep", "dangling"], "cannot be read"),
         (["sweep", "/dev/null"], "is empty"),
-        (["sweep", "SPEC", "--results", ""], "names no place"),
-        (["sweep", "SPEC", "--results", "", "--dry-run"], "names no place"),
-        (["sweep", "SPEC", "--results", "file://"], "names no place"),
+        (["sweep", "SPEC", "--results", ""], "is not a location"),
+        (["sweep", "SPEC", "--results", "", "--dry-run"], "is not a location"),
+        (["sweep", "SPEC", "--results", "file://"], "is not a location"),
         (["sweep", "SPEC", "--results", "s3://"], "cannot be opened"),
         (["sweep", "SPEC", "--results", "://x"], "cannot be opened"),
         (["sweep", "SPEC", "--results", "http://x/y"], "allowed: a folder, file://"),
@@ -46,12 +46,12 @@ COMMANDS = {"sweep": sweep, "status": status, "rerun": rerun, "analysis": analys
         (["sweep", "SPEC", "--set", "name=[/x]"], "[/x]"),
         (["sweep", "SPEC", "--time-budget", "-5min"], "no length of time"),
         (["sweep", "SPEC", "--time-budget", "nan"], "no length of time"),
-        (["sweep", "SPEC", "--gpu-hours", "nan"], "no number of hours"),
+        (["sweep", "SPEC", "--gpu-hours", "nan"], "not a number of hours"),
         (["sweep", "SPEC", "--gpu-hours", "0"], "range"),
         (["sweep", "SPEC", "--max-concurrent", "1.5"], "not a valid integer"),
         (["sweep", "SPEC", "--address", ""], "empty"),
         (["status"], "Missing argument"),
-        (["status", ""], "names no place"),
+        (["status", ""], "is not a location"),
         (["status", "file"], "cannot be read"),
         (["status", "dangling"], "is no store"),
         (["status", "-x"], "No such option"),
@@ -60,12 +60,12 @@ COMMANDS = {"sweep": sweep, "status": status, "rerun": rerun, "analysis": analys
         (["status", "a\nb\x1b[31m"], "is no store"),
         (["status", "s3://name:secret@bucket/x"], "must hold no credentials"),
         (["rerun", "folder"], "Missing argument"),
-        (["rerun", "", "x"], "names no place"),
+        (["rerun", "", "x"], "is not a location"),
         (["rerun", "folder", ""], "no cells"),
         (["rerun", "folder", "\udcff\x1b[0m"], "no cells"),
         (["rerun", "folder", "x", "--device", "[red]"], "is not one of"),
         (["analysis"], "name at least one store"),
-        (["analysis", ""], "names no place"),
+        (["analysis", ""], "is not a location"),
         (["analysis", "file"], "cannot be read"),
         (["analysis", "folder"], "is no store"),
         (["analysis", "folder", "--out", ""], "--out is empty"),
@@ -75,7 +75,7 @@ COMMANDS = {"sweep": sweep, "status": status, "rerun": rerun, "analysis": analys
         (["analysis", "--item", "[bold]"], "is not one of"),
     ],
 )
-def test_a_mistake_in_a_command_line_is_told_and_nothing_is_written(
+def test_a_mistake_in_a_command_line_is_reported_and_nothing_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: list[str], said: str
 ) -> None:
     monkeypatch.chdir(tmp_path)

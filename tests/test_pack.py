@@ -230,7 +230,7 @@ def test_a_store_that_fails_within_a_cell_is_no_failure_of_the_cell(tmp_path: Pa
     assert not store.statuses()
 
 
-def test_the_main_metric_is_told_of_cells_that_are_done_and_of_curves_that_show_it(store: Store) -> None:
+def test_the_main_metric_is_reported_for_finished_cells_and_from_curves_that_have_it(store: Store) -> None:
     def compute(settings: Any, seeds: Sequence[int], surroundings: Surroundings) -> Iterator[Outcome | Underway]:
         for seed in seeds:
             yield Underway(share=0.2)

@@ -1,4 +1,4 @@
-"""`python -m dvq_ray.rerun`: one stored cell again, and what is said where it differs."""
+"""`python -m dvq_ray.rerun`: one stored cell again, and what is printed if it differs."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_a_stored_cell_runs_again_and_is_identical(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("device", [None, AMD])
 @pytest.mark.parametrize(("factor", "verdict", "code"), [(1.001, "within tolerance", 0), (1.5, "different", 1)])
-def test_a_fit_that_differs_is_told_whatever_computed_it(
+def test_a_fit_that_differs_is_reported_whatever_computed_it(
     tmp_path: Path, factor: float, verdict: str, code: int, device: str | None
 ) -> None:
     frame = stored(tmp_path)
@@ -86,11 +86,11 @@ METRIC = "reconstruction_bits_per_dim"
     [
         (AMD, 3, 0.5, 0, ["computed on AMD EPYC", "numbers may differ", "n = 3", "different, as expected"]),
         (AMD, 3, 50.0, 1, ["computed on AMD EPYC", "n = 3", ": different"]),
-        (AMD, 1, 0.5, 1, ["computed on AMD EPYC", "the store has 1 seed of this point that is done", ": different"]),
+        (AMD, 1, 0.5, 1, ["computed on AMD EPYC", "the store has 1 finished seeds of this point", ": different"]),
         (None, 3, 0.5, 1, ["they should be identical", ": different"]),
     ],
 )
-def test_a_training_on_another_processor_is_held_against_the_spread_between_seeds(
+def test_a_training_on_another_processor_is_compared_with_the_spread_between_seeds(
     trained: Path, tmp_path: Path, device: str | None, seeds: int, by: float, code: int, said: list[str]
 ) -> None:
     (tmp_path / "tiny" / "cells").mkdir(parents=True)
@@ -128,7 +128,7 @@ OTHER_RAY = {"run_versions": json.dumps({"torch": "2.9", "numpy": "2.1", "ray": 
         (row(6.214, **OTHER_RAY), [6.1, 6.15, 6.2], False, "they should be identical"),
         (row(6.214), [6.1, 6.15, 6.2], False, "they should be identical"),
         (row(6.214, run_device=AMD), [6.1, 6.1], False, "inf standard deviations"),
-        (row(6.214, run_device=AMD), [], False, "the store has 0 seed"),
+        (row(6.214, run_device=AMD), [], False, "the store has 0 finished seeds"),
         (row(None, run_device=AMD), [6.1, 6.15, 6.2], False, "only one of them has a finite"),
         (row(math.nan, run_device=AMD), [6.1, 6.15, 6.2], False, "only one of them has a finite"),
         (row(6.173, run_device=AMD, data_sha256="e"), [6.1, 6.15, 6.2], False, "not the images"),
@@ -136,7 +136,7 @@ OTHER_RAY = {"run_versions": json.dumps({"torch": "2.9", "numpy": "2.1", "ray": 
         (row(6.214, run_versions="{"), [6.1, 6.15, 6.2], True, "torch was 2.9 and is missing"),
     ],
 )
-def test_what_a_difference_is_put_down_to(now: dict[str, Any], seeds: list[float], expected: bool, said: str) -> None:
+def test_a_difference_is_explained(now: dict[str, Any], seeds: list[float], expected: bool, said: str) -> None:
     found = explain(EXPERIMENTS["learned_prior"], row(), now, seeds)
     assert found.is_expected == expected
     assert said in " ".join(found.lines)
@@ -161,7 +161,7 @@ def test_a_cell_that_is_not_there_or_of_another_revision_is_told(tmp_path: Path)
     assert "would compute something else" in changed.output
 
 
-def test_an_id_that_is_cut_off_or_strange_is_told(tmp_path: Path) -> None:
+def test_an_id_that_is_cut_off_or_strange_is_rejected(tmp_path: Path) -> None:
     first = stored(tmp_path)["cell_id"][0]
     short = again(tmp_path, first[:9])
     assert short.exit_code == 2
@@ -181,9 +181,9 @@ def test_a_gpu_that_is_not_there_and_a_device_that_is_none(tmp_path: Path, monke
     assert again(tmp_path, first, "--device", "tpu").exit_code == 2
 
 
-def test_a_row_that_does_not_say_what_it_is_of_is_told(tmp_path: Path) -> None:
+def test_a_row_without_a_seed_is_rejected(tmp_path: Path) -> None:
     frame = stored(tmp_path)
     frame.drop(columns=["seed", "sweep", "run_commit"]).to_parquet(cells_file(tmp_path))
     result = again(tmp_path, frame["cell_id"][0])
     assert result.exit_code == 2
-    assert "does not say its seed" in result.output
+    assert "has no seed" in result.output

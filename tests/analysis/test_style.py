@@ -77,7 +77,7 @@ def test_kmeans_has_the_colour_of_the_vq_that_it_is_held_against() -> None:
 
 
 @pytest.mark.parametrize("name", ["a$b$c", "$\\frac{1$", "$", "a\\$b", "_^{}\\", "[x] :smile:"])
-def test_a_name_in_a_figure_is_no_formula(name: str) -> None:
+def test_a_name_in_a_figure_is_not_parsed_as_a_formula(name: str) -> None:
     with printed():
         figure = Figure()
         figure.suptitle(name)
