@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 import dvq_ray
 from dvq_ray.budget import Budget
 from dvq_ray.cells import Pack
+from dvq_ray.heartbeat import Heartbeat
 from dvq_ray.pack import Advance, run_pack
 from dvq_ray.progress import Progress
 from dvq_ray.provenance import Run
@@ -61,6 +62,13 @@ def usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def usable_gpus() -> int:
+    """GPUs that this process may use."""
+    import torch
+
+    return torch.cuda.device_count()
 
 
 INTERRUPTED = 130
@@ -121,7 +129,11 @@ def running(
     """
     run = Run.start(spec.name)
     # In this order, because Ray sets signal handlers of its own when it starts.
-    with executor.started(spec.resources) as slots, Interruption() as interruption:
+    with (
+        executor.started(spec.resources) as slots,
+        Interruption() as interruption,
+        Heartbeat(store, run, lambda: "interrupted" if interruption.asked else budget.spent()),
+    ):
         store.write_sweep(spec.as_yaml())
         with progress:
             job = Job(
@@ -155,6 +167,10 @@ class ResourcesError(RuntimeError):
 class Executor(Protocol):
     """Runs packs until they are done, a budget is spent or an interruption is asked for."""
 
+    def check(self, resources: Resources) -> None:
+        """Raises `ResourcesError` where `started` would, as far as that shows without starting anything."""
+        ...
+
     def started(self, resources: Resources) -> AbstractContextManager[int]:
         """Holds what the packs run on, and gives the number of packs that run at once.
 
@@ -177,14 +193,18 @@ class Executor(Protocol):
 class InProcess:
     """One pack after the other in this process, without Ray: for debugging, and to measure what Ray costs."""
 
-    @contextmanager
-    def started(self, resources: Resources) -> Iterator[int]:
-        """One slot, in this process."""
+    def check(self, resources: Resources) -> None:
+        """A GPU is needed where one is asked for."""
         if resources.gpu:
             import torch
 
             if not torch.cuda.is_available():
                 raise ResourcesError(f"resources.gpu is {resources.gpu:g}, and torch finds no GPU in this process")
+
+    @contextmanager
+    def started(self, resources: Resources) -> Iterator[int]:
+        """One slot, in this process."""
+        self.check(resources)
         yield 1
 
     def run(self, packs: Sequence[Pack], job: Job) -> Mapping[str, Death]:
@@ -194,6 +214,8 @@ class InProcess:
             with closing(run_pack(pack, job.store, job.run, job.surroundings)) as advances:
                 for advance in advances:
                     job.progress.advance(int(advance.done), int(advance.failed), advance.nominal_seconds)
+                    if advance.value is not None:
+                        job.progress.measured(advance.value)
                     job.progress.tick(running=1)
                     if job.ends_after(advance):
                         return {}
@@ -221,6 +243,13 @@ class UnderTune:
         self._address = address or os.environ.get("RAY_ADDRESS")
         self._at_once = at_once
         self._folder = ""
+
+    def check(self, resources: Resources) -> None:
+        """A cluster has to answer, and this machine to have as much as a trial asks for."""
+        if self._address:
+            _check_answers(self._address)
+        else:
+            _check_fits(resources, {"CPU": usable_cores(), "GPU": usable_gpus() if resources.gpu else 0})
 
     @contextmanager
     def started(self, resources: Resources) -> Iterator[int]:

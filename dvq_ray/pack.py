@@ -39,6 +39,8 @@ class Advance:
     """That of the row, now that it is in the store; None while the cell is being computed."""
     logged: Sequence[Mapping[str, Any]] = ()
     """The curve so far of a cell that is being computed, where its experiment tells it."""
+    value: float | None = None
+    """The experiment's main metric, as far as it is known."""
 
     @property
     def done(self) -> bool:
@@ -101,7 +103,8 @@ def run_pack(pack: Pack, store: Store, run: Run, surroundings: Surroundings) -> 
                     share = max(event.share, told[cell.cell_id])
                     new, told[cell.cell_id] = share - told[cell.cell_id], share
                     seconds = new * cell.nominal_seconds()
-                    yield Advance(cell_id=cell.cell_id, nominal_seconds=seconds, logged=event.logged)
+                    value = point.experiment.main_value_so_far(event.logged)
+                    yield Advance(cell_id=cell.cell_id, nominal_seconds=seconds, logged=event.logged, value=value)
                     continue
                 row, curve = event
                 row |= _search_columns(pack.suggested, row)
@@ -110,7 +113,8 @@ def run_pack(pack: Pack, store: Store, run: Run, surroundings: Surroundings) -> 
                     store.drop_checkpoint(cell.cell_id)
                 committed.append(event)
                 rest = (1 - told[cell.cell_id]) * cell.nominal_seconds()
-                yield Advance(cell_id=cell.cell_id, status=row["status"], nominal_seconds=rest)
+                value = point.experiment.main_value(row)
+                yield Advance(cell_id=cell.cell_id, status=row["status"], nominal_seconds=rest, value=value)
     if committed:
         store.gather(pack.cells[0].point.experiment, committed)
 

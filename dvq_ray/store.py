@@ -7,6 +7,7 @@
       checkpoints/        by cell id, of cells that were cut off; gone when the cell is done
       artifacts/          by cell id: images and the like
       tensorboard/        by cell id, where asked for: event files, a view of the curves
+      drivers/            by run: when its driver was last alive, and how it ended; only `status` looks at them
       set_aside/          files of cells/ and curves/ that could not be read
 
 The store is also the state that a sweep resumes from. A file comes into being whole or not at all, and is named after
@@ -140,6 +141,14 @@ class Store:
         """Keeps the resolved sweep file beside its results."""
         self._storage.put(f"{self._root}/sweep.yaml", text.encode())
 
+    def write_driver(self, name: str, content: bytes) -> None:
+        """Keeps what a driver says of itself, in place of what it said before."""
+        self._storage.put(f"{self._root}/drivers/{checked_name(name)}", content)
+
+    def drop_driver(self, name: str) -> None:
+        """Removes what a driver said of itself."""
+        self._storage.delete([f"{self._root}/drivers/{checked_name(name)}"])
+
     def check_writable(self) -> None:
         """Raises `StoreError`, which says what to do, where nothing can be written here. Leaves nothing behind."""
         self._storage.check_writable()
@@ -198,7 +207,9 @@ class Store:
         except FileNotFoundError:
             return
         self._drop_checkpoints_left_behind()
-        self._storage.remove_leftovers(*(f"{self._root}/{part}" for part in (*KEYS, "checkpoints", "artifacts")))
+        self._storage.remove_leftovers(
+            *(f"{self._root}/{part}" for part in (*KEYS, "checkpoints", "artifacts", "drivers"))
+        )
 
     def _merge_cells_part(self) -> pd.DataFrame:
         """Returns every attempt that has a row, with `stands`: whether it is the one that counts."""
@@ -280,6 +291,10 @@ class Store:
         """The resolved sweep file, as run last; None in a store without one."""
         content = self._storage.get(f"{self._root}/sweep.yaml")
         return None if content is None else content.decode()
+
+    def read_driver(self, name: str) -> bytes | None:
+        """What `write_driver` kept last; None where there is none."""
+        return self._storage.get(f"{self._root}/drivers/{checked_name(name)}")
 
     def read_artifact(self, cell_id: str, name: str) -> bytes | None:
         """A file that `write_artifact` kept; None where there is none."""

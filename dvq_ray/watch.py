@@ -13,6 +13,7 @@ from ray.exceptions import ActorUnavailableError, OutOfMemoryError, RayActorErro
 
 from dvq_ray.executors import WORKER_RESTARTS, Death, Job
 from dvq_ray.store import StoreError
+from dvq_ray.trainables import BEST_VALUE, LAST_VALUE
 
 if TYPE_CHECKING:
     from ray.tune.experiment import Trial
@@ -120,6 +121,9 @@ class PackWatch(Watch):
         """Cells came to an end."""
         super().on_trial_result(iteration, trials, trial, result)
         self.job.progress.advance(result["cells_done"], result["cells_failed"], result["seconds_done"])
+        for key in (BEST_VALUE, LAST_VALUE):
+            if key in result:
+                self.job.progress.measured(result[key])
 
     def died(self, trial: Trial, death: Death) -> None:
         """Its cells without a row are tried one by one."""
