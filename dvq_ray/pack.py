@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from dvq_ray.cells import Cell, Pack, Point, SuggestedAs
+from dvq_ray.commits import Commits
 from dvq_ray.experiments import Outcome, Underway
 from dvq_ray.provenance import Run, machine_columns
 from dvq_ray.store import FINISHED, SUGGESTION, Status, Store, StoreError
@@ -82,7 +83,7 @@ def run_pack(pack: Pack, store: Store, run: Run, surroundings: Surroundings) -> 
     computes all repetitions of a point in one batch on a GPU, they are done together.
     """
     written = store.written_by_run(run.run_id, [cell.cell_id for cell in pack.cells])
-    committed = []
+    commits = Commits(store, pack.cells[0].point.experiment)
     for point, cells in pack.by_point():
         for cell in cells:
             if cell.cell_id in written:
@@ -108,15 +109,14 @@ def run_pack(pack: Pack, store: Store, run: Run, surroundings: Surroundings) -> 
                     continue
                 row, curve = event
                 row |= _search_columns(pack.suggested, row)
-                store.write_cell(point.experiment, row, curve)
+                commits.add(row, curve)
                 if told[cell.cell_id] and row["status"] not in MAY_GO_ON:
+                    commits.finish()
                     store.drop_checkpoint(cell.cell_id)
-                committed.append(event)
                 rest = (1 - told[cell.cell_id]) * cell.nominal_seconds()
                 value = point.experiment.main_value(row)
                 yield Advance(cell_id=cell.cell_id, status=row["status"], nominal_seconds=rest, value=value)
-    if committed:
-        store.gather(pack.cells[0].point.experiment, committed)
+    commits.finish()
 
 
 def run_cell(cell: Cell, run: Run, surroundings: Surroundings) -> Written:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -36,6 +36,8 @@ class Plan:
     """In the order in which they are run."""
     unwanted: int
     """Stored cells that the sweep file names no longer. They are kept."""
+    without_curve: int
+    """Cells among those to run that are done, but for their curve, which is missing."""
     ids_by_grid: Mapping[str, Sequence[str]]
     seconds_per_nominal: Mapping[str, float]
     """By quantizer: measured seconds over nominal seconds, the median of the wanted cells that are done."""
@@ -51,17 +53,21 @@ class Plan:
 
 def make_plan(spec: SweepSpec, store: Store, *, retry_failed: bool) -> Plan:
     """What is to be run: cells that the store lacks, and the failed ones where they are asked for."""
-    return plan_of(spec, store.load(columns=list(COLUMNS)), retry_failed=retry_failed)
+    rows = store.load(columns=list(COLUMNS))
+    return plan_of(spec, rows, retry_failed=retry_failed, missing_curves=store.missing_curves())
 
 
 COLUMNS = ("cell_id", "status", "duration_seconds")
 """What a plan needs of each row."""
 
 
-def plan_of(spec: SweepSpec, rows: pd.DataFrame, *, retry_failed: bool = False) -> Plan:
-    """As `make_plan`, from all rows of a store with `COLUMNS`."""
+def plan_of(
+    spec: SweepSpec, rows: pd.DataFrame, *, retry_failed: bool = False, missing_curves: Collection[str] = ()
+) -> Plan:
+    """As `make_plan`, from all rows of a store with `COLUMNS`; those of cells whose curve is missing do not count."""
     cells, ids_by_grid = expand(spec)
     statuses = dict(zip(rows["cell_id"], rows["status"].astype(object), strict=True))
+    statuses = {cell_id: status for cell_id, status in statuses.items() if cell_id not in missing_curves}
     wanted = {cell.cell_id for cell in cells}
     together = bool(spec.resources.gpu) and spec.experiment.batches_on_gpu
     to_run = [
@@ -76,6 +82,7 @@ def plan_of(spec: SweepSpec, rows: pd.DataFrame, *, retry_failed: bool = False) 
         to_run=to_run,
         ids_by_grid=ids_by_grid,
         unwanted=len(statuses.keys() - wanted),
+        without_curve=len(wanted & {*missing_curves}),
         seconds_per_nominal=seconds_per_nominal(cells, rows) if statuses and to_run else {},
     )
 

@@ -42,6 +42,8 @@ class Settings(BaseModel):
     )
 
     rules: ClassVar[tuple[Rule, ...]] = ()
+    logs_curve: ClassVar[bool] = True
+    """Whether every cell that is done has logged steps."""
 
     quantizer: str
     """Which settings class this is; each class allows one value."""

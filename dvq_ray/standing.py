@@ -37,12 +37,16 @@ class Standing:
     """The cells that are wanted; None where any row of the store may be one."""
 
 
-def grids_standing(spec: SweepSpec, rows: pd.DataFrame) -> Standing:
+def grids_standing(spec: SweepSpec, rows: pd.DataFrame, missing_curves: Collection[str] = ()) -> Standing:
     """Of a sweep of grids, from the columns `cell_id`, `status` and `duration_seconds` of all rows."""
-    plan = plan_of(spec, rows)
+    plan = plan_of(spec, rows, missing_curves=missing_curves)
     wanted = {cell.cell_id for cell in plan.cells}
     failed = sum(cell_id in wanted for cell_id in rows.loc[~rows["status"].isin(FINISHED), "cell_id"])
-    unwanted = f"{plan.unwanted:,} rows of cells that the sweep file does not name"
+    notes = []
+    if plan.unwanted:
+        notes.append(("besides", f"{plan.unwanted:,} rows of cells that the sweep file does not name"))
+    if plan.without_curve:
+        notes.append(("curves", f"{plan.without_curve:,} of the missing cells have a row, but their curve is missing"))
     return Standing(
         what="cells",
         wanted=len(wanted),
@@ -51,7 +55,7 @@ def grids_standing(spec: SweepSpec, rows: pd.DataFrame) -> Standing:
         missing=len(plan.to_run),
         headings=("grid", "done", "failed", "missing"),
         counts=[(grid.name, (grid.done, grid.failed, grid.missing)) for grid in plan.grids()],
-        notes=[("besides", unwanted)] if plan.unwanted else [],
+        notes=notes,
         left=plan.estimate(),
         cell_ids=wanted,
     )

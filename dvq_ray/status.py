@@ -75,7 +75,10 @@ class _Report:
         if spec is None:
             return self._rows(rows)
         search = spec.search
-        standing = search_standing(spec, search, store, rows) if search else grids_standing(spec, rows)
+        if search:
+            standing = search_standing(spec, search, store, rows)
+        else:
+            standing = grids_standing(spec, rows, store.missing_curves())
         self._say_counts(spec, standing)
         measured = pace(rows, self._now)
         checkpoints = self._checkpoints(rows)

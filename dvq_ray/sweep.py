@@ -7,6 +7,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -105,6 +106,7 @@ def main(
         store = Store.under(results, sweep.name)
         budget = Budget(seconds=time_budget, gpu_hours=gpu_hours)
         executor = InProcess() if in_process else UnderTune(address, max_concurrent)
+        store.check_place()
         if not dry_run:
             store.check_writable()
             for aside in store.set_aside_unreadable():
@@ -206,6 +208,8 @@ def _print_plan(console: Console, plan: Plan, store: Store, slots: int) -> None:
         table.add_row(grid.name, f"{grid.done:,}", f"{grid.failed:,}", f"{grid.missing:,}")
     console.print(table)
     console.print(f"no longer wanted: {plan.unwanted:,} cells, which stay in {store.location}")
+    if plan.without_curve:
+        console.print(f"run again: {plan.without_curve:,} cells that are done, but for their curve, which is missing")
     trials = len(pack_cells(plan.to_run, slots))
     time = f"; expected time: {plan.estimate().in_words(slots)}" if plan.to_run else ""
     console.print(f"to run: {len(plan.to_run):,} cells in {trials:,} Tune trials{time}")
@@ -217,7 +221,8 @@ def _run(console: Console, plan: Plan, store: Store, executor: Executor, budget:
     statuses = plan.statuses
     if plan.to_run:
         interrupted = _run_cells(console, plan, store, executor, budget)
-        statuses = store.statuses()
+        without_curve = store.missing_curves() & {cell.cell_id for cell in plan.to_run}
+        statuses = {cell: status for cell, status in store.statuses().items() if cell not in without_curve}
     states = Counter(statuses.get(cell.cell_id, "missing") for cell in plan.cells)
     done = sum(states.pop(status, 0) for status in FINISHED)
     missing = states.pop("missing", 0)
@@ -254,8 +259,9 @@ def _run_cells(console: Console, plan: Plan, store: Store, executor: Executor, b
 
 
 def _run_packs(cells: Sequence[Cell], slots: int, job: Job, executor: Executor) -> None:
+    began = datetime.now(UTC)
     executor.run(pack_cells(cells, slots), job)
-    left = _left(cells, job.store, job.run)
+    left = _left(cells, job.store, job.run, began)
     for attempt in range(ONE_BY_ONE):
         if not left or job.ending:
             return
@@ -263,7 +269,7 @@ def _run_packs(cells: Sequence[Cell], slots: int, job: Job, executor: Executor) 
         died = executor.run([Pack(cells=[cell]) for cell in left], job)
         if job.interruption.asked:
             return
-        without_row = _left(left, job.store, job.run)
+        without_row = _left(left, job.store, job.run, began)
         left = []
         for cell in without_row:
             death = died.get(cell.cell_id)
@@ -275,10 +281,13 @@ def _run_packs(cells: Sequence[Cell], slots: int, job: Job, executor: Executor) 
                 left.append(cell)
 
 
-def _left(cells: Sequence[Cell], store: Store, run: Run) -> list[Cell]:
-    frame = store.load(columns=["cell_id", "run_id"])
-    written = set(frame.loc[frame["run_id"] == run.run_id, "cell_id"])
-    return [cell for cell in cells if cell.cell_id not in written]
+def _left(cells: Sequence[Cell], store: Store, run: Run, began: datetime) -> list[Cell]:
+    """The cells that nobody has computed since this run began: another driver's row may stand before this one's."""
+    rows = store.load(columns=["cell_id", "status", "run_id", "run_started_at"])
+    is_done = rows["status"].isin(FINISHED) & ~rows["cell_id"].isin(store.missing_curves())
+    is_tried = (rows["run_id"] == run.run_id) | (rows["run_started_at"] >= began)
+    computed = {*rows.loc[is_done | is_tried, "cell_id"]}
+    return [cell for cell in cells if cell.cell_id not in computed]
 
 
 def _example(store: Store, cells: Sequence[Cell], status: str) -> str:

@@ -54,7 +54,7 @@ def done(cell: Cell, *, ended_ago: float, seconds: float, **changes: Any) -> dic
 
 def fill(store: Store, rows: Sequence[dict[str, Any]], spec: SweepSpec = SPEC) -> None:
     for row in rows:
-        store.write_cell(spec.experiment, row, [])
+        store.write_cell(spec.experiment, row, [{"step": 0}])
 
 
 def test_a_finished_sweep_is_told_and_nothing_is_written(tmp_path: Path) -> None:

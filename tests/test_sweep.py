@@ -162,7 +162,7 @@ def test_a_store_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "results").write_text("a file where the folder should be")
     result = run(tmp_path)
     assert result.exit_code == 2
-    assert "cannot be" in result.output
+    assert "results is a file, and should be a folder" in result.output
 
 
 LEARNED = """\

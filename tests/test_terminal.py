@@ -10,6 +10,7 @@ import sys
 import unicodedata
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 from hypothesis import given, settings
@@ -156,7 +157,8 @@ def test_the_id_of_a_foreign_row_is_one_word_of_the_command(tmp_path: Path) -> N
     table = store.table()
     assert table is not None
     foreign = table.set_column(0, "cell_id", [["--device=$(id)\x1b[31m"]])
-    store._replace("cells", [str(path) for path in (tmp_path / "cells").iterdir()], foreign)
+    (file,) = (tmp_path / "cells").iterdir()
+    pq.write_table(foreign, file)
     (line,) = (each for each in CliRunner().invoke(status, [str(tmp_path)]).output.splitlines() if "again" in each)
     words = words_of(line.strip().removeprefix("again"))
     assert words[2:] == ["dvq_ray.rerun", "--", str(tmp_path), "--device=$(id)\x1b[31m"]

@@ -144,6 +144,7 @@ class KMeansFields(CodebookSettings):
         Rule(fields=("slices", "dimension"), breach=slices_divide),
         Rule(fields=("codebook_size", "train_samples"), breach=_enough_samples),
     )
+    logs_curve: ClassVar[bool] = False
 
     def nominal_seconds(self) -> float:
         """Lloyd's passes over the training vectors, and drawing the data."""
