@@ -98,7 +98,8 @@ class Estimate:
         """The estimate for this many cells at a time."""
         if self.seconds is None:
             return f"unknown: {self.basis}"
-        return f"about {span(self.seconds / max(at_once, 1e-3))} with {at_once:g} at a time, {self.basis}"
+        count = f"{at_once:.0f}" if at_once >= 10 else f"{at_once:.2g}"
+        return f"about {span(self.seconds / max(at_once, 1e-3))} with {count} at a time, {self.basis}"
 
 
 MEASURED = "going by measured durations"

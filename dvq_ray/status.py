@@ -134,7 +134,7 @@ class _Report:
             over = f"over the last {_cells(measured.cells)} ({span(measured.span_seconds)})"
             self._line("rate", f"{rate(measured.per_second)} {over}, {measured.at_once:.1f} at a time")
         if standing and standing.missing:
-            self._line("left", standing.left.in_words(round(measured.at_once, 1) if measured else 1))
+            self._line("left", standing.left.in_words(measured.at_once if measured else 1))
         if measured is None:
             self._line("last", "nothing has been finished yet")
         elif quiet and standing and standing.missing:

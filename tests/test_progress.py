@@ -107,3 +107,12 @@ def test_the_live_line_never_wraps_and_keeps_what_matters_most(width: int) -> No
         assert "elapsed" in line
     if width == 200:
         assert "reconstruction_bits_per_dim 2 (best 1) [bold]" in line
+
+
+@pytest.mark.parametrize(
+    ("at_once", "text"),
+    [(1, "100 s with 1"), (128, "1 s with 128"), (1.26, "79 s with 1.3"), (0.04, "42 min with 0.04")],
+)
+def test_an_estimate_is_for_as_many_cells_as_run_at_a_time(at_once: float, text: str) -> None:
+    estimate = Estimate(seconds=100.0, basis=NOMINAL, measured=False)
+    assert estimate.in_words(at_once) == f"about {text} at a time, {NOMINAL}".replace("100 s", span(100.0))
