@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any
 
 import optuna
 import pandas as pd
@@ -19,6 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 from dvq_ray.search.journal import Journal, Record
 from dvq_ray.search.sampling import distributions_of, point_of, sampler_of
 from dvq_ray.search.spec import Search
+from dvq_ray.search.verdict import Row, rows_by_cell, verdict
 
 SEEDS = "seeds"
 """The attribute of a trial that holds the repetitions of its suggestion."""
@@ -34,11 +34,7 @@ _FOREIGN, _REFUTED = "is not one of this search", "contradicts its cells in the 
 
 def without_contradictions(journal: Journal, study_name: str, search: Search, rows: pd.DataFrame) -> Journal:
     """The records before the first one that cannot be of this search, or that the store contradicts."""
-    metrics = rows[["cell_id", "status", *search.objectives]].astype(dict.fromkeys(search.objectives, float))
-    orphan = _first_orphan(journal.records)
-    if orphan is not None:
-        journal = journal.cut(orphan, "is about a trial that no line before it creates")
-    by_cell = {str(row["cell_id"]): row for row in metrics.to_dict("records")}
+    by_cell = rows_by_cell(search, rows)
     while (study := _study(journal, study_name)) is not None:
         wanted = [StudyDirection.MINIMIZE if way == "minimize" else StudyDirection.MAXIMIZE
                   for way in search.objectives.values()]  # fmt: skip
@@ -86,7 +82,7 @@ def _study(journal: Journal, name: str) -> optuna.Study | None:
         return None
 
 
-def _contradiction(trial: FrozenTrial, search: Search, by_cell: Mapping[str, Mapping[Any, Any]]) -> str:
+def _contradiction(trial: FrozenTrial, search: Search, by_cell: Mapping[str, Row]) -> str:
     """What is wrong with a trial of the study; empty where nothing is."""
     if not _is_suggestion(trial, search):
         return _FOREIGN
@@ -95,14 +91,10 @@ def _contradiction(trial: FrozenTrial, search: Search, by_cell: Mapping[str, Map
     if not search.possible(trial.params):  # any more, in this version
         return ""
     cell_ids = [point_of(search, trial.params).cell_id(seed) for seed in trial.user_attrs[SEEDS]]
-    found = [by_cell[cell_id] for cell_id in cell_ids if cell_id in by_cell]
-    if trial.state is TrialState.PRUNED:
-        return "" if any(row["status"] == "stopped" for row in found) else _REFUTED
-    if len(found) < len(cell_ids) or any(row["status"] != "ok" for row in found):
-        return _REFUTED
-    means = [sum(row[metric] for row in found) / len(found) for metric in search.objectives]
-    near = (math.isclose(*pair, rel_tol=_TOLERANCE) for pair in zip(trial.values, means, strict=True))
-    return "" if all(near) else _REFUTED
+    state, values = verdict(search, cell_ids, by_cell) or (TrialState.RUNNING, None)
+    pairs = zip(trial.values, values, strict=True) if trial.state is TrialState.COMPLETE and values else ()
+    agrees = trial.state is state and all(math.isclose(*pair, rel_tol=_TOLERANCE) for pair in pairs)
+    return "" if agrees else _REFUTED
 
 
 def _is_suggestion(trial: FrozenTrial, search: Search) -> bool:

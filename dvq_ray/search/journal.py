@@ -128,7 +128,7 @@ def parse(content: bytes) -> Journal:
     tidy &= text.count("\n", place) == 1
     count = _replayable(records)
     if count < len(records):
-        _reject_newer(records[count], count + 1)
+        _reject_newer(records[count], count)
         reason = "is not a record that Optuna can replay"
     tail = content[len(text[: [*starts, start][count]].encode()) :]
     return Journal(
@@ -162,12 +162,11 @@ def _replayable(records: Sequence[Record]) -> int:
     return len(records)
 
 
-def _reject_newer(record: Record, line: int) -> None:
+def _reject_newer(record: Record, place: int) -> None:
     operation = record.get("op_code")
     if isinstance(operation, int) and operation > _LATEST_OPERATION and isinstance(record.get("worker_id"), str):
-        raise SearchError(
-            f"line {line} was written by a newer Optuna than {optuna.__version__} (operation {operation}); install that"
-        )
+        version = f"a newer version of Optuna than {optuna.__version__}"
+        raise SearchError(_at(place, f"was written by {version} (operation {operation}); install that version"))
 
 
 def read(path: Path) -> Journal | None:
@@ -177,14 +176,17 @@ def read(path: Path) -> Journal | None:
             kind = os.lstat(path).st_mode
         except FileNotFoundError:
             return None
+        if stat.S_ISLNK(kind):
+            raise SearchError(
+                f"{path}: is a symbolic link; allowed: a file (put a copy of the linked file in its place)"
+            )
         if not stat.S_ISREG(kind):
-            what = "a symbolic link" if stat.S_ISLNK(kind) else "a folder" if stat.S_ISDIR(kind) else "not a file"
-            raise SearchError(f"{path}: is {what}; allowed: a journal of Optuna (move it away to begin a new search)")
+            raise SearchError(f"{path}: is no file; allowed: a journal (move this away, and the search begins anew)")
         content = path.read_bytes()
     try:
         return parse(content)
     except SearchError as error:
-        raise SearchError(f"{path}: {error}") from None
+        raise SearchError(f"{path}{error}") from None
 
 
 def write(path: Path, content: bytes) -> None:

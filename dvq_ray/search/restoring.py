@@ -1,7 +1,7 @@
 """Suggestions whose records are lost, put back from the rows of the store.
 
-Each comes back under its number and at its point, as one that is underway: the search then tells Optuna what the rows
-say, as it would have, and computes the cells that have none.
+Each comes back under its number and at its point, with the value that its rows have. Where cells have no row yet it is
+underway, and the search computes them.
 """
 
 from __future__ import annotations
@@ -18,12 +18,14 @@ from optuna.distributions import BaseDistribution
 from optuna.storages import JournalStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from dvq_ray.cells import Point
 from dvq_ray.coverage import searched_rows
 from dvq_ray.search.audit import FIXED, SEEDS, is_state
 from dvq_ray.search.journal import InMemory, Journal, Record
 from dvq_ray.search.sampling import distributions_of, point_of
 from dvq_ray.search.space import Axis, Choices, Params
 from dvq_ray.search.spec import Search
+from dvq_ray.search.verdict import rows_by_cell, verdict
 from dvq_ray.store import SUGGESTION, Store
 
 
@@ -33,8 +35,20 @@ class _Lost:
 
     number: int
     params: Params
-    point_id: str
+    point: Point
     seeds: tuple[int, ...]
+
+    @property
+    def cell_ids(self) -> list[str]:
+        """Of its repetitions."""
+        return [self.point.cell_id(seed) for seed in self.seeds]
+
+    def trial(self, kinds: Mapping[str, BaseDistribution]) -> FrozenTrial:
+        """It as Optuna has it."""
+        seeds = {SEEDS: list(self.seeds)}
+        return create_trial(
+            state=TrialState.RUNNING, params=dict(self.params), distributions=dict(kinds), user_attrs=seeds
+        )
 
 
 def load_rows(search: Search, store: Store) -> pd.DataFrame:
@@ -61,21 +75,17 @@ def with_suggestions_of_rows(journal: Journal, study_name: str, search: Search, 
     study = optuna.create_study(
         storage=storage, study_name=study_name, directions=list(search.objectives.values()), load_if_exists=True
     )
-    kinds = distributions_of(search.space)
+    kinds, study_id = distributions_of(search.space), storage.get_study_id_from_name(study_name)
+    by_cell = rows_by_cell(search, rows)
     for number in range(max(lost) + 1):
+        each = lost.get(number)
         if number >= len(trials):
-            study.add_trial(
-                create_trial(
-                    state=TrialState.RUNNING,
-                    params=dict(lost[number].params),
-                    distributions=kinds,
-                    user_attrs={SEEDS: list(lost[number].seeds)},
-                )
-                if number in lost
-                else create_trial(state=TrialState.FAIL)  # so that the numbers after it stay what they were
-            )
-        elif number in lost:
-            _finish_drawing(storage, storage.get_study_id_from_name(study_name), trials[number], lost[number], kinds)
+            # One of no row keeps the place of its number.
+            study.add_trial(each.trial(kinds) if each else create_trial(state=TrialState.FAIL))
+        elif each:
+            _finish_drawing(storage, study_id, trials[number], each, kinds)
+        if each and (found := verdict(search, each.cell_ids, by_cell)):
+            study.tell(number, found[1], found[0])
     reason = journal.reason or (": ends before the store does" if journal.records else ": is empty")
     return replace(journal, records=tuple(backend.records), reason=reason, tidy=False)
 
@@ -117,11 +127,12 @@ def _suggestions_of(
         rows = rows[rows["run_started_at"] >= since]
     for number, here in rows.groupby(rows[SUGGESTION].astype(int)):
         points, first = here["point_id"].unique(), here.iloc[0]
+        if len(points) > 1 or any(_is_at(other, number, first, search) for other in others):
+            continue
         params = _params_of(first, search)
-        is_ours = search.possible(params) and point_of(search, params).point_id == points[0]
-        if len(points) == 1 and is_ours and not any(_is_at(other, number, first, search) for other in others):
+        if search.possible(params) and (point := point_of(search, params)).point_id == points[0]:
             more = range(max(search.seeds) + 1, int(here["seed"].max()) + 1)
-            yield _Lost(number=int(number), params=params, point_id=points[0], seeds=(*search.seeds, *more))
+            yield _Lost(number=int(number), params=params, point=point, seeds=(*search.seeds, *more))
 
 
 def _is_at(trial: FrozenTrial, number: Any, row: pd.Series[Any], search: Search) -> bool:
@@ -150,7 +161,7 @@ def _could_become(trial: FrozenTrial, lost: _Lost, search: Search) -> bool:
     if trial.state not in (TrialState.WAITING, TrialState.RUNNING) or trial.params.keys() == lost.params.keys():
         return False
     params = {**lost.params, **_known(trial)}
-    return search.possible(params) and point_of(search, params).point_id == lost.point_id
+    return search.possible(params) and point_of(search, params).point_id == lost.point.point_id
 
 
 def _known(trial: FrozenTrial) -> dict[str, Any]:
