@@ -244,4 +244,5 @@ def test_the_main_metric_is_reported_for_finished_cells_and_from_curves_that_hav
     point = Point(experiment=watched, settings=pack.cells[0].point.settings)
     advances = run_pack(Pack(cells=[point.cell(seed) for seed in range(3)]), store, RUN, CPU)
     assert [each.value for each in advances] == [None, 7.5, 2.5, None, 7.5, None, None, 7.5, None]
-    assert [each.value for each in run_pack(pack_of(compute, seeds=1), store, RUN, CPU)] == [None, None, 2.5]
+    later = dataclasses.replace(RUN, run_id="later")
+    assert [each.value for each in run_pack(pack_of(compute, seeds=1), store, later, CPU)] == [None, None, 2.5]
