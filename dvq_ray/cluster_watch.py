@@ -65,11 +65,11 @@ class ClusterWatch:
     def __exit__(self, *_: object) -> None:
         self._over.set()
 
-    def dead(self) -> str:
-        """Which service of this machine refuses connections just now, as a sentence; empty if none does."""
+    def refused(self) -> str:
+        """Which service refuses connections just now, as a sentence; empty if none does."""
         for service in self._services:
-            if service.own and isinstance(service.problem(), ConnectionRefusedError):
-                return _sentence(service, "connections are refused")
+            if isinstance(problem := service.problem(), ConnectionRefusedError):
+                return _sentence(service, problem)
         return ""
 
     def lost(self) -> str:
@@ -81,7 +81,7 @@ class ClusterWatch:
                 continue
             since = self._failing_since.setdefault(service, self._clock())
             if self._clock() - since >= (_REFUSED_SECONDS if service.own else _PATIENCE_SECONDS):
-                return _sentence(service, problem.strerror or str(problem))
+                return _sentence(service, problem)
         return ""
 
     def _watch(self) -> None:
@@ -112,5 +112,5 @@ def services_of_cluster(*, own: bool) -> list[Service]:
     return services
 
 
-def _sentence(service: Service, why: str) -> str:
-    return f"{service.name} at {service.host}:{service.port} is gone: {why}"
+def _sentence(service: Service, problem: OSError) -> str:
+    return f"{service.name} at {service.host}:{service.port} is gone: {problem.strerror or problem}"

@@ -11,7 +11,7 @@ from typing import Any, Self
 INTERRUPTED = 130
 """Exit code of a shell command that Ctrl-C ended."""
 HANGUP = getattr(signal, "SIGHUP", None)
-_TOGETHER_SECONDS = 1.0
+_TOGETHER_SECONDS = 3.0
 """Signals closer than this are one: `timeout` signals its command and then the command's process group."""
 
 

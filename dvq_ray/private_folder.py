@@ -29,7 +29,7 @@ def private_folder(parent: Path) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        _remove(folder)
+        remove(folder)
         os.close(lock)
 
 
@@ -53,7 +53,7 @@ def _remove_if_abandoned(folder: Path) -> None:
         return
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        _remove(folder)
+        remove(folder)
     finally:
         os.close(lock)
 
@@ -78,7 +78,7 @@ def _make(parent: Path) -> tuple[Path, int]:
         os.close(lock)
 
 
-def _remove(folder: Path) -> None:
+def remove(folder: Path) -> None:
     """Removes the lock last, so that what could not be removed now is found again later."""
     with suppress(OSError):
         for entry in list(os.scandir(folder)):

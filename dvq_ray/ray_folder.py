@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 from dvq_ray.private_folder import private_folder, remove_abandoned
 from dvq_ray.ray_errors import ResourcesError
@@ -48,6 +49,23 @@ def ray_folder() -> Iterator[Path]:
 def given_to_ray(folder: Path) -> str:
     """The place in a folder of `ray_folder` that Ray may start in."""
     return str(folder / _SUBFOLDER)
+
+
+@contextmanager
+def staged_in(folder: Path) -> Iterator[None]:
+    """Has Tune write what it keeps of trials, such as pickled errors, to `folder`.
+
+    It would write to the session folder of the cluster, which in a given cluster any user of the machine can write to.
+    """
+    from ray.train._internal import storage as module
+
+    storage: Any = module
+    before = storage._get_ray_train_session_dir
+    storage._get_ray_train_session_dir = lambda: str(folder)
+    try:
+        yield
+    finally:
+        storage._get_ray_train_session_dir = before
 
 
 def _parents() -> list[Path]:

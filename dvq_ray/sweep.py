@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -18,7 +17,6 @@ from dvq_ray.executors import (
     Executor,
     InProcess,
     Job,
-    ResourcesError,
     UnderTune,
     running,
     usable_cores,
@@ -28,6 +26,8 @@ from dvq_ray.plan import Plan, make_plan
 from dvq_ray.problems import SweepFileError
 from dvq_ray.progress import Progress, counts_table, span
 from dvq_ray.provenance import Run
+from dvq_ray.ray_address import cluster_address
+from dvq_ray.ray_errors import ResourcesError
 from dvq_ray.search.spec import Search, SearchError
 from dvq_ray.settings import Settings
 from dvq_ray.spec import SweepSpec, load_sweep
@@ -73,13 +73,13 @@ def main(
     """Run the cells of the sweep file SPEC that its store lacks.
 
     Exit codes: 0 all cells are done; 1 some failed; 2 the sweep cannot be run as it is written, or its store cannot be
-    used; 3 a budget was spent before all cells were done; 130 interrupted. After 1, 3 and 130, and after 2 once its
-    cause is mended, the same command goes on.
+    used; 3 a budget was spent before all cells were done; 4 Ray's own processes ended; 130 interrupted. After 1, 3, 4
+    and 130, and after 2 once its cause is mended, the same command goes on.
     """
     if in_process and (address or max_concurrent):
         raise click.UsageError("--in-process excludes --address and --max-concurrent: it runs one cell at a time")
     console = Console(highlight=False, soft_wrap=True)
-    on_cluster = not in_process and bool(address or os.environ.get("RAY_ADDRESS"))
+    on_cluster = not in_process and cluster_address(address) is not None
     try:
         sweep = load_sweep(spec, overrides)
         store = Store.under(results, sweep.name)
