@@ -315,6 +315,7 @@ class UnderTune:
     ) -> None:  # fmt: skip
         from ray import tune
 
+        from dvq_ray.lost_workers import trials_take_failures
         from dvq_ray.trainables import carrying
         from dvq_ray.watch import stopper
 
@@ -345,7 +346,7 @@ class UnderTune:
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False, checkpoint_frequency=0),
             ),
         )
-        with staged_in(self._folder), lost:
+        with staged_in(self._folder), trials_take_failures(), lost:
             try:
                 tuner.fit()
             except Exception:

@@ -16,6 +16,7 @@ from ray.exceptions import ActorUnavailableError, OutOfMemoryError, RayActorErro
 from dvq_ray.exception_text import clean
 from dvq_ray.executors import WORKER_RESTARTS, Death, Job
 from dvq_ray.kills_on_nodes import KillsOnNodes
+from dvq_ray.lost_workers import LostWorkerError
 from dvq_ray.store import StoreError
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ class Watch(tune.Callback):
 
     def _memory_ran_out(self, trial: Trial, error: object) -> str:
         """How that is known; empty if it did not, or nothing says so."""
-        if isinstance(error, OutOfMemoryError):
+        if isinstance(_cause(error), OutOfMemoryError):
             return "Ray ended the worker because its node was short of memory"
         if isinstance(_cause(error), MemoryError):
             return "memory ran out in the worker"
@@ -162,7 +163,7 @@ def is_node_loss(error: object) -> bool:
     yet what became of it; a worker's own death is known within a second, so the machine is the more likely loss. Where
     a machine was pre-empted with notice Tune itself does not count that as a failure.
     """
-    if isinstance(error, ActorUnavailableError):
+    if isinstance(error, ActorUnavailableError) or (isinstance(error, LostWorkerError) and error.machine_is_gone):
         return True
     lost = ("its node has died", "node was terminated")
     return isinstance(error, RayActorError) and any(words in str(error) for words in lost)
@@ -207,10 +208,10 @@ def _error(trial: Trial) -> Any:
 def _text(trial: Trial, error: Any, memory: str) -> str:
     """What a row says about a worker that is gone: what it died of first, and then all that Ray knows."""
     cause = _cause(error)
-    if isinstance(cause, BaseException):
-        first = "".join(traceback.format_exception_only(cause))
-    elif memory:
+    if memory:
         first = memory
+    elif isinstance(cause, BaseException):
+        first = "".join(traceback.format_exception_only(cause))
     elif isinstance(error, RayActorError):
         first = "the worker died before the cell was done"
     else:
