@@ -18,7 +18,7 @@ from dvq_ray.budget import Budget
 from dvq_ray.cells import Pack
 from dvq_ray.cluster_watch import ClusterWatch, services_of_cluster
 from dvq_ray.end_of_ray import end_without_ray, marked
-from dvq_ray.home import with_home
+from dvq_ray.home import ensure_home
 from dvq_ray.interruption import INTERRUPTED as INTERRUPTED
 from dvq_ray.interruption import Interruption
 from dvq_ray.pack import Advance, run_pack
@@ -203,7 +203,8 @@ class UnderTune:
         os.environ.update(QUIET_RAY | _FAST_TORCH)
         if self._address:
             check_answers(self._address)
-        with ray_folder() as self._folder, with_home(self._folder):
+        ensure_home()
+        with ray_folder() as self._folder:
             if not self._address and "ray" not in sys.modules:  # Ray reads these once, when it is imported
                 # A cluster of our own, for as long as the sweep takes, closed to other users of the machine.
                 os.environ.setdefault("RAY_AUTH_MODE", "token")
@@ -360,9 +361,10 @@ class UnderTune:
 def _travelling() -> dict[str, Any]:
     """What goes with the driver to the workers of a cluster: this package, so that both run the same code."""
     env = {name: value for name, value in os.environ.items() if name in _TRAVELS} | _FAST_TORCH
+    travelling = {"env_vars": env, "worker_process_setup_hook": f"{ensure_home.__module__}.{ensure_home.__name__}"}
     if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ:  # a submitted job has brought its own working directory
-        return {"env_vars": env}
-    return {"py_modules": [str(Path(dvq_ray.__file__).parent)], "env_vars": env}
+        return travelling
+    return {"py_modules": [str(Path(dvq_ray.__file__).parent)], **travelling}
 
 
 @contextmanager

@@ -3,22 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+
+from dvq_ray.user_cache import user_cache
 
 
-@contextmanager
-def with_home(folder: Path) -> Iterator[None]:
-    """Lets `folder` stand for a missing home. Without one Ray Tune cannot be imported, here and in workers."""
-    if os.path.expanduser("~") != "~":
-        yield
-        return
-    before = os.environ.get("HOME")
-    os.environ["HOME"] = str(folder)
-    try:
-        yield
-    finally:
-        del os.environ["HOME"]
-        if before is not None:
-            os.environ["HOME"] = before
+def ensure_home() -> None:
+    """Names a folder of this user's own as the home if there is none: Ray Tune cannot be imported without one."""
+    if os.path.expanduser("~") == "~" and (folder := user_cache("home")) is not None:
+        os.environ["HOME"] = str(folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import traceback
 from collections import Counter
 from collections.abc import Callable
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 NODE_LOSSES = 100
 """How often a pack is taken up again because its node was lost: that is no fault of its own."""
+_RAISED = re.compile(r"^(?!traceback)[A-Za-z_][\w.]*: \S.*$", re.MULTILINE)
+"""The line of a traceback that names its exception."""
 MEMORY_RESTARTS = 1
 """How often a pack is resumed after memory ran out and its worker was killed, perhaps because of another's cells."""
 
@@ -207,16 +210,17 @@ def _error(trial: Trial) -> Any:
 
 def _text(trial: Trial, error: Any, memory: str) -> str:
     """What a row says about a worker that is gone: what it died of first, and then all that Ray knows."""
+    text = clean(str(error)) if error is not None else ""
+    with suppress(OSError):
+        text = text or clean(Path(trial.error_file or "").read_text(errors="replace"))
     cause = _cause(error)
     if memory:
         first = memory
     elif isinstance(cause, BaseException):
         first = "".join(traceback.format_exception_only(cause))
-    elif isinstance(error, RayActorError):
-        first = "the worker died before the cell was done"
+    elif getattr(error, "actor_init_failed", False):
+        raised = _RAISED.findall(text)
+        first = f"the worker could not start: {raised[-1] if raised else 'see below'}"
     else:
-        first = ""
-    written = ""
-    with suppress(OSError):
-        written = Path(trial.error_file or "").read_text(errors="replace")
-    return clean(first.strip() + "\n" + (str(error) if error is not None else written or "the worker left no message"))
+        first = "the worker died before the cell was done"
+    return clean(f"{clean(first)}\n{text}")
