@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
 import errno
 import logging
 import signal
-import typing
-from collections.abc import Collection, Generator, Mapping, Sequence
-from contextlib import closing
-from dataclasses import dataclass, fields
-from functools import cache
-from numbers import Real
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from dvq_ray.cells import Point
 from dvq_ray.contained import contained
+from dvq_ray.contract import ContractError, check
 from dvq_ray.exception_text import describe
 from dvq_ray.experiments import Outcome, Underway
 from dvq_ray.interruption import Interrupted
@@ -31,10 +27,6 @@ class Failure:
 
     status: Status
     error: str
-
-
-class ContractError(RuntimeError):
-    """A computation did not yield what an experiment has to; see `dvq_ray.experiments.Run`."""
 
 
 def computed(point: Point, seeds: Sequence[int], surroundings: Surroundings) -> Generator[Outcome | Underway | Failure]:
@@ -63,53 +55,21 @@ def computed(point: Point, seeds: Sequence[int], surroundings: Surroundings) -> 
 def _events(point: Point, seeds: Sequence[int], surroundings: Surroundings) -> Generator[Outcome | Underway]:
     """What the computation yields, as long as it is what it has to be."""
     left = len(seeds)
-    computation = point.experiment.run()(point.settings, list(seeds), surroundings)
-    with closing(computation):
+    computation = iter(point.experiment.run()(point.settings, list(seeds), surroundings))
+    try:
         for event in computation:
             if not left:
                 raise ContractError(f"the computation yields {type(event).__name__} after its last repetition")
-            _check(point, event)
+            check(point.experiment, event)
             left -= isinstance(event, Outcome)
             if left:
                 yield event
+    finally:
+        if isinstance(computation, Generator):
+            computation.close()
     if left:
         raise ContractError(f"the computation ended before its last repetition; {left} of {len(seeds)} are missing")
     yield event  # only now, because it counts if the computation has ended as it should
-
-
-def _check(point: Point, event: object) -> None:
-    if isinstance(event, Underway):
-        if not isinstance(event.share, Real) or not 0 <= event.share <= 1:
-            raise ContractError(f"the share of the work that is done is {event.share!r}, and not between 0 and 1")
-        rows = event.logged[-1:]  # the others were checked before
-    elif isinstance(event, Outcome):
-        rows = event.curve
-        if event.diverged_at_step is None:
-            _check_names("metric", event.metrics, point.experiment.metrics)
-    else:
-        raise ContractError(f"the computation yields {type(event).__name__}; allowed: Outcome, Underway")
-    for row in rows:
-        _check_names("column of the curve", row, point.experiment.curve)
-
-
-def _check_names(kind: str, found: Mapping[str, Any], declared: type) -> None:
-    """Columns that are not declared would be dropped without a word, and missing ones left empty."""
-    required, allowed = _names(declared)
-    for name in found:
-        if name not in allowed:
-            near = difflib.get_close_matches(str(name), allowed, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            raise ContractError(f"{name!r} is not a {kind} of {declared.__name__}{hint}")
-    if missing := [name for name in required if found.get(name) is None]:
-        raise ContractError(f"{declared.__name__} has no value for the {kind} {', '.join(missing)}")
-
-
-@cache
-def _names(declared: type) -> tuple[Collection[str], Collection[str]]:
-    """Names of the fields that need a value, and of all."""
-    hints = typing.get_type_hints(declared)
-    names = [each.name for each in fields(declared)]
-    return [name for name in names if type(None) not in typing.get_args(hints[name])], names
 
 
 def _close(events: Generator[Any]) -> None:

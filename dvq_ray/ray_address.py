@@ -19,6 +19,8 @@ _SECONDS = 2.0
 """Time for a connection, and for an answer. A lost packet is sent again after one second."""
 _FORM = re.compile(r"([^\s:/@]+|\[[0-9a-fA-F:.]+\]):(?P<port>[0-9]{1,5})")
 _CLIENT_PORT = "10001"
+_WEB_SERVER = (b"HTTP/1", b"<")
+"""How a server answers that does not know the protocol, with a page in some cases."""
 
 
 def cluster_address(option: str | None, environment: Mapping[str, str] = os.environ) -> str | None:
@@ -115,7 +117,7 @@ def _answer(connection: socket.socket) -> bytes:
     received = b""
     try:
         connection.sendall(preface + _frame(4, 0, 0, b"") + _frame(1, 4, 1, headers) + _frame(0, 1, 1, bytes(5)))
-        while b"grpc-status" not in received and not received.startswith(b"HTTP/1"):
+        while b"grpc-status" not in received and not received.startswith(_WEB_SERVER):
             more = connection.recv(4096)
             if not more:
                 break
@@ -128,7 +130,7 @@ def _answer(connection: socket.socket) -> bytes:
 def _check_is_ray(address: str, answer: bytes) -> None:
     host = address.rpartition(":")[0]
     elsewhere = f"write {host}:6379, where 6379 is the --port of `ray start --head`"
-    if answer.startswith(b"HTTP/1"):
+    if answer.startswith(_WEB_SERVER):
         raise ResourcesError(
             f"a web server answers at {address}, such as Ray's dashboard; {elsewhere}, or submit the sweep: "
             f"ray job submit --address http://{address} -- python -m dvq_ray.sweep ..."
