@@ -15,11 +15,12 @@ from rich.table import Table
 
 from dvq_ray.agreement import DIFFERENT, Explanation, explain, judge
 from dvq_ray.cells import Cell, Point
-from dvq_ray.executors import InProcess, ResourcesError
+from dvq_ray.executors import InProcess
 from dvq_ray.experiments import EXPERIMENTS
 from dvq_ray.pack import run_cell
 from dvq_ray.problems import SweepFileError
 from dvq_ray.provenance import Run
+from dvq_ray.ray_errors import ResourcesError
 from dvq_ray.spec import Resources, parse_sweep
 from dvq_ray.store import FINISHED, Store, StoreError
 from dvq_ray.surroundings import Surroundings

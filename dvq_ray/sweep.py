@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -21,7 +20,6 @@ from dvq_ray.executors import (
     Executor,
     InProcess,
     Job,
-    ResourcesError,
     UnderTune,
     running,
     usable_cores,
@@ -32,6 +30,8 @@ from dvq_ray.plan import Plan, make_plan
 from dvq_ray.problems import SweepFileError
 from dvq_ray.progress import Progress, counts_table
 from dvq_ray.provenance import Run
+from dvq_ray.ray_address import cluster_address
+from dvq_ray.ray_errors import ResourcesError
 from dvq_ray.search.spec import Search, SearchError
 from dvq_ray.settings import Settings
 from dvq_ray.spec import SweepSpec, load_sweep
@@ -91,8 +91,9 @@ def main(
     """Run the cells of the sweep file SPEC that its store lacks.
 
     Exit codes: 0 all cells are done; 1 some failed; 2 the sweep cannot be run as it is written, or its store cannot be
-    used; 3 a budget was spent before all cells were done; 130 interrupted. After 1, 3 and 130, and after 2 once its
-    cause is mended, the same command goes on. A sweep continues if its output can no longer be written.
+    used; 3 a budget was spent before all cells were done; 4 Ray's own processes ended; 130 interrupted. After 1, 3, 4
+    and 130, and after 2 once its cause is mended, the same command goes on. A sweep continues if its output can no
+    longer be written.
 
     --dry-run exits as the run would, as far as that shows beforehand: 0 it would start, or nothing is left to do; 1
     nothing is left to do and some cells failed; 2 it would not start.
@@ -100,13 +101,12 @@ def main(
     if in_process and (address or max_concurrent):
         raise click.UsageError("--in-process excludes --address and --max-concurrent: it runs one cell at a time")
     screen = console()
-    on_cluster = not in_process and bool(address or os.environ.get("RAY_ADDRESS"))
+    on_cluster = not in_process and cluster_address(address) is not None
     try:
         sweep = load_sweep(spec, overrides)
         store = Store.under(results, sweep.name)
         budget = Budget(seconds=time_budget, gpu_hours=gpu_hours)
         executor = InProcess() if in_process else UnderTune(address, max_concurrent)
-        store.check_place()
         if not dry_run:
             store.check_writable()
             for aside in store.set_aside_unreadable():
@@ -169,7 +169,11 @@ def _exit_code_of_a_run(
 
     This is as far as it shows without starting or writing anything: a disk may be full, a cluster too small.
     """
-    refusals = [*_unwritable(store), *problems]
+    refusals = [*problems]
+    try:
+        store.check_place()
+    except StoreError as error:
+        refusals.insert(0, str(error))
     if left:
         try:
             executor.check(spec.resources)
@@ -179,20 +183,6 @@ def _exit_code_of_a_run(
         complain("\n".join([*refusals, "a run would not start"]))
         return 2
     return 1 if failed and not left else 0
-
-
-def _unwritable(store: Store) -> list[str]:
-    """Why nothing could be written to the store's folder. Nothing is known about a store under a URI."""
-    if "://" in store.absolute_location:
-        return []
-    folder = store.absolute_location
-    while not os.path.lexists(folder):
-        folder = os.path.dirname(folder)
-    if not os.path.isdir(folder):
-        return [f"{folder} cannot be written: it is not a folder; move it, or name another place"]
-    if not os.access(folder, os.W_OK | os.X_OK):
-        return [f"{folder} cannot be written; make it accessible to this user, or name another place"]
-    return []
 
 
 def _local_slots(spec: SweepSpec) -> int:
