@@ -131,10 +131,10 @@ def test_a_cluster_that_does_not_answer_is_reported_by_a_dry_run(tmp_path: Path)
 
 
 def test_a_folder_without_the_right_to_write_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dvq_ray.sweep.os.access", lambda path, mode: not (mode & os.W_OK))
+    monkeypatch.setattr("dvq_ray.disk.os.access", lambda path, mode: not (mode & os.W_OK))
     result = run(tmp_path, TINY, "--dry-run", "--in-process")
     assert result.exit_code == 2
-    assert f"{tmp_path} cannot be written" in result.stderr
+    assert f"{tmp_path}: permission denied" in result.stderr
 
 
 def test_a_search_that_stops_early_needs_trials_side_by_side(tmp_path: Path) -> None:

@@ -246,7 +246,7 @@ def test_the_main_metric_is_reported_for_finished_cells_and_from_curves_that_hav
             yield Underway(share=0.5, logged=[{"step": 0, "test_mse": 9.0}, {"step": 1, "test_mse": 7.5}])
             if seed == 1:
                 raise ValueError("no")
-            yield Outcome(metrics={"test_mse": float("nan") if seed == 2 else 2.5})
+            yield Outcome(metrics=measured(float("nan") if seed == 2 else 2.5))
 
     pack = pack_of(compute, seeds=3)
     watched = dataclasses.replace(pack.cells[0].point.experiment, watched={"test_mse": "test_mse"})
