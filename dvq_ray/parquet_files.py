@@ -19,8 +19,9 @@ import pyarrow.types as kinds
 
 from dvq_ray.columns import first_line, known_kinds
 
-MOST_EXPANSION = 500
-"""Times its own size that a file may take once it is decoded. Equal errors of thousands of cells take 300 times."""
+MOST_EXPANSION, ALWAYS_ALLOWED = 1000, 1 << 20
+"""Times its own size that a file may take once it is decoded, and bytes that any may take. Equal errors of thousands of
+cells, well compressed, take 700 times."""
 _PANDAS_INDEX = re.compile(r"__index_level_\d+__")
 _WIDTHS = {"BOOLEAN": 1, "INT32": 8, "INT64": 8, "INT96": 12, "FLOAT": 8, "DOUBLE": 8}
 """Bytes in memory of a value of Parquet's types; a text has no fixed number of them."""
@@ -58,7 +59,7 @@ def read_piece(
     read = reader.read(names, use_threads=False)
     table = pa.table({name: _cast(name, read[name], keep_dictionary=name in texts) for name in names})
     if empty := [name for name in keys if name in names and table[name].null_count]:
-        raise UnusableFileError(f" is no file of a store: there are rows without {', '.join(empty)}")
+        raise UnusableFileError(f" is not a file of a store: there are rows without {', '.join(empty)}")
     return _in_kinds(schema), table
 
 
@@ -93,9 +94,9 @@ def _opened(file: pa.NativeFile, keys: Collection[str]) -> tuple[pq.FileMetaData
     metadata = pq.read_metadata(file)
     schema: pa.Schema = metadata.schema.to_arrow_schema().remove_metadata()
     if missing := [name for name in keys if name not in schema.names]:
-        raise UnusableFileError(f" is no file of a store: it has no column {', '.join(missing)}")
+        raise UnusableFileError(f" is not a file of a store: it has no column {', '.join(missing)}")
     if len({*schema.names}) < len(schema.names):
-        raise UnusableFileError(" is no file of a store: two of its columns have the same name")
+        raise UnusableFileError(" is not a file of a store: two of its columns have the same name")
     for field in schema:
         if field.name in known_kinds() and not _goes_with(field.type, known_kinds()[field.name]):
             raise UnusableFileError(_mismatch(field.name, field.type))
@@ -178,7 +179,7 @@ def _check_size(file: pa.NativeFile, metadata: pq.FileMetaData, names: Sequence[
     Parquet holds equal texts once, and its footer does not say how long they are. Where they could be too long they are
     first read as they are held.
     """
-    most = MOST_EXPANSION * file.size()
+    most = max(MOST_EXPANSION * file.size(), ALWAYS_ALLOWED)
     total, texts = 0, list[str]()
     for name, chunk, width in _chunks(metadata, names):
         values, held = chunk.num_values, chunk.total_uncompressed_size
@@ -186,7 +187,7 @@ def _check_size(file: pa.NativeFile, metadata: pq.FileMetaData, names: Sequence[
         if width is None and values * held > most and {*chunk.encodings} & _SHORTENING:
             if not name or "DELTA_BYTE_ARRAY" in chunk.encodings:
                 where = f"the column {chunk.path_in_schema} could take any amount of memory"
-                raise UnusableFileError(f" is no file of a store: {where}")
+                raise UnusableFileError(f" is not a file of a store: {where}")
             texts += [] if name in texts else [name]
         if total > most:
             break
@@ -195,7 +196,7 @@ def _check_size(file: pa.NativeFile, metadata: pq.FileMetaData, names: Sequence[
         total += sum(_decoded_bytes(column) for column in reader.read(texts, use_threads=False).columns)
     if total > most:
         size = f"it has {file.size():,} bytes, and would take at least {total:,} in memory"
-        raise UnusableFileError(f" is no file of a store: {size}")
+        raise UnusableFileError(f" is not a file of a store: {size}")
 
 
 def _chunks(

@@ -345,7 +345,7 @@ NO_KEYS = {"city": ["Bern"], "degrees": [3.5]}
 
 
 def broken(kind: str) -> bytes | pa.Table:
-    """What is no file of a store, for one reason."""
+    """What is not a file of a store, for one reason."""
     good = pa.Table.from_pylist([row("b", seed=1)], cell_schema(EXPERIMENT))
     if kind == "cut off":
         sink = io.BytesIO()
@@ -367,7 +367,7 @@ def broken(kind: str) -> bytes | pa.Table:
     [
         ("cut off", "cannot be read"),
         ("no Parquet", "cannot be read"),
-        ("of something else", "is no file of a store: it has no column cell_id, status, run_started_at"),
+        ("of something else", "is not a file of a store: it has no column cell_id, status, run_started_at"),
         ("of other types", "the column seed holds string, and should hold int64"),
         ("of types that do not go with ours", "the column seed holds double, and should hold int64"),
         ("without ids", "there are rows without cell_id"),
