@@ -7,7 +7,8 @@
       checkpoints/        by cell id, of cells that were cut off; gone when the cell is done
       artifacts/          by cell id: images and the like
       tensorboard/        by cell id, where asked for: event files, a view of the curves
-      set_aside/          files of cells/ and curves/ that could not be read
+      set_aside/          files of cells/ and curves/ that could not be read, and damaged ends of search/
+      search/             the journal of a search, which Optuna writes
 
 The store is also the state that a sweep resumes from. A file comes into being whole or not at all, and is named after
 the cells that it holds and the run that computed them, so that writing one twice leaves one file.
