@@ -8,7 +8,8 @@
       artifacts/          by cell id: images and the like
       tensorboard/        by cell id, where asked for: event files, a view of the curves
       drivers/            by run: when its driver was last alive, and how it ended; only `status` looks at them
-      set_aside/          files of cells/ and curves/ that could not be read
+      set_aside/          files of cells/ and curves/ that could not be read, and damaged ends of search/
+      search/             the journal of a search, which Optuna writes
 
 The store is also the state that a sweep resumes from. A file comes into being whole or not at all, and survives a power
 cut under its name; those of the last seconds have names that begin with `_` until they do. A file is named after the

@@ -34,6 +34,9 @@ _FOREIGN, _REFUTED = "is not one of this search", "contradicts its cells in the 
 
 def without_contradictions(journal: Journal, study_name: str, search: Search, rows: pd.DataFrame) -> Journal:
     """The records before the first one that cannot be of this search, or that the store contradicts."""
+    orphan = _first_orphan(journal.records)
+    if orphan is not None:
+        journal = journal.cut(orphan, "is about a trial that no line before it creates")
     by_cell = rows_by_cell(search, rows)
     while (study := _study(journal, study_name)) is not None:
         wanted = [StudyDirection.MINIMIZE if way == "minimize" else StudyDirection.MAXIMIZE

@@ -31,6 +31,8 @@ Record = Mapping[str, Any]
 
 _LATEST_OPERATION = 10
 """The highest `op_code` that Optuna writes in the versions that this was made for."""
+_KEYS = {"study_name", "user_attr", "system_attr", "datetime_start", "param_name", "values", "intermediate_value"}
+"""Of the operations up to that one. A record that has one and another `op_code` is damaged."""
 _STALE_SECONDS = 1.0
 """Optuna's lock is held for milliseconds. One that stays is left over from a process that was killed."""
 _LOCK_TRIES = 5
@@ -164,7 +166,7 @@ def _replayable(records: Sequence[Record]) -> int:
 
 def _reject_newer(record: Record, place: int) -> None:
     operation = record.get("op_code")
-    if isinstance(operation, int) and operation > _LATEST_OPERATION and isinstance(record.get("worker_id"), str):
+    if isinstance(operation, int) and operation > _LATEST_OPERATION and not record.keys() & _KEYS:
         version = f"a newer version of Optuna than {optuna.__version__}"
         raise SearchError(_at(place, f"was written by {version} (operation {operation}); install that version"))
 
@@ -261,4 +263,5 @@ def _in_words(path: Path, done: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise SearchError(f"{path}: cannot be {done}: {error.strerror or error}") from error
+        go_on = "; the same command resumes once that is fixed" if done == "written" else ""
+        raise SearchError(f"{path}: cannot be {done}: {error.strerror or error}{go_on}") from error
