@@ -36,7 +36,8 @@ STUBS = {
     "scontrol": "",
     # What stands behind the options of its own is run.
     "srun": 'while case "$1" in --*) true ;; *) false ;; esac; do shift; done\nexec "$@"\n',
-    "ray": 'env > "$RECORD/environment"\nstat -c %a "$RAY_TMPDIR" > "$RECORD/mode"\nwhile [ "$1" != -- ]; do shift; done\nshift\n"$@"\nexit $?\n',
+    "ray": 'env > "$RECORD/environment"\nstat -c %a "$RAY_TMPDIR" > "$RECORD/mode"\n'
+    'while [ "$1" != -- ]; do shift; done\nshift\n"$@"\nexit $?\n',
     "python": 'trap "exit 130" TERM\n: > "$RECORD/begun"\n'
     'if [ "$DRIVER" = waits ]; then while :; do sleep 0.05; done; fi\nexit "$DRIVER"\n',
 }
