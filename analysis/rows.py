@@ -12,11 +12,11 @@ import pandas as pd
 import pyarrow as pa
 
 from analysis.points import Points, points_of
-from dvq_ray.experiments import EXPERIMENTS
+from dvq_ray.experiment.registry import built_in_experiments
 from dvq_ray.store import FINISHED, SUGGESTION, Store, StoreError, cell_schema
 
 _Read = TypeVar("_Read")
-_SCHEMAS = [cell_schema(experiment, searched=True) for experiment in EXPERIMENTS.values()]
+_SCHEMAS = [cell_schema(experiment, searched=True) for experiment in built_in_experiments()]
 _OFTEN_EQUAL = {field.name for schema in _SCHEMAS for field in schema if pa.types.is_string(field.type)} - {
     "cell_id",
     "error",
@@ -134,8 +134,9 @@ def _load(location: str) -> pd.DataFrame:
         what = "holds no cells yet" if Store(location).exists() else "is no store: there is no cells/*.parquet in it"
         raise StoreError(f"{location} {what}")
     # A store of an earlier version lacks what was added since; its cells are then without it.
-    known = {name for trainable in set(frame["trainable"].unique()) & set(EXPERIMENTS)
-             for name in cell_schema(EXPERIMENTS[trainable]).names}  # fmt: skip
+    trainables = set(frame["trainable"].unique())
+    known = {name for experiment in built_in_experiments() if experiment.name in trainables
+             for name in cell_schema(experiment).names}  # fmt: skip
     lacking = sorted(known - set(frame.columns))
     return frame.assign(**dict.fromkeys(lacking, np.nan)) if lacking else frame
 

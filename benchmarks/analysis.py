@@ -28,15 +28,15 @@ import numpy as np
 
 from benchmarks.static_prior.tables import say, show
 from dvq_ray.cells import Point
-from dvq_ray.experiments import EXPERIMENTS
-from dvq_ray.settings import Settings
-from dvq_ray.static_prior.settings import StaticPriorMetrics
+from dvq_ray.declarations.settings import Settings
+from dvq_ray.experiment.registry import find_experiment
+from dvq_ray.experiments.static_prior.settings import StaticPriorMetrics
 from dvq_ray.store import Store
 
 SECONDS, GIBIBYTES = 15.0, 1.5
 """What figures and claims of the static prior may take on two cores."""
 SEEDS = 20
-EXPERIMENT = EXPERIMENTS["static_prior"]
+EXPERIMENT = find_experiment("static_prior")
 
 
 def _settings(quick: bool) -> Iterator[Settings]:
@@ -68,7 +68,7 @@ def _rows(quick: bool) -> Iterator[dict[str, Any]]:
         point = Point(experiment=EXPERIMENT, settings=settings)
         columns = settings.columns()
         dimension, factors, slices = columns["dimension"], columns["factors"], columns["slices"]
-        bits, bound = settings.bits_per_vector(), columns.get("init_bound")  # type: ignore[attr-defined]
+        bits, bound = settings.code_bits(), columns.get("init_bound")
         lost = 0.0 if bound is None else min(1.0, max(0.0, float(np.log10(bound))) * dimension / 150)
         shared = {"sweep": "made_up", "trainable": EXPERIMENT.name, "revision": EXPERIMENT.revision, "status": "ok",
                   "point_id": point.point_id, **columns, **run}  # fmt: skip
@@ -83,10 +83,10 @@ def _rows(quick: bool) -> Iterator[dict[str, Any]]:
                 data_variance=variance, loss_over_variance=loss / variance, rate_curve_mse=rate, bits_per_vector=bits,
                 codebook_parameters=columns["codebook_size"] * dimension,
                 codes_used=[columns["codebook_size"]] * slices, perplexity=perplexity,
-                last_relative_change=None if bound is None else 0.001, duration_seconds=1.0,
+                last_relative_change=None if bound is None else 0.001,
             )  # fmt: skip
             values = {field.name: getattr(metrics, field.name) for field in fields(metrics)}
-            yield {**shared, "cell_id": point.cell_id(seed), "seed": seed, **values}
+            yield {**shared, "cell_id": point.cell_id(seed), "seed": seed, **values, "duration_seconds": 1.0}
 
 
 def write_store(folder: Path, quick: bool) -> int:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import click
 import torch
@@ -23,7 +23,8 @@ from vector_quantize_pytorch import VectorQuantize  # type: ignore[import-untype
 
 from benchmarks.static_prior.tables import say, show, spread
 from dvq_ray.executors import usable_cores
-from dvq_ray.quantizers import Dvq, Quantized
+from dvq_ray.quantizer.module import Quantized
+from dvq_ray.quantizers.dvq import Dvq
 
 OURS, LOOP, LIBRARY, COMPILED = "dvq_ray", "loop over slices", "vector-quantize-pytorch", "dvq_ray, compiled"
 PRODUCT, COPY = "large product", "large copy"
@@ -232,7 +233,9 @@ def _make(way: str, shape: Shape, device: str) -> Step:
         torch.randn(size, generator=random).to(device).contiguous(memory_format=layout) for _ in range(2)
     )
     latents.requires_grad_()
-    quantizer = Dvq(size[1], shape.codes, shape.slices, generator=random).to(device)
+    quantizer: Any = (
+        Dvq(quantizer="dvq", codebook_size=shape.codes, slices=shape.slices).build(size[1], random).to(device)
+    )
     codes = quantizer.codebooks.codes
     if way == LIBRARY:
         return _library(latents, incoming, codes.detach())

@@ -10,6 +10,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
+from typing import Any
 
 import click
 import numpy as np
@@ -18,10 +19,10 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, embedding
 
 from benchmarks.static_prior.tables import say, show, spread
-from dvq_ray.learned_prior.device import DataSet, Device
-from dvq_ray.learned_prior.images import Images
-from dvq_ray.learned_prior.settings import DvqSettings
-from dvq_ray.learned_prior.training import Training
+from dvq_ray.experiment.registry import find_experiment
+from dvq_ray.experiments.learned_prior.device import DataSet, Device
+from dvq_ray.experiments.learned_prior.images import Images
+from dvq_ray.experiments.learned_prior.training import Training
 from dvq_ray.streams import stream
 
 WANTED_ON_GPU = 2.5
@@ -51,7 +52,7 @@ class _Block(nn.Module):
 class Textbook(nn.Module):
     """The auto-encoder of `settings`, in the fewest lines."""
 
-    def __init__(self, settings: DvqSettings) -> None:
+    def __init__(self, settings: Any) -> None:
         super().__init__()
         stem, body, hidden = settings.stem_channels, settings.body_channels, settings.residual_channels
         blocks = [[_Block(body, hidden) for _ in range(settings.residual_blocks)] for _ in range(2)]
@@ -82,7 +83,7 @@ class Textbook(nn.Module):
         return cross_entropy(logits, images.long()) + codebook_loss + commitment_loss
 
 
-def _textbook_step(settings: DvqSettings, images: Tensor, device: Device) -> Callable[[], object]:
+def _textbook_step(settings: Any, images: Tensor, device: Device) -> Callable[[], object]:
     model = Textbook(settings).to(device.kind)
     optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, foreach=False)
     order = torch.randperm(len(images))
@@ -100,7 +101,8 @@ def _textbook_step(settings: DvqSettings, images: Tensor, device: Device) -> Cal
 
 
 def _measure(network: Network, batch_size: int, device: Device, steps: int, rounds: int) -> list[str]:
-    settings = DvqSettings(quantizer="dvq", codebook_size=512, batch_size=batch_size, **network)  # type: ignore[arg-type]
+    fields = {"quantizer": "dvq", "codebook_size": 512, "batch_size": batch_size, **network}
+    settings: Any = find_experiment("learned_prior").settings(fields)
     pixels = stream(0, "images").integers(0, 256, (1024, 3, 32, 32), dtype=np.uint8)
     data = DataSet(Images(train=pixels, test=pixels[:1], sha256=""), device)
     training = Training(settings, 0, data, device)

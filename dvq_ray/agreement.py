@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dvq_ray.experiments import Experiment
+from dvq_ray.experiment.experiment import Experiment
 from dvq_ray.pace import is_gpu
 
 IDENTICAL, CLOSE, DIFFERENT = "identical", "within tolerance", "different"

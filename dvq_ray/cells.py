@@ -12,8 +12,9 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
-from dvq_ray.experiments import EXPERIMENTS, Experiment
-from dvq_ray.settings import Settings
+from dvq_ray.declarations.settings import Settings
+from dvq_ray.experiment.experiment import Experiment
+from dvq_ray.experiment.registry import find_experiment
 from dvq_ray.spec import SweepSpec
 
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
@@ -33,7 +34,7 @@ class Point:
     @cached_property
     def canonical(self) -> str:
         """JSON of the settings with sorted keys: equal text, equal settings."""
-        return _CANONICAL.encode(vars(self.settings))  # the fields; model_dump would copy each of them first
+        return _CANONICAL.encode(self.settings.identity())
 
     @cached_property
     def point_id(self) -> str:
@@ -150,7 +151,7 @@ class Pack:
     @staticmethod
     def from_plain(plain: Mapping[str, Any]) -> Pack:
         """The pack that `to_plain` wrote."""
-        experiment = EXPERIMENTS[plain["trainable"]]
+        experiment = find_experiment(plain["trainable"])
         cells = []
         for group in plain["points"]:
             point = Point(experiment=experiment, settings=experiment.settings(group["settings"]))

@@ -14,7 +14,8 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 
-from dvq_ray.experiments import EXPERIMENTS, Experiment
+from dvq_ray.experiment.experiment import Experiment
+from dvq_ray.experiment.registry import built_in_experiments
 
 Status = Literal["ok", "stopped", "diverged", "out_of_memory", "error"]
 FINISHED: tuple[str, ...] = ("ok", "stopped")
@@ -25,6 +26,8 @@ _IDENTITY = {"cell_id": pa.string(), "point_id": pa.string(), "sweep": pa.string
 _PROVENANCE = {"run_id": pa.string(), "run_commit": pa.string(), "run_versions": pa.string(),
                "run_host": pa.string(), "run_device": pa.string(),
                "run_started_at": pa.timestamp("us", tz="UTC")}  # fmt: skip
+DURATION = "duration_seconds"
+"""The column that says how long a cell took, over all attempts that resumed each other's checkpoints."""
 SUGGESTION = "search_suggestion"
 """The column that says for which suggestion a cell was first computed; empty, or not there, for cells of a grid."""
 _SEARCH = {SUGGESTION: pa.int64(), "search_objective": pa.float64(), "search_stopped_at_step": pa.int64()}
@@ -41,14 +44,21 @@ _ARROW = {int: pa.int64(), float: pa.float64(), str: pa.string(), bool: pa.bool_
 
 
 @cache
-def cell_schema(experiment: Experiment, *, searched: bool = False) -> pa.Schema:
-    """Columns of a cell's row: identity, configuration, metrics, provenance; of a search, what that adds."""
+def cell_schema(
+    experiment: Experiment, quantizers: frozenset[str] = frozenset(), *, searched: bool = False
+) -> pa.Schema:
+    """Columns of a cell's row: identity, configuration, metrics, provenance; of a search, what that adds.
+
+    The configuration is that of all built-in quantizers, and of those named.
+    """
     columns: dict[str, pa.DataType] = dict(_IDENTITY)
-    for settings in experiment.variants.values():
-        columns |= {name: _arrow(info.annotation) for name, info in settings.model_fields.items()}
+    for quantizer in dict.fromkeys([*experiment.quantizers, *sorted(quantizers)]):
+        fields = experiment.variant(quantizer).model_fields
+        columns |= {name: _arrow(info.annotation) for name, info in fields.items()}
     columns["seed"] = pa.int64()
     hints = typing.get_type_hints(experiment.metrics)
     columns |= {field.name: _arrow(hints[field.name]) for field in dataclass_fields(experiment.metrics)}
+    columns[DURATION] = pa.float64()
     return pa.schema({**columns, **(_SEARCH if searched else {}), **_PROVENANCE})
 
 
@@ -82,7 +92,9 @@ def cell_table(experiment: Experiment, rows: Sequence[Mapping[str, Any]]) -> pa.
 
     Any text can be stored: what is not Unicode, such as bytes of a file's name, is written out. Raises `MisfitError`.
     """
-    schema = cell_schema(experiment, searched=SUGGESTION in rows[0])
+    named = {str(row.get("quantizer", "")) for row in rows} - {"", *experiment.quantizers}
+    quantizers = frozenset(name for name in named if name in experiment.variants)
+    schema = cell_schema(experiment, quantizers, searched=SUGGESTION in rows[0])
     return _table([dict(row) for row in rows], schema)
 
 
@@ -146,7 +158,7 @@ def known_kinds() -> Mapping[str, pa.DataType]:
     """Types by column, of all experiments."""
     schemas = [
         schema
-        for experiment in EXPERIMENTS.values()
+        for experiment in built_in_experiments()
         for schema in (cell_schema(experiment, searched=True), curve_schema(experiment))
     ]
     return {field.name: field.type for schema in schemas for field in schema}

@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dvq_ray.experiments import Experiment
+from dvq_ray.experiment.experiment import Experiment
 from dvq_ray.store import Store
 
 SYNC_SECONDS = 5.0

@@ -13,7 +13,7 @@ from dvq_ray.cells import Point
 from dvq_ray.contained import contained
 from dvq_ray.contract import ContractError, check
 from dvq_ray.exception_text import describe
-from dvq_ray.experiments import Outcome, Underway
+from dvq_ray.experiment.experiment import Outcome, Underway
 from dvq_ray.interruption import Interrupted
 from dvq_ray.store import Status, StoreError
 from dvq_ray.surroundings import Surroundings
@@ -55,7 +55,7 @@ def computed(point: Point, seeds: Sequence[int], surroundings: Surroundings) -> 
 def _events(point: Point, seeds: Sequence[int], surroundings: Surroundings) -> Generator[Outcome | Underway]:
     """What the computation yields, as long as it is what it has to be."""
     left = len(seeds)
-    computation = iter(point.experiment.run()(point.settings, list(seeds), surroundings))
+    computation = iter(point.experiment.load_run()(point.settings, list(seeds), surroundings))
     try:
         for event in computation:
             if not left:

@@ -13,7 +13,7 @@ from functools import cache
 from numbers import Integral, Real
 from typing import Any
 
-from dvq_ray.experiments import Experiment, Outcome, Underway
+from dvq_ray.experiment.experiment import Experiment, Outcome, Underway
 
 _IN_WORDS = {int: "an integer", float: "a number", str: "text", bool: "true or false"}
 

@@ -12,10 +12,12 @@ from typing import Any, cast
 from pydantic import ValidationError
 from pydantic_core import PydanticCustomError
 
-from dvq_ray.experiments import Experiment
-from dvq_ray.fields import allowed, field_type
+from dvq_ray.declarations.settings import Rule, Settings
+from dvq_ray.declarations.values import allowed, field_type
+from dvq_ray.experiment.experiment import Experiment
 from dvq_ray.problems import SHOWN_PROBLEMS, Path, Problems, nearest, not_among, shown, unknown
-from dvq_ray.settings import Rule, Settings
+from dvq_ray.providers import ProviderError
+from dvq_ray.quantizer.registry import QUANTIZERS
 from dvq_ray.yaml_source import Source
 
 MAX_CELLS = 1_000_000
@@ -89,7 +91,16 @@ class _Checker:
         self.seeds = seeds
         self.data_sets = data_sets
         self.fixed: Mapping[str, Any] = source.data.get("fixed", {})
-        self.fields = {field for variant in experiment.variants.values() for field in variant.model_fields}
+        self.variants = {name: experiment.variant(name) for name in experiment.quantizers}
+        """Of the built-in quantizers, and of those that the file names."""
+        self.unusable: dict[str, str] = {}
+        """Quantizers that the file names and that cannot be used, with the reason."""
+        for name in dict.fromkeys(_named_quantizers(source.data)):
+            try:
+                self.variants[name] = experiment.variant(name)
+            except ProviderError as error:
+                self.unusable[name] = str(error)
+        self.fields = {field for variant in self.variants.values() for field in variant.model_fields}
         self.used = {"quantizer"}
         """Fields of `fixed` that belong to a grid."""
         self.meant: set[str] = set()
@@ -141,9 +152,10 @@ class _Checker:
         self._check_quantizers(path, own, listed, meant)
         seeds = self._seeds(path, fields)
         for quantizer in quantizers:
-            variant = self.experiment.variants[quantizer]
+            variant = self.variants[quantizer]
             known = variant.model_fields
-            axes: dict[str, tuple[Any, ...]] = {"quantizer": (quantizer,), **self._fixed_axes(variant)}
+            stored_as = QUANTIZERS.find(quantizer).name
+            axes: dict[str, tuple[Any, ...]] = {"quantizer": (stored_as,), **self._fixed_axes(variant)}
             for field, value in own.items():
                 if field in known and field != "quantizer":
                     axes[field] = self._axis((*path, field), variant, field, value)
@@ -154,7 +166,7 @@ class _Checker:
 
     def _check_names(self, path: Path, own: Mapping[str, Any], quantizers: Sequence[str]) -> set[str]:
         """Reports fields that no quantizer has; returns those that were probably meant."""
-        possible = {field for name in quantizers for field in self.experiment.variants[name].model_fields}
+        possible = {field for name in quantizers for field in self.variants[name].model_fields}
         meant = set()
         for field in sorted(own.keys() - self.fields):
             self._add((*path, field), unknown(field, {*(possible or self.fields), "seeds"}))
@@ -163,7 +175,7 @@ class _Checker:
 
     def _check_quantizers(self, path: Path, own: Mapping[str, Any], listed: Any, meant: Collection[str]) -> None:
         """Reports quantizers that do not exist, and fields that one of the others does not have."""
-        variants = self.experiment.variants
+        variants = self.variants
         place: Path = (*path, "quantizer") if "quantizer" in own else ("fixed", "quantizer")
         names = listed if isinstance(listed, list) else [listed]
         wrong = [index for index, name in enumerate(names) if not self._is_quantizer(name)]
@@ -173,7 +185,9 @@ class _Checker:
             self._add(place, f"is an empty list; allowed: {', '.join(variants)}")
         elif listed is not None:
             for index in wrong:
-                self._add((*place, index) if isinstance(listed, list) else place, not_among(names[index], variants))
+                at = (*place, index) if isinstance(listed, list) else place
+                reason = self.unusable.get(names[index]) if isinstance(names[index], str) else None
+                self._add(at, f"found {shown(names[index])}; {reason}" if reason else not_among(names[index], variants))
         if wrong or not names:
             self.used |= self.fields  # the quantizer that is wrong may have any of them
             return
@@ -186,7 +200,7 @@ class _Checker:
                 self._add((*path, field), message)
 
     def _is_quantizer(self, name: Any) -> bool:
-        return isinstance(name, str) and name in self.experiment.variants
+        return isinstance(name, str) and name in self.variants
 
     def _seeds(self, path: Path, fields: Mapping[str, Any]) -> Sequence[int]:
         if "seeds" not in fields:
@@ -293,3 +307,10 @@ class _Values(Mapping[str, Any]):
 
 def _cell_count(draft: Grid) -> int:
     return math.prod(len(values) or 1 for values in draft.axes.values()) * len(draft.seeds)
+
+
+def _named_quantizers(data: Mapping[str, Any]) -> Iterator[str]:
+    """Those that `fixed` and the grids name, as they name them."""
+    for fields in (data.get("fixed"), *data["grids"].values()):
+        listed = fields.get("quantizer") if isinstance(fields, dict) else None
+        yield from (name for name in (listed if isinstance(listed, list) else [listed]) if isinstance(name, str))

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from dvq_ray.experiments import EXPERIMENTS, DataSets, Experiment
+from dvq_ray.experiment.experiment import DataSets, Experiment
+from dvq_ray.experiment.registry import find_experiment
 from dvq_ray.problems import Problem, Problems, SweepFileError, cut, dotted, shown, unknown
+from dvq_ray.providers import ProviderError
 from dvq_ray.yaml_source import Source, read_text
 
 _LONGEST_OPTION = 100
@@ -53,7 +55,10 @@ def _unknown_name(parts: tuple[str, ...], data: Mapping[str, Any], top_keys: Col
 
 def _experiment(data: Mapping[str, Any]) -> Experiment | None:
     name = data.get("trainable")
-    return EXPERIMENTS.get(name) if isinstance(name, str) else None
+    try:
+        return find_experiment(name) if isinstance(name, str) else None
+    except ProviderError:
+        return None  # reported with the file
 
 
 def _fields(experiment: Experiment | None) -> set[str]:

@@ -13,10 +13,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from dvq_ray.cells import Cell, Pack, Point, SuggestedAs
+from dvq_ray.columns import DURATION
 from dvq_ray.commits import Commits
 from dvq_ray.computed import computed
 from dvq_ray.exception_text import clean, describe
-from dvq_ray.experiments import Outcome, Underway
+from dvq_ray.experiment.experiment import Outcome, Underway
 from dvq_ray.provenance import MACHINE_COLUMNS, Run, machine_columns
 from dvq_ray.store import FINISHED, SUGGESTION, Status, Store, StoreError
 from dvq_ray.surroundings import Surroundings
@@ -163,7 +164,10 @@ def _row(cell: Cell, run: Run, device: str, started_at: datetime, outcome: Outco
     if outcome.diverged_at_step is not None:
         error = f"the loss is not finite at step {outcome.diverged_at_step}"
         return {**row, "status": "diverged", "error": error}
-    return {**row, **outcome.metrics}
+    seconds = outcome.duration_seconds
+    if seconds is None:
+        seconds = (datetime.now(UTC) - started_at).total_seconds()
+    return {**row, **outcome.metrics, DURATION: seconds}
 
 
 def _commit(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import fields
 from typing import Any
 
 import click
@@ -16,10 +15,11 @@ from rich.table import Table
 from dvq_ray.agreement import DIFFERENT, Explanation, explain, judge
 from dvq_ray.cells import Cell, Point
 from dvq_ray.executors import InProcess
-from dvq_ray.experiments import EXPERIMENTS
+from dvq_ray.experiment.registry import find_experiment
 from dvq_ray.pack import run_cell
 from dvq_ray.problems import SweepFileError
 from dvq_ray.provenance import Run
+from dvq_ray.providers import ProviderError
 from dvq_ray.ray_errors import ResourcesError
 from dvq_ray.spec import Resources, parse_sweep
 from dvq_ray.store import FINISHED, Store, StoreError
@@ -27,7 +27,6 @@ from dvq_ray.surroundings import Surroundings
 from dvq_ray.terminal import Command, complain, console
 
 SHOWN_CELLS = 3
-_NOT_A_RESULT = {"duration_seconds", "images_per_second", "peak_memory_bytes"}
 
 
 class NoSuchCellError(ValueError):
@@ -62,7 +61,7 @@ def main(store: str, cell_id: str, device: str) -> None:
         sys.exit(2)
     fresh, _ = run_cell(cell, Run.start(str(stored.get("sweep"))), surroundings)
     experiment = cell.point.experiment
-    names = [field.name for field in fields(experiment.metrics) if field.name not in _NOT_A_RESULT]
+    names = [name for name, metric in experiment.measures().items() if metric.is_result]
     screen = console()
     screen.print(_comparison(stored, fresh, ["status", *names]))
     verdict = judge(stored, fresh, names)
@@ -100,10 +99,11 @@ def _cell(row: Mapping[str, Any]) -> Cell:
     """The cell that a row describes. Raises `NoSuchCellError` where its id is not what this version would give."""
     if missing := [name for name in ("trainable", "quantizer", "revision", "seed") if row.get(name) is None]:
         raise NoSuchCellError(f"the row of {row['cell_id']} has no {', '.join(missing)}")
-    experiment = EXPERIMENTS.get(row["trainable"])
-    if experiment is None or row["quantizer"] not in experiment.variants:
-        raise NoSuchCellError(f"this version knows no {row['trainable']} with the quantizer {row['quantizer']}")
-    known = experiment.variants[row["quantizer"]].model_fields
+    try:
+        experiment = find_experiment(row["trainable"])
+        known = experiment.variant(row["quantizer"]).model_fields
+    except ProviderError as error:
+        raise NoSuchCellError(f"the cell's {row['trainable']} with {row['quantizer']} is not found: {error}") from None
     try:
         settings = experiment.settings({name: row[name] for name in known if row.get(name) is not None})
     except ValidationError as error:

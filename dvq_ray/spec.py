@@ -14,12 +14,14 @@ from typing import Annotated, Any, get_args
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, ValidationError
 from pydantic_core import PydanticCustomError
 
-from dvq_ray.experiments import EXPERIMENTS, Experiment
-from dvq_ray.fields import causes
+from dvq_ray.declarations.values import causes
+from dvq_ray.experiment.experiment import Experiment
+from dvq_ray.experiment.registry import built_in_experiments, find_experiment
+from dvq_ray.experiments.learned_prior import sources
 from dvq_ray.grids import MAX_CELLS, MOST_MAX_CELLS, Grid, check_grids, seeds_of
-from dvq_ray.learned_prior import sources
 from dvq_ray.overrides import apply_overrides
 from dvq_ray.problems import Path, Problem, Problems, SweepFileError, nearest, not_among, shown, unknown
+from dvq_ray.providers import ProviderError
 from dvq_ray.search.space import Choices
 from dvq_ray.search.spec import Search, check_search
 from dvq_ray.surroundings import Surroundings
@@ -153,7 +155,7 @@ class _Checker:
             if search and experiment.data_sets and data_sets is not None:
                 self._searched_data_sets(experiment.data_sets.field, search, data_sets)
             if not experiment.watched and self.data.get("tensorboard") is True:
-                trainings = ", ".join(name for name, other in EXPERIMENTS.items() if other.watched)
+                trainings = ", ".join(other.name for other in built_in_experiments() if other.watched)
                 message = f"is of no use: {experiment.name} trains in one go; allowed: with {trainings}"
                 self._add(("tensorboard",), message)
         self.problems.raise_any()
@@ -193,9 +195,11 @@ class _Checker:
         name = self.data.get("trainable")
         if not isinstance(name, str):
             return None
-        if name not in EXPERIMENTS:
-            self._add(("trainable",), not_among(name, EXPERIMENTS))
-        return EXPERIMENTS.get(name)
+        try:
+            return find_experiment(name)
+        except ProviderError as error:
+            self._add(("trainable",), f"found {shown(name)}; {error}")
+            return None
 
     def _seeds(self) -> Sequence[int]:
         try:

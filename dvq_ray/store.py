@@ -49,8 +49,10 @@ from dvq_ray.columns import (
     curve_schema,
     curve_table,
 )
-from dvq_ray.experiments import EXPERIMENTS, Experiment
+from dvq_ray.experiment.experiment import Experiment
+from dvq_ray.experiment.registry import find_experiment
 from dvq_ray.merging import Merger, in_parquet
+from dvq_ray.providers import ProviderError
 from dvq_ray.reading import Reader
 from dvq_ray.storage import OutOfReachError, Storage, StoreError, below, checked_name
 
@@ -355,12 +357,11 @@ class Store:
         if rows is None:
             return ATTEMPT.empty_table()
         kinds = [
-            (pc.field("trainable") == trainable) & (pc.field("quantizer") == quantizer)
-            for trainable, experiment in EXPERIMENTS.items()
-            for quantizer, settings in experiment.variants.items()
-            if settings.logs_curve
+            (pc.field("trainable") == kind["trainable"]) & (pc.field("quantizer") == kind["quantizer"])
+            for kind in rows.group_by(["trainable", "quantizer"]).aggregate([]).to_pylist()
+            if _logs_curve(kind["trainable"], kind["quantizer"])
         ]
-        logs_curve = functools.reduce(operator.or_, kinds)
+        logs_curve = functools.reduce(operator.or_, kinds, pc.scalar(False))
         return rows.filter((pc.field("status") == "ok") & logs_curve).select(ATTEMPT.names)
 
     def written_by_run(self, run_id: str, cell_ids: Iterable[str]) -> dict[str, str]:
@@ -396,3 +397,10 @@ def _order_of(cell_ids: pa.ChunkedArray) -> tuple[pa.Array, bool]:
     order = pc.sort_indices(ids)
     ordered = ids.take(order)
     return order, bool(pc.any(pc.equal(ordered[1:], ordered[:-1])).as_py())
+
+
+def _logs_curve(trainable: str, quantizer: str) -> bool:
+    try:
+        return find_experiment(trainable).variant(quantizer).logs_curve
+    except ProviderError:  # of a store from elsewhere
+        return False

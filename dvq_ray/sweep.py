@@ -15,6 +15,7 @@ from rich.console import Console
 from dvq_ray import commands
 from dvq_ray.budget import BUDGET_SPENT, Budget, Duration
 from dvq_ray.cells import Cell, Pack, pack_cells
+from dvq_ray.declarations.settings import Settings
 from dvq_ray.executors import (
     INTERRUPTED,
     Executor,
@@ -33,7 +34,6 @@ from dvq_ray.provenance import Run
 from dvq_ray.ray_address import cluster_address
 from dvq_ray.ray_errors import ResourcesError
 from dvq_ray.search.spec import Search, SearchError
-from dvq_ray.settings import Settings
 from dvq_ray.spec import SweepSpec, load_sweep
 from dvq_ray.store import FINISHED, Store, StoreError
 from dvq_ray.terminal import Command, complain, console

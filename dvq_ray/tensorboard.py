@@ -21,7 +21,7 @@ from tensorboardX.proto.summary_pb2 import Summary
 from tensorboardX.record_writer import masked_crc32c
 
 from dvq_ray.cells import Cell
-from dvq_ray.experiments import Underway
+from dvq_ray.experiment.experiment import Underway
 from dvq_ray.store import Store
 
 FILE_NAME = "events.out.tfevents.dvq_ray"

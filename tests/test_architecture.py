@@ -4,8 +4,8 @@ import subprocess
 import sys
 
 CORE = [
-    "spec", "cells", "store", "plan", "pack", "quantizers", "static_prior.run", "static_prior.kernel",
-    "static_prior.reference", "learned_prior.run", "learned_prior.images",
+    "spec", "cells", "store", "plan", "pack", "quantizer.codebook_module", "fitting.kernel", "fitting.reference",
+    "experiments.static_prior.run", "experiments.learned_prior.run", "experiments.learned_prior.images",
 ]  # fmt: skip
 
 

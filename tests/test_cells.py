@@ -8,16 +8,15 @@ from pathlib import Path
 
 from dvq_ray import cells as cells_module
 from dvq_ray.cells import Pack, Point, expand, pack_cells, run_order
-from dvq_ray.experiments import EXPERIMENTS
+from dvq_ray.experiment.registry import find_experiment
 from dvq_ray.spec import load_sweep
-from dvq_ray.static_prior.settings import VqSettings
 from tests.sweep_files import write
 
 FIELDS = {"quantizer": "vq", "dimension": 4, "codebook_size": 8, "factors": 16}
 
 
 def point(**changes: object) -> Point:
-    experiment = EXPERIMENTS["static_prior"]
+    experiment = find_experiment("static_prior")
     return Point(experiment=experiment, settings=experiment.settings({**FIELDS, **changes}))
 
 
@@ -45,7 +44,7 @@ def test_a_default_that_is_written_out_is_the_same_cell() -> None:
 
 
 def test_every_field_seed_and_revision_changes_the_id() -> None:
-    raised = dataclasses.replace(EXPERIMENTS["static_prior"], revision=2)
+    raised = dataclasses.replace(find_experiment("static_prior"), revision=2)
     ids = {
         point().cell_id(0),
         point().cell_id(1),
@@ -62,10 +61,11 @@ def test_every_field_seed_and_revision_changes_the_id() -> None:
 
 
 def test_a_changed_default_gives_new_ids(monkeypatch: object) -> None:
-    class Changed(VqSettings):
+    experiment = find_experiment("static_prior")
+
+    class Changed(experiment.variant("vq")):  # type: ignore[misc]
         steps: int = 5000
 
-    experiment = EXPERIMENTS["static_prior"]
     changed = Point(experiment=experiment, settings=Changed.model_validate(FIELDS))
     assert changed.cell_id(0) != point().cell_id(0)
 

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dvq_ray.experiments import Outcome, Underway
+from dvq_ray.experiment.experiment import Outcome, Underway
 from dvq_ray.interruption import Interrupted, Interruption
 from dvq_ray.pack import run_pack
 from dvq_ray.store import Store

@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from dvq_ray.experiments import EXPERIMENTS
+from dvq_ray.experiment.registry import find_experiment
 from dvq_ray.store import FINISHED, Store
 from tests.interleaving import Actor, actors
 
-EXPERIMENT = EXPERIMENTS["static_prior"]
+EXPERIMENT = find_experiment("static_prior")
 START = datetime(2026, 1, 1, tzinfo=UTC)
 Act = Callable[["World"], None]
 

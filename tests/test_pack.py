@@ -9,7 +9,8 @@ import pytest
 
 from dvq_ray import pack as pack_module
 from dvq_ray.cells import Pack, Point
-from dvq_ray.experiments import EXPERIMENTS, Experiment, Outcome, Underway
+from dvq_ray.experiment.experiment import Outcome, Underway
+from dvq_ray.experiment.registry import find_experiment
 from dvq_ray.pack import run_pack
 from dvq_ray.provenance import Run
 from dvq_ray.store import Store, StoreError
@@ -20,19 +21,9 @@ RUN = Run(run_id="run", sweep="sweep", commit="commit")
 Compute = Any
 
 
-class FakeExperiment(Experiment):
-    """The static prior with another way to compute a cell."""
-
-    compute: Compute
-
-    def run(self) -> Compute:
-        return type(self).compute
-
-
 def pack_of(compute: Compute, seeds: int = 4) -> Pack:
-    kind = type("Fake", (FakeExperiment,), {"compute": staticmethod(compute)})
-    real = EXPERIMENTS["static_prior"]
-    experiment = kind(**{field.name: getattr(real, field.name) for field in dataclasses.fields(real)})
+    real = find_experiment("static_prior")
+    experiment = dataclasses.replace(real, run=compute)
     fields = {"quantizer": "vq", "dimension": 4, "codebook_size": 8, "factors": 16}
     point = Point(experiment=experiment, settings=real.settings(fields))
     return Pack(cells=[point.cell(seed) for seed in range(seeds)])
@@ -43,7 +34,7 @@ def measured(test_mse: float) -> dict[str, Any]:
     numbers = ["train_mse", "data_variance", "loss_over_variance", "rate_curve_mse", "bits_per_vector"]
     return {
         **dict.fromkeys(numbers, 1.0), "test_mse": test_mse, "codebook_parameters": 1, "codes_used": [1],
-        "perplexity": [1.0], "duration_seconds": 1.0,
+        "perplexity": [1.0],
     }  # fmt: skip
 
 

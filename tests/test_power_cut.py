@@ -13,12 +13,12 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from dvq_ray.experiments import EXPERIMENTS
+from dvq_ray.experiment.registry import find_experiment
 from dvq_ray.storage import Storage
 from dvq_ray.store import Store
 from tests.disk_image import DiskImage, disk_image
 
-EXPERIMENT = EXPERIMENTS["static_prior"]
+EXPERIMENT = find_experiment("static_prior")
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -12,17 +13,41 @@ from torch import Tensor
 from vector_quantize_pytorch import VectorQuantize  # type: ignore[import-untyped]
 
 from dvq_ray import nearest
-from dvq_ray.codebooks import EmaCodebooks, GradientCodebooks, KMeansStart, Learning, k_means
-from dvq_ray.learned_prior.autoencoder import build_quantizer
-from dvq_ray.learned_prior.settings import DvqSettings, LearnedPriorSettings, SvqSettings, VqSettings
-from dvq_ray.nearest import nearest_codes
-from dvq_ray.quantizers import Dvq, Quantized, Quantizer, Svq, Vq
+from dvq_ray.experiment.registry import find_experiment
+from dvq_ray.experiments.learned_prior.settings import LearnedPriorSettings
+from dvq_ray.quantizer.base import Quantizer
+from dvq_ray.quantizer.codebook import CodebookQuantizer
+from dvq_ray.quantizer.codebook_module import CodebookModule
+from dvq_ray.quantizer.codebooks import EmaCodebooks, GradientCodebooks, KMeansStart, Learning, k_means
+from dvq_ray.quantizer.module import Quantized
+from dvq_ray.quantizer.nearest import nearest_codes
+from dvq_ray.quantizers.dvq import Dvq
+from dvq_ray.quantizers.svq import Svq
+from dvq_ray.quantizers.vq import JointVq
 
 # The tensors are so small that threads only wait for each other.
 torch.set_num_threads(1)
 
 BATCH, FEATURES, HEIGHT, WIDTH, SIZE = 6, 12, 4, 8, 9
 POSITIONS = HEIGHT * WIDTH
+
+
+def built(quantizer: CodebookQuantizer, features: int, learning: Learning | None) -> CodebookModule:
+    module = quantizer.build(features, generator(), learning)
+    assert isinstance(module, CodebookModule)
+    return module
+
+
+def vq(features: int, size: int, joint: int = 1, *, learning: Learning | None = None) -> CodebookModule:
+    return built(JointVq(quantizer="vq", codebook_size=size, joint_codebooks=joint), features, learning)
+
+
+def dvq(features: int, size: int, slices: int, *, learning: Learning | None = None) -> CodebookModule:
+    return built(Dvq(quantizer="dvq", codebook_size=size, slices=slices), features, learning)
+
+
+def svq(features: int, size: int, slices: int, joint: int = 1, *, learning: Learning | None = None) -> CodebookModule:
+    return built(Svq(quantizer="svq", codebook_size=size, slices=slices, joint_positions=joint), features, learning)
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -33,7 +58,7 @@ def generator(seed: int = 0) -> torch.Generator:
 class Case:
     """A quantizer, and how it cuts latents [B, F, P] into vectors [B, C, d] of each codebook, written out."""
 
-    make: Callable[[Learning], Quantizer]
+    make: Callable[[Learning], CodebookModule]
     split: Callable[[Tensor], list[Tensor]]
     join: Callable[[list[Tensor]], Tensor]
     out_features: int
@@ -66,35 +91,35 @@ def in_raster_order(parts: list[Tensor]) -> Tensor:
 
 CASES = {
     "vq": Case(
-        make=lambda learning: Vq(FEATURES, SIZE, learning=learning, generator=generator()),
+        make=lambda learning: vq(FEATURES, SIZE, learning=learning),
         split=lambda latents: [latents.mT],
         join=concatenate,
         out_features=FEATURES,
         codes=POSITIONS,
     ),
     "joint vq": Case(
-        make=lambda learning: Vq(FEATURES, SIZE, 3, learning=learning, generator=generator()),
+        make=lambda learning: vq(FEATURES, SIZE, 3, learning=learning),
         split=lambda latents: [latents.mT] * 3,
         join=concatenate,
         out_features=3 * FEATURES,
         codes=POSITIONS,
     ),
     "dvq": Case(
-        make=lambda learning: Dvq(FEATURES, SIZE, 4, learning=learning, generator=generator()),
+        make=lambda learning: dvq(FEATURES, SIZE, 4, learning=learning),
         split=lambda latents: [latents[:, 3 * s : 3 * s + 3].mT for s in range(4)],
         join=concatenate,
         out_features=FEATURES,
         codes=POSITIONS,
     ),
     "svq": Case(
-        make=lambda learning: Svq(FEATURES, SIZE, 4, learning=learning, generator=generator()),
+        make=lambda learning: svq(FEATURES, SIZE, 4, learning=learning),
         split=runs(4, 1),
         join=in_raster_order,
         out_features=FEATURES,
         codes=POSITIONS // 4,
     ),
     "joint svq": Case(
-        make=lambda learning: Svq(FEATURES, SIZE, 4, 2, learning=learning, generator=generator()),
+        make=lambda learning: svq(FEATURES, SIZE, 4, 2, learning=learning),
         split=runs(4, 2),
         join=in_raster_order,
         out_features=FEATURES,
@@ -117,7 +142,7 @@ def draw_latents(seed: int = 1, batch: int = BATCH) -> Tensor:
     return 0.1 * torch.randn(batch, FEATURES, HEIGHT, WIDTH, generator=generator(seed))
 
 
-def train(quantizer: Quantizer, *, steps: int = 3) -> None:
+def train(quantizer: CodebookModule, *, steps: int = 3) -> None:
     """As a training does, with Adam where codes take gradients."""
     random = generator(5)
     quantizer.start(draw_latents(), random)
@@ -588,45 +613,54 @@ def test_a_gpu_agrees_with_the_cpu_repeats_itself_and_never_waits(case: Case, le
 
 
 @pytest.mark.parametrize(
-    ("settings", "kind", "shape"),
+    ("fields", "shape"),
     [
-        (VqSettings(quantizer="vq", dimension=12, codebook_size=16), Vq, (1, 16, 12)),
-        (VqSettings(quantizer="vq", dimension=12, codebook_size=16, joint_codebooks=3), Vq, (3, 16, 12)),
-        (DvqSettings(quantizer="dvq", dimension=12, codebook_size=16, slices=4), Dvq, (4, 16, 3)),
-        (SvqSettings(quantizer="svq", dimension=12, codebook_size=16, slices=8), Svq, (8, 16, 12)),
-        (SvqSettings(quantizer="svq", dimension=12, codebook_size=16, slices=8, joint_positions=4), Svq, (8, 16, 48)),
+        ({"quantizer": "vq"}, (1, 16, 12)),
+        ({"quantizer": "vq", "joint_codebooks": 3}, (3, 16, 12)),
+        ({"quantizer": "dvq", "slices": 4}, (4, 16, 3)),
+        ({"quantizer": "svq", "slices": 8}, (8, 16, 12)),
+        ({"quantizer": "svq", "slices": 8, "joint_positions": 4}, (8, 16, 48)),
     ],
 )
-def test_settings_become_their_quantizer(
-    settings: LearnedPriorSettings, kind: type[Quantizer], shape: tuple[int, int, int]
-) -> None:
-    quantizer = build_quantizer(settings, generator())
-    assert type(quantizer) is kind
-    assert quantizer.codebooks.codes.shape == shape
-    assert quantizer.out_features == settings.quantized_dimension
-    found = quantizer(torch.zeros(2, 12, 8, 8))
-    assert found.indices[0].numel() == settings.codes_per_image
-    assert type(quantizer.codebooks) is GradientCodebooks
-    assert quantizer.restart is None
+def test_settings_build_their_quantizer(fields: dict[str, Any], shape: tuple[int, int, int]) -> None:
+    settings = learned_prior(dimension=12, codebook_size=16, **fields)
+    assert isinstance(settings, Quantizer)
+    module = settings.build(12, generator())
+    assert isinstance(module, CodebookModule)
+    assert module.codebooks.codes.shape == shape
+    assert module.code_parameters() == settings.parameters(12) == math.prod(shape)
+    assert module.out_features == settings.out_features(12)
+    found = module(torch.zeros(2, 12, 8, 8))
+    assert found.indices[0].numel() * math.log2(16) == settings.bits_per_image()
+    assert type(module.codebooks) is GradientCodebooks
+    assert module.restart is None
 
 
 def test_settings_choose_how_codes_learn() -> None:
-    settings = DvqSettings(
+    settings = learned_prior(
         quantizer="dvq", dimension=12, slices=4, ema_decay=0.9, restart_below=1.5, codebook_start="k-means"
     )
-    quantizer = build_quantizer(settings, generator())
-    codebooks, restart = quantizer.codebooks, quantizer.restart
+    assert isinstance(settings, Quantizer)
+    module = settings.build(12, generator())
+    assert isinstance(module, CodebookModule)
+    codebooks, restart = module.codebooks, module.restart
     assert isinstance(codebooks, EmaCodebooks)
     assert codebooks.decay == 0.9
     assert restart is not None
     assert restart.below == 1.5
     before = codebooks.codes.clone()
-    quantizer.start(torch.randn(16, 12, 8, 8, generator=generator()), generator())
+    module.start(torch.randn(16, 12, 8, 8, generator=generator()), generator())
     assert not torch.isclose(codebooks.codes, before).any(-1).all()
 
 
+def learned_prior(**fields: Any) -> LearnedPriorSettings:
+    settings = find_experiment("learned_prior").settings(fields)
+    assert isinstance(settings, LearnedPriorSettings)
+    return settings
+
+
 def test_initial_codes_are_a_normal_distribution_cut_off_at_two_deviations() -> None:
-    codes = Vq(64, 4096, generator=generator()).codebooks.codes.detach().double().flatten()
+    codes = vq(64, 4096).codebooks.codes.detach().double().flatten()
     assert codes.abs().max() <= 0.2
     assert codes.abs().max() > 0.199
     # The deviation of a standard normal variable cut off at two deviations is 0.8796.
@@ -642,7 +676,7 @@ def test_perplexity_and_use_are_those_of_the_counts() -> None:
 
 
 def test_latents_without_positions_are_one_vector() -> None:
-    quantizer = Dvq(FEATURES, SIZE, 4, generator=generator())
+    quantizer = dvq(FEATURES, SIZE, 4)
     latents = draw_latents()[:, :, 0, 0]
     found = quantizer(latents)
     assert found.latents.shape == latents.shape
@@ -652,23 +686,23 @@ def test_latents_without_positions_are_one_vector() -> None:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        (lambda: Dvq(12, 8, 5, generator=generator()), "slices = 5 .* allowed: 1, 2, 3, 4, 6, 12"),
-        (lambda: Dvq(12, 8, 0, generator=generator()), "slices = 0; allowed: at least 1"),
-        (lambda: Vq(12, 0, generator=generator()), "codebook_size = 0; allowed: at least 1"),
-        (lambda: Vq(12, 8, 0, generator=generator()), "joint_codebooks = 0; allowed: at least 1"),
-        (lambda: Svq(12, 8, 2, 0, generator=generator()), "joint_positions = 0; allowed: at least 1"),
+        (lambda: dvq(12, 8, 5), "slices = 5 .* allowed: 1, 2, 3, 4, 6, 12"),
+        (lambda: dvq(12, 8, 0), "slices\n.*greater than or equal to 1"),
+        (lambda: vq(12, 0), "codebook_size\n.*greater than or equal to 2"),
+        (lambda: vq(12, 8, 0), "joint_codebooks\n.*greater than or equal to 1"),
+        (lambda: svq(12, 8, 2, 0), "joint_positions\n.*greater than or equal to 1"),
         (
-            lambda: Vq(12, 8, learning=Learning(ema_decay=1.0), generator=generator()),
+            lambda: vq(12, 8, learning=Learning(ema_decay=1.0)),
             "decay = 1.0; allowed: .* below 1",
         ),
         (
-            lambda: Vq(12, 8, learning=Learning(restart_below=0.0), generator=generator()),
+            lambda: vq(12, 8, learning=Learning(restart_below=0.0)),
             "below = 0.0; allowed: above 0",
         ),
-        (lambda: Vq(12, 8, generator=generator())(torch.zeros(2, 8, 8, 12)), r"shape \[2, 8, 8, 12\]; allowed: .*12"),
-        (lambda: Svq(12, 8, 3, generator=generator())(torch.zeros(2, 12, 4, 4)), "16 positions .*multiples of 3"),
+        (lambda: vq(12, 8)(torch.zeros(2, 8, 8, 12)), r"shape \[2, 8, 8, 12\]; allowed: .*12"),
+        (lambda: svq(12, 8, 3)(torch.zeros(2, 12, 4, 4)), "16 positions .*multiples of 3"),
         (
-            lambda: Vq(12, 8, generator=generator()).decode(torch.zeros(2, 1, 9, dtype=torch.int64), (4, 2)),
+            lambda: vq(12, 8).decode(torch.zeros(2, 1, 9, dtype=torch.int64), (4, 2)),
             "product is 9",
         ),
         (lambda: k_means(torch.zeros(1, 3, 2), 4, generator()), "3 vectors for 4 clusters; allowed: at least 4"),

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from dvq_ray.agreement import explain
-from dvq_ray.experiments import EXPERIMENTS
+from dvq_ray.experiment.registry import find_experiment
 from dvq_ray.rerun import main as rerun
 from dvq_ray.sweep import main as sweep
 from tests.sweep_files import TINY, write, write_pictures
@@ -137,13 +137,13 @@ OTHER_RAY = {"run_versions": json.dumps({"torch": "2.9", "numpy": "2.1", "ray": 
     ],
 )
 def test_a_difference_is_explained(now: dict[str, Any], seeds: list[float], expected: bool, said: str) -> None:
-    found = explain(EXPERIMENTS["learned_prior"], row(), now, seeds)
+    found = explain(find_experiment("learned_prior"), row(), now, seeds)
     assert found.is_expected == expected
     assert said in " ".join(found.lines)
 
 
 def test_a_fit_on_a_gpu_may_differ_from_one_on_a_cpu() -> None:
-    static = EXPERIMENTS["static_prior"]
+    static = find_experiment("static_prior")
     before, now = {"test_mse": 1.0, "run_device": AMD}, {"test_mse": 1.1, "run_device": "Tesla T4"}
     assert explain(static, before, now, [1.0, 1.2]).is_expected
     assert not explain(static, before, {**now, "run_device": "Intel"}, [1.0, 1.2]).is_expected

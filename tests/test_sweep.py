@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
 
+from dvq_ray.fitting import fit
 from dvq_ray.rerun import main as rerun
-from dvq_ray.static_prior import run as static_prior_run
 from dvq_ray.sweep import main as sweep
 from tests.sweep_files import TINY, write, write_pictures
 
@@ -79,15 +79,15 @@ def test_a_dry_run_tells_done_missing_and_unwanted_cells_and_the_time(tmp_path: 
 
 
 def test_failed_cells_are_rows_and_only_they_are_retried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    original = static_prior_run._problem
+    original = fit._problem
 
-    def broken(settings, blobs, seed):  # type: ignore[no-untyped-def]
-        if seed == 1:
+    def broken(quantizer, start, training, data):  # type: ignore[no-untyped-def]
+        if data.seed == 1:
             raise ValueError("seed one is cursed")
-        return original(settings, blobs, seed)
+        return original(quantizer, start, training, data)
 
     with monkeypatch.context() as patch:
-        patch.setattr(static_prior_run, "_problem", broken)
+        patch.setattr(fit, "_problem", broken)
         result = run(tmp_path)
         assert result.exit_code == 1
         assert "4 of 8 cells done, 4 failed" in result.output

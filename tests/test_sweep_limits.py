@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from dvq_ray.declarations.settings import Rule
+from dvq_ray.experiment.registry import find_experiment
 from dvq_ray.problems import MOST_PROBLEMS, SHOWN_PROBLEMS
-from dvq_ray.settings import Rule
 from dvq_ray.spec import load_sweep
-from dvq_ray.static_prior.settings import KMeansSettings
 from tests.mistakes import problems
 from tests.sweep_files import write
 
@@ -64,7 +64,8 @@ def test_a_rule_looks_only_at_the_axes_that_it_reads(tmp_path: Path, monkeypatch
     def counted(rule: Rule) -> Rule:
         return dataclasses.replace(rule, breach=lambda *values: calls.append(values) or rule.breach(*values))  # type: ignore[func-returns-value]
 
-    monkeypatch.setattr(KMeansSettings, "rules", tuple(map(counted, KMeansSettings.rules)))
+    variant = find_experiment("static_prior").variant("kmeans")
+    monkeypatch.setattr(variant, "rules", tuple(map(counted, variant.rules)))
     ten = f"{[*range(2, 12)]}"
     text = f"{HEAD}grids:\n  a: {{quantizer: kmeans, dimension: T, codebook_size: T, factors: T, restarts: T, max_iterations: T}}\n"
     load_sweep(write(tmp_path, text.replace("T", ten)))

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from tensorboardX.proto.event_pb2 import Event
 
 from dvq_ray.cells import Cell, Pack, expand
-from dvq_ray.experiments import Outcome, Underway
+from dvq_ray.experiment.experiment import Outcome, Underway
 from dvq_ray.pack import run_pack
 from dvq_ray.provenance import Run
 from dvq_ray.spec import SweepSpec, load_sweep, parse_sweep

@@ -326,8 +326,8 @@ FAULTS = """\
 import os, signal
 from pathlib import Path
 from dvq_ray import oom_kills
-from dvq_ray.static_prior import run
-original, kills = run._problem, Path(os.environ["KILLS"])
+from dvq_ray.fitting import fit
+original, kills = fit._problem, Path(os.environ["KILLS"])
 oom_kills._counters = lambda root: [kills]  # the kernel's own count
 def count():
     return int(kills.read_text().split()[1])
@@ -335,7 +335,8 @@ class Error(Exception):
     def __init__(self, first, second):
         super().__init__(first)
         self.file = open(os.devnull)
-def faulty(settings, blobs, seed):
+def faulty(quantizer, start, training, data):
+    seed = data.seed
     if seed == 1:
         kills.write_text(f"oom_kill {count() + 1}\\n")
         os.kill(os.getpid(), signal.SIGKILL)
@@ -345,8 +346,8 @@ def faulty(settings, blobs, seed):
         raise SystemExit("no more")
     if seed == 4:
         raise Error("\\x1b[31mred\\x1b[0m \\0 \\udcff", None)
-    return original(settings, blobs, seed)
-run._problem = faulty
+    return original(quantizer, start, training, data)
+fit._problem = faulty
 """
 """sitecustomize is imported by every Python process, so the workers' too."""
 

@@ -12,8 +12,8 @@ import torch
 
 from benchmarks.static_prior.eager import fit, loss
 from benchmarks.static_prior.tables import say, show, spread
-from dvq_ray.static_prior.fit import fit_codebooks
-from dvq_ray.static_prior.problem import FitProblem, learning_rates
+from dvq_ray.fitting.codebooks import fit_codebooks
+from dvq_ray.fitting.problem import FitProblem, learning_rates
 
 SHAPES = ((8, 16, 1), (16, 64, 1), (16, 16, 4), (64, 16, 8), (64, 256, 1), (256, 1024, 1))
 """D, K, L"""

@@ -20,13 +20,13 @@ from rich.console import Console
 from benchmarks.static_prior.tables import say, show, spread
 from dvq_ray.cells import Pack, Point, expand
 from dvq_ray.executors import Job, UnderTune
-from dvq_ray.experiments import EXPERIMENTS
+from dvq_ray.experiment.registry import find_experiment
+from dvq_ray.experiments.static_prior.settings import StaticPriorMetrics
 from dvq_ray.interruption import Interruption
 from dvq_ray.plan import make_plan
 from dvq_ray.progress import Progress
 from dvq_ray.provenance import Run
 from dvq_ray.spec import Resources, load_sweep
-from dvq_ray.static_prior.settings import StaticPriorMetrics
 from dvq_ray.store import Store, cell_schema
 from dvq_ray.surroundings import Surroundings
 
@@ -155,7 +155,7 @@ class _Samples(Progress):
 
 def tiny_packs(count: int, cells: int = 1) -> list[Pack]:
     """Packs of so many cells each that do next to nothing."""
-    experiment = EXPERIMENTS["static_prior"]
+    experiment = find_experiment("static_prior")
     tiny = {"quantizer": "vq", "dimension": 2, "codebook_size": 2, "factors": 1, "train_samples": 64, "steps": 1}
     point = Point(experiment=experiment, settings=experiment.settings(tiny))
     return [Pack(cells=[point.cell(pack * cells + seed) for seed in range(cells)]) for pack in range(count)]

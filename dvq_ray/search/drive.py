@@ -15,6 +15,7 @@ from rich.table import Table
 
 from dvq_ray import commands
 from dvq_ray.budget import BUDGET_SPENT, Budget
+from dvq_ray.declarations.settings import Settings
 from dvq_ray.executors import INTERRUPTED, Executor, running
 from dvq_ray.pace import MEASURED, NOMINAL, UNKNOWN_ON_GPU, Estimate
 from dvq_ray.progress import Progress
@@ -23,7 +24,6 @@ from dvq_ray.search.space import Params
 from dvq_ray.search.spec import Search
 from dvq_ray.search.suggestions import STATES_IN_WORDS, Suggestions, journal_path, quiet
 from dvq_ray.search.supply import Supply
-from dvq_ray.settings import Settings
 from dvq_ray.spec import Resources, SweepSpec
 from dvq_ray.store import Store
 

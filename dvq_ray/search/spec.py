@@ -11,11 +11,13 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from dvq_ray.experiments import Experiment
-from dvq_ray.fields import allowed, field_type
+from dvq_ray.declarations.settings import Settings
+from dvq_ray.declarations.values import allowed, field_type
+from dvq_ray.experiment.experiment import Experiment
 from dvq_ray.problems import Path, shown, unknown
+from dvq_ray.providers import ProviderError
+from dvq_ray.quantizer.registry import QUANTIZERS
 from dvq_ray.search.space import Axis, Choices, Params, Range, Space
-from dvq_ray.settings import Settings
 
 Direction = Literal["minimize", "maximize"]
 Sampler = Literal["tpe", "gp", "cmaes", "random", "nsga2", "nsga3"]
@@ -27,8 +29,6 @@ LARGEST_BOUND = 2**53
 """Of whole numbers: Optuna draws them as floats, which hold no larger ones exactly."""
 FINEST_STEP = 1e-12
 """As a share of the larger bound: below it, floats do not tell steps apart."""
-USUAL_QUANTIZER = "dvq"
-"""What is searched where neither `fixed` nor `space` names a quantizer."""
 _STRICT = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 _Report = Callable[[Path, str], None]
 
@@ -187,12 +187,24 @@ class _Checker:
             names = [name for name in named if isinstance(name, str)] if isinstance(named, list) else []
             return [known[name] for name in names if name in known]
         if "quantizer" not in self.fixed:
-            self.fixed["quantizer"] = USUAL_QUANTIZER
+            self.fixed["quantizer"] = self.experiment.usual_quantizer
         name = self.fixed["quantizer"]
-        if not isinstance(name, str) or name not in known:
-            self._add(("fixed", "quantizer"), f"found {shown(name)}; allowed: {', '.join(known)}")
+        if (found := self._stored_as(("fixed", "quantizer"), name)) is None:
             return []
-        return [known[name]]
+        self.fixed["quantizer"] = found
+        return [known[found]]
+
+    def _stored_as(self, path: Path, name: Any) -> str | None:
+        """The full name of a quantizer; None, and reported, where it cannot be used."""
+        if not isinstance(name, str):
+            self._add(path, f"found {shown(name)}; allowed: {', '.join(self.experiment.quantizers)}")
+            return None
+        try:
+            self.experiment.variant(name)
+        except ProviderError as error:
+            self._add(path, f"found {shown(name)}; {error}")
+            return None
+        return QUANTIZERS.find(name).name
 
     def _check_fixed(self, variants: Sequence[type[Settings]]) -> None:
         every = {field for variant in variants for field in variant.model_fields}
@@ -232,10 +244,8 @@ class _Checker:
         if set(given) != {"choices"} or not isinstance(names, list) or not names:
             self._add(path, f"found {shown(given)}; allowed: choices, some of {known}")
             return None
-        for index, name in enumerate(names):
-            if not isinstance(name, str) or name not in self.experiment.variants:
-                self._add((*path, "choices", index), f"found {shown(name)}; allowed: {known}")
-        return Choices(choices=tuple(name for place, name in enumerate(names) if name not in names[:place]))
+        found = [self._stored_as((*path, "choices", index), name) for index, name in enumerate(names)]
+        return Choices(choices=tuple(dict.fromkeys(name for name in found if name is not None)))
 
     def _choices(
         self, path: Path, field: str, given: Mapping[str, Any], owners: Sequence[type[Settings]]

@@ -15,11 +15,12 @@ import pandas as pd
 
 from analysis.rows import Rows
 from dvq_ray.cells import Point
-from dvq_ray.experiments import EXPERIMENTS, Experiment
+from dvq_ray.experiment.experiment import Experiment
+from dvq_ray.experiment.registry import find_experiment
 from dvq_ray.store import Store
 
 Row = dict[str, Any]
-STATIC_PRIOR = EXPERIMENTS["static_prior"]
+STATIC_PRIOR = find_experiment("static_prior")
 STARTED_AT = datetime(2026, 1, 1, tzinfo=UTC)
 RAN_ON = {"run_device": "made-up processor", "run_versions": '{"dvq_ray": "0.1.0"}'}
 

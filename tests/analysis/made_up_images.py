@@ -16,11 +16,11 @@ import numpy.typing as npt
 from PIL import Image
 from sklearn.datasets import load_sample_image
 
-from dvq_ray.experiments import EXPERIMENTS
+from dvq_ray.experiment.registry import find_experiment
 from dvq_ray.store import Store
 from tests.analysis.made_up import Row, identity
 
-LEARNED_PRIOR = EXPERIMENTS["learned_prior"]
+LEARNED_PRIOR = find_experiment("learned_prior")
 PICTURE = "reconstructions.png"
 RAN_ON = {"run_device": "Made-up Device", "run_versions": '{"python": "3.11.7", "torch": "2.13.0"}'}
 

@@ -21,7 +21,7 @@ from analysis.claims.claim import Member
 from analysis.claims.intervals import Array, Region, expanded_level, holm, intervals, outside_p_values
 from analysis.claims.verdicts import Decision, decide
 from analysis.rows import Rows, load_rows
-from dvq_ray.experiments import EXPERIMENTS
+from dvq_ray.experiment.registry import find_experiment
 from tests.analysis import made_up, made_up_images
 from tests.analysis.made_up import Row, made_up_rows
 
@@ -29,7 +29,7 @@ REFERENCE = Path(__file__).parents[2] / "results" / "reference" / "static_prior"
 SEEDS = 8
 FACTORS = [64, 256, 1024, 4096, 16384]
 LEARNED = [*range(11, 19)]
-FACTORIAL = EXPERIMENTS["factorial_prior"]
+FACTORIAL = find_experiment("factorial_prior")
 CIFAR = {"dataset": "cifar10", "codebook_size": 512}
 
 

@@ -14,7 +14,7 @@ from analysis import style
 from analysis.selection import Selection, select
 from analysis.static_prior.factorial import draw_factorial
 from analysis.static_prior.items import ITEMS
-from dvq_ray.experiments import EXPERIMENTS
+from dvq_ray.experiment.registry import find_experiment
 from tests.analysis import made_up
 from tests.analysis.looking import (
     assert_no_text_overlaps_or_leaves_the_page,
@@ -43,7 +43,7 @@ def cells() -> Iterator[Row]:
         fields = {"dimension": 64, "groups": groups, "centres": 16, "dependence": dependence, "codebook_size": size}
         for seed in range(SEEDS):
             cell = made_up.identity(
-                EXPERIMENTS["factorial_prior"], seed=seed, status="ok", quantizer=quantizer, **fields, **cut
+                find_experiment("factorial_prior"), seed=seed, status="ok", quantizer=quantizer, **fields, **cut
             )
             measured = {
                 "test_mse": loss(quantizer, size, groups, dependence, seed),

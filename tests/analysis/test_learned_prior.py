@@ -28,7 +28,7 @@ from analysis.learned_prior.pictures import draw_reconstructions
 from analysis.rows import load_rows
 from analysis.selection import Selection, select
 from analysis.summary import summary_of
-from dvq_ray.experiments import EXPERIMENTS
+from dvq_ray.experiment.registry import find_experiment
 from dvq_ray.store import Store
 from tests.analysis import command_line
 from tests.analysis.command_line import undrawn
@@ -120,7 +120,7 @@ def test_equal_stores_give_equal_bytes_whatever_the_order_of_their_cells(out: Pa
 
 
 def test_settings_of_the_trainable_are_all_either_the_models_or_compared() -> None:
-    fields = {name for variant in EXPERIMENTS["learned_prior"].variants.values() for name in variant.model_fields}
+    fields = {name for variant in find_experiment("learned_prior").variants.values() for name in variant.model_fields}
     assert fields == {*COLUMNS, *DATA_SET, *TRAINING} - {"revision"}
 
 
@@ -357,7 +357,7 @@ def test_a_curve_that_ends_early_is_a_hole(tmp_path: Path) -> None:
     store = Store(tmp_path)
     for cell in cells:
         points = curve(cell)
-        store.write_cell(EXPERIMENTS["learned_prior"], cell, points[:-2] if cell["seed"] == 2 else points)
+        store.write_cell(find_experiment("learned_prior"), cell, points[:-2] if cell["seed"] == 2 else points)
     whole = 2 * len(curve(cells[0])) - 1
     assert selected("figure6", tmp_path).holes() == [f"vq: seed 2 with {whole - 4} of {whole} values of its curve"]
 
@@ -394,7 +394,7 @@ def test_the_digest_is_of_the_curves_and_pictures_too(out: Path, tmp_path: Path)
     for cell in cells:
         points = [{**point, "reconstruction_bits_per_dim": point["reconstruction_bits_per_dim"] + 1e-9 * (
             cell["quantizer"] == "dvq")} for point in curve(cell)]  # fmt: skip
-        store.write_cell(EXPERIMENTS["learned_prior"], cell, points)
+        store.write_cell(find_experiment("learned_prior"), cell, points)
         store.write_artifact(cell["cell_id"], PICTURE, picture(cell))
     assert analysis(tmp_path / "store", "--out", tmp_path / "out", drawing=()).exit_code == 0
 
@@ -424,7 +424,7 @@ def test_a_store_of_the_static_prior_has_nothing_for_these_items(photos: Path) -
 
 
 def test_made_up_rows_have_every_column_of_the_store() -> None:
-    metrics = EXPERIMENTS["learned_prior"].metrics.__dataclass_fields__  # type: ignore[attr-defined]
+    metrics = find_experiment("learned_prior").metrics.__dataclass_fields__  # type: ignore[attr-defined]
     dependence = {name for name in metrics if name.startswith("slice_dependence")}
     of_slices = {"slice_dependence_bits_refit", "slice_dependence_bits_shuffled"}
     cells = {name: row(seed=0, **SMALL[i]) for i, name in enumerate(("vq", "joint vq", "wide vq", "dvq", "svq"))}
@@ -432,5 +432,5 @@ def test_made_up_rows_have_every_column_of_the_store() -> None:
     assert set(metrics) - set(cells["joint vq"]) == of_slices
     assert set(metrics) <= set(cells["dvq"])
     assert set(metrics) - set(cells["svq"]) == {*dependence, "joint_code_entropy_bits"}
-    logged = EXPERIMENTS["learned_prior"].curve.__dataclass_fields__  # type: ignore[attr-defined]
+    logged = find_experiment("learned_prior").curve.__dataclass_fields__  # type: ignore[attr-defined]
     assert set(curve(cells["vq"])[0]) == set(logged)

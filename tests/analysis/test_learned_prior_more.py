@@ -22,7 +22,7 @@ from analysis.learned_prior.rate import draw_equal_bits, draw_rate_distortion
 from analysis.products import UnfitError
 from analysis.selection import Selection, select
 from analysis.summary import Summary, summary_of
-from dvq_ray.experiments import EXPERIMENTS
+from dvq_ray.experiment.registry import find_experiment
 from tests.analysis.looking import assert_no_text_overlaps_or_leaves_the_page, assert_text_is_readable_in_print, legends
 from tests.analysis.made_up import Row, made_up_rows
 from tests.analysis.made_up_images import PAPER, SMALL, sweep
@@ -36,7 +36,7 @@ NAMES = (
     "code_use_images",
     "cost",
 )
-METRICS = set(EXPERIMENTS["learned_prior"].metrics.__dataclass_fields__)  # type: ignore[attr-defined]
+METRICS = set(find_experiment("learned_prior").metrics.__dataclass_fields__)  # type: ignore[attr-defined]
 SLICED = [{"quantizer": "dvq", "dimension": 64, "slices": slices} for slices in (1, 2, 4)]
 Draw = Callable[[Selection], tuple[Figure, str]]
 

@@ -1,30 +1,32 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import pytest
 import torch
 from torch import Tensor
 
-from dvq_ray.learned_prior.autoencoder import Autoencoder, Upsampling, build_autoencoder
-from dvq_ray.learned_prior.settings import DvqSettings, LearnedPriorSettings, SvqSettings, VqSettings
+from dvq_ray.experiment.registry import find_experiment
+from dvq_ray.experiments.learned_prior.autoencoder import Autoencoder, Upsampling, build_autoencoder
+from dvq_ray.experiments.learned_prior.settings import LearnedPriorSettings
+from dvq_ray.quantizer.base import Quantizer
 
 SMALL = {"stem_channels": 6, "body_channels": 10, "residual_channels": 4, "codebook_size": 8, "dimension": 8}
 
 
-def vq(**fields: object) -> VqSettings:
-    return VqSettings.model_validate({"quantizer": "vq", **fields})
+def of(quantizer: str, **fields: object) -> LearnedPriorSettings:
+    settings = find_experiment("learned_prior").settings({"quantizer": quantizer, **fields})
+    assert isinstance(settings, LearnedPriorSettings)
+    return settings
 
 
-def dvq(**fields: object) -> DvqSettings:
-    return DvqSettings.model_validate({"quantizer": "dvq", **fields})
-
-
-def svq(**fields: object) -> SvqSettings:
-    return SvqSettings.model_validate({"quantizer": "svq", **fields})
-
-
-QUANTIZERS = [vq(**SMALL), vq(**SMALL, joint_codebooks=3), dvq(**SMALL, slices=4), svq(**SMALL, slices=4)]
+QUANTIZERS = [
+    of("vq", **SMALL),
+    of("vq", **SMALL, joint_codebooks=3),
+    of("dvq", **SMALL, slices=4),
+    of("svq", **SMALL, slices=4),
+]
 
 
 def build(settings: LearnedPriorSettings, seed: int = 0) -> Autoencoder:
@@ -39,12 +41,12 @@ def images_of(batch: int = 3, size: int = 32) -> Tensor:
 @pytest.mark.parametrize(
     ("settings", "parameters"),
     [
-        (vq(dimension=255), 4_559_865),
-        (vq(dimension=255, joint_codebooks=10), 11_001_930),
-        (vq(dimension=2550), 16_271_250),
-        (dvq(dimension=2550, slices=10), 16_271_250),
-        (dvq(dimension=640, slices=10), 6_524_520),
-        (svq(dimension=255, slices=8), 5_473_785),
+        (of("vq", dimension=255), 4_559_865),
+        (of("vq", dimension=255, joint_codebooks=10), 11_001_930),
+        (of("vq", dimension=2550), 16_271_250),
+        (of("dvq", dimension=2550, slices=10), 16_271_250),
+        (of("dvq", dimension=640, slices=10), 6_524_520),
+        (of("svq", dimension=255, slices=8), 5_473_785),
     ],
 )
 def test_the_default_network_has_as_many_parameters_as_the_authors(
@@ -53,7 +55,7 @@ def test_the_default_network_has_as_many_parameters_as_the_authors(
     assert sum(one.numel() for one in build(settings).parameters()) == parameters
 
 
-@pytest.mark.parametrize("settings", QUANTIZERS, ids=lambda one: f"{one.quantizer}{one.codebooks}")
+@pytest.mark.parametrize("settings", QUANTIZERS, ids=lambda one: f"{one.quantizer}{one.codebooks()}")
 @pytest.mark.parametrize("downsamplings", [1, 2, 3])
 @pytest.mark.parametrize("logistic_mixtures", [0, 3])
 def test_latents_are_smaller_by_the_downsamplings_and_parameters_as_large_as_the_image(
@@ -63,16 +65,17 @@ def test_latents_are_smaller_by_the_downsamplings_and_parameters_as_large_as_the
     settings = settings.model_copy(update=changes)
     model, images, side = build(settings), images_of(size=16), 16 // 2**downsamplings
     made = model(images)
+    assert isinstance(settings, Quantizer)
     assert made.latents.shape == (3, settings.dimension, side, side)
-    assert made.quantized.latents.shape == (3, settings.quantized_dimension, side, side)
-    assert made.quantized.indices[0].numel() == settings.codes_per_image
+    assert made.quantized.latents.shape == (3, settings.out_features(settings.dimension), side, side)
+    assert made.quantized.indices[0].numel() * math.log2(8) == settings.bits_per_image()
     assert made.parameters.shape == (3, 30 if logistic_mixtures else 768, 16, 16)
     assert model.likelihood.nats(made.parameters, images).shape == (3,)
 
 
 def test_the_encoder_is_the_convolutions_of_the_settings() -> None:
     """A network written out by hand, in float64 and with TensorFlow's padding, puts out the same."""
-    settings = vq(**SMALL, downsamplings=3, residual_blocks=1)
+    settings = of("vq", **SMALL, downsamplings=3, residual_blocks=1)
     model, images = build(settings), images_of()
     weights = {name: value.double() for name, value in model.encoder.state_dict().items()}
 
@@ -92,7 +95,7 @@ def test_the_encoder_is_the_convolutions_of_the_settings() -> None:
 
 
 def test_an_upsampling_is_torchs_transposed_convolution_with_its_gradients() -> None:
-    model = build(vq(**SMALL))
+    model = build(of("vq", **SMALL))
     layer = model.decoder[-1]
     assert isinstance(layer, Upsampling)
     assert layer.bias is not None
@@ -108,7 +111,7 @@ def test_an_upsampling_is_torchs_transposed_convolution_with_its_gradients() -> 
 
 
 def test_kernels_are_glorot_uniform_and_biases_zero() -> None:
-    model = build(vq(dimension=64))
+    model = build(of("vq", dimension=64))
     kernel = dict(model.named_parameters())["encoder.2.weight"]
     limit = (6 / (16 * (127 + 255))) ** 0.5
     assert kernel.abs().max() <= limit
@@ -131,14 +134,14 @@ def test_the_same_generator_gives_the_same_network_and_no_other_state_counts() -
 
 def test_quantizers_of_the_same_seed_start_from_the_same_encoder_but_for_its_last_layer() -> None:
     first, other = (
-        build(one).encoder.state_dict() for one in (vq(**SMALL), dvq(**SMALL | {"dimension": 20}, slices=4))
+        build(one).encoder.state_dict() for one in (of("vq", **SMALL), of("dvq", **SMALL | {"dimension": 20}, slices=4))
     )
     differing = [name for name in first if first[name].shape != other[name].shape]
     assert differing == ["6.weight", "6.bias"]
     assert all(torch.equal(first[name], other[name]) for name in first if name not in differing)
 
 
-@pytest.mark.parametrize("settings", QUANTIZERS, ids=lambda one: f"{one.quantizer}{one.codebooks}")
+@pytest.mark.parametrize("settings", QUANTIZERS, ids=lambda one: f"{one.quantizer}{one.codebooks()}")
 def test_every_parameter_gets_a_gradient_from_the_losses(settings: LearnedPriorSettings) -> None:
     model, images = build(settings), images_of()
     made = model(images)
@@ -165,7 +168,7 @@ def test_layout_in_memory_changes_nothing(logistic_mixtures: int) -> None:
 
 
 def test_encoder_and_decoder_learn_to_copy_where_nothing_is_quantized() -> None:
-    model = build(vq(**SMALL | {"stem_channels": 16, "body_channels": 16}), seed=1)
+    model = build(of("vq", **SMALL | {"stem_channels": 16, "body_channels": 16}), seed=1)
     images = torch.tensor([20, 200], dtype=torch.uint8).view(2, 1, 1, 1).repeat(1, 3, 8, 8)
     optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
     for _ in range(100):

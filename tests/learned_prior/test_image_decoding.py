@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dvq_ray.learned_prior.image_decoding import MOST_PIXELS, Header, decode, read_header
-from dvq_ray.learned_prior.sources import Fit, ImagesError
-from dvq_ray.learned_prior.torchvision_datasets import torchvision_datasets
+from dvq_ray.experiments.learned_prior.image_decoding import MOST_PIXELS, Header, decode, read_header
+from dvq_ray.experiments.learned_prior.sources import Fit, ImagesError
+from dvq_ray.experiments.learned_prior.torchvision_datasets import torchvision_datasets
 from tests.learned_prior.image_files import GRAY, GRAY_ALPHA, PALETTE, RGB, RGBA, bmp, exif, png, png_chunk, tiff
 
 pytestmark = pytest.mark.filterwarnings("ignore:::PIL")
@@ -444,8 +444,8 @@ def test_an_image_of_the_right_size_is_not_filtered(fit: Fit) -> None:
 def test_an_image_that_claims_to_be_huge_takes_no_memory(header: bytes, fit: Fit) -> None:
     code = (
         "import sys\n"
-        "from dvq_ray.learned_prior.image_decoding import *\n"
-        "from dvq_ray.learned_prior.sources import ImagesError\n"
+        "from dvq_ray.experiments.learned_prior.image_decoding import *\n"
+        "from dvq_ray.experiments.learned_prior.sources import ImagesError\n"
         "def most(): return int(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])\n"
         "before = most()\n"
         "try: decode(bytes.fromhex(sys.argv[1]), 16, 'x', sys.argv[2])\n"

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dvq_ray.learned_prior.image_decoding import Header
-from dvq_ray.learned_prior.image_folders import ENDINGS, FolderImages
-from dvq_ray.learned_prior.images import check, load_images
-from dvq_ray.learned_prior.sources import FolderSource, ImagesError
-from dvq_ray.learned_prior.torchvision_datasets import torchvision_datasets
+from dvq_ray.experiments.learned_prior.image_decoding import Header
+from dvq_ray.experiments.learned_prior.image_folders import ENDINGS, FolderImages
+from dvq_ray.experiments.learned_prior.images import check, load_images
+from dvq_ray.experiments.learned_prior.sources import FolderSource, ImagesError
+from dvq_ray.experiments.learned_prior.torchvision_datasets import torchvision_datasets
 
 SIZE = 8
 

@@ -17,9 +17,9 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from dvq_ray.learned_prior.image_decoding import decode, quietly, read_header
-from dvq_ray.learned_prior.images import check, load_images
-from dvq_ray.learned_prior.sources import Fit, ImagesError, ParquetSource
+from dvq_ray.experiments.learned_prior.image_decoding import decode, quietly, read_header
+from dvq_ray.experiments.learned_prior.images import check, load_images
+from dvq_ray.experiments.learned_prior.sources import Fit, ImagesError, ParquetSource
 from tests.learned_prior.image_files import GRAY_ALPHA, PALETTE, RGB, RGBA, bmp, exif, png, png_chunk, tiff
 
 SIZE = 16

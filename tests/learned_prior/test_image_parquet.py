@@ -12,10 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from dvq_ray.learned_prior import image_parquet
-from dvq_ray.learned_prior.image_parquet import ParquetImages
-from dvq_ray.learned_prior.images import check, load_images
-from dvq_ray.learned_prior.sources import ImagesError, ParquetSource
+from dvq_ray.experiments.learned_prior import image_parquet
+from dvq_ray.experiments.learned_prior.image_parquet import ParquetImages
+from dvq_ray.experiments.learned_prior.images import check, load_images
+from dvq_ray.experiments.learned_prior.sources import ImagesError, ParquetSource
 
 SIZE = 8
 CASES = Path(__file__).parents[2].parent / "shared" / "cases"
@@ -151,8 +151,8 @@ def test_a_small_file_that_becomes_large_takes_no_memory(tmp_path: Path) -> None
     assert (tmp_path / "repeated.parquet").stat().st_size < 1_000_000
     code = (
         "import sys\n"
-        "from dvq_ray.learned_prior.images import *\n"
-        "from dvq_ray.learned_prior.sources import *\n"
+        "from dvq_ray.experiments.learned_prior.images import *\n"
+        "from dvq_ray.experiments.learned_prior.sources import *\n"
         "def most(): return int(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])\n"
         "before = most()\n"
         "for look in (lambda source: check(source, 8, 'mine'), lambda source: load_images(source, 8)):\n"

@@ -20,11 +20,11 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from dvq_ray.learned_prior import array_archives
-from dvq_ray.learned_prior.array_pickles import load_arrays
-from dvq_ray.learned_prior.images import ImagesError, check, load_images
-from dvq_ray.learned_prior.photos import PHOTOGRAPHS, held_back, read_photos
-from dvq_ray.learned_prior.sources import (
+from dvq_ray.experiments.learned_prior import array_archives
+from dvq_ray.experiments.learned_prior.array_pickles import load_arrays
+from dvq_ray.experiments.learned_prior.images import ImagesError, check, load_images
+from dvq_ray.experiments.learned_prior.photos import PHOTOGRAPHS, held_back, read_photos
+from dvq_ray.experiments.learned_prior.sources import (
     AnySource,
     Cifar10Source,
     FolderSource,
@@ -32,7 +32,7 @@ from dvq_ray.learned_prior.sources import (
     ParquetSource,
     PhotosSource,
 )
-from dvq_ray.learned_prior.torchvision_datasets import torchvision_datasets
+from dvq_ray.experiments.learned_prior.torchvision_datasets import torchvision_datasets
 
 SIZE = 32
 SHARED_DATA = Path(__file__).parents[2].parent / "shared" / "data"
@@ -142,7 +142,8 @@ def test_a_data_set_is_decoded_once(tmp_path: Path) -> None:
 def test_photographs_and_parquet_need_no_torch(tmp_path: Path) -> None:
     source = parquet_files(tmp_path, made_up_images(2), made_up_images(1, seed=1))
     code = (
-        "import sys; from dvq_ray.learned_prior.images import *; from dvq_ray.learned_prior.sources import *\n"
+        "import sys; from dvq_ray.experiments.learned_prior.images import *\n"
+        "from dvq_ray.experiments.learned_prior.sources import *\n"
         "load_images(PhotosSource(), 32)\n"
         f"load_images(ParquetSource(train={source.train!r}, test={source.test!r}), 32)\n"
         "print(*sys.modules)"
@@ -153,7 +154,7 @@ def test_photographs_and_parquet_need_no_torch(tmp_path: Path) -> None:
 
 def test_torchvision_data_sets_load_whatever_torch_is_beside_them() -> None:
     code = (
-        "from dvq_ray.learned_prior.torchvision_datasets import torchvision_datasets\n"
+        "from dvq_ray.experiments.learned_prior.torchvision_datasets import torchvision_datasets\n"
         "assert torchvision_datasets() is torchvision_datasets()\n"
         "print(len(torchvision_datasets().CIFAR10.train_list))"
     )

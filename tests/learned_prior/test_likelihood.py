@@ -8,7 +8,7 @@ from scipy.special import expit, log_softmax, logsumexp
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from dvq_ray.learned_prior.likelihood import Categorical, Likelihood, LogisticMixture
+from dvq_ray.experiments.learned_prior.likelihood import Categorical, Likelihood, LogisticMixture
 
 LIKELIHOODS = [Categorical(), LogisticMixture(1), LogisticMixture(4)]
 LAYOUTS = [torch.contiguous_format, torch.channels_last]

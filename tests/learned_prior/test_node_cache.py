@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from pyarrow import fs
 
-from dvq_ray.learned_prior.images import load_images
-from dvq_ray.learned_prior.node_cache import read_once
-from dvq_ray.learned_prior.sources import ParquetSource
+from dvq_ray.experiments.learned_prior.images import load_images
+from dvq_ray.experiments.learned_prior.node_cache import read_once
+from dvq_ray.experiments.learned_prior.sources import ParquetSource
 from tests.object_storage import ObjectStorage, serving
 
 SPLITS = (np.arange(2 * 3 * 4 * 4, dtype=np.uint8).reshape(2, 3, 4, 4), np.ones((1, 3, 4, 4), np.uint8))
@@ -59,8 +59,8 @@ def put_images(storage: ObjectStorage, folder: str, seed: int) -> ParquetSource:
 def loaded_elsewhere(source: ParquetSource) -> str:
     """The digest of the images, as another process loads them."""
     code = (
-        "from dvq_ray.learned_prior.images import load_images\n"
-        "from dvq_ray.learned_prior.sources import ParquetSource\n"
+        "from dvq_ray.experiments.learned_prior.images import load_images\n"
+        "from dvq_ray.experiments.learned_prior.sources import ParquetSource\n"
         f"print(load_images(ParquetSource(train={source.train!r}, test={source.test!r}), 8).sha256)"
     )
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
@@ -191,8 +191,8 @@ def test_a_user_without_name_and_home_reads_and_keeps_images(home: str | None) -
             pq.write_table(pa.table({"image": [file.getvalue() for file in files]}), f"{folder}/{split}.parquet")
         code = (
             "import os\n"
-            "from dvq_ray.learned_prior.images import *\n"
-            "from dvq_ray.learned_prior.sources import *\n"
+            "from dvq_ray.experiments.learned_prior.images import *\n"
+            "from dvq_ray.experiments.learned_prior.sources import *\n"
             f"source = ParquetSource(train='file://{folder}/train.parquet', test='file://{folder}/test.parquet')\n"
             "load_images(source, 8)\n"  # imports all that it needs: the other user may not see this Python
             "load_images.cache_clear()\n"

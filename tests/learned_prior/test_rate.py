@@ -8,8 +8,13 @@ import numpy.typing as npt
 import pytest
 from sklearn.metrics import mutual_info_score
 
-from dvq_ray.learned_prior import rate
-from dvq_ray.learned_prior.rate import UnigramPrior, dependence_bits, joint_entropy_bits, refit_dependence_bits
+from dvq_ray.experiments.learned_prior import rate
+from dvq_ray.experiments.learned_prior.rate import (
+    UnigramPrior,
+    dependence_bits,
+    joint_entropy_bits,
+    refit_dependence_bits,
+)
 
 
 def random_codes(images: int, codebooks: int, codes: int, size: int, seed: int = 0) -> npt.NDArray[np.int32]:

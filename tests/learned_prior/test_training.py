@@ -11,14 +11,16 @@ import numpy as np
 import pytest
 import torch
 
-from dvq_ray.experiments import EXPERIMENTS, Outcome, Underway
-from dvq_ray.learned_prior import run as run_module
-from dvq_ray.learned_prior.device import DataSet, Device
-from dvq_ray.learned_prior.images import Images
-from dvq_ray.learned_prior.run import run
-from dvq_ray.learned_prior.settings import LearnedPriorSettings
-from dvq_ray.learned_prior.sources import PhotosSource
-from dvq_ray.learned_prior.training import CheckpointError, Training, batch_rows, logged_steps
+from dvq_ray.experiment.experiment import Outcome, Underway
+from dvq_ray.experiment.registry import find_experiment
+from dvq_ray.experiments.learned_prior import run as run_module
+from dvq_ray.experiments.learned_prior.device import DataSet, Device
+from dvq_ray.experiments.learned_prior.images import Images
+from dvq_ray.experiments.learned_prior.run import run
+from dvq_ray.experiments.learned_prior.settings import LearnedPriorSettings
+from dvq_ray.experiments.learned_prior.sources import PhotosSource
+from dvq_ray.experiments.learned_prior.training import CheckpointError, Training, batch_rows, logged_steps
+from dvq_ray.quantizer.base import Quantizer
 from dvq_ray.streams import stream
 from dvq_ray.surroundings import Surroundings
 
@@ -44,7 +46,7 @@ METRICS_OF_TIME = ["duration_seconds", "images_per_second", "peak_memory_bytes"]
 
 def settings(**fields: Any) -> LearnedPriorSettings:
     given = {**SMALL, **fields}
-    made = EXPERIMENTS["learned_prior"].settings(given)
+    made = find_experiment("learned_prior").settings(given)
     assert isinstance(made, LearnedPriorSettings)
     return made
 
@@ -223,20 +225,21 @@ def test_logged_steps_reach_from_untrained_to_the_last_step(steps: int) -> None:
 @pytest.mark.parametrize("model", MODELS.values(), ids=MODELS.keys())
 def test_metrics_add_up(data: DataSet, model: dict[str, Any]) -> None:
     cell = settings(**model)
+    assert isinstance(cell, Quantizer)
     kept = Kept()
     m = outcome(cell, kept).metrics
     assert m["total_bits_per_dim_uniform"] == m["reconstruction_bits_per_dim"] + m["code_bits_per_dim_uniform"]
     assert m["total_bits_per_dim_unigram"] == m["reconstruction_bits_per_dim"] + m["code_bits_per_dim_unigram"]
-    assert m["code_bits_per_dim_uniform"] == pytest.approx(cell.codes_per_image * 3 / 192)
+    assert m["code_bits_per_dim_uniform"] == pytest.approx(cell.bits(cell.positions) / 192)
     # A prior that was fitted to the codes can only be better than a uniform one, but for its smoothing.
     assert m["train_code_bits_per_dim_unigram"] <= m["code_bits_per_dim_uniform"] + 1e-9
-    assert len(m["perplexity"]) == len(m["codes_used"]) == cell.codebooks
+    assert len(m["perplexity"]) == len(m["codes_used"]) == len(cell.codebook_sizes())
     assert all(1 - 1e-9 <= p <= used + 1e-9 for p, used in zip(m["perplexity"], m["codes_used"], strict=True))
     assert 0 < m["mse"] < 1
     assert m["psnr_db"] == pytest.approx(-10 * math.log10(m["mse"]), abs=1)
     assert (m["train_images"], m["test_images"], m["precision"]) == (10, 6, "float32")
     assert kept.artifacts["reconstructions.png"].startswith(b"\x89PNG")
-    dependent = model["quantizer"] != "svq" and cell.codebooks > 1
+    dependent = model["quantizer"] != "svq" and len(cell.codebook_sizes()) > 1
     assert (m["slice_dependence_bits"] is not None) == dependent
     assert (m["slice_dependence_bits_refit"] is not None) == (dependent and model["quantizer"] == "dvq")
     assert (m["joint_code_entropy_bits"] is None) == (model["quantizer"] == "svq")

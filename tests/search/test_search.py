@@ -21,10 +21,10 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
+from dvq_ray.fitting import fit as fitting
 from dvq_ray.search.sampling import Choosing
 from dvq_ray.search.suggestions import Suggestions
 from dvq_ray.spec import load_sweep
-from dvq_ray.static_prior import run as static_prior_run
 from dvq_ray.store import Store
 from dvq_ray.sweep import main as sweep
 from tests.sweep_files import write
@@ -163,7 +163,7 @@ def test_a_failed_repetition_fails_its_suggestion_and_can_be_tried_again(
         raise RuntimeError("no such luck")
 
     with monkeypatch.context() as broken:
-        broken.setattr(static_prior_run, "fit_codebooks", fit)
+        broken.setattr(fitting, "fit_codebooks", fit)
         result = run(tmp_path, text=text(suggestions=2))
     assert result.exit_code == 1
     assert "2 failed, of 2 wanted" in result.output
@@ -183,7 +183,7 @@ def test_a_space_whose_points_have_all_failed_ends_the_search_and_says_so(
     def fit(*arguments: Any, **more: Any) -> Any:
         raise RuntimeError("no such luck")
 
-    monkeypatch.setattr(static_prior_run, "fit_codebooks", fit)
+    monkeypatch.setattr(fitting, "fit_codebooks", fit)
     result = run(tmp_path, text=text(suggestions=9))
     assert result.exit_code == 1
     assert "7 failed, of 9 wanted" in result.output

@@ -146,7 +146,7 @@ WRONG = {
     "fixed and searched": (body(space="{slices: {choices: [1]}, codebook_size: {choices: [4]}, factors: {choices: [4]}}"), "search.space.factors: is set in fixed too"),
     "fixed list": (body().replace("factors: 8", "factors: [8]"), "FILE:4: fixed.factors: found [8]; allowed: one value"),
     "fixed unknown": (body().replace("factors: 8", "factors: 8, stepps: 4"), "FILE:4: fixed.stepps: unknown key; did you mean steps?"),
-    "fixed quantizer": (body().replace("factors: 8", "factors: 8, quantizer: pq"), 'FILE:4: fixed.quantizer: found "pq"; allowed: vq, dvq, kmeans'),
+    "fixed quantizer": (body().replace("factors: 8", "factors: 8, quantizer: pq"), 'FILE:4: fixed.quantizer: found "pq"; allowed: dvq, kmeans, vq'),
     "searched quantizer": (body(space="{quantizer: {choices: [vq, pq]}, codebook_size: {choices: [4]}}"), 'search.space.quantizer.choices[1]: found "pq"'),
     "start outside": (body(start_from="[{slices: 4}]"), "search.start_from[0].slices: found 4, which is not in space; allowed: 1, 2"),
     "start unknown": (body(start_from="[{slizes: 1}]"), "search.start_from[0].slizes: unknown key"),

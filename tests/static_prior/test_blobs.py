@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 from sklearn.datasets import make_blobs
 
-from dvq_ray.static_prior.blobs import Blobs, draw_blobs
+from dvq_ray.experiments.static_prior.blobs import Blobs, draw_blobs
 from dvq_ray.streams import stream
 
 

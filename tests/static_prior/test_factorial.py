@@ -7,10 +7,10 @@ import pytest
 from pydantic import ValidationError
 
 from dvq_ray.cells import expand
-from dvq_ray.experiments import EXPERIMENTS
+from dvq_ray.experiment.registry import find_experiment
+from dvq_ray.experiments.static_prior.blobs import Blobs, draw_factorial_blobs
+from dvq_ray.experiments.static_prior.run import run
 from dvq_ray.spec import load_sweep
-from dvq_ray.static_prior.blobs import Blobs, draw_factorial_blobs
-from dvq_ray.static_prior.run import run
 from dvq_ray.surroundings import Surroundings
 
 SHAPE = {"groups": 3, "centres": 4, "dimension": 48, "train_samples": 6000, "test_samples": 2000}
@@ -68,13 +68,13 @@ def test_groups_are_independent_or_share_as_much_as_is_asked() -> None:
 
 
 def test_as_many_codes_as_centres_reach_the_spread_where_each_finds_its_own() -> None:
-    settings = EXPERIMENTS["factorial_prior"].settings(
+    settings = find_experiment("factorial_prior").settings(
         {"quantizer": "kmeans", "dimension": 16, "groups": 2, "slices": 2, "centres": 4, "codebook_size": 4,
          "restarts": 20}
     )  # fmt: skip
     (outcome,) = run(settings, [0], Surroundings())  # type: ignore[arg-type]
     assert outcome.metrics["test_mse"] == pytest.approx(1.0, abs=0.03)
-    whole = EXPERIMENTS["factorial_prior"].settings(
+    whole = find_experiment("factorial_prior").settings(
         {"quantizer": "kmeans", "dimension": 16, "groups": 2, "centres": 4, "codebook_size": 4, "restarts": 20}
     )
     (outcome,) = run(whole, [0], Surroundings())  # type: ignore[arg-type]
@@ -85,7 +85,7 @@ def test_as_many_codes_as_centres_reach_the_spread_where_each_finds_its_own() ->
 def test_groups_must_be_equal_parts_of_the_features(quantizer: str) -> None:
     fields = {"quantizer": quantizer, "dimension": 16, "groups": 3, "centres": 4, "codebook_size": 4}
     with pytest.raises(ValidationError, match="groups does not divide dimension = 16; allowed: 1, 2, 4, 8, 16"):
-        EXPERIMENTS["factorial_prior"].settings(fields | ({"slices": 2} if quantizer == "dvq" else {}))
+        find_experiment("factorial_prior").settings(fields | ({"slices": 2} if quantizer == "dvq" else {}))
 
 
 def test_the_sweep_holds_what_it_says() -> None:

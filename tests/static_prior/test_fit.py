@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from dvq_ray.static_prior import reference
-from dvq_ray.static_prior.blobs import draw_blobs
-from dvq_ray.static_prior.fit import Implementation, fit_codebooks
-from dvq_ray.static_prior.problem import FitProblem, FitResult, curve_steps, learning_rates
+from dvq_ray.experiments.static_prior.blobs import draw_blobs
+from dvq_ray.fitting import reference
+from dvq_ray.fitting.codebooks import Implementation, fit_codebooks
+from dvq_ray.fitting.problem import CodebookFitResult, FitProblem, curve_steps, learning_rates
 from dvq_ray.streams import stream
 
 # The products are so small that threads only wait for each other.
@@ -48,7 +48,7 @@ def make_problem(
     )
 
 
-def run(problem: FitProblem, implementation: Implementation, *, learning_rate: float = 0.3) -> FitResult:
+def run(problem: FitProblem, implementation: Implementation, *, learning_rate: float = 0.3) -> CodebookFitResult:
     rates = learning_rates("cosine", learning_rate, len(problem.batches))
     (result,) = fit_codebooks([problem], learning_rates=rates, implementation=implementation)
     return result
@@ -134,7 +134,7 @@ def test_training_stops_where_the_loss_is_no_longer_finite(implementation: Imple
     assert result.diverged_at_step == logged[logged > 10][0] == result.curve_steps[-1]
     assert np.isfinite(result.curve_test_mse[:-1]).all()
     assert not np.isfinite(result.test_mse)
-    assert result.code_counts.sum() == 1000
+    assert np.sum(result.code_counts) == 1000
 
 
 def test_torch_keeps_repetitions_that_did_not_diverge() -> None:
@@ -203,8 +203,8 @@ def test_an_implementation_does_not_import_the_other_one(implementation: str, un
     code = f"""
 import sys
 import numpy as np
-from dvq_ray.static_prior.fit import fit_codebooks
-from dvq_ray.static_prior.problem import FitProblem
+from dvq_ray.fitting.codebooks import fit_codebooks
+from dvq_ray.fitting.problem import FitProblem
 ones = np.ones((4, 2), np.float32)
 problem = FitProblem(train=ones, test=ones, codebooks=ones[None], batches=np.zeros((1, 2), np.int32))
 list(fit_codebooks([problem], learning_rates=[0.1], implementation="{implementation}"))

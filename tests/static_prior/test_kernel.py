@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import torch
 
-from dvq_ray.static_prior import reference
-from dvq_ray.static_prior.compiled import Codebooks, evaluate
-from dvq_ray.static_prior.fit import fit_codebooks
-from dvq_ray.static_prior.problem import FitProblem, FitResult, learning_rates
+from dvq_ray.fitting import reference
+from dvq_ray.fitting.codebooks import fit_codebooks
+from dvq_ray.fitting.compiled import Codebooks, evaluate
+from dvq_ray.fitting.problem import CodebookFitResult, FitProblem, learning_rates
 from tests.static_prior.test_fit import make_problem, mse_by_hand, run
 
 GRID = [
@@ -27,13 +27,13 @@ GRID = [
 ODD = [(1, 1, 1), (1, 16, 1), (2, 3, 2), (6, 17, 2), (10, 100, 1), (21, 33, 3), (34, 5, 2), (7, 48, 7)]
 
 
-def run_in_float64(problem: FitProblem) -> FitResult:
+def run_in_float64(problem: FitProblem) -> CodebookFitResult:
     rates = learning_rates("cosine", 0.3, len(problem.batches))
     (result,) = reference.fit([problem], rates, dtype=torch.float64)
     return result
 
 
-def assert_codes_agree(result: FitResult, expected: FitResult) -> None:
+def assert_codes_agree(result: CodebookFitResult, expected: CodebookFitResult) -> None:
     """Up to rounding; where slices are single numbers, 2% of the codes may differ.
 
     Many codes on a line lie so close together that rounding decides which of two is nearer to a sample. In
@@ -160,7 +160,9 @@ def digest_of_fits() -> str:
             batches=(np.arange(200 * 37) * 104729 % 500).reshape(200, 37),
         )
         (result,) = fit_codebooks([problem], learning_rates=np.full(200, 0.125), implementation="compiled")
-        digest.update(result.codebooks.tobytes() + result.curve_test_mse.tobytes() + result.code_counts.tobytes())
+        digest.update(
+            result.codebooks.tobytes() + result.curve_test_mse.tobytes() + np.stack(result.code_counts).tobytes()
+        )
     return digest.hexdigest()
 
 

@@ -12,7 +12,7 @@ import pytest
 
 COMPILES = """\
 import numpy as np
-from dvq_ray.static_prior import compiled, kernel_cache
+from dvq_ray.experiments.static_prior import compiled, kernel_cache
 mse, _ = compiled.evaluate(np.zeros((1, 1, 2), np.float32), np.ones((4, 2), np.float32))
 assert mse == 1.0
 print(kernel_cache.has_place())

@@ -1,29 +1,29 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import pytest
-from sklearn.cluster import KMeans
+from sklearn.cluster import KMeans as Lloyd
 from threadpoolctl import threadpool_limits
 
-from dvq_ray.static_prior.blobs import draw_blobs
-from dvq_ray.static_prior.kmeans import fit_kmeans
-from dvq_ray.static_prior.problem import FitResult
+from dvq_ray.experiments.static_prior.blobs import draw_blobs
+from dvq_ray.fitting.fit import Data, fit
+from dvq_ray.fitting.problem import FitResult
+from dvq_ray.quantizer.codec import CodebookCodec
+from dvq_ray.quantizers.kmeans import KMeans
 from dvq_ray.streams import stream
 
 BLOBS = draw_blobs(factors=16, dimension=8, train_samples=2000, test_samples=500, rng=stream(0, "data"))
 
 
+def _settings(**fields: int) -> KMeans:
+    return KMeans.model_validate({"quantizer": "kmeans", "start": "k-means++", **fields})
+
+
 def _fit(slices: int = 1, codes: int = 16, restarts: int = 1, max_iterations: int = 100) -> FitResult:
-    return fit_kmeans(
-        train=BLOBS.train,
-        test=BLOBS.test,
-        slices=slices,
-        codes=codes,
-        start="k-means++",
-        restarts=restarts,
-        max_iterations=max_iterations,
-        rng=stream(0, "codebooks"),
-    )
+    settings = _settings(slices=slices, codebook_size=codes, restarts=restarts, max_iterations=max_iterations)
+    (result,) = fit(settings, [Data(seed=0, train=BLOBS.train, test=BLOBS.test)], "cpu")
+    return result
 
 
 def test_a_code_for_each_blob_reaches_the_noise() -> None:
@@ -37,12 +37,12 @@ def test_a_code_for_each_blob_reaches_the_noise() -> None:
 def test_the_errors_are_those_of_scikit_learn() -> None:
     result = _fit(slices=2, codes=20)
     parts = [BLOBS.train[:, :4], BLOBS.train[:, 4:]]
-    rng = stream(0, "codebooks")
-    models = [KMeans(20, n_init=1, max_iter=100, random_state=int(rng.integers(2**32))).fit(part) for part in parts]
+    rng = stream(0, KMeans.stream)
+    models = [Lloyd(20, n_init=1, max_iter=100, random_state=int(rng.integers(2**32))).fit(part) for part in parts]
     inertia = sum(model.inertia_ for model in models)
     np.testing.assert_allclose(result.train_mse, inertia / BLOBS.train.size, rtol=1e-3)
-    assert result.code_counts.shape == (2, 20)
-    assert (result.code_counts.sum(1) == 2000).all()
+    assert np.shape(result.code_counts) == (2, 20)
+    assert (np.sum(result.code_counts, axis=1) == 2000).all()
 
 
 def test_slices_are_clustered_on_their_own_and_beat_one_codebook() -> None:
@@ -51,9 +51,28 @@ def test_slices_are_clustered_on_their_own_and_beat_one_codebook() -> None:
 
 def test_bytes_do_not_depend_on_the_number_of_threads() -> None:
     with threadpool_limits(1):
-        first = _fit(codes=64)
+        first = _codebooks()
     with threadpool_limits(2):
-        assert _fit(codes=64).codebooks.tobytes() == first.codebooks.tobytes()
+        assert _codebooks().tobytes() == first.tobytes()
+
+
+def test_a_code_decodes_to_the_mean_of_its_cluster() -> None:
+    codec = _settings(codebook_size=20, slices=2).fit(BLOBS.train, stream(0, "codebooks"))
+    codes = codec.encode(BLOBS.train)
+    assert codes.shape == (2000, 2)
+    decoded = codec.decode(codes)
+    for place in range(2):
+        part = slice(4 * place, 4 * place + 4)
+        for code in range(20):
+            here = codes[:, place] == code
+            assert (decoded[here, part] == decoded[here, part][0]).all()
+            np.testing.assert_allclose(decoded[here, part][0], BLOBS.train[here, part].mean(0), atol=0.1)
+
+
+def _codebooks() -> npt.NDArray[np.float32]:
+    codec = _settings(codebook_size=64).fit(BLOBS.train, stream(0, "codebooks"))
+    assert isinstance(codec, CodebookCodec)
+    return codec.codebooks
 
 
 def test_iterations_and_restarts_lower_the_error() -> None:

@@ -1,0 +1,1 @@
+"""What a class declares of itself: settings fields, their rules and axes, metric columns."""

@@ -1,0 +1,1 @@
+"""What an experiment is, and how its name leads to it."""

@@ -1,0 +1,32 @@
+"""Image auto-encoders whose latents are quantized (paper, section 4.2)."""
+
+from dvq_ray.experiment.experiment import DataSets, Experiment
+from dvq_ray.experiments.learned_prior import sources
+from dvq_ray.experiments.learned_prior.settings import LearnedPriorCurve, LearnedPriorMetrics, fields_for
+
+EXPERIMENT = Experiment(
+    name="learned_prior",
+    label="learned prior",
+    revision=1,
+    fields_for=fields_for,
+    provides=frozenset({"positions", "decoder"}),
+    metrics=LearnedPriorMetrics,
+    main_metric="reconstruction_bits_per_dim",
+    curve=LearnedPriorCurve,
+    run="dvq_ray.experiments.learned_prior.run:run",
+    depends_on_processor=True,
+    data_sets=DataSets(
+        field="dataset",
+        built_in=sources.BUILT_IN,
+        source=sources.SOURCE,
+        problems_path="dvq_ray.experiments.learned_prior.images:problems",
+    ),
+    watched={
+        "reconstruction_bits_per_dim": "reconstruction_bits_per_dim",
+        "mse": "mse",
+        "total_bits_per_dim_uniform": "total_bits_per_dim_uniform",
+        "total_bits_per_dim_unigram": "total_bits_per_dim_uniform",
+    },
+    usual_quantizer="dvq",
+    seeds_by=("dataset", "image_size"),
+)

@@ -1,0 +1,121 @@
+"""What the codes of images cost, how well they use their codebooks, and how much those tell of each other.
+
+Letters in shapes: N images, L codebooks, C codes of an image in each codebook, K codes of a codebook, P positions.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from dvq_ray.quantizer.codebooks import k_means
+from dvq_ray.quantizer.nearest import nearest_codes
+
+Codes = npt.NDArray[np.integer]
+Counts = npt.NDArray[np.int64]
+
+MOST_POSITIONS = 32_768
+"""Positions that codebooks are fitted anew to, at most."""
+
+
+@dataclass(frozen=True)
+class UnigramPrior:
+    """A distribution over the codes of each codebook, the same at all positions."""
+
+    bits: npt.NDArray[np.float64]
+    """[L, K] cost of each code: its negative logarithm to the base 2."""
+
+    @classmethod
+    def fitted(cls, codes: Codes, codebook_size: int) -> UnigramPrior:
+        """To how often each code occurs in `codes` [N, L, C]; half an occurrence is added to each."""
+        counts = _counts(codes, codebook_size) + 0.5
+        return cls(np.log2(counts.sum(1, keepdims=True)) - np.log2(counts))
+
+    def bits_per_image(self, codes: Codes) -> float:
+        """Cost of all `codes` [N, L, C] of an image, the mean over images."""
+        return float((_counts(codes, self.bits.shape[1]) * self.bits).sum() / len(codes))
+
+
+def codes_used(codes: Codes, codebook_size: int) -> list[int]:
+    """How many different ones there are of each codebook in `codes` [N, L, C]: [L]."""
+    return [int(np.count_nonzero(counts)) for counts in _counts(codes, codebook_size)]
+
+
+def perplexity(codes: Codes, codebook_size: int) -> list[float]:
+    """2 to the entropy, in bits, of `codes` [N, L, C]: [L], from 1 to K."""
+    return [float(2 ** _entropy_bits(counts)) for counts in _counts(codes, codebook_size)]
+
+
+def joint_entropy_bits(codes: Codes) -> float:
+    """Plug-in entropy of all codes of a position together, from `codes` [N, L, P]; at most log2 of N * P."""
+    size = int(codes.max()) + 1
+    tuples, bound = np.zeros(codes.shape[0] * codes.shape[2], dtype=np.int64), 1
+    for column in codes.transpose(1, 0, 2).reshape(codes.shape[1], -1):
+        if bound * size > np.iinfo(np.int64).max:
+            # Too many tuples to number them all; those that occur are no more than there are positions.
+            tuples, bound = np.unique(tuples, return_inverse=True)[1], len(tuples)
+        tuples, bound = tuples * size + column, bound * size
+    return _entropy_bits(np.unique(tuples, return_counts=True)[1])
+
+
+def dependence_bits(codes: Codes, codebook_size: int, rng: np.random.Generator) -> float:
+    """Mutual information of two codebooks' codes at the same position, the mean over pairs of codebooks.
+
+    `codes` is [N, L, P] with L at least 2. What the plug-in estimate shows of codes that are paired at random, each
+    pair of codebooks by an order that `rng` draws, is taken off: with few positions it is far from 0. The result may
+    be a little below 0.
+    """
+    columns = codes.transpose(1, 0, 2).reshape(codes.shape[1], -1).astype(np.int64)
+    assert len(columns) > 1
+    # The entropy of either alone is the same for both pairings: what is left is that of the pairs.
+    excess = [
+        _pair_entropy_bits(first, rng.permutation(second), codebook_size)
+        - _pair_entropy_bits(first, second, codebook_size)
+        for first, second in itertools.combinations(columns, 2)
+    ]
+    return float(np.mean(excess))
+
+
+def refit_dependence_bits(
+    latents: npt.NDArray[np.float32],
+    slices: int,
+    codebook_size: int,
+    rng: np.random.Generator,
+    *,
+    shuffled: bool,
+    device: str = "cpu",
+) -> float:
+    """As `dependence_bits`, of the codes that k-means finds for the slices of `latents` [P, dimension].
+
+    Slices are of consecutive features, or where `shuffled` of features dealt out by `rng`. The first
+    `MOST_POSITIONS` of the latents are taken; where there are fewer than K, there are as many codes. `device` is where
+    k-means runs.
+    """
+    positions, dimension = latents[:MOST_POSITIONS].shape
+    features = rng.permutation(dimension) if shuffled else np.arange(dimension)
+    vectors = torch.from_numpy(latents[:MOST_POSITIONS, features]).view(positions, slices, -1).transpose(0, 1)
+    generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
+    vectors = vectors.to(device)
+    codebooks = k_means(vectors.contiguous(), min(codebook_size, positions), generator)
+    codes = nearest_codes(vectors, codebooks).unsqueeze(0)  # the positions, as if of one image
+    return dependence_bits(codes.cpu().numpy(), codebook_size, rng)
+
+
+def _counts(codes: Codes, codebook_size: int) -> Counts:
+    """[L, K]"""
+    columns = codes.transpose(1, 0, 2).reshape(codes.shape[1], -1)
+    return np.stack([np.bincount(column, minlength=codebook_size) for column in columns])
+
+
+def _pair_entropy_bits(first: Counts, second: Counts, codebook_size: int) -> float:
+    return _entropy_bits(np.bincount(first * codebook_size + second))
+
+
+def _entropy_bits(counts: Counts) -> float:
+    seen = counts[counts > 0]
+    total = int(seen.sum())
+    return float(np.log2(total) - (seen * np.log2(seen)).sum() / total)

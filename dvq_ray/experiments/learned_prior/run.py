@@ -1,0 +1,166 @@
+"""From the settings and seed of a learned-prior cell to its metrics, its curve and a picture of reconstructions."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Generator, Sequence
+from dataclasses import asdict
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+
+from dvq_ray.experiment.experiment import Outcome, Underway
+from dvq_ray.experiments.learned_prior import rate
+from dvq_ray.experiments.learned_prior.device import Device, data_set
+from dvq_ray.experiments.learned_prior.evaluation import Evaluation, evaluate, reconstruct
+from dvq_ray.experiments.learned_prior.settings import LearnedPriorMetrics, LearnedPriorSettings, largest_codebook
+from dvq_ray.experiments.learned_prior.training import CheckpointError, Training
+from dvq_ray.quantizer.base import Quantizer
+from dvq_ray.streams import stream
+from dvq_ray.surroundings import CellFiles, Surroundings
+
+PICTURED = 8
+"""Test images in the picture of reconstructions."""
+TRAINING_SHARE = 0.97
+"""Of a cell's work that is training; the rest is the final look at all images."""
+
+
+def run(
+    settings: LearnedPriorSettings, seeds: Sequence[int], surroundings: Surroundings
+) -> Generator[Outcome | Underway]:
+    """Trains an auto-encoder for each seed (paper, section 4.2), one after the other.
+
+    A cell that takes longer than `checkpoint_seconds` keeps a checkpoint, and so does one that is stopped; it goes on
+    from there. Raises `ImagesError` where the images cannot be read.
+    """
+    device = Device(surroundings.device, surroundings.gpu_share)
+    for seed in seeds:
+        with device.prepared():
+            yield from _cell(settings, seed, device, surroundings)
+
+
+def _cell(
+    settings: LearnedPriorSettings, seed: int, device: Device, surroundings: Surroundings
+) -> Generator[Outcome | Underway]:
+    device.start_counting_memory()
+    data = data_set(surroundings.data[settings.dataset], settings.image_size, device)
+    files = surroundings.files_of(seed)
+    training = Training(settings, seed, data, device)
+    _take_up(training, files)
+    kept_at = time.monotonic()
+    try:
+        finite = True
+        while finite and not training.done:
+            yield Underway(share=TRAINING_SHARE * training.step / settings.steps, logged=training.curve)
+            finite = training.advance()
+            if time.monotonic() - kept_at > surroundings.checkpoint_seconds:
+                files.write_checkpoint(training.checkpoint())
+                kept_at = time.monotonic()
+        yield Underway(share=TRAINING_SHARE, logged=training.curve)
+    except GeneratorExit:
+        files.write_checkpoint(training.checkpoint())
+        raise
+    diverged_at = training.diverged_at_step()
+    if diverged_at is not None:
+        yield Outcome(curve=training.curve, diverged_at_step=diverged_at)
+        return
+    metrics = _measured(training)
+    seconds = training.elapsed_seconds()
+    files.write_artifact("reconstructions.png", _picture(training))
+    yield Outcome(metrics=asdict(metrics), curve=training.curve, duration_seconds=seconds)
+
+
+def _take_up(training: Training, files: CellFiles) -> None:
+    """Goes on from the cell's checkpoint, where there is one that can be used; else begins."""
+    content = files.read_checkpoint()
+    if content is not None:
+        try:
+            training.restore(content)
+            return
+        except CheckpointError as error:
+            files.reject_checkpoint(str(error))
+    training.begin()
+
+
+def _measured(training: Training) -> LearnedPriorMetrics:
+    settings, data, device = training.settings, training.data, training.device
+    assert isinstance(settings, Quantizer)
+    peak = device.peak_memory_bytes()  # of the training, before the codes of all images are at hand
+    sample = rate.MOST_POSITIONS if settings.feature_slices() > 1 else 0
+    train = evaluate(training.model, data.train, device, settings.batch_size)
+    test = evaluate(training.model, data.test, device, settings.batch_size, latent_positions=sample)
+    size, sub_pixels = largest_codebook(settings), settings.sub_pixels
+    uniform = settings.bits_per_image() / sub_pixels
+    prior = rate.UnigramPrior.fitted(train.codes, size)
+    unigram, train_unigram = (prior.bits_per_image(codes) / sub_pixels for codes in (test.codes, train.codes))
+    bits, train_bits = test.reconstruction_bits_per_dim, train.reconstruction_bits_per_dim
+    dependence = _dependence(settings, training.seed, test, device) if settings.positionwise else (None, None, None)
+    return LearnedPriorMetrics(
+        reconstruction_bits_per_dim=bits,
+        train_reconstruction_bits_per_dim=train_bits,
+        code_bits_per_dim_uniform=uniform,
+        code_bits_per_dim_unigram=unigram,
+        train_code_bits_per_dim_unigram=train_unigram,
+        total_bits_per_dim_uniform=bits + uniform,
+        total_bits_per_dim_unigram=bits + unigram,
+        train_total_bits_per_dim_unigram=train_bits + train_unigram,
+        mse=test.mse,
+        train_mse=train.mse,
+        psnr_db=test.psnr_db,
+        codebook_loss=test.codebook_loss,
+        codes_used=rate.codes_used(train.codes, size),
+        perplexity=rate.perplexity(train.codes, size),
+        joint_code_entropy_bits=rate.joint_entropy_bits(train.codes) if settings.positionwise else None,
+        slice_dependence_bits=dependence[0],
+        slice_dependence_bits_refit=dependence[1],
+        slice_dependence_bits_shuffled=dependence[2],
+        images_per_second=settings.steps * settings.batch_size / training.training_seconds,
+        peak_memory_bytes=peak,
+        parameters=training.parameters(),
+        codebook_parameters=training.model.quantizer.code_parameters(),
+        precision=device.precision,
+        train_images=len(data.train),
+        test_images=len(data.test),
+        data_sha256=data.images.sha256,
+    )
+
+
+def _dependence(
+    settings: Quantizer, seed: int, test: Evaluation, device: Device
+) -> tuple[float | None, float | None, float | None]:
+    """Dependence of the codes at a position: as they are, and of slices clustered anew, in order and shuffled."""
+    codebooks = len(settings.codebook_sizes())
+    if codebooks == 1:
+        return None, None, None
+    size = largest_codebook(settings)
+    learned = rate.dependence_bits(test.codes, size, stream(seed, "shuffled pairings"))
+    if test.latents is None:
+        return learned, None, None
+    in_order, shuffled = (
+        rate.refit_dependence_bits(
+            test.latents,
+            codebooks,
+            size,
+            stream(seed, "clusters of slices"),
+            shuffled=shuffled,
+            device=device.kind,
+        )
+        for shuffled in (False, True)
+    )
+    return learned, in_order, shuffled
+
+
+def _picture(training: Training) -> bytes:
+    """PNG of some test images, above what the network makes of them: [2 * size, PICTURED * size]."""
+    images = training.data.test
+    rows = np.linspace(0, len(images) - 1, min(PICTURED, len(images))).round().astype(np.int64)
+    originals = images.rows(torch.from_numpy(rows))
+    both = np.stack([originals.cpu().numpy(), reconstruct(training.model, originals, training.device)])
+    sheet: npt.NDArray[np.uint8] = both.transpose(0, 3, 1, 4, 2)  # [2, size, PICTURED, size, 3]
+    size = training.settings.image_size
+    content = io.BytesIO()
+    Image.fromarray(sheet.reshape(2 * size, -1, 3)).save(content, format="png")
+    return content.getvalue()

@@ -1,0 +1,77 @@
+"""From the settings and seed of a cell of blobs to its metrics."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Generator, Sequence
+from dataclasses import asdict
+
+import numpy as np
+
+from dvq_ray.experiment.experiment import Outcome
+from dvq_ray.experiments.static_prior.blobs import Blobs
+from dvq_ray.experiments.static_prior.settings import BlobSettings, StaticPriorCurve, StaticPriorMetrics
+from dvq_ray.fitting.fit import Data, fit
+from dvq_ray.fitting.problem import FitResult
+from dvq_ray.quantizer.base import Quantizer
+from dvq_ray.surroundings import Surroundings
+
+
+def run(settings: BlobSettings, seeds: Sequence[int], surroundings: Surroundings) -> Generator[Outcome]:
+    """Fits one quantizer to the blobs of each seed (paper, section 4.1).
+
+    On a CPU one seed is fitted after the other; on a GPU codebooks of all of them are fitted in one batch.
+    """
+    if surroundings.device == "cpu":
+        for seed in seeds:
+            yield from _fitted(settings, [seed], "cpu")
+    else:
+        yield from _fitted(settings, seeds, surroundings.device)
+
+
+def _fitted(settings: BlobSettings, seeds: Sequence[int], device: str) -> Generator[Outcome]:
+    assert isinstance(settings, Quantizer)
+    started = time.perf_counter()
+    drawn = [settings.draw(seed) for seed in seeds]
+    data = [Data(seed=seed, train=blobs.train, test=blobs.test) for seed, blobs in zip(seeds, drawn, strict=True)]
+    for blobs, result in zip(drawn, fit(settings, data, device), strict=True):
+        # A batch on a GPU is done all at once, so its time is shared out.
+        yield _outcome(settings, settings, blobs, result, (time.perf_counter() - started) / len(seeds))
+
+
+def _outcome(settings: BlobSettings, quantizer: Quantizer, blobs: Blobs, result: FitResult, seconds: float) -> Outcome:
+    curve = [
+        asdict(StaticPriorCurve(step=int(step), test_mse=float(mse)))
+        for step, mse in zip(result.curve_steps, result.curve_test_mse, strict=True)
+    ]
+    if result.diverged_at_step is not None:
+        return Outcome(curve=curve, diverged_at_step=result.diverged_at_step)
+    variance = _variance_about_train_mean(blobs)
+    bits = quantizer.bits()
+    logged = result.curve_test_mse
+    metrics = StaticPriorMetrics(
+        test_mse=result.test_mse,
+        train_mse=result.train_mse,
+        untrained_test_mse=float(logged[0]) if len(logged) else None,
+        data_variance=variance,
+        loss_over_variance=result.test_mse / variance,
+        rate_curve_mse=variance * 2 ** (-2 * bits / settings.dimension),
+        bits_per_vector=bits,
+        codebook_parameters=quantizer.parameters(settings.dimension),
+        codes_used=[int((counts > 0).sum()) for counts in result.code_counts],
+        perplexity=[_perplexity(counts) for counts in result.code_counts],
+        last_relative_change=float((logged[-2] - logged[-1]) / logged[-1]) if len(logged) > 1 else None,
+    )
+    return Outcome(metrics=asdict(metrics), curve=curve, duration_seconds=seconds)
+
+
+def _variance_about_train_mean(blobs: Blobs) -> float:
+    mean = blobs.train.mean(axis=0, dtype=np.float64)
+    return float(np.square(blobs.test - mean).mean(dtype=np.float64))
+
+
+def _perplexity(counts: np.ndarray) -> float:
+    """2 to the entropy in bits of code counts `[codes]`."""
+    shares = counts[counts > 0] / counts.sum()
+    return math.exp(-float((shares * np.log(shares)).sum()))

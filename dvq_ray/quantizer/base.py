@@ -1,0 +1,139 @@
+"""A quantizer: maps a vector to codes and back. One class describes it to every experiment that quantizes.
+
+A subclass declares its fields, says what its codes cost, and does one of two things: `build` a module that learns by
+gradient, or `fit` a codec to vectors. Nothing else in this package needs to know of it. Importing a quantizer should
+cost nothing heavy: import torch or scikit-learn inside `build` and `fit`.
+
+    class Rvq(Quantizer):
+        label = "RVQ"
+        stages: Annotated[int, Field(ge=1), Axis(label="stages", symbol="M")]
+        codebook_size: CodebookSize
+
+        def codebook_sizes(self):
+            return (self.codebook_size,) * self.stages
+
+        def parameters(self, features):
+            return self.stages * self.codebook_size * features
+
+        def build(self, features, generator):
+            return ResidualModule(...)      # a `QuantizerModule`
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Set
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from dvq_ray.declarations.field import Axis
+from dvq_ray.declarations.settings import Settings
+
+if TYPE_CHECKING:
+    import torch
+
+    from dvq_ray.quantizer.module import QuantizerModule
+
+Vectors = npt.NDArray[np.float32]
+Codes = npt.NDArray[np.integer[Any]]
+
+CodebookSize = Annotated[int, Field(ge=2), Axis(label="codebook size", symbol="K")]
+
+
+class Quantizer(Settings):
+    """The fields of one quantizer, and what can be said and made from them."""
+
+    label: ClassVar[str] = ""
+    """What figures and tables call it, such as `VQ`. Empty: its name."""
+    family: ClassVar[str] = ""
+    """Colour family (`green`, `orange`, `olive`, `plum`); empty: one that follows from the name."""
+    shade: ClassVar[str] = ""
+    """The field along which members of the family darken in figures; empty: they have one colour."""
+    needs: ClassVar[Set[str]] = frozenset()
+    """What an experiment must provide: `positions` (vectors have neighbours in space), `decoder` (a network that
+    takes codes of any width back to the data)."""
+    stream: ClassVar[str] = "fit"
+    """Purpose of the random numbers that `fit` draws."""
+    positionwise: ClassVar[bool] = True
+    """Whether each vector has a code of its own in every codebook."""
+
+    @classmethod
+    def variant(cls, provided: Set[str]) -> type[Quantizer] | None:
+        """The class for an experiment that provides this; None where the quantizer cannot be used there."""
+        return cls if cls.needs <= provided else None
+
+    @classmethod
+    def learns_by_gradient(cls) -> bool:
+        """Whether it builds a module; else it is fitted."""
+        return cls.build is not Quantizer.build
+
+    @classmethod
+    def is_fitted(cls) -> bool:
+        """Whether it fits a codec."""
+        return cls.fit is not Quantizer.fit
+
+    @abstractmethod
+    def codebook_sizes(self) -> tuple[int, ...]:
+        """Sizes of the codebooks that a vector's code indexes: [codebooks]."""
+        raise NotImplementedError(f"{type(self).__name__} does not say what its codes are: codebook_sizes is missing")
+
+    @abstractmethod
+    def parameters(self, features: int) -> int:
+        """Numbers that its codec holds, for vectors of so many features."""
+        raise NotImplementedError(f"{type(self).__name__} does not say how large it is: parameters is missing")
+
+    def bits(self, vectors: int = 1) -> float:
+        """Bits of the codes of so many vectors, all codes being equally likely."""
+        return vectors * sum(math.log2(size) for size in self.codebook_sizes())
+
+    def products(self, features: int) -> float:
+        """About how many multiplications it takes to encode one vector."""
+        return float(self.parameters(features))
+
+    def feature_slices(self) -> int:
+        """Equal parts of the features that are quantized independently of each other; 1 where there are none."""
+        return 1
+
+    def out_features(self, features: int) -> int:
+        """Features of a decoded vector."""
+        return features
+
+    def build(self, features: int, generator: torch.Generator) -> QuantizerModule:
+        """A module on the CPU that learns by gradient; `generator`, a CPU one, draws what it starts from.
+
+        Raises ValueError where it cannot quantize vectors of so many features.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not learn by gradient")
+
+    def fit(self, vectors: Vectors, rng: np.random.Generator) -> Codec:
+        """A codec fitted to `vectors` [samples, features]. Raises ValueError where they cannot be used."""
+        raise NotImplementedError(f"{type(self).__name__} is not fitted")
+
+    def fit_seconds(self, vectors: int, features: int) -> float:
+        """About how long `fit` takes on one core of a 2026 server."""
+        return 20 * vectors * self.products(features) * 2.5e-11 + 0.03
+
+
+class Codec:
+    """Vectors to codes and back, as they are after a fit."""
+
+    @abstractmethod
+    def encode(self, vectors: Vectors) -> Codes:
+        """Codes [samples, codebooks] of `vectors` [samples, features]."""
+        raise NotImplementedError
+
+    @abstractmethod
+    def decode(self, codes: Codes) -> Vectors:
+        """Vectors [samples, features] of `codes` [samples, codebooks]."""
+        raise NotImplementedError
+
+    def evaluate(self, vectors: Vectors, sizes: tuple[int, ...]) -> tuple[float, list[npt.NDArray[np.int64]]]:
+        """Mean squared error per feature, and how often each code of each codebook occurs: [codebooks] of [codes]."""
+        codes = self.encode(vectors)
+        error = np.square(vectors - self.decode(codes), dtype=np.float64).mean()
+        counts = [np.bincount(column, minlength=size) for column, size in zip(codes.T, sizes, strict=True)]
+        return float(error), counts

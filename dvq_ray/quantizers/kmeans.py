@@ -1,0 +1,98 @@
+"""k-means for each slice of the features: what the same codebooks could reach, had training found them."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field
+
+from dvq_ray.declarations.field import Axis
+from dvq_ray.declarations.settings import Count, Rule, slices_divide
+from dvq_ray.quantizer.base import CodebookSize, Codec, Quantizer, Vectors
+
+
+def _enough_samples(codebook_size: int, train_samples: int) -> str | None:
+    if codebook_size <= train_samples:
+        return None
+    return f"is larger than train_samples = {train_samples}; allowed: at most {train_samples}"
+
+
+class KMeans(Quantizer):
+    """Lloyd's algorithm (scikit-learn's)."""
+
+    label: ClassVar[str] = "k-means"
+    family: ClassVar[str] = "grey"
+    stream: ClassVar[str] = "k-means starts"
+
+    codebook_size: CodebookSize
+    """Codes in each codebook: K in the paper."""
+    slices: Annotated[Count, Axis(label="slices", symbol="L", neutral=1)] = 1
+    """Parts that the features are cut into, each clustered on its own."""
+    start: Annotated[Literal["random", "k-means++"], Axis(label="start", role="training")] = "random"
+    """Random training vectors, or k-means++. In many dimensions with few vectors to a blob the latter spends its codes
+    on single vectors and does worse on the test vectors, at many times the cost."""
+    restarts: Annotated[int, Field(ge=1), Axis(label="restarts", role="training")] = 1
+    """Starts, of which the best on the training data is kept."""
+    max_iterations: Annotated[int, Field(ge=1), Axis(label="iterations at most", role="training")] = 100
+    """Lloyd iterations of a start, at most."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(fields=("slices", "dimension"), breach=slices_divide),
+        Rule(fields=("codebook_size", "train_samples"), breach=_enough_samples),
+    )
+
+    def codebook_sizes(self) -> tuple[int, ...]:
+        """[slices]"""
+        return (self.codebook_size,) * self.slices
+
+    def parameters(self, features: int) -> int:
+        """All numbers in the codebooks."""
+        return self.codebook_size * features
+
+    def feature_slices(self) -> int:
+        """The slices."""
+        return self.slices
+
+    def bits(self, vectors: int = 1) -> float:
+        """log2 of the codebook size for each code."""
+        return self.slices * vectors * math.log2(self.codebook_size)
+
+    def fit(self, vectors: Vectors, rng: np.random.Generator) -> Codec:
+        """Lloyd's algorithm for each slice; of `restarts` the one with the least training error is kept."""
+        # scikit-learn takes a second to import, which most workers need not spend
+        from sklearn.cluster import KMeans as Lloyd
+        from threadpoolctl import threadpool_limits
+
+        from dvq_ray.quantizer.codec import CodebookCodec
+
+        features = vectors.shape[1]
+        if breach := slices_divide(self.slices, features):
+            raise ValueError(f"slices = {self.slices} {breach}")
+        part = features // self.slices
+        codebooks = np.empty((self.slices, self.codebook_size, part), dtype=np.float32)
+        # With several threads, BLAS and scikit-learn sum in an order that depends on how many there are.
+        with threadpool_limits(limits=1):
+            for place in range(self.slices):
+                estimator = Lloyd(
+                    n_clusters=self.codebook_size,
+                    init=self.start,
+                    n_init=self.restarts,
+                    max_iter=self.max_iterations,
+                    random_state=int(rng.integers(2**32)),
+                    copy_x=False,
+                )
+                own = np.array(vectors[:, place * part : (place + 1) * part], order="C")
+                codebooks[place] = estimator.fit(own).cluster_centers_
+        return CodebookCodec(codebooks)
+
+    def fit_seconds(self, vectors: int, features: int) -> float:
+        """Lloyd's passes over the vectors."""
+        # Lloyd's algorithm settles sooner in many dimensions.
+        passes = self.restarts * min(self.max_iterations, 10 + 200 / features)
+        passes += 10 if self.start == "k-means++" else 0
+        return passes * vectors * self.codebook_size * (features + 16) * 2.5e-11 + 0.03
+
+
+QUANTIZER = KMeans
