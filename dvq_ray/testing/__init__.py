@@ -1,0 +1,15 @@
+"""Contract suites: the tests that our own quantizers and experiments pass, for those of others.
+
+    from dvq_ray.testing import QuantizerContract
+
+    class TestMine(QuantizerContract):
+        quantizer = "my_pkg.rvq:Rvq"
+        fields = {"stages": 2, "codebook_size": 16}
+
+pytest finds the tests in the subclass. Each says in its name what it expects.
+"""
+
+from dvq_ray.testing.experiment import ExperimentContract
+from dvq_ray.testing.quantizer import QuantizerContract
+
+__all__ = ["ExperimentContract", "QuantizerContract"]

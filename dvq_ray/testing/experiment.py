@@ -1,0 +1,93 @@
+"""What every experiment must do, whoever runs it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import fields
+from typing import Any, ClassVar
+
+from dvq_ray.cells import Cell, Point
+from dvq_ray.columns import cell_schema, cell_table, curve_table
+from dvq_ray.experiment.experiment import Experiment, Outcome, Underway
+from dvq_ray.experiment.registry import find_experiment
+from dvq_ray.pack import run_cell
+from dvq_ray.provenance import Run
+from dvq_ray.surroundings import Surroundings
+
+
+class ExperimentContract:
+    """Tests of one experiment at some settings that take seconds. Subclass it, and set what is declared here."""
+
+    experiment: ClassVar[str]
+    """As a sweep file's `trainable` names it."""
+    fields: ClassVar[Mapping[str, Any]]
+    """Of one point, `quantizer` among them."""
+    data: ClassVar[Mapping[str, Any]] = {}
+    """Sources of data sets by name, for an experiment that reads any."""
+    not_results: ClassVar[frozenset[str]] = frozenset()
+    """Metrics that differ between equal cells, such as speed and memory."""
+
+    def found(self) -> Experiment:
+        """The experiment under test."""
+        return find_experiment(self.experiment)
+
+    def point(self) -> Point:
+        """The point under test."""
+        return Point(experiment=self.found(), settings=self.found().settings(self.fields))
+
+    def outcomes(self, *seeds: int) -> list[Outcome]:
+        """What its repetitions come to."""
+        return list(self._outcomes(seeds))
+
+    def _outcomes(self, seeds: tuple[int, ...]) -> Iterator[Outcome]:
+        data = {**(self.found().data_sets.built_in if self.found().data_sets else {}), **self.data}
+        compute = self.found().load_run()
+        with closing(compute(self.point().settings, seeds, Surroundings(data=data))) as events:
+            for event in events:
+                if isinstance(event, Underway):
+                    assert 0 <= event.share <= 1
+                else:
+                    yield event
+
+    def test_each_repetition_has_one_outcome_with_the_declared_columns(self) -> None:
+        outcomes = self.outcomes(0, 1)
+        assert len(outcomes) == 2
+        metrics = {column.name for column in fields(self.found().metrics)}
+        logged = {column.name for column in fields(self.found().curve)}
+        for outcome in outcomes:
+            assert outcome.metrics.keys() == metrics
+            assert all(step.keys() <= logged for step in outcome.curve)
+            assert math.isfinite(outcome.metrics[self.found().main_metric])
+
+    def test_the_main_metric_says_which_way_is_better(self) -> None:
+        assert self.found().measures()[self.found().main_metric].better in ("lower", "higher")
+
+    def test_the_same_seed_gives_the_same_result_in_whatever_company(self) -> None:
+        alone, (first, _) = self.outcomes(3)[0], self.outcomes(3, 0)
+        assert self._results(alone) == self._results(first)
+        assert list(alone.curve) == list(first.curve) or "training_seconds" in alone.curve[0]
+
+    def test_another_seed_gives_another_result(self) -> None:
+        first, second = self.outcomes(0, 1)
+        assert self._results(first) != self._results(second)
+
+    def test_a_row_and_its_curve_can_be_stored(self) -> None:
+        point = self.point()
+        cell = Cell(cell_id=point.cell_id(0), point=point, seed=0)
+        run = Run(run_id="contract", sweep="contract", commit="contract")
+        data = {**(self.found().data_sets.built_in if self.found().data_sets else {}), **self.data}
+        row, curve = run_cell(cell, run, Surroundings(data=data))
+        assert row["status"] == "ok", row.get("error")
+        table = cell_table(self.found(), [row])
+        assert table.schema.names == cell_schema(self.found(), frozenset({row["quantizer"]})).names
+        assert curve_table(self.found(), [(row, curve)]).num_rows == len(curve)
+
+    def test_its_settings_say_how_long_a_cell_takes_and_what_its_codes_cost(self) -> None:
+        settings = self.point().settings
+        assert 0 < settings.nominal_seconds() < math.inf
+        assert 0 <= settings.code_bits() < math.inf
+
+    def _results(self, outcome: Outcome) -> dict[str, Any]:
+        return {name: value for name, value in outcome.metrics.items() if name not in self.not_results}

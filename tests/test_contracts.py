@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+from dvq_ray.testing import ExperimentContract, QuantizerContract
+
+BLOBS = {"quantizer": "dvq", "slices": 2, "dimension": 8, "codebook_size": 8, "train_samples": 512, "steps": 50}
+
+
+class TestVq(QuantizerContract):
+    quantizer = "vq"
+    fields = {"codebook_size": 16}
+
+
+class TestDvq(QuantizerContract):
+    quantizer = "dvq"
+    fields = {"codebook_size": 16, "slices": 4}
+
+
+class TestSvq(QuantizerContract):
+    quantizer = "svq"
+    fields = {"codebook_size": 16, "slices": 4, "joint_positions": 2}
+
+
+class TestKMeans(QuantizerContract):
+    quantizer = "kmeans"
+    fields = {"codebook_size": 16, "slices": 2}
+
+
+class TestStaticPrior(ExperimentContract):
+    experiment = "static_prior"
+    fields = {**BLOBS, "factors": 16}
+
+
+class TestFactorialPrior(ExperimentContract):
+    experiment = "factorial_prior"
+    fields = {**BLOBS, "groups": 2, "centres": 4}
+
+
+class TestLearnedPrior(ExperimentContract):
+    experiment = "learned_prior"
+    fields = {
+        "quantizer": "dvq", "slices": 2, "dimension": 4, "codebook_size": 8, "image_size": 16, "stem_channels": 4,
+        "body_channels": 4, "residual_channels": 4, "residual_blocks": 0, "steps": 3, "batch_size": 4,
+    }  # fmt: skip
+    not_results = frozenset({"images_per_second", "peak_memory_bytes"})
