@@ -95,7 +95,9 @@ class Providers(Generic[_Kind]):
                 )
         if claims:
             (claim,) = claims[:1]
-            return self._imported(f"{_distribution(claim)}/{claim.name}", claim.value.partition("[")[0].strip())
+            version = f"{_distribution(claim)} {claim.dist.version if claim.dist else 'unknown'}"
+            path = claim.value.partition("[")[0].strip()
+            return self._imported(f"{_distribution(claim)}/{claim.name}", path, version)
         if ":" in name:
             if not _PATH.fullmatch(name):
                 raise ProviderError(f"{name} is not of the form package.module:NAME")
@@ -107,7 +109,7 @@ class Providers(Generic[_Kind]):
             f"(tried: built-in {self.kind}s, entry points of the group {self.group})"
         )
 
-    def _imported(self, name: str, path: str) -> Provided[_Kind]:
+    def _imported(self, name: str, path: str, version: str = "") -> Provided[_Kind]:
         module_name, _, attribute = path.partition(":")
         module = _import(name, module_name)
         value: Any = module
@@ -117,7 +119,8 @@ class Providers(Generic[_Kind]):
                 hint = f"; did you mean {near}?" if near else ""
                 raise ProviderError(f"{name}: {module_name} ({module.__file__}) has no {part}{hint}")
             value = getattr(value, part)
-        return Provided(name=name, value=self._checked(value, name), module=module_name, version=_version(module))
+        checked = self._checked(value, name)
+        return Provided(name=name, value=checked, module=module_name, version=version or _version(module))
 
     def _checked(self, value: Any, name: str) -> _Kind:
         try:
@@ -138,7 +141,7 @@ def _import(name: str, module: str) -> ModuleType:
                 f"{name}: there is no module {missing} (tried the installed packages and {Path.cwd()})"
             ) from error
         raise ProviderError(f"{name}: {module} needs {missing}, which is not installed") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ProviderError(f"{name}: importing {module} failed: {type(error).__name__}: {error}") from error
 
 

@@ -37,14 +37,18 @@ class ExperimentContract:
         """The point under test."""
         return Point(experiment=self.found(), settings=self.found().settings(self.fields))
 
+    def surroundings(self) -> Surroundings:
+        """Where cells are computed: on the CPU, with the data sets at hand."""
+        data_sets = self.found().data_sets
+        return Surroundings(data={**(data_sets.built_in if data_sets else {}), **self.data})
+
     def outcomes(self, *seeds: int) -> list[Outcome]:
         """What its repetitions come to."""
         return list(self._outcomes(seeds))
 
     def _outcomes(self, seeds: tuple[int, ...]) -> Iterator[Outcome]:
-        data = {**(self.found().data_sets.built_in if self.found().data_sets else {}), **self.data}
         compute = self.found().load_run()
-        with closing(compute(self.point().settings, seeds, Surroundings(data=data))) as events:
+        with closing(compute(self.point().settings, seeds, self.surroundings())) as events:
             for event in events:
                 if isinstance(event, Underway):
                     assert 0 <= event.share <= 1
@@ -77,8 +81,7 @@ class ExperimentContract:
         point = self.point()
         cell = Cell(cell_id=point.cell_id(0), point=point, seed=0)
         run = Run(run_id="contract", sweep="contract", commit="contract")
-        data = {**(self.found().data_sets.built_in if self.found().data_sets else {}), **self.data}
-        row, curve = run_cell(cell, run, Surroundings(data=data))
+        row, curve = run_cell(cell, run, self.surroundings())
         assert row["status"] == "ok", row.get("error")
         table = cell_table(self.found(), [row])
         assert table.schema.names == cell_schema(self.found(), frozenset({row["quantizer"]})).names
