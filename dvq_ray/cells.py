@@ -14,7 +14,9 @@ from typing import Any
 
 from dvq_ray.declarations.settings import Settings
 from dvq_ray.experiment.experiment import Experiment
-from dvq_ray.experiment.registry import find_experiment
+from dvq_ray.experiment.registry import EXPERIMENTS, find_experiment
+from dvq_ray.providers import Provided
+from dvq_ray.quantizer.registry import QUANTIZERS
 from dvq_ray.spec import SweepSpec
 
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
@@ -51,6 +53,13 @@ class Point:
         name, revision = self.experiment.name, self.experiment.revision
         text = f'{{"revision":{revision},"seed":{seed},"settings":{self.canonical},"trainable":"{name}"}}'
         return _digest(text)
+
+    def providers(self) -> list[Provided[Any]]:
+        """Whatever of its experiment and its quantizer is not built in."""
+        both: tuple[Provided[Any], ...] = (
+            EXPERIMENTS.find(self.experiment.name), QUANTIZERS.find(self.settings.quantizer)
+        )  # fmt: skip
+        return [provided for provided in both if provided.version]
 
     def cell(self, seed: int) -> Cell:
         """Its repetition `seed`."""
@@ -141,6 +150,7 @@ class Pack:
         groups = self.by_point()
         return {
             "trainable": groups[0][0].experiment.name,
+            "providers": {each.name: [each.path, each.version] for point, _ in groups for each in point.providers()},
             "points": [
                 {"settings": point.settings.model_dump(), "seeds": [cell.seed for cell in cells]}
                 for point, cells in groups
@@ -151,6 +161,8 @@ class Pack:
     @staticmethod
     def from_plain(plain: Mapping[str, Any]) -> Pack:
         """The pack that `to_plain` wrote."""
+        for name, (path, version) in plain["providers"].items():
+            (EXPERIMENTS if name == plain["trainable"] else QUANTIZERS).learn(name, path, version)
         experiment = find_experiment(plain["trainable"])
         cells = []
         for group in plain["points"]:

@@ -18,6 +18,7 @@ from dvq_ray.budget import Budget
 from dvq_ray.cells import Pack
 from dvq_ray.cluster_watch import ClusterWatch, services_of_cluster
 from dvq_ray.end_of_ray import end_without_ray, marked
+from dvq_ray.experiment.registry import EXPERIMENTS
 from dvq_ray.heartbeat import Heartbeat
 from dvq_ray.home import ensure_home
 from dvq_ray.interruption import INTERRUPTED as INTERRUPTED
@@ -25,6 +26,8 @@ from dvq_ray.interruption import Interruption
 from dvq_ray.pack import Advance, run_pack
 from dvq_ray.progress import Progress
 from dvq_ray.provenance import Run
+from dvq_ray.providers import code_of
+from dvq_ray.quantizer.registry import QUANTIZERS
 from dvq_ray.ray_address import check_answers, cluster_address
 from dvq_ray.ray_errors import ResourcesError
 from dvq_ray.ray_folder import given_to_ray, ray_folder, staged_in
@@ -388,12 +391,15 @@ class UnderTune:
 
 
 def _travelling() -> dict[str, Any]:
-    """What goes with the driver to the workers of a cluster: this package, so that both run the same code."""
+    """What goes with the driver to the workers of a cluster: this package and those of the sweep's own quantizers and
+    experiment, so that both run the same code.
+    """
     env = {name: value for name, value in os.environ.items() if name in _TRAVELS} | _FAST_TORCH
     travelling = {"env_vars": env, "worker_process_setup_hook": f"{ensure_home.__module__}.{ensure_home.__name__}"}
     if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ:  # a submitted job has brought its own working directory
         return travelling
-    return {"py_modules": [str(Path(dvq_ray.__file__).parent)], **travelling}
+    code = code_of([*EXPERIMENTS.brought(), *QUANTIZERS.brought()])
+    return {"py_modules": [str(Path(dvq_ray.__file__).parent), *code], **travelling}
 
 
 @contextmanager

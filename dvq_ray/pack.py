@@ -156,11 +156,11 @@ def _rows(
                     batches = [[cell] for cell in left] + batches
                 else:
                     row = failed_row(left[0], run, event.status, event.error)
-                    yield left[0], ({**row, **machine_columns(device), "run_started_at": started_at}, ())
+                    yield left[0], ({**row, **_machine(left[0], device), "run_started_at": started_at}, ())
 
 
 def _row(cell: Cell, run: Run, device: str, started_at: datetime, outcome: Outcome) -> dict[str, Any]:
-    row = {**_identity(cell, run), **machine_columns(device), "run_started_at": started_at, "status": "ok"}
+    row = {**_identity(cell, run), **_machine(cell, device), "run_started_at": started_at, "status": "ok"}
     if outcome.diverged_at_step is not None:
         error = f"the loss is not finite at step {outcome.diverged_at_step}"
         return {**row, "status": "diverged", "error": error}
@@ -168,6 +168,10 @@ def _row(cell: Cell, run: Run, device: str, started_at: datetime, outcome: Outco
     if seconds is None:
         seconds = (datetime.now(UTC) - started_at).total_seconds()
     return {**row, **outcome.metrics, DURATION: seconds}
+
+
+def _machine(cell: Cell, device: str) -> dict[str, str]:
+    return machine_columns(device, {each.name: each.version for each in cell.point.providers()})
 
 
 def _commit(

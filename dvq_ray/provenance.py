@@ -9,6 +9,7 @@ import platform
 import subprocess
 import sys
 import uuid
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -93,10 +94,10 @@ MACHINE_COLUMNS = ("run_versions", "run_host", "run_device")
 """Provenance columns that only the machine that computes can fill in."""
 
 
-def machine_columns(device: str) -> dict[str, str]:
-    """The values of `MACHINE_COLUMNS` on this machine."""
+def machine_columns(device: str, providers: Mapping[str, str]) -> dict[str, str]:
+    """The values of `MACHINE_COLUMNS` on this machine; `providers` has versions of what a sweep brought, by name."""
     return {
-        "run_versions": json.dumps(versions(), sort_keys=True),
+        "run_versions": json.dumps({**versions(), **providers}, sort_keys=True),
         "run_host": platform.node(),
         "run_device": device_name(device),
     }

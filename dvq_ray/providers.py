@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.metadata
+import importlib.util
 import pkgutil
 import re
 import sys
@@ -39,8 +40,8 @@ class Provided(Generic[_Kind]):
     name: str
     """As it is hashed into cell ids and stored in rows."""
     value: _Kind
-    module: str
-    """Where it was imported from."""
+    path: str
+    """`module:NAME`, where it was imported from."""
     version: str
     """`distribution version`, or a digest of the module's source where no installed distribution has it; empty for
     what is built in."""
@@ -73,6 +74,15 @@ class Providers(Generic[_Kind]):
             self._found[name] = self._resolve(name, self.names() if usable is None else usable)
         return self._found[name]
 
+    def learn(self, name: str, path: str, version: str) -> None:
+        """Makes a name lead to `module:NAME`: a worker has a package's code, and not what pip knows of it."""
+        if name not in self._found:
+            self._found[name] = self._imported(name, path, version)
+
+    def brought(self) -> list[Provided[_Kind]]:
+        """All that was found so far and is not built in."""
+        return [provided for provided in self._found.values() if provided.version]
+
     def _resolve(self, name: str, usable: Sequence[str]) -> Provided[_Kind]:
         claims = [point for point in _entry_points(self.group) if point.name == name]
         if name in self.built_in():
@@ -80,7 +90,7 @@ class Providers(Generic[_Kind]):
                 raise ProviderError(f"{name} is built in, and {_listed(claims)} claims it too; {_full_names(claims)}")
             module = f"{self._package}.{name}"
             value = self._checked(getattr(importlib.import_module(module), self._attribute), name)
-            return Provided(name=name, value=value, module=module, version="")
+            return Provided(name=name, value=value, path=f"{module}:{self._attribute}", version="")
         if len(claims) > 1:
             raise ProviderError(f"{name} is claimed by {_listed(claims)}; {_full_names(claims)}")
         if full := _FULL.fullmatch(name):
@@ -120,7 +130,7 @@ class Providers(Generic[_Kind]):
                 raise ProviderError(f"{name}: {module_name} ({module.__file__}) has no {part}{hint}")
             value = getattr(value, part)
         checked = self._checked(value, name)
-        return Provided(name=name, value=checked, module=module_name, version=version or _version(module))
+        return Provided(name=name, value=checked, path=path, version=version or _version(module))
 
     def _checked(self, value: Any, name: str) -> _Kind:
         try:
@@ -182,3 +192,13 @@ def _version(module: ModuleType) -> str:
     except OSError:
         return "unknown"
     return f"source-{hashlib.sha256(content).hexdigest()[:16]}"
+
+
+def code_of(provided: Sequence[Provided[Any]]) -> list[str]:
+    """Folders and files of the top-level packages and modules that these were imported from."""
+    places = []
+    for module in dict.fromkeys(each.path.partition(":")[0].partition(".")[0] for each in provided):
+        found = importlib.util.find_spec(module)
+        folders = list(found.submodule_search_locations or ()) if found else []
+        places += folders or ([found.origin] if found and found.origin else [])
+    return places

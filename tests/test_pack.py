@@ -86,7 +86,7 @@ def test_a_row_holds_identity_configuration_metrics_and_provenance(store: Store)
 def test_a_failure_is_a_row_with_its_traceback_and_the_others_go_on(
     store: Store, monkeypatch: pytest.MonkeyPatch, error: Exception, status: str, device: str
 ) -> None:
-    monkeypatch.setattr(pack_module, "machine_columns", lambda device: {"run_device": device})
+    monkeypatch.setattr(pack_module, "machine_columns", lambda device, _: {"run_device": device})
     done = list(run_pack(pack_of(failing_at(1, error)), store, RUN, Surroundings(device=device)))
     assert [cell.status for cell in done] == ["ok", status, "ok", "ok"]
     row = store.load().set_index("seed").loc[1]
@@ -140,7 +140,7 @@ def test_a_pack_ends_with_one_file(store: Store) -> None:
 def test_on_a_gpu_all_repetitions_of_a_point_are_computed_in_one_batch(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pack_module, "machine_columns", lambda device: {})
+    monkeypatch.setattr(pack_module, "machine_columns", lambda device, _: {})
     batches: list[list[int]] = []
 
     def counting(settings: Any, seeds: Sequence[int], surroundings: Surroundings) -> Iterator[Outcome]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,10 +15,13 @@ from dvq_ray import providers
 from dvq_ray.cells import Pack, expand
 from dvq_ray.experiment.experiment import Experiment
 from dvq_ray.experiment.registry import EXPERIMENTS, built_in_experiments, find_experiment
+from dvq_ray.pack import run_cell
 from dvq_ray.problems import SweepFileError
+from dvq_ray.provenance import Run
 from dvq_ray.providers import ProviderError
 from dvq_ray.quantizer.registry import QUANTIZERS
 from dvq_ray.spec import load_sweep
+from dvq_ray.surroundings import Surroundings
 from tests.sweep_files import write
 
 QUANTIZER = """
@@ -247,3 +251,32 @@ def test_an_experiment_of_a_module_has_its_full_name(module: Callable[[str], str
     assert experiment.name == path
     with pytest.raises(ProviderError, match=r"is no dvq_ray\.Experiment"):
         find_experiment(path.replace("EXPERIMENT", "find_experiment"))
+
+
+def test_a_worker_finds_an_entry_point_by_its_code_alone(tmp_path: Path, module: Callable[[str], str]) -> None:
+    name = module(QUANTIZER)
+    install(tmp_path, "some-dist", "dvq_ray.quantizers", "own", f"{name}:Own")
+    (cell,), _ = expand(load_sweep(write(tmp_path, SWEEP.format(name="own"))))
+    plain = Pack(cells=[cell]).to_plain()
+    assert providers.code_of(cell.point.providers()) == [str(tmp_path / f"{name}.py")]
+    for info in tmp_path.glob("*.dist-info/*"):
+        info.unlink()
+    providers._entry_points.cache_clear()
+    for found in (QUANTIZERS._found, cell.point.experiment._composed):
+        found.pop("own")
+        found.pop("some-dist/own")
+    with pytest.raises(ProviderError):
+        QUANTIZERS.find("some-dist/own")
+    (again,) = Pack.from_plain(plain).cells
+    assert again.cell_id == cell.cell_id
+
+
+def test_the_row_of_a_cell_has_the_version_of_what_the_sweep_brought(
+    tmp_path: Path, module: Callable[[str], str]
+) -> None:
+    name = f"{module(QUANTIZER)}:Own"
+    (cell,), _ = expand(load_sweep(write(tmp_path, SWEEP.format(name=name))))
+    row, _ = run_cell(cell, Run(run_id="r", sweep="x", commit="c"), Surroundings())
+    assert row["status"] == "ok", row["error"]
+    assert json.loads(row["run_versions"])[name] == QUANTIZERS.find(name).version
+    assert row["test_mse"] == pytest.approx(row["data_variance"], rel=1e-6)  # its one code is the mean
