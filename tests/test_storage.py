@@ -23,7 +23,7 @@ from dvq_ray.store import Store
 from dvq_ray.sweep import main as sweep
 from tests.object_storage import PASSING, Fault, ObjectStorage, serving
 from tests.sweep_files import write as write_sweep_file
-from tests.test_store import row, write
+from tests.test_store import row, single, write
 
 # Locations
 
@@ -248,7 +248,7 @@ def test_a_storage_that_fails_sets_nothing_aside(s3: ObjectStorage, monkeypatch:
     write(store, row("a"), row("b"))
     monkeypatch.setattr(storage_module, "PATIENCE_SECONDS", 0)
     for fault in ("internal_error", "denied"):
-        with s3.failing(fault, path="a-run.parquet"), pytest.raises(StoreError, match=r"a-run\.parquet|cannot be read"):
+        with s3.failing(fault, path="a-run-"), pytest.raises(StoreError, match="a-run-"):
             store.set_aside_unreadable()
     assert store.set_aside_unreadable() == []
     assert list(store.statuses()) == ["a", "b"]
@@ -320,7 +320,7 @@ def test_a_sweep_on_object_storage_that_fails_now_and_then_has_the_rows_of_one_i
         (errno.EACCES, "Permission denied; make it accessible"),
     ],
 )
-@pytest.mark.parametrize("call", ["open", "replace"])
+@pytest.mark.parametrize("call", ["open", "fsync", "replace"])
 def test_a_disk_that_takes_nothing_more_is_told_and_nothing_half_written_is_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, words: str, call: str
 ) -> None:
@@ -328,21 +328,21 @@ def test_a_disk_that_takes_nothing_more_is_told_and_nothing_half_written_is_left
     write(store, row("a"))
     tried = []
 
-    def refuse(path: str, *_: object, **__: object) -> None:
-        tried.append(path)
-        raise OSError(number, os.strerror(number), path)
+    def refuse(*arguments: object) -> None:
+        tried.append(arguments)
+        raise OSError(number, os.strerror(number))
 
     with monkeypatch.context() as patch:
         if call == "open":
-            patch.setattr(storage_module, "open", refuse, raising=False)
+            patch.setattr("dvq_ray.disk.open", refuse, raising=False)
         else:
-            patch.setattr("dvq_ray.storage.os.replace", refuse)
-        with pytest.raises(StoreError, match=f"curves/b-run.parquet cannot be written: .*{words}"):
+            patch.setattr(f"dvq_ray.disk.os.{call}", refuse)
+        with pytest.raises(StoreError, match=f"curves/b-run-.* cannot be written: .*{words}"):
             write(store, row("b"))
         with pytest.raises(StoreError, match=words):
             store.check_writable()
     assert len(tried) == 2  # waiting would not help
-    assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == ["a-run.parquet"] * 2
+    assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == [single("a")] * 2
     assert list(store.statuses()) == ["a"]
 
 
@@ -383,7 +383,7 @@ def test_trying_a_folder_that_is_not_there_yet_does_not_make_it(tmp_path: Path) 
     Store(tmp_path / "a" / "b").check_writable()
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "a").write_text("no folder")
-    with pytest.raises(StoreError, match="a file where a folder should be"):
+    with pytest.raises(StoreError, match="a is a file, and should be a folder; move it"):
         Store(tmp_path / "a" / "b").check_writable()
 
 
@@ -396,7 +396,7 @@ def test_a_hiccup_of_a_network_file_system_is_waited_for(tmp_path: Path, monkeyp
             raise OSError(number, os.strerror(number), path)
         replace(path, to)
 
-    monkeypatch.setattr("dvq_ray.storage.os.replace", stale)
+    monkeypatch.setattr("dvq_ray.disk.os.replace", stale)
     write(Store(tmp_path), row("a"), curve=False)
     assert list(Store(tmp_path).statuses()) == ["a"]
 
@@ -410,7 +410,7 @@ def test_a_crash_in_the_middle_of_a_write_leaves_nothing_to_read(
     def crash(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("dvq_ray.storage.os.replace", crash)
+    monkeypatch.setattr("dvq_ray.disk.os.replace", crash)
     with pytest.raises(KeyboardInterrupt):
         write(store, row("b" * 16))
     monkeypatch.undo()

@@ -17,7 +17,7 @@ from dvq_ray.provenance import Run
 from dvq_ray.search.spec import Search
 from dvq_ray.search.suggestions import Suggestion, Suggestions
 from dvq_ray.search.verdict import Row, rows_by_cell, verdict
-from dvq_ray.store import FINISHED, SUGGESTION, Store, StoreError
+from dvq_ray.store import FINISHED, SUGGESTION, Status, Store, StoreError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,10 +78,13 @@ class Supply:
         self._underway |= {cell.cell_id for cell in pack.cells}
         return pack
 
-    def ended(self, pack: Pack, error: str | None = None, stopped: Logged | None = None) -> None:
+    def ended(
+        self, pack: Pack, error: str | None = None, stopped: Logged | None = None, *, status: Status = "error"
+    ) -> None:
         """Takes note that nothing computes the cells of `pack` any more.
 
-        Cells without a row get one: of what their worker died of, or of where they were stopped early.
+        Cells without a row get one: of what their worker died of, with that status, or of where they were stopped
+        early.
         """
         ids = [cell.cell_id for cell in pack.cells]
         self._underway -= set(ids)
@@ -89,7 +92,7 @@ class Supply:
         lacking = [cell for cell in pack.cells if cell.cell_id not in there]
         if lacking and (error is not None or stopped is not None):
             for cell in lacking:
-                self._write_row_of(cell, pack.suggested, error, stopped)
+                self._write_row_of(cell, pack.suggested, error, status, stopped)
             there = self._load(ids)
         self._rows |= there
         self._settle()
@@ -103,12 +106,12 @@ class Supply:
             yield str(cell_id), curve.dropna()
 
     def _write_row_of(
-        self, cell: Cell, suggested: SuggestedAs | None, error: str | None, stopped: Logged | None
+        self, cell: Cell, suggested: SuggestedAs | None, error: str | None, status: Status, stopped: Logged | None
     ) -> None:
         assert suggested is not None
         experiment, number = cell.point.experiment, {SUGGESTION: suggested.number}
         if error is not None:
-            self._store.write_cell(experiment, {**failed_row(cell, self._run, "error", error), **number}, ())
+            self._store.write_cell(experiment, {**failed_row(cell, self._run, status, error), **number}, ())
             return
         assert stopped is not None
         step = int(stopped.curve[-1]["step"]) if stopped.curve else 0

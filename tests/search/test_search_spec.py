@@ -208,4 +208,4 @@ def test_a_data_set_that_is_not_known_is_told(tmp_path: Path) -> None:
         "name: x\ntrainable: learned_prior\nfixed: {dimension: 8, slices: 2}\nsearch: {objective: {mse: minimize}, "
         "suggestions: 2, space: {dataset: {choices: [photos, fotos]}}}\n"
     )
-    assert any('found "fotos"; allowed: photos' in problem for problem in problems(text, tmp_path))
+    assert any('found "fotos"; did you mean photos? allowed: photos' in problem for problem in problems(text, tmp_path))
