@@ -366,6 +366,8 @@ def _in_words(error: Exception) -> str:
             return f"{reason}; make it accessible to this user, or name another place"
         if error.errno in (errno.EEXIST, errno.ENOTDIR):
             return "there is a file where a folder should be; move it, or name another place"
+        if error.errno == errno.ENOENT:
+            return f"{reason}; no file can be created there: name another place"
         return reason
     if "NO_SUCH_BUCKET" in text:
         return f"there is no such bucket; create it, or name another ({text})"
