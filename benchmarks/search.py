@@ -19,7 +19,8 @@ from rich.console import Console
 
 from benchmarks.static_prior.tables import say, show
 from dvq_ray.cells import Cell, pack_cells
-from dvq_ray.executors import InProcess, Interruption, Job, UnderTune
+from dvq_ray.executors import InProcess, Job, UnderTune
+from dvq_ray.interruption import Interruption
 from dvq_ray.progress import Progress
 from dvq_ray.provenance import Run
 from dvq_ray.search.sampling import point_of
@@ -120,6 +121,7 @@ def _run_grid(spec: SweepSpec, cells: Sequence[Cell], store: Store, *, in_proces
 @contextmanager
 def _job(spec: SweepSpec, store: Store) -> Iterator[Job]:
     with Interruption() as interruption, Progress(1, 1.0, Console(quiet=True)) as progress:
+        interruption.listen()
         yield Job(
             store=store, run=Run.start("benchmark"), resources=spec.resources, surroundings=spec.surroundings(),
             progress=progress, interruption=interruption,

@@ -45,6 +45,11 @@ tell_driver() {
 }
 trap tell_driver TERM
 
+# Ray opens its folder to every user of the machine, so the one around it is closed. It fails if somebody else made it.
+# shellcheck disable=SC2016 # it is the inner shell's
+srun --nodes="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 \
+    sh -c 'mkdir -p "$RAY_TMPDIR" && chmod 700 "$RAY_TMPDIR"' || { rm -f "$pid_file"; exit 1; }
+
 # The same command on every node: the one named in --address becomes the head and runs the driver, the others join it.
 # shellcheck disable=SC2016 # $$ and $@ are the inner shell's
 srun --nodes="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 --cpus-per-task="$SLURM_CPUS_ON_NODE" \

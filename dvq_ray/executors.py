@@ -6,24 +6,28 @@ import json
 import logging
 import os
 import secrets
-import shutil
-import signal
-import socket
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol
 
 import dvq_ray
 from dvq_ray.budget import Budget
 from dvq_ray.cells import Pack
+from dvq_ray.cluster_watch import ClusterWatch, services_of_cluster
+from dvq_ray.end_of_ray import end_without_ray, marked
+from dvq_ray.heartbeat import Heartbeat
+from dvq_ray.home import ensure_home
+from dvq_ray.interruption import INTERRUPTED as INTERRUPTED
+from dvq_ray.interruption import Interruption
 from dvq_ray.pack import Advance, run_pack
 from dvq_ray.progress import Progress
 from dvq_ray.provenance import Run
+from dvq_ray.ray_address import check_answers, cluster_address
+from dvq_ray.ray_errors import ResourcesError
+from dvq_ray.ray_folder import given_to_ray, ray_folder, staged_in
 from dvq_ray.spec import Resources, SweepSpec
 from dvq_ray.store import Status, Store, StoreError
 from dvq_ray.surroundings import Surroundings
@@ -63,30 +67,11 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
-INTERRUPTED = 130
-"""Exit code of a shell command that Ctrl-C ended."""
+def usable_gpus() -> int:
+    """GPUs that this process may use."""
+    import torch
 
-
-class Interruption:
-    """Ctrl-C and SIGTERM while a sweep runs: the first asks it to stop, a second one ends it at once."""
-
-    def __init__(self) -> None:
-        self.asked = False
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self) -> Self:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._before[number] = signal.signal(number, self._on_signal)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if self.asked:
-            raise KeyboardInterrupt
-        self.asked = True
+    return torch.cuda.device_count()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,8 +105,12 @@ def running(
     The sweep file is kept before, the store is merged after. Where an error comes out of it nothing is merged.
     """
     run = Run.start(spec.name)
-    # In this order, because Ray sets signal handlers of its own when it starts.
-    with executor.started(spec.resources) as slots, Interruption() as interruption:
+    with (
+        Interruption() as interruption,
+        executor.started(spec.resources) as slots,
+        Heartbeat(store, run, lambda: "interrupted" if interruption.asked else budget.spent()),
+    ):
+        interruption.listen()  # Ray sets signal handlers of its own when it starts
         store.write_sweep(spec.as_yaml())
         with progress:
             job = Job(
@@ -148,12 +137,12 @@ class Death:
     """Whether the cell may have done it. A lost node, or a worker that did not come up, is none of its doing."""
 
 
-class ResourcesError(RuntimeError):
-    """There is no such cluster, or a trial asks for more than there is, so that it would wait for ever."""
-
-
 class Executor(Protocol):
     """Runs packs until they are done, a budget is spent or an interruption is asked for."""
+
+    def check(self, resources: Resources) -> None:
+        """Raises `ResourcesError` where `started` would, as far as that shows without starting anything."""
+        ...
 
     def started(self, resources: Resources) -> AbstractContextManager[int]:
         """Holds what the packs run on, and gives the number of packs that run at once.
@@ -177,14 +166,18 @@ class Executor(Protocol):
 class InProcess:
     """One pack after the other in this process, without Ray: for debugging, and to measure what Ray costs."""
 
-    @contextmanager
-    def started(self, resources: Resources) -> Iterator[int]:
-        """One slot, in this process."""
+    def check(self, resources: Resources) -> None:
+        """A GPU is needed where one is asked for."""
         if resources.gpu:
             import torch
 
             if not torch.cuda.is_available():
                 raise ResourcesError(f"resources.gpu is {resources.gpu:g}, and torch finds no GPU in this process")
+
+    @contextmanager
+    def started(self, resources: Resources) -> Iterator[int]:
+        """One slot, in this process."""
+        self.check(resources)
         yield 1
 
     def run(self, packs: Sequence[Pack], job: Job) -> Mapping[str, Death]:
@@ -194,6 +187,8 @@ class InProcess:
             with closing(run_pack(pack, job.store, job.run, job.surroundings)) as advances:
                 for advance in advances:
                     job.progress.advance(int(advance.done), int(advance.failed), advance.nominal_seconds)
+                    if advance.value is not None:
+                        job.progress.measured(advance.value)
                     job.progress.tick(running=1)
                     if job.ends_after(advance):
                         return {}
@@ -218,9 +213,16 @@ class UnderTune:
     """
 
     def __init__(self, address: str | None, at_once: int | None = None) -> None:
-        self._address = address or os.environ.get("RAY_ADDRESS")
+        self._address = cluster_address(address)
         self._at_once = at_once
-        self._folder = ""
+        self._folder = Path()
+
+    def check(self, resources: Resources) -> None:
+        """A cluster has to answer, and this machine to have as much as a trial asks for."""
+        if self._address:
+            check_answers(self._address)
+        else:
+            _check_fits(resources, {"CPU": usable_cores(), "GPU": usable_gpus() if resources.gpu else 0})
 
     @contextmanager
     def started(self, resources: Resources) -> Iterator[int]:
@@ -229,41 +231,46 @@ class UnderTune:
         # there before Ray is imported.
         os.environ.update(QUIET_RAY | _FAST_TORCH)
         if self._address:
-            _check_answers(self._address)
-        self._folder = tempfile.mkdtemp(prefix="dvq_ray_")
-        if not self._address and "ray" not in sys.modules:  # Ray reads these once, when it is imported
-            # A cluster of our own, for as long as the sweep takes, closed to other users of the machine.
-            os.environ.setdefault("RAY_AUTH_MODE", "token")
-            os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+            check_answers(self._address)
+        ensure_home()
+        with ray_folder() as self._folder:
+            if not self._address and "ray" not in sys.modules:  # Ray reads these once, when it is imported
+                # A cluster of our own, for as long as the sweep takes, closed to other users of the machine.
+                os.environ.setdefault("RAY_AUTH_MODE", "token")
+                os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+            import ray
+
+            try:
+                self._init()
+                if not self._address:
+                    _check_fits(resources, ray.cluster_resources())
+                logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+                yield self._slots(resources)
+            finally:
+                ray.shutdown(wait_for_processes=True)
+
+    def _init(self) -> None:
         import ray
 
+        # What Ray says about workers that died is in the rows of their cells.
+        ray._private.worker.print_to_stdstream = lambda *_, **__: None
+        quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
         try:
             if self._address:
-                try:
-                    ray.init(
-                        address=self._address,
-                        runtime_env=_travelling(),
-                        logging_level=logging.ERROR,
-                        log_to_driver=False,
-                    )
-                except ConnectionError as error:
-                    raise ResourcesError(f"no Ray cluster at {self._address}: {error}") from error
+                ray.init(address=self._address, runtime_env=_travelling(), **quiet)
             else:
-                ray.init(
-                    address="local",
-                    num_cpus=usable_cores(),
-                    include_dashboard=False,
-                    object_store_memory=100_000_000,
-                    _temp_dir=self._folder,
-                    logging_level=logging.ERROR,
-                    log_to_driver=False,
-                )
-                _check_fits(resources, ray.cluster_resources())
-            logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-            yield self._slots(resources)
-        finally:
-            ray.shutdown()
-            shutil.rmtree(self._folder, ignore_errors=True)
+                with marked(self._folder), _in_their_own_session():
+                    ray.init(
+                        address="local",
+                        num_cpus=usable_cores(),
+                        include_dashboard=False,
+                        object_store_memory=100_000_000,
+                        _temp_dir=given_to_ray(self._folder),
+                        **quiet,
+                    )
+        except Exception as error:
+            where = f"no Ray cluster can be used at {self._address}" if self._address else "Ray does not start here"
+            raise ResourcesError(f"{where}: {' '.join(str(error).split())}") from error
 
     def run(self, packs: Sequence[Pack], job: Job) -> Mapping[str, Death]:
         """Hands the packs to Tune, some thousands at a time."""
@@ -338,8 +345,13 @@ class UnderTune:
     ) -> None:  # fmt: skip
         from ray import tune
 
+        from dvq_ray.lost_workers import trials_take_failures
+        from dvq_ray.trainables import carrying
         from dvq_ray.watch import stopper
 
+        own = not self._address
+        lost = ClusterWatch(services_of_cluster(own=own), lambda why: end_without_ray(why, self._folder, job))
+        watch.begin(lost)
         context = {
             "store": job.store.absolute_location,
             "run": job.run.to_plain(),
@@ -349,14 +361,14 @@ class UnderTune:
         }
         tuner = tune.Tuner(
             tune.with_resources(
-                tune.with_parameters(trainable, packs=list(packs), context=context),
+                carrying(trainable, packs, context),
                 {"cpu": job.resources.cpu, "gpu": job.resources.gpu},
             ),
             param_space=space,
             tune_config=config,
             run_config=tune.RunConfig(
                 name="sweep",
-                storage_path=self._folder,
+                storage_path=str(self._folder),
                 verbose=0,
                 callbacks=[watch],
                 stop=stopper(lambda: watch.over),
@@ -364,7 +376,13 @@ class UnderTune:
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False, checkpoint_frequency=0),
             ),
         )
-        tuner.fit()
+        with staged_in(self._folder), trials_take_failures(), lost:
+            try:
+                tuner.fit()
+            except Exception:
+                if why := lost.refused():
+                    end_without_ray(why, self._folder, job)
+                raise
         if watch.store_error:
             raise StoreError(watch.store_error)
 
@@ -372,24 +390,33 @@ class UnderTune:
 def _travelling() -> dict[str, Any]:
     """What goes with the driver to the workers of a cluster: this package, so that both run the same code."""
     env = {name: value for name, value in os.environ.items() if name in _TRAVELS} | _FAST_TORCH
+    travelling = {"env_vars": env, "worker_process_setup_hook": f"{ensure_home.__module__}.{ensure_home.__name__}"}
     if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ:  # a submitted job has brought its own working directory
-        return {"env_vars": env}
-    return {"py_modules": [str(Path(dvq_ray.__file__).parent)], "env_vars": env}
+        return travelling
+    return {"py_modules": [str(Path(dvq_ray.__file__).parent)], **travelling}
 
 
-def _check_answers(address: str) -> None:
-    if address.startswith("ray://"):
-        raise ResourcesError(
-            f"{address}: Ray's client would keep the driver away from the cluster; "
-            "allowed: HOST:PORT from a machine of the cluster's network, or `ray job submit`"
-        )
-    # Ray itself would try for minutes, and then end the process.
-    host, _, port = address.rpartition(":")
-    if host and port.isdecimal():
-        try:
-            socket.create_connection((host, int(port)), timeout=10).close()
-        except (OSError, OverflowError) as error:
-            raise ResourcesError(f"no Ray cluster answers at {address}: {error}") from None
+@contextmanager
+def _in_their_own_session() -> Iterator[None]:
+    """Has the processes that Ray starts meanwhile leave this process's group, and its terminal.
+
+    Ctrl-C, a terminal that closes and `timeout` signal the whole group. Without Ray's processes the trainings could not
+    keep their checkpoints.
+    """
+    from ray._private import utils
+
+    ray_utils: Any = utils
+    before = ray_utils.set_kill_on_parent_death_linux  # what each process calls between its fork and its program
+
+    def apart() -> None:
+        before()
+        os.setsid()
+
+    ray_utils.set_kill_on_parent_death_linux = apart
+    try:
+        yield
+    finally:
+        ray_utils.set_kill_on_parent_death_linux = before
 
 
 def _slots(resources: Resources, available: Mapping[str, float]) -> int:

@@ -64,7 +64,7 @@ class Merger:
             # A curve without a row is of a cell that is being written just now, or whose worker died in between. Its
             # row could not stand any more where a later one has the best status that there is.
             best = kept[kept["status"] == FINISHED[0]].set_index("cell_id")["run_started_at"]
-            is_left_behind = ~stands & (began < steps["cell_id"].map(best)).to_numpy()
+            is_left_behind = ~stands & np.asarray(began.array < best.reindex(steps["cell_id"]).array)
             wanted = ~is_beaten & ~is_left_behind & ~steps.duplicated().to_numpy()
             order = [(name, "ascending") for name in (*ATTEMPT.names, "step")]
             self.replace("curves", stale, table.filter(pa.array(wanted)).sort_by(order))

@@ -5,7 +5,6 @@ This is all that a worker does, with Ray or without. It knows no Ray.
 
 from __future__ import annotations
 
-import traceback
 import warnings
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
@@ -15,16 +14,16 @@ from typing import Any
 
 from dvq_ray.cells import Cell, Pack, Point, SuggestedAs
 from dvq_ray.commits import Commits
+from dvq_ray.computed import computed
+from dvq_ray.exception_text import clean, describe
 from dvq_ray.experiments import Outcome, Underway
-from dvq_ray.provenance import Run, machine_columns
+from dvq_ray.provenance import MACHINE_COLUMNS, Run, machine_columns
 from dvq_ray.store import FINISHED, SUGGESTION, Status, Store, StoreError
 from dvq_ray.surroundings import Surroundings
 
 Written = tuple[dict[str, Any], Sequence[Mapping[str, Any]]]
 """A row and its curve."""
 
-LONGEST_ERROR = 10_000
-"""Characters of an exception and its traceback that a row keeps."""
 MAY_GO_ON: tuple[str, ...] = ("out_of_memory", "error")
 """Statuses of cells that keep their checkpoint: tried again elsewhere, they may come to an end."""
 
@@ -40,6 +39,8 @@ class Advance:
     """That of the row, now that it is in the store; None while the cell is being computed."""
     logged: Sequence[Mapping[str, Any]] = ()
     """The curve so far of a cell that is being computed, where its experiment tells it."""
+    value: float | None = None
+    """The experiment's main metric, as far as it is known."""
 
     @property
     def done(self) -> bool:
@@ -102,16 +103,16 @@ def run_pack(pack: Pack, store: Store, run: Run, surroundings: Surroundings) -> 
                     share = max(event.share, told[cell.cell_id])
                     new, told[cell.cell_id] = share - told[cell.cell_id], share
                     seconds = new * cell.nominal_seconds()
-                    yield Advance(cell_id=cell.cell_id, nominal_seconds=seconds, logged=event.logged)
+                    value = point.experiment.main_value_so_far(event.logged)
+                    yield Advance(cell_id=cell.cell_id, nominal_seconds=seconds, logged=event.logged, value=value)
                     continue
-                row, curve = event
-                row |= _search_columns(pack.suggested, row)
-                commits.add(row, curve)
+                row = _commit(commits, cell, run, pack.suggested, event)
                 if told[cell.cell_id] and row["status"] not in MAY_GO_ON:
                     commits.finish()
                     store.drop_checkpoint(cell.cell_id)
                 rest = (1 - told[cell.cell_id]) * cell.nominal_seconds()
-                yield Advance(cell_id=cell.cell_id, status=row["status"], nominal_seconds=rest)
+                value = point.experiment.main_value(row)
+                yield Advance(cell_id=cell.cell_id, status=row["status"], nominal_seconds=rest, value=value)
     commits.finish()
 
 
@@ -126,7 +127,7 @@ def failed_row(cell: Cell, run: Run, status: Status, error: str) -> dict[str, An
     return {
         **_identity(cell, run),
         "status": status,
-        "error": error[:LONGEST_ERROR],
+        "error": clean(error),
         "run_started_at": datetime.now(UTC),
     }
 
@@ -142,26 +143,19 @@ def _rows(
         batch = batches.pop(0)
         left = list(batch)
         started_at = datetime.now(UTC)
-        try:
-            compute = point.experiment.run()
-            with closing(compute(point.settings, [cell.seed for cell in batch], surroundings)) as events:
-                for event in events:
-                    if isinstance(event, Underway):
-                        yield left[0], event
-                        continue
+        with closing(computed(point, [cell.seed for cell in batch], surroundings)) as events:
+            for event in events:
+                if isinstance(event, Underway):
+                    yield left[0], event
+                elif isinstance(event, Outcome):
                     cell = left.pop(0)
                     yield cell, (_row(cell, run, device, started_at, event), event.curve)
                     started_at = datetime.now(UTC)
-            assert not left, "a computation ended before its last repetition"
-        except StoreError:
-            raise  # no fault of the cell: its checkpoint could not be kept
-        except Exception as error:
-            if len(left) > 1:  # one repetition of a batch failed: find out which, on its own
-                batches = [[cell] for cell in left] + batches
-                continue
-            text = "".join(traceback.format_exception_only(error)) + traceback.format_exc()
-            row = failed_row(left[0], run, _status(error), text)
-            yield left[0], ({**row, **machine_columns(device), "run_started_at": started_at}, ())
+                elif len(left) > 1:  # one repetition of a batch failed: find out which, on its own
+                    batches = [[cell] for cell in left] + batches
+                else:
+                    row = failed_row(left[0], run, event.status, event.error)
+                    yield left[0], ({**row, **machine_columns(device), "run_started_at": started_at}, ())
 
 
 def _row(cell: Cell, run: Run, device: str, started_at: datetime, outcome: Outcome) -> dict[str, Any]:
@@ -170,6 +164,24 @@ def _row(cell: Cell, run: Run, device: str, started_at: datetime, outcome: Outco
         error = f"the loss is not finite at step {outcome.diverged_at_step}"
         return {**row, "status": "diverged", "error": error}
     return {**row, **outcome.metrics}
+
+
+def _commit(
+    commits: Commits, cell: Cell, run: Run, suggested: SuggestedAs | None, written: Written
+) -> Mapping[str, Any]:
+    """Commits a row and its curve, or if values do not fit their columns, a row that says so. Returns the row."""
+    row, curve = written
+    row = {**row, **_search_columns(suggested, row)}
+    try:
+        commits.add(row, curve)
+    except StoreError:
+        raise
+    except Exception as error:  # Arrow's, and Python's where a number is too large for it
+        failed = failed_row(cell, run, "error", f"a result does not fit its column: {describe(error)}")
+        kept = {name: row.get(name) for name in ("run_started_at", *MACHINE_COLUMNS)}
+        row = {**failed, **kept, **_search_columns(suggested, failed)}
+        commits.add(row, ())
+    return row
 
 
 def _search_columns(suggested: SuggestedAs | None, row: Mapping[str, Any]) -> dict[str, Any]:
@@ -191,9 +203,3 @@ def _identity(cell: Cell, run: Run) -> dict[str, Any]:
         "run_id": run.run_id,
         "run_commit": run.commit,
     }
-
-
-def _status(error: Exception) -> Status:
-    # torch has an out-of-memory error of its own for GPUs, and a plain RuntimeError for the CPU's allocator.
-    is_memory = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-    return "out_of_memory" if is_memory or "not enough memory" in str(error) else "error"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from dvq_ray.cells import Cell, expand, run_order
-from dvq_ray.pace import seconds_per_nominal
+from dvq_ray.pace import Estimate, estimate, seconds_per_nominal
 from dvq_ray.spec import SweepSpec
 from dvq_ray.store import FINISHED, Store
 
@@ -46,15 +46,9 @@ class Plan:
         """The state of each grid, in the order of the file."""
         return [_count(name, ids, self.statuses) for name, ids in self.ids_by_grid.items()]
 
-    def expected_seconds(self, slots: int) -> float | None:
-        """Time that the cells to run take on `slots` trials at once; None where nothing like them was measured."""
-        total = 0.0
-        for cell in self.to_run:
-            rate = self.seconds_per_nominal.get(cell.quantizer)
-            if rate is None:
-                return None
-            total += rate * cell.nominal_seconds()
-        return total / max(slots, 1)
+    def estimate(self) -> Estimate:
+        """How long the cells to run will take, one at a time."""
+        return estimate(self.to_run, self.seconds_per_nominal, self.spec.resources)
 
 
 def make_plan(spec: SweepSpec, store: Store, *, retry_failed: bool) -> Plan:

@@ -89,8 +89,12 @@ def device_name(device: str) -> str:
     return platform.processor() or platform.machine()
 
 
+MACHINE_COLUMNS = ("run_versions", "run_host", "run_device")
+"""Provenance columns that only the machine that computes can fill in."""
+
+
 def machine_columns(device: str) -> dict[str, str]:
-    """Provenance columns that only the machine that computes can fill in."""
+    """The values of `MACHINE_COLUMNS` on this machine."""
     return {
         "run_versions": json.dumps(versions(), sort_keys=True),
         "run_host": platform.node(),

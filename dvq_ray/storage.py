@@ -70,9 +70,7 @@ class OutOfReachError(StoreError):
 
 def below(location: str | Path, name: str) -> str:
     """The location of that name below a folder or a URI; a URI's query stays behind it."""
-    text, name = str(location), checked_name(name)
-    if not text:
-        raise StoreError("the location of the results is empty; allowed: a folder or a URI")
+    text, name = _not_empty(location), checked_name(name)
     if "://" not in text:
         return f"{text.rstrip('/')}/{name}"
     scheme, _, rest = text.partition("://")
@@ -97,12 +95,13 @@ class Storage:
     """
 
     def __init__(self, location: str | Path) -> None:
-        text = str(location)
+        text = _not_empty(location)
         is_uri = "://" in text
         if is_uri:
             _refuse_credentials(text)
         else:
             text = _local_path(text)
+        _refuse_unlike_encodings(text)
         self._answered = False
         self.location = _without_slash(text)
         """As it was named, with a leading `~` expanded. It never holds credentials."""
@@ -288,13 +287,8 @@ class Storage:
 
 
 def _local_path(text: str) -> str:
-    if not text or "\0" in text:
+    if "\0" in text:
         raise StoreError(f"{text!r} is not a folder; allowed: the path of a folder, or a URI")
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        shown = text.encode(errors="backslashreplace").decode()
-        raise StoreError(f"{shown}: the path is not valid UTF-8; name another place") from None
     expanded = os.path.expanduser(text)
     if expanded == text and text.startswith("~"):
         user = text.partition("/")[0]
@@ -345,6 +339,26 @@ def _refuse_credentials(uri: str) -> None:
             f"a location of {scheme}:// must hold no credentials, because it is shown and stored; they come from the "
             "environment alone: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile, or the role of the machine"
         )
+
+
+def _not_empty(location: str | Path) -> str:
+    """The location as text. An unset shell variable would mean the root of the disk, or the working folder."""
+    if (text := str(location)) in ("", "file://"):
+        raise StoreError(f"{text!r} is not a location; allowed: a folder, or a URI such as s3://bucket/results")
+    return text
+
+
+def _refuse_unlike_encodings(location: str) -> None:
+    """Arrow encodes file names in UTF-8. If Python does not, the two would write to different folders."""
+    try:
+        if os.fsencode(location) == location.encode():
+            return
+    except UnicodeEncodeError:
+        pass
+    raise StoreError(
+        f"{location!r}: the path of a store must be valid UTF-8, and Python must read it as UTF-8; rename the folder, "
+        "or set PYTHONUTF8=1"
+    )
 
 
 def _may_pass(error: OSError) -> bool:

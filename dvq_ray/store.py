@@ -7,7 +7,9 @@
       checkpoints/        by cell id, of cells that were cut off; gone when the cell is done
       artifacts/          by cell id: images and the like
       tensorboard/        by cell id, where asked for: event files, a view of the curves
-      set_aside/          files of cells/ and curves/ that could not be read
+      drivers/            by run: when its driver was last alive, and how it ended; only `status` looks at them
+      set_aside/          files of cells/ and curves/ that could not be read, and damaged ends of search/
+      search/             the journal of a search, which Optuna writes
 
 The store is also the state that a sweep resumes from. A file comes into being whole or not at all, and survives a power
 cut under its name; those of the last seconds have names that begin with `_` until they do. A file is named after the
@@ -144,6 +146,14 @@ class Store:
         """Keeps the resolved sweep file beside its results."""
         self._storage.put(f"{self._root}/sweep.yaml", text.encode())
 
+    def write_driver(self, name: str, content: bytes) -> None:
+        """Keeps what a driver says of itself, in place of what it said before; a power cut ends the driver anyhow."""
+        self._storage.put_unsynced(f"{self._root}/drivers/{checked_name(name)}", content)
+
+    def drop_driver(self, name: str) -> None:
+        """Removes what a driver said of itself."""
+        self._storage.delete([f"{self._root}/drivers/{checked_name(name)}"])
+
     def check_place(self) -> None:
         """Raises `StoreError`, which says what to do, where a folder cannot be written or created. Writes nothing."""
         self._storage.check_place()
@@ -190,7 +200,9 @@ class Store:
         except FileNotFoundError:
             return
         self._drop_checkpoints_left_behind()
-        self._storage.remove_leftovers(*(f"{self._root}/{part}" for part in (*KEYS, "checkpoints", "artifacts")))
+        self._storage.remove_leftovers(
+            *(f"{self._root}/{part}" for part in (*KEYS, "checkpoints", "artifacts", "drivers"))
+        )
 
     def _drop_checkpoints_left_behind(self) -> None:
         """Those of cells whose worker ended between the row and the end of its checkpoint."""
@@ -215,6 +227,10 @@ class Store:
         """The resolved sweep file, as run last; None in a store without one."""
         content = self._storage.get(f"{self._root}/sweep.yaml")
         return None if content is None else content.decode()
+
+    def read_driver(self, name: str) -> bytes | None:
+        """What `write_driver` kept last; None where there is none."""
+        return self._storage.get(f"{self._root}/drivers/{checked_name(name)}")
 
     def read_artifact(self, cell_id: str, name: str) -> bytes | None:
         """A file that `write_artifact` kept; None where there is none."""

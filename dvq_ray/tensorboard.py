@@ -12,7 +12,7 @@ import struct
 import time
 import warnings
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Any, TypeVar
 
 from tensorboardX import summary
@@ -22,7 +22,7 @@ from tensorboardX.record_writer import masked_crc32c
 
 from dvq_ray.cells import Cell
 from dvq_ray.experiments import Underway
-from dvq_ray.store import Store, StoreError
+from dvq_ray.store import Store
 
 FILE_NAME = "events.out.tfevents.dvq_ray"
 """TensorBoard takes for event files what has `tfevents` in its name."""
@@ -80,11 +80,12 @@ class _Followed:
         """Keeps the curve so far, where it grew."""
         if len(self._curve) == self._rows_kept:
             return
-        content = event_file(self._curve, {**self._cell.point.settings.columns(), "seed": self._cell.seed})
         try:
+            content = event_file(self._curve, {**self._cell.point.settings.columns(), "seed": self._cell.seed})
             self._store.write_tensorboard(self._cell.cell_id, FILE_NAME, content)
-        except StoreError as error:  # no training is to end because it cannot be watched
-            warnings.warn(f"no event file for TensorBoard: {error}", stacklevel=2)
+        except Exception as error:  # no training is to end because it cannot be watched
+            with suppress(Warning):  # where warnings are errors
+                warnings.warn(f"no event file for TensorBoard: {error}", stacklevel=2)
         self._rows_kept, self._kept_at = len(self._curve), time.monotonic()
 
 

@@ -6,7 +6,9 @@ Ray Tune carries packs of cells; it does not define identity, seeds, grids or re
 from __future__ import annotations
 
 import json
+import sys
 import time
+import zlib
 from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
@@ -14,6 +16,9 @@ import ray
 from ray import tune
 
 from dvq_ray.cells import Pack
+from dvq_ray.interruption import Interruption
+from dvq_ray.kills_on_nodes import OOM_KILLS
+from dvq_ray.oom_kills import oom_kills
 from dvq_ray.pack import Advance, run_pack
 from dvq_ray.provenance import Run
 from dvq_ray.store import Store
@@ -74,10 +79,20 @@ class PackTrainable(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         """Runs cells for about a second, or longer among many trials, and reports how many came to which end."""
+        with Interruption() as interruption:
+            interruption.listen()
+            report = self._report(interruption)
+        if interruption.asked:  # this process is ended, by Slurm for example, and not the sweep
+            self.cleanup()
+            sys.exit("a signal ended the worker")
+        return report
+
+    def _report(self, interruption: Interruption) -> dict[str, Any]:
         report: dict[str, Any] = {"cells_done": 0, "cells_failed": 0, "seconds_done": 0.0, "done": False}
+        report[OOM_KILLS] = oom_kills()
         assert self._advances is not None
         until = time.monotonic() + self._step_seconds
-        while time.monotonic() < until:
+        while time.monotonic() < until and not interruption.asked:
             if self._between_cells and self._gate is not None and not ray.get(self._gate.is_open.remote()):
                 report["done"] = True
                 break
@@ -89,6 +104,9 @@ class PackTrainable(tune.Trainable):
             report["seconds_done"] += advance.nominal_seconds
             report["cells_done"] += advance.done
             report["cells_failed"] += advance.failed
+            if advance.value is not None:
+                report[BEST_VALUE] = min(advance.value, report.get(BEST_VALUE, advance.value))
+                report[LAST_VALUE] = advance.value
             if self._tells(advance, report):
                 break
         return report
@@ -103,6 +121,23 @@ class PackTrainable(tune.Trainable):
             self._advances.close()
 
 
+def carrying(trainable: type[PackTrainable], packs: Sequence[str], context: dict[str, Any]) -> type[PackTrainable]:
+    """The trainable with what all of its workers share, as part of its code.
+
+    Tune's own way puts these into Ray's object store, from where Ray would try to recover them when the raylet is
+    ended, and end the driver with exit code 1 because it cannot.
+    """
+    packed = zlib.compress(json.dumps(list(packs)).encode())  # they are much alike
+
+    class Carrying(trainable):  # type: ignore[misc, valid-type]
+        def setup(self, config: dict[str, Any]) -> None:
+            super().setup(config, packs=json.loads(zlib.decompress(packed)), context=context)
+
+    return Carrying
+
+
+BEST_VALUE, LAST_VALUE = "best_value", "last_value"
+"""Keys of what a step reports of the experiment's main metric, where a cell measured it."""
 TRAINING_STEP, WATCHED, LOGGED = "training_step", "watched", "logged"
 """Keys of what a suggestion's trial reports besides: its step, the watched column at it, and the curve so far."""
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import traceback
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,14 +14,24 @@ import ray
 from ray import cloudpickle, tune
 from ray.exceptions import ActorUnavailableError, OutOfMemoryError, RayActorError
 
+from dvq_ray.exception_text import clean
 from dvq_ray.executors import WORKER_RESTARTS, Death, Job
+from dvq_ray.kills_on_nodes import KillsOnNodes
+from dvq_ray.lost_workers import LostWorkerError
 from dvq_ray.store import StoreError
+from dvq_ray.trainables import BEST_VALUE, LAST_VALUE
 
 if TYPE_CHECKING:
     from ray.tune.experiment import Trial
 
+    from dvq_ray.cluster_watch import ClusterWatch
+
 NODE_LOSSES = 100
 """How often a pack is taken up again because its node was lost: that is no fault of its own."""
+_RAISED = re.compile(r"^(?!traceback)[A-Za-z_][\w.]*: \S.*$", re.MULTILINE)
+"""The line of a traceback that names its exception."""
+MEMORY_RESTARTS = 1
+"""How often a pack is resumed after memory ran out and its worker was killed, perhaps because of another's cells."""
 
 
 class Watch(tune.Callback):
@@ -30,8 +43,10 @@ class Watch(tune.Callback):
 
     def __init__(self, job: Job, gate: Any) -> None:
         self.job = job
+        self._cluster: ClusterWatch | None = None
         self.store_error = ""
         """Why the store could not be used, by a worker."""
+        self._kills = KillsOnNodes()
         self._gate = gate
         self._last_cells: set[str] | None = None
         self._node_losses: Counter[str] = Counter()
@@ -42,6 +57,11 @@ class Watch(tune.Callback):
     def over(self) -> bool:
         """Whether Tune is to end now, whatever runs."""
         return self.job.interruption.asked or bool(self.store_error) or self._last_cells == set()
+
+    def begin(self, cluster: ClusterWatch) -> None:
+        """Takes note of the state of things before the first trial."""
+        self._cluster = cluster
+        self._kills.started_here()
 
     def died(self, trial: Trial, death: Death) -> None:
         """A trial came to its end because its worker died."""
@@ -60,6 +80,7 @@ class Watch(tune.Callback):
     ) -> None:
         """The store can be used."""
         self._store_faults = 0
+        self._kills.reported(trial.trial_id, result)
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
         """Forgets what Tune would keep of it."""
@@ -78,6 +99,9 @@ class Watch(tune.Callback):
         elif is_node_loss(error) and self._node_losses[trial.trial_id] < NODE_LOSSES:
             self._node_losses[trial.trial_id] += 1
             trial.max_failures += 1
+        elif self._memory_ran_out(trial, error):
+            failures = trial.run_metadata.num_failures
+            trial.max_failures = min(trial.max_failures, failures + MEMORY_RESTARTS - 1)
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
         """It was taken up again often enough."""
@@ -86,17 +110,27 @@ class Watch(tune.Callback):
         if fault := _store_fault(error):
             self.store_error = fault
             return
-        out_of_memory = isinstance(error, OutOfMemoryError) or isinstance(_cause(error), MemoryError)
+        if self._cluster is not None and self._cluster.refused():
+            return  # its thread is about to end everything: no cell has to do with it
         # Tune gives up at once what fails before it runs.
         never_ran = trial.run_metadata.num_failures <= trial.max_failures
+        memory = self._memory_ran_out(trial, error)
         self.died(
             trial,
             Death(
-                status="out_of_memory" if out_of_memory else "error",
-                error=str(error or "its worker ended without a word"),
+                status="out_of_memory" if memory else "error",
+                error=_text(trial, error, memory),
                 its_own=not is_node_loss(error) and not never_ran,
             ),
         )
+
+    def _memory_ran_out(self, trial: Trial, error: object) -> str:
+        """How that is known; empty if it did not, or nothing says so."""
+        if isinstance(_cause(error), OutOfMemoryError):
+            return "Ray ended the worker because its node was short of memory"
+        if isinstance(_cause(error), MemoryError):
+            return "memory ran out in the worker"
+        return self._kills.since_last_report(trial.trial_id, error) if isinstance(error, RayActorError) else ""
 
     def _ended(self, trial: Trial) -> None:
         if self._last_cells is not None:
@@ -120,6 +154,9 @@ class PackWatch(Watch):
         """Cells came to an end."""
         super().on_trial_result(iteration, trials, trial, result)
         self.job.progress.advance(result["cells_done"], result["cells_failed"], result["seconds_done"])
+        for key in (BEST_VALUE, LAST_VALUE):
+            if key in result:
+                self.job.progress.measured(result[key])
 
     def died(self, trial: Trial, death: Death) -> None:
         """Its cells without a row are tried one by one."""
@@ -133,7 +170,7 @@ def is_node_loss(error: object) -> bool:
     yet what became of it; a worker's own death is known within a second, so the machine is the more likely loss. Where
     a machine was pre-empted with notice Tune itself does not count that as a failure.
     """
-    if isinstance(error, ActorUnavailableError):
+    if isinstance(error, ActorUnavailableError) or (isinstance(error, LostWorkerError) and error.machine_is_gone):
         return True
     lost = ("its node has died", "node was terminated")
     return isinstance(error, RayActorError) and any(words in str(error) for words in lost)
@@ -167,6 +204,27 @@ def _cause(error: object) -> object:
 
 
 def _error(trial: Trial) -> Any:
-    """What its actor died of. Tune wrote it to this process's own disk a moment ago."""
+    """What its actor died of; None where that cannot be read. Tune wrote it to this process's own folder just now."""
     path = trial.pickled_error_file
-    return cloudpickle.loads(Path(path).read_bytes()) if path and Path(path).exists() else None
+    # An exception may refuse to be pickled and read again, and its class may be missing here.
+    with suppress(Exception):
+        return cloudpickle.loads(Path(path).read_bytes()) if path else None
+    return None
+
+
+def _text(trial: Trial, error: Any, memory: str) -> str:
+    """What a row says about a worker that is gone: what it died of first, and then all that Ray knows."""
+    text = clean(str(error)) if error is not None else ""
+    with suppress(OSError):
+        text = text or clean(Path(trial.error_file or "").read_text(errors="replace"))
+    cause = _cause(error)
+    if memory:
+        first = memory
+    elif isinstance(cause, BaseException):
+        first = "".join(traceback.format_exception_only(cause))
+    elif getattr(error, "actor_init_failed", False):
+        raised = _RAISED.findall(text)
+        first = f"the worker could not start: {raised[-1] if raised else 'see below'}"
+    else:
+        first = "the worker died before the cell was done"
+    return clean(f"{clean(first)}\n{text}")

@@ -8,7 +8,8 @@ from pathlib import Path
 from rich.console import Console
 
 from dvq_ray.cells import Pack, expand
-from dvq_ray.executors import Interruption, Job, UnderTune
+from dvq_ray.executors import Job, UnderTune
+from dvq_ray.interruption import Interruption
 from dvq_ray.progress import Progress
 from dvq_ray.provenance import Run
 from dvq_ray.spec import Resources, load_sweep
@@ -23,10 +24,11 @@ def main(file: Path, store: str, address: str) -> None:
     cells, _ = expand(load_sweep(file))
     executor = UnderTune(address)
     with (
-        executor.started(QUARTER),
         Interruption() as interruption,
+        executor.started(QUARTER),
         Progress(len(cells), 1.0, Console(quiet=True)) as progress,
     ):
+        interruption.listen()
         job = Job(
             store=Store(store), run=Run.start("nodes"), resources=QUARTER, surroundings=Surroundings(),
             progress=progress, interruption=interruption,

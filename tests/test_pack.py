@@ -38,9 +38,18 @@ def pack_of(compute: Compute, seeds: int = 4) -> Pack:
     return Pack(cells=[point.cell(seed) for seed in range(seeds)])
 
 
+def measured(test_mse: float) -> dict[str, Any]:
+    """All metrics of the static prior that have to be there."""
+    numbers = ["train_mse", "data_variance", "loss_over_variance", "rate_curve_mse", "bits_per_vector"]
+    return {
+        **dict.fromkeys(numbers, 1.0), "test_mse": test_mse, "codebook_parameters": 1, "codes_used": [1],
+        "perplexity": [1.0], "duration_seconds": 1.0,
+    }  # fmt: skip
+
+
 def good(settings: Any, seeds: Sequence[int], surroundings: Surroundings) -> Iterator[Outcome]:
     for seed in seeds:
-        yield Outcome(metrics={"test_mse": float(seed)}, curve=[{"step": 0, "test_mse": 9.0}])
+        yield Outcome(metrics=measured(float(seed)), curve=[{"step": 0, "test_mse": 9.0}])
 
 
 def failing_at(bad_seed: int, error: BaseException) -> Compute:
@@ -48,7 +57,7 @@ def failing_at(bad_seed: int, error: BaseException) -> Compute:
         for seed in seeds:
             if seed == bad_seed:
                 raise error
-            yield Outcome(metrics={"test_mse": float(seed)})
+            yield Outcome(metrics=measured(float(seed)))
 
     return compute
 
@@ -166,7 +175,7 @@ def long_cell(settings: Any, seeds: Sequence[int], surroundings: Surroundings) -
             files.write_checkpoint(str(done).encode())
             raise
         files.write_artifact("note.txt", b"done")
-        yield Outcome(metrics={"test_mse": float(first)})
+        yield Outcome(metrics=measured(float(first)))
 
 
 def test_work_on_a_long_cell_is_told_as_it_is_done_and_adds_up_to_the_cell(store: Store) -> None:
@@ -210,7 +219,7 @@ def test_an_unreadable_checkpoint_is_set_aside_and_named(store: Store) -> None:
     def compute(settings: Any, seeds: Sequence[int], surroundings: Surroundings) -> Iterator[Outcome]:
         files = surroundings.files_of(seeds[0])
         files.reject_checkpoint("it is empty")
-        yield Outcome(metrics={"test_mse": 1.0})
+        yield Outcome(metrics=measured(1.0))
 
     pack = pack_of(compute, seeds=1)
     store.write_checkpoint(pack.cells[0].cell_id, b"")
@@ -228,3 +237,21 @@ def test_a_store_that_fails_within_a_cell_is_no_failure_of_the_cell(tmp_path: Pa
     with pytest.raises(StoreError, match="the disk is full"):
         list(run_pack(pack_of(full), store, RUN, CPU))
     assert not store.statuses()
+
+
+def test_the_main_metric_is_reported_for_finished_cells_and_from_curves_that_have_it(store: Store) -> None:
+    def compute(settings: Any, seeds: Sequence[int], surroundings: Surroundings) -> Iterator[Outcome | Underway]:
+        for seed in seeds:
+            yield Underway(share=0.2)
+            yield Underway(share=0.5, logged=[{"step": 0, "test_mse": 9.0}, {"step": 1, "test_mse": 7.5}])
+            if seed == 1:
+                raise ValueError("no")
+            yield Outcome(metrics=measured(float("nan") if seed == 2 else 2.5))
+
+    pack = pack_of(compute, seeds=3)
+    watched = dataclasses.replace(pack.cells[0].point.experiment, watched={"test_mse": "test_mse"})
+    point = Point(experiment=watched, settings=pack.cells[0].point.settings)
+    advances = run_pack(Pack(cells=[point.cell(seed) for seed in range(3)]), store, RUN, CPU)
+    assert [each.value for each in advances] == [None, 7.5, 2.5, None, 7.5, None, None, 7.5, None]
+    later = dataclasses.replace(RUN, run_id="later")
+    assert [each.value for each in run_pack(pack_of(compute, seeds=1), store, later, CPU)] == [None, None, 2.5]

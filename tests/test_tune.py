@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
+import stat
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -76,9 +79,18 @@ def mark(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         os.kill(pid, signal.SIGKILL)
 
 
+@pytest.fixture
+def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Where Ray's folder of a test comes to lie. Its path is short enough for sockets."""
+    with tempfile.TemporaryDirectory(prefix="t", dir="/tmp") as folder:
+        monkeypatch.setenv("TMPDIR", folder)
+        yield Path(folder)
+
+
 def start(folder: Path, *arguments: str, text: str = SWEEP) -> subprocess.Popen[str]:
+    """A sweep in a process group of its own, as a shell starts one."""
     command = [sys.executable, "-m", "dvq_ray.sweep", str(write(folder, text)), "--results", str(folder), *arguments]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, process_group=0)
 
 
 def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
@@ -131,14 +143,16 @@ def test_a_sweep_under_tune_gives_the_same_bytes_as_in_process_and_prints_no_noi
     code, output = finish(start(tmp_path))
     assert code == 0, output
     pd.testing.assert_frame_equal(results(tmp_path), undisturbed, check_exact=True)
-    allowed = ("killed:", "results:", "next:")
+    allowed = ("killed:", "expected time:", "results:", "next:")
     lines = [line for line in output.splitlines() if " of 180 cells, " not in line]
     assert all(line.startswith(allowed) for line in lines), output
+    best = results(tmp_path)["test_mse"].min()
+    assert f"(best {best:.4g})" in output or f", test_mse {best:.4g}," in output
     assert len(list((tmp_path / "killed" / "cells").iterdir())) == 1
 
 
 def test_a_killed_driver_leaves_a_store_that_the_same_command_completes(
-    tmp_path: Path, undisturbed: pd.DataFrame, mark: str
+    tmp_path: Path, undisturbed: pd.DataFrame, mark: str, temporary: Path
 ) -> None:
     process = start(tmp_path)
     wait_for_rows(tmp_path, 20)
@@ -146,8 +160,10 @@ def test_a_killed_driver_leaves_a_store_that_the_same_command_completes(
     process.wait()
     kept = rows_written(tmp_path)
     assert 20 <= kept < 180
+    assert len(list(temporary.iterdir())) == 1
     code, output = finish(start(tmp_path))
     assert code == 0, output
+    assert list(temporary.iterdir()) == []  # neither its own folder nor that of the killed one
     assert int(output.split("cells to run, ")[1].split()[0]) >= kept - 1  # the rest was not computed again
     pd.testing.assert_frame_equal(results(tmp_path), undisturbed, check_exact=True)
 
@@ -238,18 +254,41 @@ def test_a_training_whose_worker_is_killed_goes_on_to_the_same_bytes(
     assert_trained_as_if_nothing_had_happened(tmp_path, undisturbed_training)
 
 
-def test_a_training_that_is_interrupted_keeps_a_checkpoint(tmp_path: Path, mark: str) -> None:
+@pytest.mark.parametrize("service", ["gcs_server", "raylet/raylet"])
+def test_a_sweep_whose_ray_is_killed_says_so_and_leaves_nothing_but_its_rows(
+    service: str, tmp_path: Path, undisturbed: pd.DataFrame, mark: str, temporary: Path
+) -> None:
+    process = start(tmp_path)
+    wait_for_rows(tmp_path, 20)
+    (folder,) = temporary.iterdir()
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700  # Ray's own folders are below, in mode 0777
+    (victim,) = processes(mark, lambda command: service in command.partition("\0")[0])
+    os.kill(victim, signal.SIGKILL if service == "gcs_server" else signal.SIGTERM)
+    code, output = finish(process)
+    assert code == 4, output
+    assert re.search("^.* is gone: .*; the same command goes on from here$", output, re.MULTILINE), output
+    assert "Traceback" not in output
+    assert list(temporary.iterdir()) == []
+    assert processes(mark, lambda _: True) == []
+    assert rows_written(tmp_path) >= 20
+    assert_completed_by_the_same_command(tmp_path, undisturbed, "--in-process")
+
+
+def test_a_training_keeps_a_checkpoint_when_its_terminal_closes(tmp_path: Path, mark: str, temporary: Path) -> None:
     text = LEARNED.replace("steps: 500", "steps: 50000").replace("checkpoint_seconds: 0.2", "checkpoint_seconds: 9999")
     process = start(tmp_path, text=text)
     assert process.stdout is not None
     for line in process.stdout:
-        if " left" in line and "unknown" not in line:  # one part in a hundred is done
+        if " left" in line and "unknown" not in line and "about" not in line:  # one part in a hundred is done
             break
     assert not checkpoints(tmp_path)
-    process.send_signal(signal.SIGINT)
+    for _ in range(2):  # the system tells each process, and so does the shell
+        os.killpg(process.pid, signal.SIGHUP)
     code, output = finish(process)
     assert code == 130, output
     assert len(checkpoints(tmp_path)) == 2
+    assert list(temporary.iterdir()) == []
+    assert processes(mark, lambda _: True) == []
 
 
 def test_a_search_stops_early_what_falls_behind_and_survives_its_driver(tmp_path: Path, mark: str) -> None:
@@ -260,7 +299,7 @@ def test_a_search_stops_early_what_falls_behind_and_survives_its_driver(tmp_path
     code, output = finish(start(tmp_path, text=SEARCH))
     assert code == 0, output
     assert " stopped early, of 6 wanted" in output
-    allowed = ("killed:", "  best:", "results:", "journal:", "next:")
+    allowed = ("killed:", "expected time:", "  best:", "results:", "journal:", "next:")
     lines = [line for line in output.splitlines() if " of 6 suggestions, " not in line]
     assert all(line.startswith(allowed) or " suggestions, 0 failed" in line for line in lines), output
     rows = results(tmp_path)
@@ -283,27 +322,56 @@ def test_a_search_stops_early_what_falls_behind_and_survives_its_driver(tmp_path
     assert not checkpoints.exists() or not list(checkpoints.iterdir())
 
 
-def test_a_cell_that_kills_its_worker_is_a_row_and_takes_no_other_cell_with_it(tmp_path: Path) -> None:
-    # sitecustomize is imported by every Python process, so the workers' too.
-    (tmp_path / "sitecustomize.py").write_text(
-        "import os\n"
-        "from dvq_ray.static_prior import run\n"
-        "original = run._problem\n"
-        "def deadly(settings, blobs, seed):\n"
-        "    if seed == 3: os._exit(1)\n"
-        "    return original(settings, blobs, seed)\n"
-        "run._problem = deadly\n"
-    )
-    text = SWEEP.replace("20000", "20").replace("seeds: 60", "seeds: 6")
-    paths = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
-    command = [sys.executable, "-m", "dvq_ray.sweep", str(write(tmp_path, text)), "--results", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": paths}, timeout=120)
-    assert done.returncode == 1, done.stdout + done.stderr
-    frame = pd.read_parquet(tmp_path / "killed" / "cells")
-    assert len(frame) == 18
-    assert set(frame.loc[frame["status"] != "ok", "seed"]) == {3}
-    assert (frame["status"] == "error").sum() == 3
-    assert frame.loc[frame["seed"] == 3, "error"].str.contains("died").all()
+FAULTS = """\
+import os, signal
+from pathlib import Path
+from dvq_ray import oom_kills
+from dvq_ray.static_prior import run
+original, kills = run._problem, Path(os.environ["KILLS"])
+oom_kills._counters = lambda root: [kills]  # the kernel's own count
+def count():
+    return int(kills.read_text().split()[1])
+class Error(Exception):
+    def __init__(self, first, second):
+        super().__init__(first)
+        self.file = open(os.devnull)
+def faulty(settings, blobs, seed):
+    if seed == 1:
+        kills.write_text(f"oom_kill {count() + 1}\\n")
+        os.kill(os.getpid(), signal.SIGKILL)
+    if seed == 2:
+        os._exit(1)
+    if seed == 3:
+        raise SystemExit("no more")
+    if seed == 4:
+        raise Error("\\x1b[31mred\\x1b[0m \\0 \\udcff", None)
+    return original(settings, blobs, seed)
+run._problem = faulty
+"""
+"""sitecustomize is imported by every Python process, so the workers' too."""
+
+
+def test_a_cell_that_kills_its_worker_or_fails_oddly_is_a_row_and_takes_no_other_cell_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(FAULTS)
+    (tmp_path / "kills").write_text("oom_kill 7\n")
+    monkeypatch.setenv("KILLS", str(tmp_path / "kills"))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
+    text = SWEEP.replace("20000", "20").replace("seeds: 60", "seeds: 6").replace(", slices: [2, 4]}", ", slices: 2}")
+    code, output = finish(start(tmp_path, "--max-concurrent", "1", "--set", "grids.slices.seeds=[5]", text=text))
+    assert code == 1, output
+    assert "worker" not in output.replace("the worker died", "")  # Ray tells of it too
+    rows = pd.read_parquet(tmp_path / "killed" / "cells").set_index("seed")
+    assert len(rows) == 7
+    failed = rows[rows["status"] != "ok"]
+    assert failed["status"].to_dict() == {1: "out_of_memory", 2: "error", 3: "error", 4: "error"}
+    first_lines = failed["error"].str.partition("\n")[0].to_dict()
+    assert first_lines[1].startswith("the worker died while the kernel killed 1 process on ")
+    assert first_lines[2] == "the worker died before the cell was done"
+    assert first_lines[3] == "SystemExit: no more"
+    assert first_lines[4] == "sitecustomize.Error: red  \\udcff"
+    assert int((tmp_path / "kills").read_text().split()[1]) - 7 <= 4  # a few tries are enough
 
 
 def test_a_spent_budget_ends_a_sweep_between_cells(tmp_path: Path) -> None:
@@ -338,13 +406,19 @@ def test_a_trial_that_asks_for_more_than_there_is_is_told_at_once(tmp_path: Path
     assert not (tmp_path / "killed").exists()
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1:1", "127.0.0.1:99999", "auto"])
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("127.0.0.1:1", "no Ray cluster answers at 127.0.0.1:1"),
+        ("127.0.0.1:99999", "127.0.0.1:99999 is not the address of a Ray cluster"),
+        ("http://127.0.0.1:8265/", "http://127.0.0.1:8265/ is the address of a dashboard; write 127.0.0.1:6379"),
+    ],
+)
 def test_a_cluster_that_is_not_there_is_told_at_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str, said: str
 ) -> None:
-    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))  # where Ray notes the cluster that `auto` means
-    code, output = finish(start(tmp_path, "--address", address))
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    code, output = finish(start(tmp_path))
     assert code == 2, output
-    assert "no Ray cluster" in output
-    assert "Traceback" not in output
+    assert said in output.splitlines()[-1]
     assert not (tmp_path / "killed").exists()

@@ -8,13 +8,29 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from ray.exceptions import ActorDiedError, ActorUnavailableError, RayActorError, TaskUnschedulableError
+from ray import cloudpickle, exceptions
+from ray.air.execution import FixedResourceManager
+from ray.air.execution._internal.actor_manager import RayActorManager
+from ray.exceptions import (
+    ActorDiedError,
+    ActorUnavailableError,
+    NodeDiedError,
+    RayActorError,
+    RuntimeEnvSetupError,
+    TaskUnschedulableError,
+)
 
-from dvq_ray.executors import WORKER_RESTARTS, Job
+from dvq_ray.executors import WORKER_RESTARTS, Death, Job
+from dvq_ray.kills_on_nodes import OOM_KILLS, KillsOnNodes
+from dvq_ray.lost_workers import LostWorkerError, trials_take_failures
 from dvq_ray.watch import NODE_LOSSES, PackWatch, is_node_loss
 
+untyped: Any = exceptions
 UNREACHED = ActorUnavailableError("RpcError: recvmsg:Connection reset by peer rpc_code: 14", None)
 ON_A_LOST_NODE = RayActorError(error_msg="The actor died because its node has died. Node Id: 7f")
+NOT_STARTED = ActorDiedError(
+    untyped.RayTaskError("__init__", "Traceback\n  File x\nRuntimeError: no home", RuntimeError("no home"))
+)
 BY_ITSELF = RayActorError(error_msg="The actor died unexpectedly before finishing this task: SIGKILL")
 
 
@@ -37,10 +53,14 @@ def test_a_worker_that_is_out_of_reach_counts_as_lost_with_its_node(error: objec
 def trial_that_died_of(error: Exception, folder: Path) -> Any:
     """As Tune hands it to callbacks, after one failure more than it would bear."""
     path = folder / "error.pkl"
-    path.write_bytes(pickle.dumps(error))
+    path.write_bytes(cast(Any, cloudpickle).dumps(error))
+    return trial(path, folder)
+
+
+def trial(pickled: Path | None, folder: Path, failures: int = WORKER_RESTARTS + 1) -> Any:
     return SimpleNamespace(
-        trial_id="a", config={"pack": 0}, pickled_error_file=str(path), max_failures=WORKER_RESTARTS,
-        run_metadata=SimpleNamespace(num_failures=WORKER_RESTARTS + 1),
+        trial_id="a", config={"pack": 0}, pickled_error_file=pickled and str(pickled), max_failures=WORKER_RESTARTS,
+        run_metadata=SimpleNamespace(num_failures=failures), error_file=str(folder / "error.txt"),
     )  # fmt: skip
 
 
@@ -54,12 +74,127 @@ def test_only_what_is_no_fault_of_the_pack_gives_it_another_chance(error: Except
     assert trial.max_failures == WORKER_RESTARTS + more * NODE_LOSSES
 
 
+def death(error: Exception, folder: Path) -> Death:
+    watch, trial = PackWatch(cast(Job, None), gate=None), trial_that_died_of(error, folder)
+    watch.on_trial_error(0, [trial], trial)
+    (found,) = watch.deaths.values()
+    return found
+
+
 @pytest.mark.parametrize(("error", "its_own"), [(UNREACHED, False), (ON_A_LOST_NODE, False), (BY_ITSELF, True)])
 def test_a_cell_is_blamed_for_no_worker_that_was_lost_with_its_node(
     error: Exception, its_own: bool, tmp_path: Path
 ) -> None:
+    found = death(error, tmp_path)
+    assert (found.its_own, found.status) == (its_own, "error")
+    assert str(error) in found.error
+
+
+def task_error(cause: Exception) -> Exception:
+    """What Ray makes of an exception in a worker, with its colours."""
+    text = f"\x1b[36mray::PackTrainable.train()\x1b[39m (pid=7, ip=10.0.0.1)\n  File x\n{cause!r}"
+    return cast(Exception, untyped.RayTaskError("train", text, cause).as_instanceof_cause())
+
+
+@pytest.mark.parametrize(
+    ("error", "first_line"),
+    [
+        (task_error(TypeError("not a store")), "TypeError: not a store"),
+        (task_error(ValueError("\x1b[31mred\x1b[0m\0")), "ValueError: red"),
+        (BY_ITSELF, "the worker died before the cell was done"),
+        (LostWorkerError(RuntimeEnvSetupError("no such package")), "ray.exceptions.RuntimeEnvSetupError: "),
+        (
+            ActorDiedError(
+                untyped.RayTaskError("__init__", "Traceback\n  File x\nRuntimeError: no home", RuntimeError("no home"))
+            ),
+            "the worker could not start: RuntimeError: no home",
+        ),
+    ],
+)
+def test_the_first_line_of_a_row_is_the_cause_and_not_what_ray_wraps_it_in(
+    error: Exception, first_line: str, tmp_path: Path
+) -> None:
+    text = death(error, tmp_path).error
+    assert text.startswith(first_line)
+    assert "\x1b" not in text
+    assert "\0" not in text
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        LostWorkerError(untyped.OutOfMemoryError("1 worker(s) were killed due to the node running low on memory")),
+        task_error(MemoryError("no room")),
+    ],
+)
+def test_a_worker_that_died_for_want_of_memory_has_that_status_after_a_few_tries(
+    error: Exception, tmp_path: Path
+) -> None:
+    assert death(error, tmp_path).status == "out_of_memory"
     watch, trial = PackWatch(cast(Job, None), gate=None), trial_that_died_of(error, tmp_path)
-    watch.on_trial_error(0, [trial], trial)
-    (death,) = watch.deaths.values()
-    assert (death.its_own, death.status) == (its_own, "error")
-    assert str(error) in death.error
+    trial.run_metadata.num_failures = 1
+    watch.on_trial_recover(0, [trial], trial)
+    assert trial.max_failures == 1  # the next failure is the last one
+
+
+def test_a_kill_by_the_kernel_is_known_by_its_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = iter([1, 1])
+    monkeypatch.setattr(KillsOnNodes.__init__, "__defaults__", (lambda address: next(counts),))
+    watch = PackWatch(cast(Job, SimpleNamespace(progress=SimpleNamespace(advance=lambda *_: None))), gate=None)
+    died = trial_that_died_of(RayActorError(error_msg="The actor died.\n\tip: 10.0.0.1"), tmp_path)
+    report = {"cells_done": 0, "cells_failed": 0, "seconds_done": 0.0, OOM_KILLS: 0, "node_ip": "10.0.0.1"}
+    watch.on_trial_result(0, [died], died, report)
+    watch.on_trial_error(0, [died], died)
+    watch.deaths, first = {}, watch.deaths[0]
+    watch.on_trial_error(0, [died], died)
+    assert [first.status, watch.deaths[0].status] == ["out_of_memory", "error"]
+    assert first.error.startswith(
+        "the worker died while the kernel killed 1 process on 10.0.0.1 because memory ran out"
+    )
+
+
+class OnlyOnceError(Exception):
+    """Like many, it can be pickled and not read again."""
+
+    def __init__(self, first: str, second: str) -> None:
+        super().__init__(first)
+
+
+@pytest.mark.parametrize("content", [pickle.dumps(OnlyOnceError("a", "b")), b"", b"nonsense", None])
+def test_an_error_that_cannot_be_read_is_told_as_text(content: bytes | None, tmp_path: Path) -> None:
+    path = tmp_path / "error.pkl"
+    if content is not None:
+        path.write_bytes(content)
+    (tmp_path / "error.txt").write_bytes(b"Failure # 1\nOnlyOnceError: \x1b[31ma\xff")
+    watch, died = PackWatch(cast(Job, None), gate=None), trial(path, tmp_path)
+    watch.on_trial_recover(0, [died], died)
+    watch.on_trial_error(0, [died], died)
+    assert "OnlyOnceError: a" in watch.deaths[0].error
+
+
+def test_no_cell_is_blamed_when_ray_itself_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(KillsOnNodes, "started_here", lambda self: None)
+    watch, died = PackWatch(cast(Job, None), gate=None), trial_that_died_of(BY_ITSELF, tmp_path)
+    watch.begin(cast(Any, SimpleNamespace(refused=lambda: "the raylet is gone")))
+    watch.on_trial_error(0, [died], died)
+    assert watch.deaths == {}
+
+
+@pytest.mark.parametrize(
+    "error", [untyped.OutOfMemoryError("low"), untyped.NodeDiedError("gone"), RuntimeEnvSetupError("no package")]
+)
+def test_an_error_that_tune_does_not_know_ends_one_trial_and_not_the_run(error: Exception) -> None:
+    told: list[Exception] = []
+    task: Any = SimpleNamespace(_tracked_actor=SimpleNamespace(actor_id=1, _on_error=None))
+    task._on_error = lambda _, exception: told.append(exception)
+    manager: Any = RayActorManager(FixedResourceManager(total_resources={"CPU": 1}))
+    with pytest.raises(RuntimeError, match="Caught unexpected exception"):
+        manager._actor_task_failed(task, error)
+    manager._cleanup_actor = lambda tracked_actor: None
+    with trials_take_failures():
+        manager._actor_task_failed(tracked_actor_task=task, exception=error)
+    assert isinstance(told[0], RayActorError)
+    assert pickle.loads(pickle.dumps(told[0])).cause.args == error.args
+    assert is_node_loss(told[0]) is isinstance(error, NodeDiedError)
+    with pytest.raises(RuntimeError, match="Caught unexpected exception"):
+        manager._actor_task_failed(task, error)

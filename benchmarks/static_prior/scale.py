@@ -19,8 +19,9 @@ from rich.console import Console
 
 from benchmarks.static_prior.tables import say, show, spread
 from dvq_ray.cells import Pack, Point, expand
-from dvq_ray.executors import Interruption, Job, UnderTune
+from dvq_ray.executors import Job, UnderTune
 from dvq_ray.experiments import EXPERIMENTS
+from dvq_ray.interruption import Interruption
 from dvq_ray.plan import make_plan
 from dvq_ray.progress import Progress
 from dvq_ray.provenance import Run
@@ -174,7 +175,8 @@ def run_tiny(packs: Sequence[Pack], location: str) -> TinyRun:
     """Runs the packs under Tune into a store there, which is not merged."""
     count = sum(len(pack.cells) for pack in packs)
     samples, executor, resources = _Samples(count), UnderTune(None), Resources()
-    with executor.started(resources), Interruption() as interruption:
+    with Interruption() as interruption, executor.started(resources):
+        interruption.listen()
         job = Job(
             store=Store(location),
             run=Run.start("tiny"),

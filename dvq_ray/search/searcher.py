@@ -96,7 +96,7 @@ class Feedback(Watch):
         """Its cells are handed out again where it is none of their doing."""
         pack = self._searcher.packs.pop(trial.trial_id, None)
         if pack is not None:
-            self._supply.ended(pack, error=death.error if death.its_own else None)
+            self._supply.ended(pack, error=death.error if death.its_own else None, status=death.status)
 
 
 def scheduler_of(supply: Supply) -> TrialScheduler:

@@ -7,9 +7,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dvq_ray.static_prior import kernel
-from dvq_ray.static_prior.kernel import BLOCK, LANES, TILE
+from dvq_ray.static_prior import kernel_cache
 from dvq_ray.static_prior.problem import BETAS, FitProblem, FitResult, curve_steps
+
+try:
+    from dvq_ray.static_prior import kernel
+except Exception:  # what numba kept cannot be read, or it cannot be written
+    kernel_cache.give_up()
+    from dvq_ray.static_prior import kernel
+
+BLOCK, LANES, TILE = kernel.BLOCK, kernel.LANES, kernel.TILE
 
 
 def _aligned(shape: tuple[int, ...], dtype: type[np.generic] = np.float32) -> npt.NDArray[Any]:

@@ -31,12 +31,14 @@ from numba import config, njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from dvq_ray.static_prior import kernel_cache
 from dvq_ray.static_prior.problem import BETAS, EPSILON
 
 LANES = 16
 _FEATURES = getattr(config, "CPU_FEATURES", None) or get_host_cpu_features().flatten()
 _WIDE = "+avx512f" in _FEATURES
 """Whether there are 32 registers of 16 floats. What is chosen by it changes the speed and no byte."""
+_CACHED = kernel_cache.has_place()
 
 TILE = (8, 2) if _WIDE else (2, 2)
 """Samples and panels that the product keeps in registers at a time."""
@@ -419,7 +421,7 @@ def _nearest(offset, count, e, half_norms, slice_dim, panels, rows, values, indi
 @njit(
     types.float64(_SAMPLES, _PANELS, types.float32[:, ::1], types.float32[::1], types.float32[:, :, ::1],
                   types.float64[:, ::1], types.int64[:, ::1], *_SCRATCH),
-    nogil=True, cache=True,
+    nogil=True, cache=_CACHED,
 )  # fmt: skip
 def evaluate(data, e, half_norms, padding, codes, totals, counts, rows, values, indices, winners):
     """Mean squared error per dimension of `data` [samples, dimension]; infinite if the norm of a code is.
@@ -477,7 +479,7 @@ def evaluate(data, e, half_norms, padding, codes, totals, counts, rows, values, 
                 types.float64[::1], _PANELS, _PANELS, _PANELS, types.float32[:, ::1], types.float32[::1],
                 types.float32[:, :, ::1], types.float64[:, ::1], types.int64[:, ::1], types.uint8[:, ::1],
                 types.float32[:, ::1], types.float32[:, ::1], types.int32[::1], types.int32[::1], *_SCRATCH),
-    nogil=True, cache=True,
+    nogil=True, cache=_CACHED,
 )  # fmt: skip
 def train(data, test, batches, step_sizes, root_scales, logged, curve, e, m, v, half_norms, padding, codes,
           totals, counts, live, sums, zeros, first, following, rows, values, indices, winners):  # fmt: skip

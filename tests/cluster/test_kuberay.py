@@ -76,6 +76,16 @@ def test_a_trial_of_every_sweep_on_gpus_fits_a_pod(sweep: str) -> None:
     assert wanted.gpu <= int(limits["nvidia.com/gpu"])
 
 
+def test_pods_may_run_as_any_user_with_read_only_code() -> None:
+    groups = [_cluster(_manifest())["headGroupSpec"], *_cluster(_manifest())["workerGroupSpecs"]]
+    for pod in (group["template"]["spec"] for group in groups):
+        assert {"name": "tmp", "emptyDir": {}} in pod["volumes"]
+        for container in pod["containers"]:
+            assert {"name": "tmp", "mountPath": "/tmp"} in container["volumeMounts"]
+    home = _workdir().rpartition("/")[0]
+    assert f"RUN chmod a+rx {home}\n" in DOCKERFILE.read_text()
+
+
 def test_the_file_holds_no_secrets() -> None:
     for container in _containers(_manifest()):
         assert "env" not in container

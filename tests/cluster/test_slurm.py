@@ -20,7 +20,7 @@ import pytest
 from ray.scripts.scripts import start
 from ray.scripts.symmetric_run import curate_and_validate_ray_start_args
 
-from dvq_ray.executors import INTERRUPTED
+from dvq_ray.interruption import INTERRUPTED
 from dvq_ray.sweep import main as sweep
 
 SCRIPT = Path("cluster/slurm.sh").resolve()
@@ -36,7 +36,8 @@ STUBS = {
     "scontrol": "",
     # What stands behind the options of its own is run.
     "srun": 'while case "$1" in --*) true ;; *) false ;; esac; do shift; done\nexec "$@"\n',
-    "ray": 'env > "$RECORD/environment"\nwhile [ "$1" != -- ]; do shift; done\nshift\n"$@"\nexit $?\n',
+    "ray": 'env > "$RECORD/environment"\nstat -c %a "$RAY_TMPDIR" > "$RECORD/mode"\n'
+    'while [ "$1" != -- ]; do shift; done\nshift\n"$@"\nexit $?\n',
     "python": 'trap "exit 130" TERM\n: > "$RECORD/begun"\n'
     'if [ "$DRIVER" = waits ]; then while :; do sleep 0.05; done; fi\nexit "$DRIVER"\n',
 }
@@ -52,9 +53,16 @@ def place(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def _start(place: Path, driver: str) -> subprocess.Popen[bytes]:
+def _start(place: Path, driver: str, job: str = "17") -> subprocess.Popen[bytes]:
     outside = {key: value for key, value in os.environ.items() if not key.startswith(("SLURM", "RAY"))}
-    variables = {**outside, **SLURM, "SLURM_SUBMIT_DIR": str(place), "RECORD": str(place), "DRIVER": driver}
+    variables = {
+        **outside,
+        **SLURM,
+        "SLURM_JOB_ID": job,
+        "SLURM_SUBMIT_DIR": str(place),
+        "RECORD": str(place),
+        "DRIVER": driver,
+    }
     return subprocess.Popen(["bash", SCRIPT, *SWEEP], env=variables | {"TMPDIR": str(place)})
 
 
@@ -69,12 +77,12 @@ def _environment(place: Path) -> Mapping[str, str]:
 @pytest.mark.parametrize("code", [0, 1, 2])
 def test_the_drivers_exit_code_is_the_jobs_and_nothing_is_queued_again(place: Path, code: int) -> None:
     assert _start(place, str(code)).wait(timeout=30) == code
-    assert [call[0] for call in _calls(place)] == ["srun", "ray", "python", "srun"]
+    assert [call[0] for call in _calls(place)] == ["srun", "srun", "ray", "python", "srun"]
 
 
 def test_every_node_is_started_alike_and_the_driver_gets_the_users_words(place: Path) -> None:
     _start(place, "0").wait(timeout=30)
-    srun, ray, python, _ = _calls(place)
+    _, srun, ray, python, _ = _calls(place)
     assert srun[1:4] == ["--nodes=2", "--ntasks-per-node=1", "--cpus-per-task=16"]
     assert srun[4:] == ray
     assert python == ["python", "-m", "dvq_ray.sweep", "--address", "node3:6379", *SWEEP]
@@ -83,7 +91,7 @@ def test_every_node_is_started_alike_and_the_driver_gets_the_users_words(place: 
 
 def test_ray_knows_every_option_that_it_is_given(place: Path) -> None:
     _start(place, "0").wait(timeout=30)
-    _, ray, *_ = _calls(place)
+    _, _, ray, *_ = _calls(place)
     words = ray[: ray.index("--")]
     assert words[1:6] == ["symmetric-run", "--address", "node3:6379", "--min-nodes", "2"]
     for_start = curate_and_validate_ray_start_args(words[2:])
@@ -102,6 +110,21 @@ def test_nodes_share_a_token_that_is_new_for_each_job(place: Path) -> None:
         tokens.append(environment["RAY_AUTH_TOKEN"])
     assert all(re.fullmatch("[0-9a-f]{64}", token) for token in tokens)
     assert tokens[0] != tokens[1]
+
+
+def test_rays_folder_is_closed_to_other_users_and_gone_afterwards(place: Path) -> None:
+    _start(place, "0", job="18").wait(timeout=30)
+    assert (place / "mode").read_text().strip() == "700"
+    assert not Path("/tmp/dvq_ray_18").exists()
+
+
+def test_nothing_is_started_in_a_folder_of_somebody_else(place: Path) -> None:
+    Path("/tmp/dvq_ray_19").touch()
+    try:
+        assert _start(place, "0", job="19").wait(timeout=30) != 0
+    finally:
+        Path("/tmp/dvq_ray_19").unlink()
+    assert [call[0] for call in _calls(place)] == ["srun"]
 
 
 def test_near_its_time_limit_the_driver_is_told_and_the_job_queued_again(place: Path) -> None:

@@ -1,0 +1,64 @@
+"""The end of a sweep whose Ray cluster was lost: a line of our own, an exit code of its own, nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from dvq_ray.interruption import INTERRUPTED
+from dvq_ray.private_folder import remove
+from dvq_ray.ray_errors import CLUSTER_LOST
+
+if TYPE_CHECKING:
+    from dvq_ray.executors import Job
+
+_MARK = "DVQ_RAY_FOLDER"
+"""In the environment of every process of a cluster that this process started."""
+
+_ending = threading.Lock()
+
+
+@contextmanager
+def marked(folder: Path) -> Iterator[None]:
+    """Processes that are started meanwhile, and theirs, can be found by this folder."""
+    os.environ[_MARK] = str(folder)
+    try:
+        yield
+    finally:
+        del os.environ[_MARK]
+
+
+def end_without_ray(why: str, folder: Path, job: Job) -> NoReturn:
+    """Ends this process. There is no other way: its main thread may wait inside of Ray, for an answer or at the exit.
+
+    Rows are in the store since their cells were done, so the end of a process at any moment loses none.
+    """
+    _ending.acquire()  # for good: the watching thread and the main thread may both come here
+    with suppress(Exception):
+        job.progress.__exit__()  # a terminal gets its cursor back
+    if job.interruption.asked:  # Ray's processes got the signal too
+        text, code = "interrupted: the same command goes on from here", INTERRUPTED
+    else:
+        text, code = f"{why}. Every row that was written is kept; the same command goes on from here", CLUSTER_LOST
+    with suppress(OSError, ValueError):
+        print(text, file=sys.stderr, flush=True)
+    with suppress(OSError, ValueError):
+        sys.stdout.flush()
+    _end_processes(folder)
+    remove(folder)
+    os._exit(code)
+
+
+def _end_processes(folder: Path) -> None:
+    """Ends what is left of a cluster. Ray's agents would live for a minute more."""
+    mark = f"{_MARK}={folder}\0".encode()
+    for place in Path("/proc").glob("[0-9]*/environ"):
+        with suppress(OSError):
+            if mark in place.read_bytes() and int(place.parent.name) != os.getpid():
+                os.kill(int(place.parent.name), signal.SIGKILL)
