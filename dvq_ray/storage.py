@@ -192,7 +192,8 @@ class Storage:
         try:
             found = self.patiently(folder, lambda: self.filesystem.get_file_info(selector))
         except OSError as error:
-            raise refusal(folder, "read", error) from error
+            problem = disk.problem_of_path(folder) if self.is_local else ""
+            raise (StoreError(problem) if problem else refusal(folder, "read", error)) from error
         shown = [info for info in found if info.type == fs.FileType.File and not info.base_name.startswith(".")]
         return sorted(shown, key=lambda info: info.path)
 

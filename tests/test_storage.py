@@ -128,9 +128,9 @@ def test_a_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         ("x" * 256, "x: the name is longer than 255 bytes"),
         ("new/" + "é" * 128 + "/x", "é: the name is longer than 255 bytes"),
         ("~nobody_here/x", "there is no home folder for ~nobody_here"),
-        ("", "the location of the results is empty"),
+        ("", "'' is not a location"),
         ("a\0b", r"'a\x00b/tiny' is not a folder"),
-        ("p\udce4th", r"p\udce4th/tiny: the path is not valid UTF-8"),
+        ("p\udce4th", r"'p\udce4th/tiny': the path of a store must be valid UTF-8"),
     ],
 )
 @pytest.mark.parametrize("option", ["--in-process", "--dry-run"])
@@ -148,8 +148,8 @@ def test_a_place_where_nothing_can_be_is_told_and_nothing_is_made(
     before = sorted(os.listdir(tmp_path))
     result = CliRunner().invoke(sweep, [path, "--results", results, option])
     assert result.exit_code == 2, result.output
-    assert len(result.output.splitlines()) == 1
     assert words.format(tmp_path) in result.output
+    assert "Traceback" not in result.output
     assert sorted(os.listdir(tmp_path)) == before
 
 
