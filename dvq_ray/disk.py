@@ -19,7 +19,7 @@ import pyarrow as pa
 _CANNOT_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EBADF, errno.EACCES, errno.EPERM, errno.EROFS}
 """Answers of file systems that have no notion of syncing a folder, and of folders that may not be listed."""
 _LONGEST_NAME = 255
-_NO_ROOM_TO_WRITE = "make it accessible to this user, or name another place"
+_MAKE_ACCESSIBLE = "make it accessible to this user, or name another place"
 
 
 def write_durable(path: str, content: bytes | pa.Buffer) -> None:
@@ -73,7 +73,18 @@ def sync_folder(folder: str) -> None:
 
 def problem_of_folder(path: str) -> str:
     """Why nothing can be written to a folder, or why it cannot be created; empty where it can. Changes nothing."""
-    nearest = "/"
+    if problem := problem_of_path(path):
+        return problem
+    nearest = next(str(place) for place in (Path(path), *Path(path).parents) if place.exists())
+    if os.access(nearest, os.W_OK | os.X_OK):
+        return ""
+    is_read_only = os.statvfs(nearest).f_flag & os.ST_RDONLY
+    reason = "the file system is read-only" if is_read_only else "permission denied"
+    return f"{nearest}: {reason}; {_MAKE_ACCESSIBLE}"
+
+
+def problem_of_path(path: str) -> str:
+    """Why there can be no folder of that name; empty where there is one, or could be."""
     for place in [str(each) for each in reversed([Path(path), *Path(path).parents])]:
         if len(os.fsencode(os.path.basename(place))) > _LONGEST_NAME:
             return f"{place}: the name is longer than {_LONGEST_NAME} bytes; name another place"
@@ -87,14 +98,9 @@ def problem_of_folder(path: str) -> str:
         except OSError as error:
             if error.errno == errno.ELOOP:
                 return f"{place} is a link that leads back to itself; remove it, or name another place"
-            return f"{place}: {error.strerror}; {_NO_ROOM_TO_WRITE}"
+            return f"{place}: {error.strerror}; {_MAKE_ACCESSIBLE}"
         if not stat.S_ISDIR(mode):
             return f"{place} is a file, and should be a folder; move it, or name another place"
-        nearest = place
-    if not os.access(nearest, os.W_OK | os.X_OK):
-        is_read_only = os.statvfs(nearest).f_flag & os.ST_RDONLY
-        reason = "the file system is read-only" if is_read_only else "permission denied"
-        return f"{nearest}: {reason}; {_NO_ROOM_TO_WRITE}"
     return ""
 
 

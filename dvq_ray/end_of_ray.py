@@ -34,15 +34,16 @@ def marked(folder: Path) -> Iterator[None]:
         del os.environ[_MARK]
 
 
-def end_without_ray(why: str, folder: Path, job: Job) -> NoReturn:
+def end_without_ray(why: str, folder: Path, job: Job | None) -> NoReturn:
     """Ends this process. There is no other way: its main thread may wait inside of Ray, for an answer or at the exit.
 
     Rows are in the store since their cells were done, so the end of a process at any moment loses none.
     """
     _ending.acquire()  # for good: the watching thread and the main thread may both come here
     with suppress(Exception):
-        job.progress.__exit__()  # a terminal gets its cursor back
-    if job.interruption.asked:  # Ray's processes got the signal too
+        if job is not None:
+            job.progress.__exit__()  # a terminal gets its cursor back
+    if job is not None and job.interruption.asked:  # Ray's processes got the signal too
         text, code = "interrupted: the same command goes on from here", INTERRUPTED
     else:
         text, code = f"{why}. Every row that was written is kept; the same command goes on from here", CLUSTER_LOST

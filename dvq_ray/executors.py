@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 import dvq_ray
 from dvq_ray.budget import Budget
@@ -219,6 +219,9 @@ class UnderTune:
         self._address = cluster_address(address)
         self._at_once = at_once
         self._folder = Path()
+        self._cluster = ClusterWatch((), self._lost)
+        self._job: Job | None = None
+        """What runs just now."""
 
     def check(self, resources: Resources) -> None:
         """A cluster has to answer, and this machine to have as much as a trial asks for."""
@@ -248,9 +251,14 @@ class UnderTune:
                 if not self._address:
                     _check_fits(resources, ray.cluster_resources())
                 logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-                yield self._slots(resources)
+                self._cluster = ClusterWatch(services_of_cluster(own=not self._address), self._lost)
+                with self._cluster:
+                    yield self._slots(resources)
             finally:
                 ray.shutdown(wait_for_processes=True)
+
+    def _lost(self, why: str) -> NoReturn:
+        end_without_ray(why, self._folder, self._job)
 
     def _init(self) -> None:
         import ray
@@ -352,9 +360,8 @@ class UnderTune:
         from dvq_ray.trainables import carrying
         from dvq_ray.watch import stopper
 
-        own = not self._address
-        lost = ClusterWatch(services_of_cluster(own=own), lambda why: end_without_ray(why, self._folder, job))
-        watch.begin(lost)
+        self._job = job
+        watch.begin(self._cluster)
         context = {
             "store": job.store.absolute_location,
             "run": job.run.to_plain(),
@@ -379,12 +386,12 @@ class UnderTune:
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False, checkpoint_frequency=0),
             ),
         )
-        with staged_in(self._folder), trials_take_failures(), lost:
+        with staged_in(self._folder), trials_take_failures():
             try:
                 tuner.fit()
             except Exception:
-                if why := lost.refused():
-                    end_without_ray(why, self._folder, job)
+                if why := self._cluster.refused():
+                    self._lost(why)
                 raise
         if watch.store_error:
             raise StoreError(watch.store_error)

@@ -192,7 +192,8 @@ class Storage:
         try:
             found = self.patiently(folder, lambda: self.filesystem.get_file_info(selector))
         except OSError as error:
-            raise refusal(folder, "read", error) from error
+            problem = disk.problem_of_path(folder) if self.is_local else ""
+            raise (StoreError(problem) if problem else refusal(folder, "read", error)) from error
         shown = [info for info in found if info.type == fs.FileType.File and not info.base_name.startswith(".")]
         return sorted(shown, key=lambda info: info.path)
 
@@ -380,6 +381,8 @@ def _in_words(error: Exception) -> str:
             return f"{reason}; make it accessible to this user, or name another place"
         if error.errno in (errno.EEXIST, errno.ENOTDIR):
             return "there is a file where a folder should be; move it, or name another place"
+        if error.errno == errno.ENOENT:
+            return f"{reason}; no file can be created there: name another place"
         return reason
     if "NO_SUCH_BUCKET" in text:
         return f"there is no such bucket; create it, or name another ({text})"

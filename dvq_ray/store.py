@@ -149,8 +149,8 @@ class Store:
         self._storage.put(f"{self._root}/sweep.yaml", text.encode())
 
     def write_driver(self, name: str, content: bytes) -> None:
-        """Keeps what a driver says of itself, in place of what it said before."""
-        self._storage.put(f"{self._root}/drivers/{checked_name(name)}", content)
+        """Keeps what a driver says of itself, in place of what it said before; a power cut ends the driver anyhow."""
+        self._storage.put_unsynced(f"{self._root}/drivers/{checked_name(name)}", content)
 
     def drop_driver(self, name: str) -> None:
         """Removes what a driver said of itself."""

@@ -155,10 +155,7 @@ def end(world: World, both: Sequence[Actor]) -> None:
     world.check()
     world.merge()
     world.check()
-    assert {part: len(list((world.folder / part).iterdir())) for part in ("cells", "curves")} == {
-        "cells": 1,
-        "curves": 1,
-    }
+    assert [len(list((world.folder / part).iterdir())) for part in ("cells", "curves")] == [1, 1]
 
 
 def names(pair: tuple[Act, Act]) -> str:

@@ -24,6 +24,8 @@ SEEDS = "seeds"
 """The attribute of a trial that holds the repetitions of its suggestion."""
 FIXED = "fixed_params"
 """Optuna's own, of a trial that was enqueued."""
+_NOTE = "dashboard:"
+"""What the names of attributes begin with that `optuna-dashboard` keeps."""
 _CREATE_STUDY, _DELETE_STUDY, _SET_STUDY_ATTRIBUTE, _CREATE_TRIAL, _SET_TRIAL_ATTRIBUTE = 0, 1, 3, 4, 9
 """Optuna's numbers for what a record does; those of attributes are for its own ones."""
 _STATEFUL = ("cmaes", "nsga2", "nsga3")
@@ -75,7 +77,9 @@ def without_broken_state(journal: Journal, study_name: str, search: Search) -> J
 
 def is_state(record: Record) -> bool:
     """Whether it holds what a sampler has learnt, of a study or of a trial."""
-    return record["op_code"] in (_SET_STUDY_ATTRIBUTE, _SET_TRIAL_ATTRIBUTE) and FIXED not in record["system_attr"]
+    named = record.get("system_attr")
+    is_attribute = record["op_code"] in (_SET_STUDY_ATTRIBUTE, _SET_TRIAL_ATTRIBUTE) and isinstance(named, dict)
+    return is_attribute and not any(name.startswith((FIXED, _NOTE)) for name in named or ())
 
 
 def _study(journal: Journal, name: str) -> optuna.Study | None:
@@ -102,28 +106,26 @@ def _contradiction(trial: FrozenTrial, search: Search, by_cell: Mapping[str, Row
 
 def _is_suggestion(trial: FrozenTrial, search: Search) -> bool:
     axes, kinds = search.space.axes, distributions_of(search.space)
-    fixed, seeds = trial.system_attrs.get(FIXED, {}), trial.user_attrs.get(SEEDS, list(search.seeds))
-    if not isinstance(fixed, dict) or not isinstance(seeds, list) or not all(type(seed) is int for seed in seeds):
+    fixed, seeds = trial.system_attrs.get(FIXED, {}), trial.user_attrs.get(SEEDS, [*search.seeds])
+    if not isinstance(fixed, dict) or not (fixed.keys() | trial.params.keys()) <= axes.keys():
         return False
-    for field, value in [*fixed.items(), *trial.params.items()]:
-        if field not in axes or not axes[field].holds(value):
-            return False
     try:
+        for field, value in [*fixed.items(), *trial.params.items()]:
+            as_drawn = kinds[field].to_external_repr(kinds[field].to_internal_repr(value))  # 4 where 4.0 was enqueued
+            if not axes[field].holds(as_drawn):
+                return False
         for field, kind in trial.distributions.items():
             check_distribution_compatibility(kind, kinds[field])
-    except ValueError:
+    except (TypeError, ValueError):
         return False
-    if trial.state in (TrialState.COMPLETE, TrialState.PRUNED) and trial.params.keys() != axes.keys():
+    first = max(search.seeds) + 1
+    if not isinstance(seeds, list) or seeds != [*search.seeds, *range(first, first + len(seeds) - len(search.seeds))]:
         return False
+    if trial.state not in (TrialState.COMPLETE, TrialState.PRUNED):
+        return True
     values = trial.values if trial.state is TrialState.COMPLETE else [0.0] * len(search.objectives)
-    numbers = values is not None and all(isinstance(value, int | float) and math.isfinite(value) for value in values)
-    return (
-        numbers
-        and len(values) == len(search.objectives)
-        and tuple(seeds[: len(search.seeds)]) == search.seeds
-        and len(set(seeds)) == len(seeds)
-        and min(seeds) >= 0
-    )
+    is_whole = trial.params.keys() == axes.keys() and values is not None and len(values) == len(search.objectives)
+    return is_whole and all(isinstance(value, int | float) and math.isfinite(value) for value in values)
 
 
 def _first_record_of(numbers: Collection[int], study_name: str, journal: Journal) -> tuple[int, int]:

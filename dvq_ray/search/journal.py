@@ -109,9 +109,10 @@ def parse(content: bytes) -> Journal:
     """The leading records that are intact and that Optuna can replay."""
     content = content.removeprefix(codecs.BOM_UTF8)
     try:
-        text, reason = content.decode(), "is not text"
+        text = content.decode()
     except UnicodeDecodeError as error:
-        text, reason = content[: error.start].decode(), "is not text"
+        text = content[: error.start].decode()
+    reason = "is not text"
     records, starts, place, tidy = list[Record](), list[int](), 0, True
     while (start := _after_space(text, place)) < len(text):
         tidy &= text.count("\n", place, start) == (1 if records else 0)

@@ -52,10 +52,11 @@ class _Lost:
 
 
 def load_rows(search: Search, store: Store) -> pd.DataFrame:
-    """What the store holds of all cells, as far as it bears on a search."""
+    """All rows of the store, with every column that bears on a search."""
+    frame = store.load()
     fields = {field for variant in search.experiment.variants.values() for field in variant.model_fields}
-    columns = ["cell_id", "point_id", "trainable", "revision", "status", "seed", "run_started_at", SUGGESTION]
-    return store.load([*columns, *sorted(fields), *search.objectives])
+    wanted = ["cell_id", "point_id", "trainable", "revision", "status", "seed", "run_started_at", SUGGESTION]
+    return frame.reindex(columns=[*wanted, *sorted(fields), *search.objectives])  # a store of a grid lacks some
 
 
 def with_suggestions_of_rows(journal: Journal, study_name: str, search: Search, rows: pd.DataFrame) -> Journal:
@@ -124,7 +125,7 @@ def _suggestions_of(
         return
     rows = rows[rows[SUGGESTION].notna()]
     if since is not None:
-        rows = rows[rows["run_started_at"] >= since]
+        rows = rows[pd.to_datetime(rows["run_started_at"], utc=True) >= since]
     for number, here in rows.groupby(rows[SUGGESTION].astype(int)):
         points, first = here["point_id"].unique(), here.iloc[0]
         if len(points) > 1 or any(_is_at(other, number, first, search) for other in others):

@@ -17,7 +17,7 @@ from dvq_ray.provenance import Run
 from dvq_ray.search.spec import Search
 from dvq_ray.search.suggestions import Suggestion, Suggestions
 from dvq_ray.search.verdict import Row, rows_by_cell, verdict
-from dvq_ray.store import FINISHED, SUGGESTION, Status, Store
+from dvq_ray.store import FINISHED, SUGGESTION, Status, Store, StoreError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,4 +166,8 @@ class Supply:
         """What the store holds of these cells, or of all, by id."""
         columns = ["cell_id", "status", *self.search.objectives]
         where = None if cell_ids is None else pc.field("cell_id").isin(list(cell_ids))
-        return rows_by_cell(self.search, self._store.load(columns=columns, where=where))
+        try:
+            frame = self._store.load(columns=columns, where=where)
+        except StoreError:  # perhaps of an objective that no file has, in a store of another trainable
+            frame = self._store.load(where=where).reindex(columns=columns)
+        return rows_by_cell(self.search, frame)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import optuna
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
 from optuna.storages import JournalStorage
@@ -118,6 +119,27 @@ def test_points_that_the_store_holds_cost_nothing(tmp_path: Path) -> None:
     result = run(tmp_path, text=text(suggestions=7))
     assert "7 complete" in result.output
     pd.testing.assert_frame_equal(cells(tmp_path)[before.columns], before)
+
+
+def test_a_search_goes_on_in_a_store_of_a_grid_that_answers_it(tmp_path: Path) -> None:
+    grid = TEXT.partition("search:")[0].replace("fixed: {", "fixed: {quantizer: dvq, ")
+    run(tmp_path, text=f"{grid}grids: {{a: {{slices: [1, 2, 4], codebook_size: [4, 8, 16]}}}}\n")
+    for wanted in (2, 4):  # rows of which none names a suggestion
+        result = run(tmp_path, text=text(suggestions=wanted))
+        assert f"{wanted} complete, of {wanted} wanted" in result.output
+        assert "warning" not in result.output
+
+
+def test_a_search_begins_in_a_store_that_has_no_value_of_its_objective(tmp_path: Path) -> None:
+    run(tmp_path, text=text(suggestions=1))
+    for file in (tmp_path / "results" / "found" / "cells").glob("*.parquet"):
+        pq.write_table(pq.read_table(file).drop_columns(["rate_curve_mse"]), file)  # as of another trainable
+    (tmp_path / "results" / "found" / "search" / "journal.log").unlink()
+    other = text(suggestions=2, objective="{rate_curve_mse: minimize}").replace("steps: 20", "steps: 30")
+    result = run(tmp_path, text=other)
+    assert result.exit_code == 0, result.output
+    assert "2 complete, of 2 wanted" in result.output
+    assert "warning" not in run(tmp_path, text=other).output
 
 
 def test_the_same_command_again_runs_nothing_and_more_suggestions_what_is_new(tmp_path: Path) -> None:
