@@ -9,16 +9,18 @@ from pathlib import Path
 
 import click
 
-from analysis import asked, products
-from analysis.catalogue import ITEMS
-from analysis.claims import product as claims
-from analysis.claims.verdicts import Decision
-from analysis.items import Item
-from analysis.making import Absent, Attempt, Made, Once, Refused, make_all
-from analysis.report.page import gather
-from analysis.report.render import render
-from analysis.rows import Rows, load_rows
 from dvq_ray.store import StoreError
+
+from . import requirements as asked
+from .build import Absent, Attempt, Made, Once, Refused, make_all
+from .claims import product as claims
+from .claims.verdicts import Decision
+from .data.rows import Rows, load_rows
+from .figures.catalogue import ITEMS
+from .items import Item
+from .output import products
+from .report.page import gather
+from .report.render import render
 
 CLAIMS = "claims"
 """The item that is made of whatever is there: a claim that lacks cells is said to be not run."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from analysis.naming import listed
-from analysis.needs import Needs
-from analysis.products import Product
-from analysis.rows import Rows
-from analysis.selection import Selection, select
+from .data.needs import Needs
+from .data.rows import Rows
+from .data.selection import Selection, select
+from .naming import listed
+from .output.products import Product
 
 
 @dataclass(frozen=True, kw_only=True)

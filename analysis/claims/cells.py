@@ -12,13 +12,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from analysis.claims.claim import Member, Settings
-from analysis.claims.intervals import Array
-from analysis.learned_prior.models import COLUMNS
-from analysis.learned_prior.needs import DATA_SET
-from analysis.learned_prior.needs import TRAINING as LEARNED_TRAINING
-from analysis.naming import number
-from analysis.rows import Rows
+from ..data.rows import Rows
+from ..figures.learned_prior.models import COLUMNS
+from ..figures.learned_prior.needs import DATA_SET
+from ..figures.learned_prior.needs import TRAINING as LEARNED_TRAINING
+from ..naming import number
+from .claim import Member, Settings
+from .intervals import Array
 
 SETTINGS: Mapping[str, tuple[str, ...]] = {
     "static_prior": (

@@ -9,8 +9,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from analysis.claims.intervals import Array, Region
-from analysis.summary import LEVEL
+from ..data.summary import LEVEL
+from .intervals import Array, Region
 
 Settings = Mapping[str, Any]
 """Values of a point, by column."""

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from scipy import special
 from threadpoolctl import threadpool_limits
 
-from analysis.summary import LEVEL, summaries
+from ..data.summary import LEVEL, summaries
 
 Array = npt.NDArray[np.float64]
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from analysis.claims import statistics
-from analysis.claims.claim import Claim, Form, Settings, Test
-from analysis.claims.intervals import Region
-from analysis.learned_prior.needs import RECONSTRUCTION, UNIGRAM_TOTAL
+from ..figures.learned_prior.needs import RECONSTRUCTION, UNIGRAM_TOTAL
+from . import statistics
+from .claim import Claim, Form, Settings, Test
+from .intervals import Region
 
 _SWEEP, _SLICES = "sweeps/cifar10.yaml", "sweeps/slices.yaml --set seeds=5"
 _IMAGES = ("cifar10", "imagenet32", "imagenet64")

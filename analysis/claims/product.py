@@ -8,13 +8,13 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.claims import learned_prior, sentences, static_prior
-from analysis.claims.cells import differing
-from analysis.claims.claim import Claim, Settings, Test
-from analysis.claims.verdicts import Cell, Decision, Outcome, decide
-from analysis.rows import Rows
-from analysis.sidecar import as_json, commits, digest_of, provenance
-from analysis.tables import Column, Section, Table, markdown
+from ..data.rows import Rows
+from ..output.sidecar import as_json, commits, digest_of, provenance
+from ..output.tables import Column, Section, Table, markdown
+from . import learned_prior, sentences, static_prior
+from .cells import differing
+from .claim import Claim, Settings, Test
+from .verdicts import Cell, Decision, Outcome, decide
 
 CLAIMS: Sequence[Claim] = (*static_prior.CLAIMS, *learned_prior.CLAIMS)
 VERDICTS = ("reproduced", "not reproduced", "inconclusive", "not run")

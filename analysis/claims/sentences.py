@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from analysis.claims.cells import differing, words
-from analysis.claims.claim import Claim, Settings
-from analysis.claims.verdicts import SIGNIFICANCE, Cell, Outcome
-from analysis.naming import listed
-from analysis.summary import LEVEL
+from ..data.summary import LEVEL
+from ..naming import listed
+from .cells import differing, words
+from .claim import Claim, Settings
+from .verdicts import SIGNIFICANCE, Cell, Outcome
 
 METHOD = (
     "Effects are means over seeds of numbers taken seed by seed, because points of equal seed saw the same data; "

@@ -11,11 +11,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from analysis.claims.cells import SEEDS_BY, SETTINGS, Cells, Point, differing, words
-from analysis.claims.claim import Claim, Form, Member, Settings, Test, Verdict
-from analysis.claims.intervals import Array, holm, intervals, outside_p_values
-from analysis.naming import seeds_text
-from analysis.rows import Rows
+from ..data.rows import Rows
+from ..naming import seeds_text
+from .cells import SEEDS_BY, SETTINGS, Cells, Point, differing, words
+from .claim import Claim, Form, Member, Settings, Test, Verdict
+from .intervals import Array, holm, intervals, outside_p_values
 
 SIGNIFICANCE = 0.025
 """Of the one-sided t-test that speaks against a claim."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from analysis.report.wording import spoken
-from analysis.tables import Column, Section, Table
+from ..output.tables import Column, Section, Table
+from .wording import spoken
 
 _SECONDS, _SPEED = "duration_seconds", "images_per_second"
 _NONE = "–"

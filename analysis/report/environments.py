@@ -9,8 +9,8 @@ from functools import cache
 
 import pandas as pd
 
-from analysis.report.wording import counted, spoken
-from analysis.tables import Column, Section, Table
+from ..output.tables import Column, Section, Table
+from .wording import counted, spoken
 
 _NOT_RECORDED = "not recorded"
 _COLUMNS = {"run_host": "host", "run_device": "device", "run_commit": "commit", "run_versions": "versions"}

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from analysis.report.wording import counted
-from analysis.rows import Held
-from analysis.tables import Column, Section, Table
 from dvq_ray.coverage import Coverage, SearchCoverage, coverage
 from dvq_ray.problems import SHOWN_PROBLEMS, SweepFileError
 from dvq_ray.store import Store, StoreError
+
+from ..data.rows import Held
+from ..output.tables import Column, Section, Table
+from .wording import counted
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from analysis.claims import product as claims
-from analysis.claims import sentences
-from analysis.claims.verdicts import Decision
-from analysis.making import Attempt, Made
-from analysis.report import costs, environments, kept, readings, shown
-from analysis.report.wording import counted
-from analysis.rows import Rows
-from analysis.search import items as searches
-from analysis.sidecar import commits
-from analysis.tables import Table
 from dvq_ray.store import SUGGESTION
+
+from ..build import Attempt, Made
+from ..claims import product as claims
+from ..claims import sentences
+from ..claims.verdicts import Decision
+from ..data.rows import Rows
+from ..figures.search import items as searches
+from ..output.sidecar import commits
+from ..output.tables import Table
+from . import costs, environments, kept, readings, shown
+from .wording import counted
 
 
 @dataclass(frozen=True, kw_only=True)

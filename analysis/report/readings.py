@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from analysis.claims import product as claims
-from analysis.claims import sentences
-from analysis.claims.claim import Claim, Verdict
-from analysis.claims.verdicts import Decision, Outcome
+from ..claims import product as claims
+from ..claims import sentences
+from ..claims.claim import Claim, Verdict
+from ..claims.verdicts import Decision, Outcome
 
 
 @dataclass(frozen=True, kw_only=True)

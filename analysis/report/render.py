@@ -10,15 +10,16 @@ import base64
 import hashlib
 from collections.abc import Sequence
 from itertools import groupby
+from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from analysis.report.page import Report
-from analysis.report.wording import counted, spoken
-from analysis.tables import Column
+from ..output.tables import Column
+from .page import Report
+from .wording import counted, spoken
 
 _ENVIRONMENT = Environment(
-    loader=PackageLoader("analysis.report", ""),
+    loader=FileSystemLoader(Path(__file__).parent),
     autoescape=True,
     undefined=StrictUndefined,
     trim_blocks=True,

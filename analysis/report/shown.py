@@ -7,10 +7,10 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from analysis.making import Absent, Attempt, Made, Refused
-from analysis.products import Product
-from analysis.report.wording import spoken
-from analysis.tables import Table
+from ..build import Absent, Attempt, Made, Refused
+from ..output.products import Product
+from ..output.tables import Table
+from .wording import spoken
 
 _MEDIA_TYPES = {".svg": "image/svg+xml", ".png": "image/png"}
 """Of pictures by suffix, the best first."""

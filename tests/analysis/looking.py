@@ -12,8 +12,8 @@ from matplotlib.lines import Line2D
 from matplotlib.text import Text
 from numpy.typing import NDArray
 
-from analysis import style
-from analysis.panels import MEANS
+from analysis.draw import style
+from analysis.draw.panels import MEANS
 
 Vector = NDArray[np.float64]
 

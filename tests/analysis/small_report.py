@@ -9,16 +9,16 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
+from analysis.build import make
 from analysis.claims import product as claims
+from analysis.data.needs import Grid, Needs, distinct
+from analysis.data.rows import load_rows
+from analysis.data.selection import Selection
 from analysis.items import Item
-from analysis.making import make
-from analysis.needs import Grid, Needs, distinct
-from analysis.products import Product, UnfitError, figure_product
+from analysis.output.products import Product, UnfitError, figure_product
+from analysis.output.tables import Column, Section, Table
 from analysis.report.page import gather
 from analysis.report.render import render
-from analysis.rows import load_rows
-from analysis.selection import Selection
-from analysis.tables import Column, Section, Table
 from tests.analysis.made_up import Row, rows
 
 SWEEP = """\

@@ -11,9 +11,9 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from analysis import style
-from analysis.bars import RowSheet, dot_handle, part_handle
-from analysis.style import Look
+from analysis.draw import style
+from analysis.draw.bars import RowSheet, dot_handle, part_handle
+from analysis.draw.style import Look
 from tests.analysis.looking import assert_no_text_overlaps_or_leaves_the_page, assert_text_is_readable_in_print, legends
 
 LOOK = Look(colour="#2389BF", marker="s")

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from analysis.__main__ import main
 from analysis.claims.cells import Cells
-from analysis.rows import load_rows
+from analysis.data.rows import load_rows
 from tests.analysis.made_up import rows, write
 
 POINT = {"quantizer": "vq", "dimension": 8, "codebook_size": 16, "factors": 64}

@@ -10,10 +10,10 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis import style
-from analysis.selection import Selection, select
-from analysis.static_prior.factorial import draw_factorial
-from analysis.static_prior.items import ITEMS
+from analysis.data.selection import Selection, select
+from analysis.draw import style
+from analysis.figures.static_prior.factorial import draw_factorial
+from analysis.figures.static_prior.items import ITEMS
 from dvq_ray.experiments import EXPERIMENTS
 from tests.analysis import made_up
 from tests.analysis.looking import (

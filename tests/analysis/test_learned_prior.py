@@ -18,16 +18,16 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from PIL import Image
 
-from analysis import style
-from analysis.catalogue import ITEMS
-from analysis.learned_prior import published
-from analysis.learned_prior.figures import draw_figure6
-from analysis.learned_prior.models import COLUMNS, DataSet, model_of, models_in, varying_in
-from analysis.learned_prior.needs import DATA_SET, TRAINING
-from analysis.learned_prior.pictures import draw_reconstructions
-from analysis.rows import load_rows
-from analysis.selection import Selection, select
-from analysis.summary import summary_of
+from analysis.data.rows import load_rows
+from analysis.data.selection import Selection, select
+from analysis.data.summary import summary_of
+from analysis.draw import style
+from analysis.figures.catalogue import ITEMS
+from analysis.figures.learned_prior import published
+from analysis.figures.learned_prior.figures import draw_figure6
+from analysis.figures.learned_prior.models import COLUMNS, DataSet, model_of, models_in, varying_in
+from analysis.figures.learned_prior.needs import DATA_SET, TRAINING
+from analysis.figures.learned_prior.pictures import draw_reconstructions
 from dvq_ray.experiments import EXPERIMENTS
 from dvq_ray.store import Store
 from tests.analysis import command_line

@@ -13,15 +13,15 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from analysis import style
-from analysis.learned_prior.bits import draw_bits_over_slices, draw_bits_split
-from analysis.learned_prior.codes import draw_code_use, draw_slice_dependence, use_numbers
-from analysis.learned_prior.entries import entries_of, of_each
-from analysis.learned_prior.items import ITEMS
-from analysis.learned_prior.rate import draw_equal_bits, draw_rate_distortion
-from analysis.products import UnfitError
-from analysis.selection import Selection, select
-from analysis.summary import Summary, summary_of
+from analysis.data.selection import Selection, select
+from analysis.data.summary import Summary, summary_of
+from analysis.draw import style
+from analysis.figures.learned_prior.bits import draw_bits_over_slices, draw_bits_split
+from analysis.figures.learned_prior.codes import draw_code_use, draw_slice_dependence, use_numbers
+from analysis.figures.learned_prior.entries import entries_of, of_each
+from analysis.figures.learned_prior.items import ITEMS
+from analysis.figures.learned_prior.rate import draw_equal_bits, draw_rate_distortion
+from analysis.output.products import UnfitError
 from dvq_ray.experiments import EXPERIMENTS
 from tests.analysis.looking import assert_no_text_overlaps_or_leaves_the_page, assert_text_is_readable_in_print, legends
 from tests.analysis.made_up import Row, made_up_rows

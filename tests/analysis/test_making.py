@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from analysis import making
+from analysis import build as making
 from analysis.__main__ import main
+from analysis.build import Attempt, Refused, make_all
+from analysis.figures.static_prior.items import ITEMS
 from analysis.items import Item
-from analysis.making import Attempt, Refused, make_all
-from analysis.static_prior.items import ITEMS
 from dvq_ray.store import StoreError
 from tests.analysis.made_up import made_up_rows, rows, write
 

@@ -9,14 +9,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import style
-from analysis.catalogue import ITEMS
-from analysis.making import Absent, Attempt, Made, Refused, make
-from analysis.rows import load_rows
-from analysis.search.fields import draw_fields
-from analysis.search.front import draw_front
-from analysis.search.history import draw_history
-from analysis.search.selection import SearchSelection, searched
+from analysis.build import Absent, Attempt, Made, Refused, make
+from analysis.data.rows import load_rows
+from analysis.draw import style
+from analysis.figures.catalogue import ITEMS
+from analysis.figures.search.fields import draw_fields
+from analysis.figures.search.front import draw_front
+from analysis.figures.search.history import draw_history
+from analysis.figures.search.selection import SearchSelection, searched
 from dvq_ray.store import Store
 from tests.analysis.looking import (
     assert_no_text_overlaps_or_leaves_the_page,

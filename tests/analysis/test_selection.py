@@ -6,8 +6,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from analysis.needs import Grid, Needs, distinct
-from analysis.selection import Selection, select
+from analysis.data.needs import Grid, Needs, distinct
+from analysis.data.selection import Selection, select
 from tests.analysis.made_up import Row, made_up_rows, row, rows
 
 VQ: dict[str, Any] = {"quantizer": "vq", "codebook_size": 16, "init_bound": 1.0}

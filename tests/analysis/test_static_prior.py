@@ -12,10 +12,10 @@ import pytest
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from analysis import style
-from analysis.catalogue import ITEMS
-from analysis.selection import Selection, select
-from analysis.static_prior import figures
+from analysis.data.selection import Selection, select
+from analysis.draw import style
+from analysis.figures.catalogue import ITEMS
+from analysis.figures.static_prior import figures
 from tests.analysis.looking import (
     assert_no_text_overlaps_or_leaves_the_page,
     assert_text_is_readable_in_print,

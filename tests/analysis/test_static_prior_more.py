@@ -15,20 +15,20 @@ import pytest
 from matplotlib.figure import Figure
 from scipy import stats
 
-from analysis import style
-from analysis.learned_prior.needs import FIGURE_6
-from analysis.numbers import declared_numbers
-from analysis.rows import load_rows
-from analysis.selection import Selection, select
-from analysis.sidecar import digest
-from analysis.static_prior.appendix import draw_appendix
-from analysis.static_prior.code_use import code_use_numbers, draw_code_use
-from analysis.static_prior.cost import make_cost_table
-from analysis.static_prior.equal_bits import differences, draw_equal_bits
-from analysis.static_prior.items import ITEMS
-from analysis.static_prior.needs import spread
-from analysis.static_prior.rate_distortion import draw_rate_distortion
-from analysis.static_prior.tables import make_dimensions_table, make_factors_table
+from analysis.data.rows import load_rows
+from analysis.data.selection import Selection, select
+from analysis.draw import style
+from analysis.figures.learned_prior.needs import FIGURE_6
+from analysis.figures.static_prior.appendix import draw_appendix
+from analysis.figures.static_prior.code_use import code_use_numbers, draw_code_use
+from analysis.figures.static_prior.cost import make_cost_table
+from analysis.figures.static_prior.equal_bits import differences, draw_equal_bits
+from analysis.figures.static_prior.items import ITEMS
+from analysis.figures.static_prior.needs import spread
+from analysis.figures.static_prior.rate_distortion import draw_rate_distortion
+from analysis.figures.static_prior.tables import make_dimensions_table, make_factors_table
+from analysis.output.numbers import declared_numbers
+from analysis.output.sidecar import digest
 from tests.analysis import made_up_images
 from tests.analysis.looking import (
     assert_no_text_overlaps_or_leaves_the_page,

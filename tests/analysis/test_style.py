@@ -7,7 +7,7 @@ import pytest
 from matplotlib.colors import to_rgb
 from numpy.typing import NDArray
 
-from analysis.style import Look, dvq_look, joint_vq_look, kmeans_look, svq_look, told_apart, vq_look, wide_vq_look
+from analysis.draw.style import Look, dvq_look, joint_vq_look, kmeans_look, svq_look, told_apart, vq_look, wide_vq_look
 
 Matrix = NDArray[np.float64]
 LOOKS = {

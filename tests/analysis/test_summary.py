@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.summary import summary_of
+from analysis.data.summary import summary_of
 
 
 @pytest.mark.parametrize("n", [2, 3, 10, 50])

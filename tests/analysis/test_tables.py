@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis.tables import Column, Section, Table, latex, markdown
+from analysis.output.tables import Column, Section, Table, latex, markdown
 
 TABLE = Table(
     name="Table 9",

@@ -1,0 +1,1 @@
+"""All figures and tables, by experiment."""

@@ -1,0 +1,197 @@
+"""The rows of a search: its suggestions by what became of them, and the means of its points."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from dvq_ray.coverage import State, Suggested, searched_rows, suggested
+from dvq_ray.problems import SweepFileError
+from dvq_ray.search.spec import Search
+from dvq_ray.spec import parse_sweep
+from dvq_ray.store import SUGGESTION, Store, StoreError
+
+from ...data.curves_and_artifacts import load_beside
+from ...data.needs import Grid, Needs
+from ...data.points import points_of
+from ...data.rows import Rows
+from ...data.selection import Selection
+from ...data.summary import summaries
+from ...output.numbers import long_form
+from ...output.products import UnfitError
+
+FIRST_FIELD = "slices"
+"""The paper's question, and so shown before the other fields."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchSelection(Selection):
+    """The rows of one search. Its grids are the points that have a value; an axis of these is the point itself."""
+
+    search: Search
+    suggestions: tuple[Suggested, ...]
+    """By number."""
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The fields that are searched."""
+        return tuple(sorted(self.search.space.axes, key=lambda field: field != FIRST_FIELD))
+
+    def count(self, state: State) -> int:
+        """Suggestions of that state."""
+        return sum(each.state == state for each in self.suggestions)
+
+    def means(self, metric: str) -> pd.DataFrame:
+        """A row for each point that has a value: `suggestion` (its first), `point_id`, the fields, `n` and numbers.
+
+        The numbers are `mean`, `deviation`, `low` and `high`, over all repetitions; the earlier suggested come first.
+        """
+        points = pd.concat([self.points(grid.name, metric) for grid in self.grids])
+        first = {each.point_id: each.number for each in reversed(self.suggestions)}
+        points.insert(0, "suggestion", points["point_id"].map(first))
+        points = points.merge(self._settings, on="point_id").sort_values("suggestion", ignore_index=True)
+        return points[["suggestion", "point_id", *self.fields, "n", "wanted", "mean", "deviation", "low", "high"]]
+
+    def history(self, metric: str) -> pd.DataFrame:
+        """A row for each suggestion: `suggestion`, `point_id`, `state`, `repeats`, the fields, `best_so_far`, numbers.
+
+        The numbers are those of `means`, as they were when the suggestion was complete. `best_so_far` is the mean of
+        the best point then: a repetition of that point moves it, up or down.
+        """
+        places = {cell_id: place for place, cell_id in enumerate(self.rows["cell_id"])}
+        cells = [[places[cell_id] for cell_id in each.cell_ids] for each in self.suggestions]
+        groups = np.repeat(np.arange(len(cells)), [len(each) for each in cells])
+        values = self.rows[metric].to_numpy(np.float64)[[place for each in cells for place in each]]
+        numbers = summaries(values, groups, len(cells))
+        table = pd.DataFrame(
+            {
+                "suggestion": [each.number for each in self.suggestions],
+                "point_id": [each.point_id for each in self.suggestions],
+                "state": [each.state for each in self.suggestions],
+                "repeats": [each.repeats for each in self.suggestions],
+                "best_so_far": _best_so_far(self.suggestions, numbers["mean"], self.signs[metric]),
+                "wanted": numbers["n"],
+                **numbers,
+            }
+        )
+        return table.merge(self._settings, on="point_id", how="left")
+
+    @property
+    def signs(self) -> Mapping[str, int]:
+        """By objective: 1 where less is better, -1 where more is."""
+        return {metric: 1 if way == "minimize" else -1 for metric, way in self.search.objectives.items()}
+
+    def best(self) -> list[str]:
+        """Ids of the points that no other is better than: one, or the Pareto front, the best of the first objective
+        first.
+        """  # fmt: skip
+        tables = {metric: self.means(metric) for metric in self.search.objectives}
+        costs = np.column_stack([self.signs[metric] * table["mean"].to_numpy() for metric, table in tables.items()])
+        ids = next(iter(tables.values()))["point_id"]
+        if costs.shape[1] == 1:
+            return [ids[int(costs[:, 0].argmin())]]
+        order = np.lexsort((costs[:, 1], costs[:, 0]))
+        found, least = list[str](), np.inf
+        for place in order:
+            if costs[place, 1] < least:
+                least = costs[place, 1]
+                found.append(ids[place])
+        return found
+
+    @cached_property
+    def _settings(self) -> pd.DataFrame:
+        """The point ids and the values of the searched fields."""
+        return self.rows[["point_id", *self.fields]].drop_duplicates("point_id")
+
+
+def select_search(rows: Rows, needs: Needs) -> SearchSelection | None:
+    """The one search that the stores hold; None where they hold none.
+
+    Raises `UnfitError` where there are several, where the store no longer says what was searched, and where no
+    suggestion is complete; `StoreError` where a store cannot be read.
+    """
+    if SUGGESTION not in rows.frame or not rows.frame[SUGGESTION].notna().any():
+        return None
+    origins = np.array([rows.origins.get(cell_id) for cell_id in rows.frame["cell_id"]], object)
+    locations = sorted(set(origins[rows.frame[SUGGESTION].notna()]))
+    if len(locations) > 1:
+        raise UnfitError(f"there are {len(locations)} searches, of {', '.join(locations)}; name one store at a time")
+    (location,) = locations
+    return selection_of(
+        rows, searched_rows(rows.frame[origins == location], search := _search_of(location)), search, needs
+    )
+
+
+def selection_of(rows: Rows, cells: pd.DataFrame, search: Search, needs: Needs) -> SearchSelection:
+    """The `cells` of that search. Raises `UnfitError` where no suggestion is complete."""
+    cells = cells.sort_values("cell_id", ignore_index=True)
+    suggestions = tuple(suggested(cells, search))
+    latest = {each.point_id: each for each in suggestions if each.state == "complete"}
+    if not latest:
+        raise UnfitError("no suggestion of the search is complete")
+    used = cells[cells["cell_id"].isin([cell_id for each in latest.values() for cell_id in each.cell_ids])]
+    grids = tuple(
+        Grid(quantizer=str(quantizer), axes={"point_id": tuple(sorted(here["point_id"].unique()))})
+        for quantizer, here in used.groupby("quantizer", observed=True)
+    )
+    seeds = {(point_id,): tuple(sorted(here["seed"])) for point_id, here in used.groupby("point_id", observed=True)}
+    others = int(rows.frame[SUGGESTION].notna().sum() - cells[SUGGESTION].notna().sum()) if SUGGESTION in cells else 0
+    needs = replace(needs, trainable=search.experiment.name, metrics=tuple(search.objectives))
+    return SearchSelection(
+        needs=needs,
+        grids=grids,
+        rows=cells,
+        seeds=seeds,
+        left_out=(f"left out: {others} cells that other searches in the store suggested",) if others else (),
+        beside=load_beside(rows, cells, needs),
+        points_of_rows=points_of(cells),
+        search=search,
+        suggestions=suggestions,
+    )
+
+
+def searched(selection: Selection) -> SearchSelection:
+    """The selection that an item of a search is always given."""
+    assert isinstance(selection, SearchSelection)
+    return selection
+
+
+def _search_of(location: str) -> Search:
+    try:
+        text = Store(location).sweep_text()
+        spec = None if text is None else parse_sweep(text, f"{location}/sweep.yaml")
+    except SweepFileError as error:
+        raise UnfitError(f"its sweep file is not valid in this version: {error.problems[0]}") from None
+    except (OSError, ValueError) as error:  # pyarrow's own errors about locations are among these
+        raise StoreError(f"{location} cannot be read: {error}") from error
+    if spec is None or spec.search is None:
+        lacking = "keeps no sweep file" if spec is None else "was last run with a sweep file of grids"
+        raise UnfitError(f"{location} {lacking}, so that nothing says what was searched; run the search's file again")
+    return spec.search
+
+
+def _best_so_far(
+    suggestions: Sequence[Suggested], means: npt.NDArray[np.float64], sign: int
+) -> npt.NDArray[np.float64]:
+    latest = dict[str, float]()
+    best, found = "", np.full(len(suggestions), np.nan)
+    for place, (each, mean) in enumerate(zip(suggestions, means, strict=True)):
+        if each.state == "complete":
+            latest[each.point_id] = sign * float(mean)
+            if not best or latest[each.point_id] < latest[best]:
+                best = each.point_id
+            elif each.point_id == best:
+                best = min(latest, key=latest.__getitem__)
+        if best:
+            found[place] = sign * latest[best]
+    return found
+
+
+def numbers_of(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Tables by metric in long form, one after the other."""
+    return long_form(table.assign(metric=metric) for metric, table in tables.items())

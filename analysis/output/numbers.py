@@ -1,0 +1,70 @@
+"""The numbers behind an item in long form, so that nobody has to measure a figure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..data.needs import Grid
+from ..data.selection import Metric, Selection
+
+SUMMARY = ("n", "wanted", "mean", "deviation", "low", "high")
+"""What is said about each number: repetitions it is from and those it should be from, mean, sample standard deviation
+and 95% t-interval."""
+
+
+def declared_numbers(selection: Selection) -> pd.DataFrame:
+    """A row for each point and declared metric, and for each step of the declared curves.
+
+    Columns: `grid` where grids have labels, `quantizer`, the axes, `metric`, `step` where there are curves, `SUMMARY`.
+    A metric that a cell has one of for each slice is given by its mean over slices; one that is text is left out.
+    """
+    tables = []
+    for grid in selection.grids:
+        for name in selection.needs.metrics:
+            if metric := _number_of(selection.rows, name):
+                tables.append(metric_of(grid, name, selection.points(grid.name, metric)))
+        for column in selection.needs.curves:
+            for point in grid.points():
+                varying = {axis: value for axis, value in point.items() if len(grid.axes[axis]) > 1}
+                tables.append(metric_of(grid, column, selection.curve(grid.name, column, **varying).assign(**point)))
+    return long_form(tables, labelled=any(grid.label for grid in selection.grids))
+
+
+def metric_of(grid: Grid, name: str, table: pd.DataFrame) -> pd.DataFrame:
+    """The table of a metric of the grid, with who and what it is of."""
+    who: dict[Any, Any] = {"grid": grid.name, "quantizer": grid.quantizer}
+    return pd.DataFrame(who | dict(table.items()) | {"metric": name}, index=table.index)
+
+
+def long_form(tables: Iterable[pd.DataFrame], *, labelled: bool = False) -> pd.DataFrame:
+    """Tables of numbers as one: what each is of first, then `metric`, `step` and `SUMMARY`."""
+    last = ("metric", "step", *SUMMARY)
+    held = [table for table in tables if len(table)]
+    found = dict.fromkeys(str(key) for table in held for key in table if labelled or key != "grid")
+    axes = [key for key in found if key not in last]
+    columns = [*axes, *(key for key in last if key in found)]
+    frame = pd.concat(held, ignore_index=True)[columns] if held else pd.DataFrame()
+    whole = [*axes, *(key for key in ("step", "n", "wanted") if key in found)]
+    # Axes that a quantizer does not have leave gaps, and pandas would make floats of the other values.
+    return frame.assign(**{column: frame[column].convert_dtypes() for column in whole})
+
+
+def as_csv(frame: pd.DataFrame) -> bytes:
+    """All digits of every number."""
+    return frame.to_csv(index=False, lineterminator="\n").encode()
+
+
+def _number_of(rows: pd.DataFrame, name: str) -> Metric | None:
+    if pd.api.types.is_numeric_dtype(rows[name]):
+        return name
+    first = next(iter(rows[name].dropna()), None)
+    return (lambda usable: mean_over_slices(usable, name)) if isinstance(first, list | np.ndarray) else None
+
+
+def mean_over_slices(rows: pd.DataFrame, column: str) -> pd.Series[float]:
+    """The mean of a list column that has an entry for each slice."""
+    return rows[column].map(lambda each: float(np.mean(each)))
