@@ -35,7 +35,7 @@ class Item:
     def drawn(self, selection: Selection) -> list[str]:
         """A line for each grid that is drawn, with the values along its axes."""
         return [
-            f"{grid.name}: {len(list(grid.points()))} points of  "
+            f"{grid.name}: {len(grid.table)} points of  "
             + "  ".join(f"{axis}={listed(values)}" for axis, values in grid.axes.items())
             for grid in selection.grids
         ]

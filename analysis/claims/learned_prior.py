@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..figures.learned_prior.needs import RECONSTRUCTION, UNIGRAM_TOTAL
+from ..known import RECONSTRUCTION, UNIGRAM_TOTAL
 from . import statistics
 from .claim import Claim, Form, Settings, Test
 from .intervals import Region

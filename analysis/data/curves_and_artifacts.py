@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -13,40 +13,35 @@ from .rows import Rows
 
 
 @dataclass(frozen=True, kw_only=True)
-class Beside:
-    """What lies beside some rows."""
+class CurvesAndArtifacts:
+    """What a store keeps beside some rows."""
 
-    curves: pd.DataFrame
+    curves: pd.DataFrame = field(default_factory=pd.DataFrame)
     """`cell_id`, `step` and the curve columns of the item, a row for each logged step."""
-    artifacts: Mapping[str, Mapping[str, bytes]]
+    artifacts: Mapping[str, Mapping[str, bytes]] = field(default_factory=dict)
     """Contents by cell id and name."""
-    lacking: Mapping[str, str]
-    """By cell id, what a cell lacks of all this, such as `without a curve`."""
+    missing: Mapping[str, str] = field(default_factory=dict)
+    """By cell id, what of all this is missing, such as `without a curve`."""
 
 
-def load_beside(rows: Rows, cells: pd.DataFrame, needs: Needs) -> Beside:
+def load_curves_and_artifacts(rows: Rows, cells: pd.DataFrame, needs: Needs) -> CurvesAndArtifacts:
     """What `needs` asks for beside those `cells` that finished. Raises `StoreError` where a store cannot be read."""
-    if not needs.curves and not needs.artifacts:
-        return Beside(curves=pd.DataFrame(), artifacts={}, lacking={})
-    finished = cells[cells["status"] == "ok"]
-    ids = finished["cell_id"].tolist()
-    lacking: dict[str, str] = {}
-    curves = rows.load_curves(ids, needs.curves) if needs.curves else pd.DataFrame()
-    if needs.curves:
-        lacking |= _broken_curves(curves, finished, needs)
+    finished = cells[cells["status"] == "ok"] if needs.curves or needs.artifacts else cells[:0]
+    curves = rows.load_curves(finished["cell_id"].tolist(), needs.curves) if needs.curves else pd.DataFrame()
+    missing = _broken_curves(curves, finished, needs)
     artifacts: dict[str, dict[str, bytes]] = {}
     for name in needs.artifacts:
-        for cell_id in ids:
+        for cell_id in finished["cell_id"]:
             content = rows.read_artifact(cell_id, name)
             if content is None:
-                lacking[cell_id] = f"without {name}"
+                missing[cell_id] = f"without {name}"
             else:
                 artifacts.setdefault(cell_id, {})[name] = content
-    return Beside(curves=curves, artifacts=artifacts, lacking=lacking)
+    return CurvesAndArtifacts(curves=curves, artifacts=artifacts, missing=missing)
 
 
 def _broken_curves(curves: pd.DataFrame, finished: pd.DataFrame, needs: Needs) -> dict[str, str]:
-    """Cells whose curves lack steps that another repetition of their point has, or all of them.
+    """Cells whose curves have no value at steps where another repetition of their point has one.
 
     A column may be empty at a step where it is so in all repetitions: there is then nothing to draw.
     """
@@ -57,7 +52,7 @@ def _broken_curves(curves: pd.DataFrame, finished: pd.DataFrame, needs: Needs) -
             logged.setdefault(str(cell_id), set()).add((column, int(step)))
     broken = {}
     for _, repetitions in finished.groupby("point_id", observed=True):
-        ids = repetitions["cell_id"].tolist()
+        ids = repetitions["cell_id"].tolist() if needs.curves else []
         whole = set[tuple[str, int]]().union(*(logged.get(cell_id, ()) for cell_id in ids))
         for cell_id in ids:
             held = logged.get(cell_id, set())

@@ -26,11 +26,11 @@ def declared_numbers(selection: Selection) -> pd.DataFrame:
     for grid in selection.grids:
         for name in selection.needs.metrics:
             if metric := _number_of(selection.rows, name):
-                tables.append(metric_of(grid, name, selection.points(grid.name, metric)))
+                tables.append(metric_of(grid, name, grid.means(metric)))
         for column in selection.needs.curves:
-            for point in grid.points():
+            for point in grid.points:
                 varying = {axis: value for axis, value in point.items() if len(grid.axes[axis]) > 1}
-                tables.append(metric_of(grid, column, selection.curve(grid.name, column, **varying).assign(**point)))
+                tables.append(metric_of(grid, column, grid.curve(column, **varying).assign(**point)))
     return long_form(tables, labelled=any(grid.label for grid in selection.grids))
 
 

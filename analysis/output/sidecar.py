@@ -149,7 +149,7 @@ def _beside(selection: Selection) -> dict[str, Any]:
 def _counts(selection: Selection) -> dict[str, int]:
     counts: dict[str, int] = {}
     for grid in selection.grids:
-        points = selection.points(grid.name, selection.needs.metrics[0])
+        points = grid.means(selection.needs.metrics[0])
         counts.update(zip(grid.texts(), points["n"].tolist(), strict=True))
     return counts
 
@@ -159,7 +159,7 @@ def _plain(value: Any) -> Any:
     plain = value.tolist() if isinstance(value, np.ndarray | np.generic) else value
     if isinstance(plain, list):
         return [_plain(each) for each in plain]
-    return None if plain != plain else plain
+    return None if plain is pd.NA or plain != plain else plain
 
 
 _JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=_plain)

@@ -25,9 +25,9 @@ from analysis.draw import style
 from analysis.figures.catalogue import ITEMS
 from analysis.figures.learned_prior import published
 from analysis.figures.learned_prior.figures import draw_figure6
-from analysis.figures.learned_prior.models import COLUMNS, DataSet, model_of, models_in, varying_in
-from analysis.figures.learned_prior.needs import DATA_SET, TRAINING
+from analysis.figures.learned_prior.models import DataSet, model_of, models_in, varying_in
 from analysis.figures.learned_prior.pictures import draw_reconstructions
+from analysis.known import DATA_SET, LEARNED_TRAINING, MODEL
 from dvq_ray.experiments import EXPERIMENTS
 from dvq_ray.store import Store
 from tests.analysis import command_line
@@ -75,7 +75,7 @@ def drawn(name: str, *stores: str | Path) -> Figure:
 
 def failing(cells: Sequence[Row], status: str, **values: Any) -> list[Row]:
     """The cells, of which those with these values failed: their metrics are gone."""
-    kept = {*COLUMNS, *DATA_SET, *TRAINING}
+    kept = {*MODEL, *DATA_SET, *LEARNED_TRAINING}
     identity = {"cell_id", "point_id", "sweep", "trainable", "seed", "run_id", "run_commit", "run_started_at"}
     return [
         {**{k: cell[k] for k in {*kept, *identity}}, "status": status, "error": "made up"}
@@ -121,7 +121,7 @@ def test_equal_stores_give_equal_bytes_whatever_the_order_of_their_cells(out: Pa
 
 def test_settings_of_the_trainable_are_all_either_the_models_or_compared() -> None:
     fields = {name for variant in EXPERIMENTS["learned_prior"].variants.values() for name in variant.model_fields}
-    assert fields == {*COLUMNS, *DATA_SET, *TRAINING} - {"revision"}
+    assert fields == {*MODEL, *DATA_SET, *LEARNED_TRAINING} - {"revision"}
 
 
 def test_models_are_listed_and_labelled_by_what_tells_them_apart(photos: Path) -> None:

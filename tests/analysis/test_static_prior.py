@@ -89,7 +89,7 @@ def test_figure3b_leaves_out_bounds_and_dimensions_with_one_number_of_factors() 
     axes = _axes(selection, "vq")
     assert axes["dimension"] == (16, 64)
     assert axes["init_bound"] == (1.0,)
-    points = selection.points("vq", "loss_over_variance")
+    points = selection["vq"].means("loss_over_variance")
     assert (points["codebook_size"] < points["factors"]).all()
     assert selection.holes() == []
 
@@ -132,13 +132,13 @@ def test_a_model_has_one_colour_in_all_figures() -> None:
 
 def test_what_is_drawn_is_the_mean_and_its_interval() -> None:
     selection = _whole("figure3a")
-    points = selection.points("vq", "test_mse")
+    points = selection["vq"].means("test_mse")
     points = points[(points["codebook_size"] == 64) & (points["init_bound"] == 17.3)].sort_values("dimension")
     panel = _drawn("figure3a").axes[1]
     look = style.vq_look(64)
     (means,) = [line for line in means_of(panel) if (line.get_color(), line.get_marker()) == (look.colour, look.marker)]
     np.testing.assert_allclose(np.asarray(means.get_ydata(), float), points["mean"])
-    yardstick = selection.points("kmeans", "test_mse").query("codebook_size == 64")  # of the same colour
+    yardstick = selection["kmeans"].means("test_mse").query("codebook_size == 64")  # of the same colour
     expected = pd.concat([points, yardstick])[["dimension", "low", "high"]].sort_values(["dimension", "low"])
     bars = sorted((low[0], low[1], high[1]) for (low, high), colour in bars_of(panel) if colour == look.colour)
     np.testing.assert_allclose(bars, expected.to_numpy(float))

@@ -15,6 +15,7 @@ import pytest
 from matplotlib.figure import Figure
 from scipy import stats
 
+from analysis.data.needs import spread
 from analysis.data.rows import load_rows
 from analysis.data.selection import Selection, select
 from analysis.draw import style
@@ -24,7 +25,6 @@ from analysis.figures.static_prior.code_use import code_use_numbers, draw_code_u
 from analysis.figures.static_prior.cost import make_cost_table
 from analysis.figures.static_prior.equal_bits import differences, draw_equal_bits
 from analysis.figures.static_prior.items import ITEMS
-from analysis.figures.static_prior.needs import spread
 from analysis.figures.static_prior.rate_distortion import draw_rate_distortion
 from analysis.figures.static_prior.tables import make_dimensions_table, make_factors_table
 from analysis.output.numbers import declared_numbers
@@ -223,7 +223,7 @@ def test_numbers_of_curves_have_a_row_for_each_step(tmp_path: Path) -> None:
     table = declared_numbers(selection)
     grid = selection.grids[0]
     for column in needs.curves:
-        curve = selection.curve(grid.name, column)
+        curve = grid.curve(column)
         here = table[(table["grid"] == grid.name) & (table["metric"] == column) & table["step"].notna()]
         assert len(curve) > 5
         for name in ("step", "n", "mean", "low", "high"):
@@ -262,7 +262,7 @@ def test_a_figure_brings_the_numbers_that_it_draws_and_equal_rows_equal_bytes() 
         "n", "wanted", "mean", "deviation", "low", "high",
     ]  # fmt: skip
     losses = table[(table["quantizer"] == "vq") & (table["metric"] == "test_mse")]
-    points = selection.points("vq", "test_mse")
+    points = selection["vq"].means("test_mse")
     for column in ("dimension", "factors", "codebook_size", "init_bound", "n", "mean", "deviation", "low", "high"):
         np.testing.assert_array_equal(losses[column], points[column])
     again = ITEMS["static_prior_appendix"].make(_selected("static_prior_appendix", _sweep()[::-1]))

@@ -11,16 +11,16 @@ from ...data.selection import Selection
 from ...draw.bars import RowPanel, RowSheet, part_handle
 from ...draw.panels import Sheet, handle
 from ...draw.style import DASHED, Look
-from . import words
-from .entries import Entry, entries_of
-from .models import DataSet, data_sets_of
-from .needs import (
+from ...known import (
     RECONSTRUCTION,
     UNIFORM_CODES,
     UNIFORM_TOTAL,
     UNIGRAM_CODES,
     UNIGRAM_TOTAL,
 )
+from . import words
+from .entries import Entry, entries_of
+from .models import DataSet, data_sets_of
 
 _ROOM_FOR_NUMBERS = 1.62
 """Width of a panel over its longest bar: the numbers stand to the right."""

@@ -15,10 +15,7 @@ from ...data.selection import Metric, Selection
 from ...draw.bars import RowPanel, RowSheet, dot_handle
 from ...draw.panels import level_handle
 from ...draw.style import GREY
-from . import words
-from .entries import Entry, entries_of, numbers_of, of_each
-from .models import Model
-from .needs import (
+from ...known import (
     CODES_USED,
     DEPENDENCE,
     JOINT_ENTROPY,
@@ -26,6 +23,9 @@ from .needs import (
     REFIT_DEPENDENCE,
     SHUFFLED_DEPENDENCE,
 )
+from . import words
+from .entries import Entry, entries_of, numbers_of, of_each
+from .models import Model
 
 Numbers = npt.NDArray[np.float64]
 """[codebooks]"""

@@ -11,20 +11,21 @@ import pandas as pd
 
 from ...data.needs import Grid
 from ...data.selection import Metric, Selection, distinct_text
-from ...output.products import Product, UnfitError, table_product
-from ...output.tables import Column, Section, Table
-from . import words
-from .models import COLUMNS, DataSet, data_sets_of, model_of, varying_in
-from .needs import (
+from ...known import (
     DATA_SET,
     DURATION,
+    LEARNED_TRAINING,
     MEMORY,
+    MODEL,
     PARAMETERS,
     RAN_ON,
     SPEED,
-    TRAINING,
     UNIFORM_CODES,
 )
+from ...output.products import Product, UnfitError, table_product
+from ...output.tables import Column, Section, Table
+from . import words
+from .models import DataSet, data_sets_of, model_of, varying_in
 
 _SECONDS = "seconds_per_1000_steps"
 _BITS = "code_bits_per_image_uniform"
@@ -120,7 +121,7 @@ def _refuse_unlike(selection: Selection) -> None:
     for images in data_sets_of(selection.grids):
         rows = selection.rows
         here = rows[(rows["dataset"] == images.dataset) & (rows["image_size"] == images.image_size)]
-        for column in TRAINING:
+        for column in LEARNED_TRAINING:
             if len(values := distinct_text(here, column)) > 1:
                 raise UnfitError(
                     f"{images.title}: unequal {column}, {', '.join(values)}; keep one with --only {column}=VALUE"
@@ -129,7 +130,7 @@ def _refuse_unlike(selection: Selection) -> None:
 
 def _lines(selection: Selection) -> Iterator[_Line]:
     for grid in selection.grids:
-        tables = {column: selection.points(grid.name, metric) for column, metric in _METRICS.items()}
+        tables = {column: grid.means(metric) for column, metric in _METRICS.items()}
         by_column = {column: table.to_dict("records") for column, table in tables.items()}
         for i, point in enumerate(by_column[PARAMETERS]):
             yield _Line(
@@ -164,7 +165,7 @@ def _csv(lines: Sequence[_Line], varying: frozenset[str]) -> pd.DataFrame:
     rows = []
     for line in lines:
         model, first = model_of(line.grid), line.numbers[PARAMETERS]
-        row: dict[str, Any] = {"model": model.label(varying), **{column: getattr(model, column) for column in COLUMNS}}
+        row: dict[str, Any] = {"model": model.label(varying), **{column: getattr(model, column) for column in MODEL}}
         row |= {**vars(line.images), RAN_ON[0]: line.device, RAN_ON[1]: line.versions}
         row |= {column: first[column] for column in ("n", "wanted")}
         for column, point in line.numbers.items():

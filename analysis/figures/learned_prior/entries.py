@@ -10,8 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 from matplotlib.lines import Line2D
 
-from ...data.needs import Grid
-from ...data.selection import Metric, Selection
+from ...data.selection import Metric, SelectedGrid, Selection
 from ...draw.panels import handle
 from ...draw.style import Look
 from ...output.numbers import long_form, metric_of
@@ -28,7 +27,7 @@ class Entry:
 
     selection: Selection
     images: DataSet
-    grid: Grid
+    grid: SelectedGrid
     model: Model
     label: str
     look: Look
@@ -36,7 +35,7 @@ class Entry:
 
     def point(self, metric: Metric) -> pd.DataFrame:
         """Its row of `Selection.points`."""
-        points = self.selection.points(self.grid.name, metric)
+        points = self.grid.means(metric)
         here = (points["dataset"] == self.images.dataset) & (points["image_size"] == self.images.image_size)
         return points[here]
 
@@ -82,7 +81,7 @@ def legend_of(entries: dict[DataSet, list[Entry]]) -> list[Line2D]:
 def numbers_of(selection: Selection, metrics: Callable[[Model], Mapping[str, Metric]]) -> pd.DataFrame:
     """The numbers of each model, in long form."""
     tables = (
-        metric_of(grid, name, selection.points(grid.name, metric))
+        metric_of(grid, name, grid.means(metric))
         for grid in selection.grids
         for name, metric in metrics(model_of(grid)).items()
     )

@@ -13,10 +13,10 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from ...data.selection import Selection
 from ...draw.panels import Sheet, handle
 from ...draw.style import Look
+from ...known import RECONSTRUCTION, TRAIN_RECONSTRUCTION, UNIFORM_CODES
 from ...naming import number
 from . import words
 from .models import data_sets_of, looks_of, model_of, varying_in
-from .needs import RECONSTRUCTION, TRAIN_RECONSTRUCTION, UNIFORM_CODES
 
 _EARLY = 1 / 16
 """Share of the training before which losses may lie above the panel: they fall from 8 bits within it."""
@@ -39,7 +39,7 @@ def draw_figure6(selection: Selection) -> tuple[Figure, str]:
         curves = []
         for panel, (column, _) in zip(sheet.panels[2 * i :], sides, strict=False):
             for phase, (grid, look) in enumerate(zip(selection.grids, looks, strict=True)):
-                curve = selection.curve(grid.name, column, dataset=images.dataset, image_size=images.image_size)
+                curve = grid.curve(column, dataset=images.dataset, image_size=images.image_size)
                 panel.curve(curve, look, phase=phase)
                 curves.append(curve)
         scales.append(_Scale.of([curve for curve in curves if len(curve)]))
@@ -111,7 +111,7 @@ class _Scale:
 
 def _entry(selection: Selection, name: str, label: str, look: Look) -> Line2D:
     """A model's line in the legend, with what its codes cost and what it lacks."""
-    points = selection.points(name, UNIFORM_CODES)
+    points = selection[name].means(UNIFORM_CODES)
     costs = sorted({f"{cost:.2f}" for cost in points["mean"].dropna()})
     lacking = points[points["n"] < points["wanted"]]
     text = f"{label} ({' or '.join(costs)})" if costs else label

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import asdict, astuple, dataclass, fields
+from dataclasses import asdict, astuple, dataclass
 from typing import Any
 
 import pandas as pd
 
 from ...data.needs import Grid
 from ...draw.style import Look, dvq_look, joint_vq_look, svq_look, told_apart, wide_vq_look
-
-_FAMILIES = {"vq": "VQ", "dvq": "DVQ", "svq": "SVQ"}
-"""Names of the quantizers, in the order in which models are drawn and listed."""
-_DATA_SETS = {"photos": "Photographs", "cifar10": "CIFAR-10", "imagenet32": "ImageNet", "imagenet64": "ImageNet"}
+from ...known import DATA_SETS, MODEL, QUANTIZERS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +43,7 @@ class Model:
             "P": self.joint_positions if self.joint_positions > 1 else None,
         }
         parts = [f"{symbol} = {value}" for symbol, value in symbols.items() if value is not None]
-        return ", ".join([_FAMILIES.get(self.quantizer, self.quantizer), *parts])
+        return ", ".join([QUANTIZERS.get(self.quantizer, self.quantizer), *parts])
 
     def look(self) -> Look:
         """Follows from the model alone, so that it is the same in every figure of every store."""
@@ -55,9 +52,6 @@ class Model:
         if self.quantizer == "svq":
             return svq_look(self.joint_positions)
         return wide_vq_look(self.dimension) if self.joint_codebooks == 1 else joint_vq_look(self.joint_codebooks)
-
-
-COLUMNS = tuple(field.name for field in fields(Model))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,34 +64,34 @@ class DataSet:
     @property
     def title(self) -> str:
         """`CIFAR-10 32×32`."""
-        return f"{_DATA_SETS.get(self.dataset, self.dataset)} {self.image_size}×{self.image_size}"
+        return f"{DATA_SETS.get(self.dataset, self.dataset)} {self.image_size}×{self.image_size}"
 
 
 def models_in(frame: pd.DataFrame) -> list[Model]:
     """The models that have a row, in the order in which they are listed."""
-    known = frame[frame["quantizer"].isin(list(_FAMILIES))].drop_duplicates(list(COLUMNS))
+    known = frame[frame["quantizer"].isin(list(QUANTIZERS))].drop_duplicates(list(MODEL))
     found = [
-        Model(**{column: _plain(value) for column, value in zip(COLUMNS, row, strict=True)})
-        for row in known[list(COLUMNS)].itertuples(index=False, name=None)
+        Model(**{column: _plain(value) for column, value in zip(MODEL, row, strict=True)})
+        for row in known[list(MODEL)].itertuples(index=False, name=None)
     ]
-    families = list(_FAMILIES)
+    families = list(QUANTIZERS)
     return sorted(found, key=lambda m: (families.index(m.quantizer), m.joint_codebooks > 1, astuple(m)))
 
 
 def varying_in(models: Iterable[Model]) -> frozenset[str]:
     """Columns in which the models do not all agree."""
     values = [asdict(model) for model in models]
-    return frozenset(column for column in COLUMNS if len({value[column] for value in values}) > 1)
+    return frozenset(column for column in MODEL if len({value[column] for value in values}) > 1)
 
 
 def model_of(grid: Grid) -> Model:
     """The model of a grid that `needs` chose."""
-    return Model(**{column: grid.axes[column][0] for column in COLUMNS[1:]}, quantizer=grid.quantizer)
+    return Model(**{column: grid.axes[column][0] for column in MODEL[1:]}, quantizer=grid.quantizer)
 
 
 def data_sets_of(grids: Iterable[Grid]) -> list[DataSet]:
     """Those that any of the grids has points of."""
-    points = [point for grid in grids for point in grid.points()]
+    points = [point for grid in grids for point in grid.points]
     found = {DataSet(dataset=point["dataset"], image_size=point["image_size"]) for point in points}
     return sorted(found, key=lambda images: (images.image_size, images.dataset))
 

@@ -12,48 +12,36 @@ from typing import Any
 import pandas as pd
 
 from ...data.needs import Grid, Needs, distinct, ever_run
-from .models import COLUMNS, models_in, varying_in
-
-DATA_SET = ("dataset", "image_size")
-TRAINING = (
-    "downsamplings",
-    "stem_channels",
-    "body_channels",
-    "residual_channels",
-    "residual_blocks",
-    "logistic_mixtures",
-    "codebook_start",
-    "ema_decay",
-    "restart_below",
-    "commitment_weight",
-    "learning_rate",
-    "batch_size",
-    "steps",
-    "revision",
+from ...known import (
+    CODES_USED,
+    DATA_SET,
+    DEPENDENCE,
+    DURATION,
+    JOINT_ENTROPY,
+    LEARNED_TRAINING,
+    MEMORY,
+    MODEL,
+    PARAMETERS,
+    PERPLEXITY,
+    PICTURE,
+    PSNR,
+    RAN_ON,
+    RECONSTRUCTION,
+    SPEED,
+    TRAIN_RECONSTRUCTION,
+    UNIFORM_CODES,
+    UNIFORM_TOTAL,
+    UNIGRAM_CODES,
+    UNIGRAM_TOTAL,
 )
-"""Settings that are neither the model's nor the data set's."""
+from .models import models_in, varying_in
+
 SWEEPS = ("sweeps/photos.yaml", "sweeps/cifar10_lossless.yaml", "sweeps/cifar10.yaml")
 
-RECONSTRUCTION = "reconstruction_bits_per_dim"
-TRAIN_RECONSTRUCTION = "train_reconstruction_bits_per_dim"
-UNIFORM_CODES, UNIGRAM_CODES = "code_bits_per_dim_uniform", "code_bits_per_dim_unigram"
-UNIFORM_TOTAL, UNIGRAM_TOTAL = "total_bits_per_dim_uniform", "total_bits_per_dim_unigram"
-PSNR = "psnr_db"
-CODES_USED, PERPLEXITY = "codes_used", "perplexity"
-"""Lists, an entry for each codebook."""
-DEPENDENCE, JOINT_ENTROPY = "slice_dependence_bits", "joint_code_entropy_bits"
-REFIT_DEPENDENCE, SHUFFLED_DEPENDENCE = "slice_dependence_bits_refit", "slice_dependence_bits_shuffled"
-"""Empty where features are not cut into slices."""
-SPEED, DURATION, MEMORY = "images_per_second", "duration_seconds", "peak_memory_bytes"
-PARAMETERS = "parameters"
-PICTURE = "reconstructions.png"
-
-RAN_ON = ("run_device", "run_versions")
-"""What the cost of a cell hangs on and its result does not."""
 LEAST_SLICE_COUNTS = 3
 """Of one width and codebook size: fewer make no line over the number of slices."""
 
-_EVERY = f"every model (a combination of {', '.join(COLUMNS)}) that has a row"
+_EVERY = f"every model (a combination of {', '.join(MODEL)}) that has a row"
 _WHERE = "at every dataset and image_size that it has one at"
 
 
@@ -62,9 +50,9 @@ def _every_model(rows: pd.DataFrame) -> Sequence[Grid]:
     varying = varying_in(models)
     grids = []
     for model in models:
-        here = rows[(rows[list(COLUMNS)] == [getattr(model, column) for column in COLUMNS]).all(axis=1)]
+        here = rows[(rows[list(MODEL)] == [getattr(model, column) for column in MODEL]).all(axis=1)]
         axes = {column: distinct(here, column) for column in DATA_SET}
-        axes |= {column: (getattr(model, column),) for column in COLUMNS[1:]}
+        axes |= {column: (getattr(model, column),) for column in MODEL[1:]}
         was_run = ever_run(here, DATA_SET)
         grids.append(Grid(quantizer=model.quantizer, label=model.name(varying), axes=axes, keep=was_run))
     return grids
@@ -108,8 +96,8 @@ def _comparison(
         choose=choose,
         sweeps=sweeps,
         seeds_by=DATA_SET,
-        training=TRAINING,
-        alike=(*TRAINING, "data_sha256"),
+        training=LEARNED_TRAINING,
+        alike=(*LEARNED_TRAINING, "data_sha256"),
         **what,
     )
 
@@ -145,8 +133,8 @@ COST = Needs(
     choose=_every_model_and_device,
     sweeps=SWEEPS,
     # A point has the repetitions that ran there: those of a sweep may be spread over several devices.
-    seeds_by=(*DATA_SET, *COLUMNS, *RAN_ON),
+    seeds_by=(*DATA_SET, *MODEL, *RAN_ON),
     least_repetitions=1,
-    training=TRAINING,
+    training=LEARNED_TRAINING,
     metrics=(SPEED, DURATION, MEMORY, PARAMETERS, UNIFORM_CODES),
 )

@@ -15,11 +15,11 @@ from matplotlib.image import imread
 from ...data.selection import Selection
 from ...draw.style import GREY, SMALL_POINTS, WIDTH_INCHES
 from ...draw.text_layout import footnote, wrapped
+from ...known import PICTURE, RECONSTRUCTION, UNIGRAM_CODES
 from ...output.products import UnfitError
 from ...output.words import either
 from . import words
 from .models import DataSet, data_sets_of, model_of, varying_in
-from .needs import PICTURE, RECONSTRUCTION, UNIGRAM_CODES
 
 Pixels = npt.NDArray[np.float32]
 """[height, width, 3], 0 to 1."""
@@ -66,9 +66,9 @@ def _rows(selection: Selection, images: DataSet) -> list[_Row]:
     rows = []
     for grid, model in zip(selection.grids, models, strict=True):
         if not any(point["dataset"] == images.dataset and point["image_size"] == images.image_size
-                   for point in grid.points()):  # fmt: skip
+                   for point in grid.points):  # fmt: skip
             continue
-        cells = selection.usable(grid)
+        cells = grid.usable
         cells = cells[(cells["dataset"] == images.dataset) & (cells["image_size"] == images.image_size)]
         below, numbers = None, "missing"
         for cell in cells.to_dict("records"):  # at most one: the lowest seed

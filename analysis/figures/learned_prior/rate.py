@@ -11,10 +11,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from ...data.selection import Selection
 from ...draw.panels import Panel, Sheet, handle, level_handle
 from ...draw.style import GREY, Look
-from ...naming import number
-from . import words
-from .entries import Entry, entries_of, legend_of
-from .needs import (
+from ...known import (
     PARAMETERS,
     PSNR,
     RECONSTRUCTION,
@@ -23,6 +20,9 @@ from .needs import (
     UNIGRAM_CODES,
     UNIGRAM_TOTAL,
 )
+from ...naming import number
+from . import words
+from .entries import Entry, entries_of, legend_of
 
 _ROOM = 0.08
 """Above and below all intervals, as a share of the height that these take."""

@@ -11,19 +11,19 @@ from typing import Any
 
 import pandas as pd
 
-from ...data.needs import Grid
-from ...data.selection import Selection
-from ...output.products import Product, table_product
-from ...output.tables import Column, Section, Table
-from . import published, words
-from .models import COLUMNS, DataSet, data_sets_of, model_of, varying_in
-from .needs import (
+from ...data.selection import SelectedGrid, Selection
+from ...known import (
+    MODEL,
     RECONSTRUCTION,
     UNIFORM_CODES,
     UNIFORM_TOTAL,
     UNIGRAM_CODES,
     UNIGRAM_TOTAL,
 )
+from ...output.products import Product, table_product
+from ...output.tables import Column, Section, Table
+from . import published, words
+from .models import DataSet, data_sets_of, model_of, varying_in
 
 _EMPTY = "–"
 _MEASURED = {
@@ -95,7 +95,7 @@ def _has_likelihoods(parts: Sequence[tuple[DataSet, str]]) -> bool:
 
 
 def _our_row(
-    selection: Selection, grid: Grid, data_sets: Sequence[DataSet], parts: Sequence[tuple[DataSet, str]]
+    selection: Selection, grid: SelectedGrid, data_sets: Sequence[DataSet], parts: Sequence[tuple[DataSet, str]]
 ) -> list[str]:
     varying = varying_in(model_of(grid) for grid in selection.grids)
     numbers = {metric: _by_data_set(selection, grid, metric) for metric in (*_MEASURED, "parameters")}
@@ -111,8 +111,8 @@ def _our_row(
     ]  # fmt: skip
 
 
-def _by_data_set(selection: Selection, grid: Grid, metric: str) -> dict[DataSet, dict[Any, Any]]:
-    points = selection.points(grid.name, metric).to_dict("records")
+def _by_data_set(selection: Selection, grid: SelectedGrid, metric: str) -> dict[DataSet, dict[Any, Any]]:
+    points = grid.means(metric).to_dict("records")
     return {DataSet(dataset=point["dataset"], image_size=point["image_size"]): point for point in points}
 
 
@@ -146,7 +146,7 @@ def _csv(selection: Selection) -> pd.DataFrame:
         numbers = {metric: _by_data_set(selection, grid, metric) for metric in (*_CSV_METRICS, "parameters")}
         for images in numbers["parameters"]:
             row: dict[str, Any] = {"model": model_of(grid).label(varying), "source": "trained here"}
-            row |= {column: getattr(model_of(grid), column) for column in COLUMNS}
+            row |= {column: getattr(model_of(grid), column) for column in MODEL}
             row |= {"dataset": images.dataset, "image_size": images.image_size}
             row |= {column: numbers[RECONSTRUCTION][images][column] for column in ("n", "wanted")}
             row["parameters"] = _whole(numbers["parameters"][images]["mean"])
@@ -159,7 +159,7 @@ def _csv(selection: Selection) -> pd.DataFrame:
             if images.dataset in work.bits_per_dim:
                 value = {_COLUMN_OF[work.measures]: work.bits_per_dim[images.dataset]}
                 rows.append({"model": work.name, "source": work.source, **vars(images), **value})
-    whole = [*COLUMNS[1:], "image_size", "n", "wanted", "parameters"]
+    whole = [*MODEL[1:], "image_size", "n", "wanted", "parameters"]
     frame = pd.DataFrame(rows)
     return frame.astype(dict.fromkeys(whole, "Int64")).rename(columns={_LIKELIHOOD: "likelihood_bits_per_dim"})
 

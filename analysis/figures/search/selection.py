@@ -16,9 +16,8 @@ from dvq_ray.search.spec import Search
 from dvq_ray.spec import parse_sweep
 from dvq_ray.store import SUGGESTION, Store, StoreError
 
-from ...data.curves_and_artifacts import load_beside
+from ...data.curves_and_artifacts import CurvesAndArtifacts
 from ...data.needs import Grid, Needs
-from ...data.points import points_of
 from ...data.rows import Rows
 from ...data.selection import Selection
 from ...data.summary import summaries
@@ -31,7 +30,7 @@ FIRST_FIELD = "slices"
 
 @dataclass(frozen=True, kw_only=True)
 class SearchSelection(Selection):
-    """The rows of one search. Its grids are the points that have a value; an axis of these is the point itself."""
+    """The rows of one search. Its grids are the points that have a value, each named by its id."""
 
     search: Search
     suggestions: tuple[Suggested, ...]
@@ -51,7 +50,7 @@ class SearchSelection(Selection):
 
         The numbers are `mean`, `deviation`, `low` and `high`, over all repetitions; the earlier suggested come first.
         """
-        points = pd.concat([self.points(grid.name, metric) for grid in self.grids])
+        points = pd.concat([grid.means(metric) for grid in self.grids])
         first = {each.point_id: each.number for each in reversed(self.suggestions)}
         points.insert(0, "suggestion", points["point_id"].map(first))
         points = points.merge(self._settings, on="point_id").sort_values("suggestion", ignore_index=True)
@@ -144,12 +143,11 @@ def selection_of(rows: Rows, cells: pd.DataFrame, search: Search, needs: Needs) 
     needs = replace(needs, trainable=search.experiment.name, metrics=tuple(search.objectives))
     return SearchSelection(
         needs=needs,
-        grids=grids,
+        placed=[(grid, grid.find(cells)) for grid in grids],
         rows=cells,
         seeds=seeds,
         left_out=(f"left out: {others} cells that other searches in the store suggested",) if others else (),
-        beside=load_beside(rows, cells, needs),
-        points_of_rows=points_of(cells),
+        beside=CurvesAndArtifacts(),
         search=search,
         suggestions=suggestions,
     )

@@ -7,32 +7,11 @@ from textwrap import wrap
 
 from dvq_ray.coverage import STATES
 
+from ...known import FIELDS, METRICS
 from ...naming import number
 from ...output.words import holes
 from .selection import SearchSelection
 
-_METRICS: Mapping[str, str] = {
-    "test_mse": "test loss (mean squared error per dimension)",
-    "bits_per_vector": "bits of a vector's code",
-    "reconstruction_bits_per_dim": "reconstruction of test images (bits/dim)",
-    "total_bits_per_dim_unigram": "reconstruction + codes, unigram prior (bits/dim)",
-    "total_bits_per_dim_uniform": "reconstruction + codes, uniform prior (bits/dim)",
-    "code_bits_per_dim_unigram": "codes, unigram prior (bits/dim)",
-    "code_bits_per_dim_uniform": "codes, uniform prior (bits/dim)",
-    "psnr_db": "peak signal-to-noise ratio (dB)",
-    "duration_seconds": "duration of a cell (seconds)",
-}
-_FIELDS: Mapping[str, str] = {
-    "slices": "parts that a vector is cut into, each with a codebook of its own",
-    "codebook_size": "codes of a codebook",
-    "init_bound": "codes start uniform in plus or minus so much",
-    "dimension": "features of a vector",
-    "factors": "Gaussian blobs behind the data",
-    "learning_rate": "of Adam",
-    "steps": "of training",
-    "joint_codebooks": "codebooks on the same features",
-    "joint_positions": "positions that a code stands for",
-}
 _SAMPLERS: Mapping[str, str] = {
     "tpe": "TPE (tree-structured Parzen estimator)",
     "gp": "a Gaussian process",
@@ -56,7 +35,7 @@ def spoken(field: str) -> str:
 
 def metric(name: str) -> str:
     """A metric with its unit."""
-    return _METRICS.get(name, spoken(name))
+    return METRICS.get(name, spoken(name))
 
 
 def better(selection: SearchSelection, name: str) -> str:
@@ -109,7 +88,7 @@ def _intervals(selection: SearchSelection, intervals: str) -> str:
 
 
 def _meanings(selection: SearchSelection) -> list[str]:
-    known = [f"{spoken(field)}: {_FIELDS[field]}" for field in selection.fields if field in _FIELDS]
+    known = [f"{spoken(field)}: {FIELDS[field]}" for field in selection.fields if field in FIELDS]
     text = "; ".join(known)
     return [f"{text[0].upper()}{text[1:]}."] if known else []
 

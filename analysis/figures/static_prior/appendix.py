@@ -7,14 +7,14 @@ from collections.abc import Sequence
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ...data.needs import Grid, distinct, ever_run
+from ...data.needs import Grid, at, distinct, ever_run, spread
 from ...data.selection import Selection
 from ...draw.panels import Sheet, handle, level_handle
 from ...draw.style import as_kmeans, kmeans_look, vq_look
 from ...naming import number
 from . import words
-from .marks import ANY, FACTORS, LOSS, at, grid_of, sizes_legend
-from .needs import spread, static_prior_needs
+from .marks import ANY, FACTORS, LOSS, sizes_legend
+from .needs import static_prior_needs
 
 _MOST_COLUMNS, _MOST_ROWS = 3, 3
 
@@ -62,13 +62,13 @@ APPENDIX = static_prior_needs(
 
 def draw_appendix(selection: Selection) -> tuple[Figure, str]:
     """Test loss over the number of factors: a column for each dimension, a row for each bound, a line for each size."""
-    vq, kmeans = grid_of(selection, "vq"), selection.grid("kmeans")
+    vq, kmeans = selection["vq"], selection.grid("kmeans")
     factors, sizes = vq.axes["factors"], vq.axes["codebook_size"]
-    panels = list(dict.fromkeys((point["init_bound"], point["dimension"]) for point in vq.points()))
+    panels = list(dict.fromkeys((point["init_bound"], point["dimension"]) for point in vq.points))
     panels.sort()
-    losses = selection.points("vq", "test_mse")
-    yardstick = selection.points("kmeans", "test_mse") if kmeans else None
-    variance = selection.usable(vq).groupby(["dimension", "factors"])["data_variance"].mean()
+    losses = selection["vq"].means("test_mse")
+    yardstick = selection["kmeans"].means("test_mse") if kmeans else None
+    variance = vq.usable.groupby(["dimension", "factors"])["data_variance"].mean()
     columns = len(vq.axes["dimension"])
     is_rectangle = len(panels) == columns * len(vq.axes["init_bound"])
     titles = [f"D = {number(dimension)}, start in ±{number(bound)}" for bound, dimension in panels]

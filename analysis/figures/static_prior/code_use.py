@@ -8,15 +8,15 @@ from dataclasses import replace
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ...data.needs import Grid
+from ...data.needs import Grid, at, spread
 from ...data.selection import Selection
 from ...draw.panels import Sheet, handle
 from ...draw.style import as_kmeans, kmeans_look, vq_look
 from ...naming import listed, number
 from ...output.numbers import long_form, mean_over_slices, metric_of
 from . import words
-from .marks import ANY, DIMENSION, at, grid_of, sizes_legend
-from .needs import figure3a_grids, spread, static_prior_needs
+from .marks import ANY, DIMENSION, sizes_legend
+from .needs import figure3a_grids, static_prior_needs
 
 _MOST_COLUMNS = 4
 
@@ -55,21 +55,19 @@ _MEASURES = {"codes used / codebook_size": _share_used, "perplexity / codebook_s
 def code_use_numbers(selection: Selection) -> pd.DataFrame:
     """The shares that are drawn, in long form."""
     return long_form(
-        metric_of(grid, name, selection.points(grid.name, measure))
-        for grid in selection.grids
-        for name, measure in _MEASURES.items()
+        metric_of(grid, name, grid.means(measure)) for grid in selection.grids for name, measure in _MEASURES.items()
     )
 
 
 def draw_code_use(selection: Selection) -> tuple[Figure, str]:
     """Over the dimension: share of codes used above, perplexity over K beneath; a column for each bound."""
-    vq, kmeans = grid_of(selection, "vq"), selection.grid("kmeans")
+    vq, kmeans = selection["vq"], selection.grid("kmeans")
     sizes, dimensions, bounds = (vq.axes[axis] for axis in ("codebook_size", "dimension", "init_bound"))
     titles = [f"codes start in ±{number(bound)}" for bound in bounds]
     sheet = Sheet([*titles, *titles], columns=len(bounds), panel_inches=1.6)
     for row, measure in enumerate(_MEASURES.values()):
-        trained = selection.points("vq", measure)
-        yardstick = selection.points("kmeans", measure) if kmeans else None
+        trained = selection["vq"].means(measure)
+        yardstick = selection["kmeans"].means(measure) if kmeans else None
         for panel, bound in zip(sheet.panels[row * len(bounds) :], bounds, strict=False):
             panel.log_x(dimensions, most=8 if len(bounds) <= 2 else 4)
             if yardstick is not None:

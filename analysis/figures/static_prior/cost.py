@@ -11,12 +11,12 @@ import pandas as pd
 
 from ...data.needs import Grid, distinct, ever_run
 from ...data.selection import Selection
+from ...known import QUANTIZERS
 from ...naming import number
 from ...output.products import Product, table_product
 from ...output.tables import Column, Section, Table
 from ...output.words import holes
 from . import words
-from .marks import NAMES
 from .needs import static_prior_needs
 
 _MODEL = ["quantizer", "codebook_size", "slices"]
@@ -61,7 +61,7 @@ def _costs(selection: Selection, training: Sequence[str]) -> pd.DataFrame:
     """A row for each machine, quantizer, codebook size, slices, dimension and training."""
     rows, by = selection.rows, [*_MODEL, "dimension", *training]
     machine = [name for name in _MACHINE if name in rows]
-    seconds = rows["duration_seconds"].where(selection.is_whole)
+    seconds = rows["duration_seconds"].where(selection.is_usable)
     costs = rows[[*machine, *by]].assign(seconds=seconds, microseconds=1e6 * seconds / rows["steps"])
     groups = costs.groupby([*machine, *by], dropna=False, observed=True)
     table = groups.agg(
@@ -74,7 +74,7 @@ def _costs(selection: Selection, training: Sequence[str]) -> pd.DataFrame:
     table.insert(len(table.columns), "fits_per_core_hour", 3600 * table["fits"] / table["total_seconds"])
     told = {name: _told(table[name]) if name in table else _UNKNOWN for name in _MACHINE}
     table = pd.DataFrame({**told, **table.drop(columns=machine)})
-    order = [list(NAMES).index(quantizer) for quantizer in table["quantizer"]]
+    order = [list(QUANTIZERS).index(quantizer) for quantizer in table["quantizer"]]
     table = table.assign(order=order).sort_values([*_MACHINE, "order", *by[1:]], ignore_index=True)
     return table.drop(columns="order").astype(dict.fromkeys(training, "Int64"))
 
@@ -140,7 +140,7 @@ def _rows(costs: pd.DataFrame, measure: str, dimensions: Sequence[int]) -> list[
     rows = []
     for _, here in costs.groupby(_MODEL, sort=False):
         quantizer, size, slices = here[_MODEL].iloc[0]
-        name = f"{NAMES[quantizer]}, K = {number(size)}{f', L = {number(slices)}' if slices > 1 else ''}"
+        name = f"{QUANTIZERS[quantizer]}, K = {number(size)}{f', L = {number(slices)}' if slices > 1 else ''}"
         by_dimension = here.groupby("dimension")[measure].apply(lambda each: " / ".join(map(_three_digits, each)))
         rows.append([name, *(by_dimension.get(dimension, _EMPTY) for dimension in dimensions)])
     return rows

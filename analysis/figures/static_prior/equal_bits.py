@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ...data.needs import Grid, distinct, most_held
+from ...data.needs import Grid, at, distinct, most_held, spread
 from ...data.selection import Selection
 from ...data.summary import summaries
 from ...draw.panels import Sheet, handle, level_handle
@@ -20,8 +20,8 @@ from ...draw.style import dvq_look, told_apart
 from ...naming import listed, number
 from ...output.numbers import long_form
 from . import words
-from .marks import FACTORS, at, grid_of
-from .needs import slices_divide, spread, static_prior_needs
+from .marks import FACTORS
+from .needs import slices_divide, static_prior_needs
 
 _MOST_ROWS = 4
 _METRIC = "test_mse of dvq - test_mse of vq"
@@ -84,8 +84,8 @@ class _Comparison:
 
 
 def _comparisons(selection: Selection) -> Iterator[_Comparison]:
-    held = grid_of(selection, "vq").axes["codebook_size"]
-    dvq = grid_of(selection, "dvq")
+    held = selection["vq"].axes["codebook_size"]
+    dvq = selection["dvq"]
     for size in dvq.axes["codebook_size"]:
         for slices in dvq.axes["slices"]:
             yield _Comparison(equal="parameters", codebook_size=size, slices=slices, vq_codebook_size=size)
@@ -99,8 +99,8 @@ def differences(selection: Selection) -> pd.DataFrame:
     A row for each comparison and point; fewer than two pairs make a hole.
     """
     losses = {name: _losses(selection, name) for name in ("vq", "dvq")}
-    dvq = grid_of(selection, "dvq")
-    wanted = selection.wanted(dvq)
+    dvq = selection["dvq"]
+    wanted = dvq.wanted
     tables = []
     for comparison in _comparisons(selection):
         ours, theirs = losses["dvq"], at(losses["vq"], codebook_size=comparison.vq_codebook_size)
@@ -116,13 +116,13 @@ def differences(selection: Selection) -> pd.DataFrame:
 
 
 def _losses(selection: Selection, name: str) -> pd.DataFrame:
-    rows = selection.usable(grid_of(selection, name))
+    rows = selection[name].usable
     return rows[["dimension", "factors", "codebook_size", "slices", "seed", "test_mse"]]
 
 
 def draw_equal_bits(selection: Selection) -> tuple[Figure, str]:
     """Paired differences over the number of factors: a row for each dimension, equal parameters beside equal bits."""
-    table, dvq = differences(selection), grid_of(selection, "dvq")
+    table, dvq = differences(selection), selection["dvq"]
     dimensions, factors = dvq.axes["dimension"], dvq.axes["factors"]
     models = sorted({(c.codebook_size, c.slices) for c in _comparisons(selection)})
     looks = dict(zip(models, told_apart([dvq_look(slices) for _, slices in models]), strict=True))
@@ -142,7 +142,7 @@ def draw_equal_bits(selection: Selection) -> tuple[Figure, str]:
                 points = at(points, codebook_size=size, slices=slices)
                 if len(points):
                     panel.points(points["factors"], points, look)
-    bits = selection.usable(dvq).groupby(["codebook_size", "slices"])["bits_per_vector"].first()
+    bits = dvq.usable.groupby(["codebook_size", "slices"])["bits_per_vector"].first()
     legend = [
         [handle(looks[model], f"DVQ, K = {number(model[0])}, L = {number(model[1])}{_bits(bits, model)}")
          for model in models],

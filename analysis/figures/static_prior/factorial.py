@@ -7,14 +7,14 @@ from collections.abc import Sequence
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ...data.needs import Grid, Needs, distinct, ever_run, most_held
+from ...data.needs import Grid, Needs, at, distinct, ever_run, most_held
 from ...data.selection import Selection
 from ...draw.panels import Sheet, handle, level_handle
 from ...draw.style import Look, as_kmeans, dvq_look, vq_look
+from ...known import STATIC_TRAINING
 from ...naming import listed, number
 from . import words
-from .marks import LOSS, at
-from .needs import TRAINING
+from .marks import LOSS
 
 _NAMES = {"vq": "VQ", "dvq": "DVQ", "kmeans": "k-means, cut as DVQ"}
 """A plain VQ of all features; the others are cut along the groups."""
@@ -69,8 +69,8 @@ FACTORIAL = Needs(
     choose=_grids,
     sweeps=("sweeps/factorial.yaml",),
     seeds_by=("groups", "centres", "dependence"),
-    training=(*TRAINING, "init_bound"),
-    others=("dimension", "groups", "centres", "dependence", "codebook_size", "slices"),
+    training=(*STATIC_TRAINING, "init_bound"),
+    others=(),
 )
 
 
@@ -83,7 +83,7 @@ def draw_factorial(selection: Selection) -> tuple[Figure, str]:
         "dependence": "chance that a group follows the others: ρ",
     }
     sheet = Sheet([titles[over] for over in overs], columns=2, panel_inches=2.6)
-    tables = {grid.name: selection.points(grid.name, "test_mse") for grid in selection.grids}
+    tables = {grid.name: grid.means("test_mse") for grid in selection.grids}
     low, high = 0.85, 1.25 * max(table["mean"].max() for table in tables.values())
     looks: dict[tuple[str, int], Look] = {}
     for panel, over in zip(sheet.panels, overs, strict=True):

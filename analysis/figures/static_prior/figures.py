@@ -10,22 +10,22 @@ from fractions import Fraction
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ...data.needs import Grid
-from ...data.selection import Selection
+from ...data.needs import at
+from ...data.selection import SelectedGrid, Selection
 from ...draw.panels import Sheet, handle, level_handle
 from ...draw.style import as_kmeans, as_untrained, dvq_look, kmeans_look, vq_look
 from ...naming import listed, number
 from . import words
-from .marks import ANY, DIMENSION, FACTORS, LOSS, at, grid_of, sizes_legend
+from .marks import ANY, DIMENSION, FACTORS, LOSS, sizes_legend
 
 
 def draw_figure3a(selection: Selection) -> tuple[Figure, str]:
     """Test loss over the dimension: a panel for each initial bound, a line for each codebook size."""
-    vq, kmeans = grid_of(selection, "vq"), selection.grid("kmeans")
+    vq, kmeans = selection["vq"], selection.grid("kmeans")
     sizes, dimensions, bounds = (vq.axes[axis] for axis in ("codebook_size", "dimension", "init_bound"))
-    losses = selection.points("vq", "test_mse")
-    yardstick = selection.points("kmeans", "test_mse") if kmeans else None
-    variance = selection.usable(vq).groupby("dimension")["data_variance"].mean()
+    losses = selection["vq"].means("test_mse")
+    yardstick = selection["kmeans"].means("test_mse") if kmeans else None
+    variance = vq.usable.groupby("dimension")["data_variance"].mean()
     titles = [words.uniform(bound) for bound in bounds]
     sheet = Sheet(titles, columns=2 if len(bounds) in (2, 4) else 3, panel_inches=2.1)
     for panel, bound in zip(sheet.panels, bounds, strict=True):
@@ -58,11 +58,11 @@ def draw_figure3a(selection: Selection) -> tuple[Figure, str]:
 
 def draw_figure3b(selection: Selection) -> tuple[Figure, str]:
     """Loss over variance where codes are fewer than factors: a column for each dimension, a row for each bound."""
-    vq = grid_of(selection, "vq")
+    vq = selection["vq"]
     sizes, dimensions, bounds = (vq.axes[axis] for axis in ("codebook_size", "dimension", "init_bound"))
-    trained = selection.points("vq", "loss_over_variance")
-    untrained = selection.points("vq", _untrained_over_variance)
-    ratios = sorted({Fraction(int(point["codebook_size"]), int(point["factors"])) for point in vq.points()})
+    trained = selection["vq"].means("loss_over_variance")
+    untrained = selection["vq"].means(_untrained_over_variance)
+    ratios = sorted({Fraction(int(point["codebook_size"]), int(point["factors"])) for point in vq.points})
     pairs = [(bound, dimension) for bound in bounds for dimension in dimensions]
     columns = min(len(dimensions), 3)
     is_narrow = columns > 2
@@ -107,11 +107,11 @@ def draw_figure3b(selection: Selection) -> tuple[Figure, str]:
 
 def draw_figure4(selection: Selection) -> tuple[Figure, str]:
     """Test loss over the number of factors: DVQ against VQ with equal and with larger codebooks."""
-    vq, dvq, kmeans = grid_of(selection, "vq"), grid_of(selection, "dvq"), selection.grid("kmeans")
+    vq, dvq, kmeans = selection["vq"], selection["dvq"], selection.grid("kmeans")
     dimensions, factors, slices = (dvq.axes[axis] for axis in ("dimension", "factors", "slices"))
     sizes, size = vq.axes["codebook_size"], dvq.axes["codebook_size"][0]
-    tables = {grid.quantizer: selection.points(grid.quantizer, "test_mse") for grid in selection.grids}
-    variance = selection.usable(vq).groupby(["dimension", "factors"])["data_variance"].mean()
+    tables = {grid.quantizer: selection[grid.quantizer].means("test_mse") for grid in selection.grids}
+    variance = vq.usable.groupby(["dimension", "factors"])["data_variance"].mean()
     titles = [f"dimension D = {number(dimension)}" for dimension in dimensions]
     sheet = Sheet(titles, columns=3, panel_inches=2.5 if len(titles) <= 6 else 1.9)  # three rows fit a page
     for panel, dimension in zip(sheet.panels, dimensions, strict=True):
@@ -151,7 +151,7 @@ def _untrained_over_variance(rows: pd.DataFrame) -> pd.Series[float]:
     return rows["untrained_test_mse"] / rows["data_variance"]
 
 
-def _bits(selection: Selection, grid: Grid, column: str) -> dict[float, str]:
+def _bits(selection: Selection, grid: SelectedGrid, column: str) -> dict[float, str]:
     """`bits_per_vector` by that column; '?' where no cell of it is of use."""
-    bits = selection.usable(grid).groupby(column)["bits_per_vector"].first()
+    bits = grid.usable.groupby(column)["bits_per_vector"].first()
     return {value: number(bits[value]) if value in bits.index else "?" for value in grid.axes[column]}

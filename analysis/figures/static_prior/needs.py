@@ -7,23 +7,12 @@ other values.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import pandas as pd
 
-from ...data.needs import Grid, Needs, distinct, most_held
+from ...data.needs import Grid, Needs, distinct, most_held, spread
+from ...known import STATIC_TRAINING
 
-TRAINING = (
-    "learning_rate",
-    "schedule",
-    "steps",
-    "batch_size",
-    "train_samples",
-    "restarts",
-    "max_iterations",
-    "revision",
-)
-"""Settings that the axes of the figures below leave open."""
 _MOST_COLUMNS, _MOST_ROWS = 3, 4
 """Of Figure 3(b): what a page has room for."""
 SWEEPS = ("sweeps/static_prior.yaml", "sweeps/static_prior_full.yaml")
@@ -48,16 +37,9 @@ def static_prior_needs(
         choose=choose,
         sweeps=SWEEPS,
         seeds_by=seeds_by,
-        training=TRAINING,
-        others=("dimension", "factors", "codebook_size", "slices", "init_bound", *others),
+        training=STATIC_TRAINING,
+        others=("slices", *others),
     )
-
-
-def spread(values: Sequence[Any], most: int) -> tuple[Any, ...]:
-    """At most that many of the values, evenly spread from the first to the last."""
-    if len(values) <= most:
-        return tuple(values)
-    return tuple(values[round(i * (len(values) - 1) / (most - 1))] for i in range(most))
 
 
 def slices_divide(points: pd.DataFrame) -> pd.Series[bool]:

@@ -10,14 +10,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ...data.needs import Grid, distinct, ever_run, most_held
+from ...data.needs import Grid, at, distinct, ever_run, most_held, spread
 from ...data.selection import Selection
 from ...draw.panels import Panel, Sheet, handle, level_handle
 from ...draw.style import GREY, THEORY, Look, as_kmeans, dvq_look, vq_look
 from ...naming import number
 from . import words
-from .marks import at, grid_of
-from .needs import slices_divide, spread, static_prior_needs
+from .needs import slices_divide, static_prior_needs
 
 _MOST_COLUMNS, _MOST_ROWS = 3, 3
 _MORE_CODES = Look(colour=vq_look(64).colour, width=0.7)
@@ -74,11 +73,11 @@ RATE_DISTORTION = static_prior_needs(
 
 def draw_rate_distortion(selection: Selection) -> tuple[Figure, str]:
     """Loss over variance over bits a dimension: a row for each dimension, a column for each number of factors."""
-    vq, dvq, kmeans = grid_of(selection, "vq"), grid_of(selection, "dvq"), selection.grid("kmeans")
+    vq, dvq, kmeans = selection["vq"], selection["dvq"], selection.grid("kmeans")
     dimensions, factors = dvq.axes["dimension"], dvq.axes["factors"]
-    tables = {grid.quantizer: _with_rates(selection.points(grid.quantizer, "loss_over_variance"))
+    tables = {grid.quantizer: _with_rates(selection[grid.quantizer].means("loss_over_variance"))
               for grid in selection.grids}  # fmt: skip
-    variance = selection.usable(vq).groupby(["dimension", "factors"])["data_variance"].mean()
+    variance = vq.usable.groupby(["dimension", "factors"])["data_variance"].mean()
     titles = [f"D = {number(dimension)}, F = {number(f)}" for dimension in dimensions for f in factors]
     sheet = Sheet(
         titles,

@@ -8,14 +8,14 @@ from typing import Any
 
 import pandas as pd
 
-from ...data.needs import Grid
-from ...data.selection import Selection
+from ...data.needs import at
+from ...data.selection import SelectedGrid, Selection
+from ...known import QUANTIZERS
 from ...naming import listed, number
 from ...output.numbers import declared_numbers
 from ...output.products import Product, table_product
 from ...output.tables import Column, Section, Table
 from . import words
-from .marks import NAMES, at, grid_of
 from .needs import figure3a_grids, figure4_grids, static_prior_needs
 
 _METRICS = ("test_mse", "loss_over_variance", "data_variance", "bits_per_vector", "codebook_parameters")
@@ -48,7 +48,7 @@ _LEGEND = (
 
 def make_factors_table(selection: Selection) -> Product:
     """Rows: quantizers, in a section for each dimension; columns: numbers of factors."""
-    dvq = grid_of(selection, "dvq")
+    dvq = selection["dvq"]
     factors = dvq.axes["factors"]
     sections = [
         Section(
@@ -76,7 +76,7 @@ def make_factors_table(selection: Selection) -> Product:
 
 def make_dimensions_table(selection: Selection) -> Product:
     """Rows: codebook sizes, in a section for each bound and one for k-means; columns: dimensions."""
-    vq = grid_of(selection, "vq")
+    vq = selection["vq"]
     dimensions = vq.axes["dimension"]
     sections = []
     for grid in selection.grids:
@@ -97,10 +97,10 @@ def make_dimensions_table(selection: Selection) -> Product:
     return table_product(table, declared_numbers(selection), "tab:static-prior-dimensions")
 
 
-def _points(selection: Selection, grid: Grid) -> pd.DataFrame:
+def _points(selection: Selection, grid: SelectedGrid) -> pd.DataFrame:
     """A row for each point: numbers of the test loss, and what a model's columns say."""
-    points = selection.points(grid.name, "test_mse")
-    about = {name: selection.points(grid.name, name)["mean"] for name in ("bits_per_vector", "codebook_parameters")}
+    points = grid.means("test_mse")
+    about = {name: grid.means(name)["mean"] for name in ("bits_per_vector", "codebook_parameters")}
     return points.assign(quantizer=grid.quantizer, slices=points.get("slices", 1), **about)
 
 
@@ -113,7 +113,7 @@ def _model_cells(points: pd.DataFrame) -> list[str]:
     """`DVQ, K = 16, L = 2` and its bits."""
     first = points.iloc[0]
     slices = f", L = {number(first['slices'])}" if first["quantizer"] == "dvq" else ""
-    name = f"{NAMES[first['quantizer']]}, K = {number(first['codebook_size'])}{slices}"
+    name = f"{QUANTIZERS[first['quantizer']]}, K = {number(first['codebook_size'])}{slices}"
     return [name, _once(points, "bits_per_vector")]
 
 
