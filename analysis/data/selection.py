@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ..naming import box_text, boxes, number, seeds_text
+from ..naming import box_text, boxes, listed, number, seeds_text
 from .curves_and_artifacts import CurvesAndArtifacts, load_curves_and_artifacts
 from .needs import Grid, Needs
 from .points import Places, Points, floats, groups_of, unusable_rows
@@ -174,6 +174,22 @@ class Selection:
                 shared.setdefault(axis, set()).add(values)
         single = {axis: next(iter(sets)) for axis, sets in shared.items() if len(sets) == 1}
         return " ".join(f"{axis}={number(values[0])}" for axis, values in single.items() if len(values) == 1)
+
+    def listing(self) -> list[str]:
+        """A line for each grid, with the values along its axes."""
+        return [
+            f"{grid.name}: {len(grid.table)} points of  "
+            + "  ".join(f"{axis}={listed(values)}" for axis, values in grid.axes.items())
+            for grid in self.grids
+        ]
+
+    def shown(self) -> str:
+        """The grids, and what varies in them."""
+        parts = []
+        for grid in self.grids:
+            varied = [f"{axis} {listed(values)}" for axis, values in grid.axes.items() if len(values) > 1]
+            parts.append(f"{grid.name} at {', '.join(varied)}" if varied else grid.name)
+        return "; ".join(parts)
 
     def faults(self) -> list[str]:
         """Why the item cannot be drawn at all, whatever cells are allowed to be missing."""

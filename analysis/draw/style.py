@@ -2,10 +2,10 @@
 
 A model's colour follows from its own values and not from what else is drawn, so that it is the same in every figure
 of every store. Plain VQ runs from light green to dark blue as the codebook grows, DVQ from light orange to dark red
-as the slices do: the two families and the steps within them differ in lightness and hue for all common kinds of colour
-vision, and the markers differ too. So do the families that only images have: VQ with joint codebooks, from light to
-dark olive as these grow in number, and SVQ, from lilac to plum as more positions share a code. Plain VQ of images goes
-from green to blue by its dimension, because all codebooks of a comparison usually have one size.
+as the number of slices does: the two families and the steps within them differ in lightness and hue for all common
+kinds of colour vision, and the markers differ too. The same holds for the families that only images have: VQ with joint
+codebooks, from light to dark olive with their number, and SVQ, from lilac to plum with the positions that share a code.
+Plain VQ of images goes from green to blue by its dimension, because its codebooks usually have one size.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 import matplotlib
 import matplotlib.style
 from matplotlib.colors import LinearSegmentedColormap, to_hex
 from matplotlib.figure import Figure
-from PIL import Image
 
 WIDTH_INCHES = 7.0
 """Of a figure across the text of a page."""
@@ -66,16 +66,11 @@ def printed() -> Iterator[None]:
 
 
 def rendered(figure: Figure) -> dict[str, bytes]:
-    """The figure's files by suffix. Equal figures give equal bytes: no dates, no random ids."""
-    drawing, pixels, picture = io.BytesIO(), io.BytesIO(), io.BytesIO()
-    figure.savefig(drawing, format="svg", metadata={"Date": None, "Creator": None})
-    figure.savefig(pixels, format="raw")
-    dpi = int(matplotlib.rcParams["savefig.dpi"])
-    width, content = round(figure.get_figwidth() * dpi), pixels.getvalue()
-    whole = Image.frombytes("RGBA", (width, len(content) // (4 * width)), content)
-    # Without transparency, of which there is none, weak compression takes no more bytes than matplotlib's strong one.
-    whole.convert("RGB").save(picture, "png", compress_level=3, dpi=(dpi, dpi))
-    return {".svg": drawing.getvalue(), ".png": picture.getvalue()}
+    """The figure's files by suffix. Equal figures give equal bytes: no dates, no random ids, no versions."""
+    svg, png = io.BytesIO(), io.BytesIO()
+    figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
+    figure.savefig(png, format="png", metadata={"Software": None}, pil_kwargs={"compress_level": 3})
+    return {".svg": svg.getvalue(), ".png": png.getvalue()}
 
 
 Line = Literal["-", ":"] | tuple[float, Sequence[float]]
@@ -97,95 +92,72 @@ class Look:
 
 THEORY = Look(colour="#303030", width=0.9)
 """A curve that nothing was fitted to."""
+ANY = Look(colour=GREY, marker="o")
+"""A model of whatever size, in legends."""
 
 
-def vq_look(codebook_size: int) -> Look:
-    """Plain VQ, by its codebook size."""
-    at = math.log2(codebook_size)
-    return Look(colour=_on_ramp(_VQ_RAMP, at / 14), marker=_marker(at, "hH<>opsh^dD8"))
+@dataclass(frozen=True)
+class Family:
+    """The looks of quantizers of one kind, by the binary logarithm of one of their settings."""
+
+    stops: Sequence[tuple[float, str]]
+    """Colours by that logarithm, from 0 on; beyond the last the colour stays."""
+    markers: str
+
+    def look(self, size: float) -> Look:
+        """That of a setting of this size."""
+        at = math.log2(size)
+        colour = to_hex(self._ramp(min(max(at / self.stops[-1][0], 0.0), 1.0)))
+        return Look(colour=colour, marker=self.markers[round(at) % len(self.markers)])
+
+    @cached_property
+    def _ramp(self) -> LinearSegmentedColormap:
+        stops = [(at / self.stops[-1][0], colour) for at, colour in self.stops]
+        return LinearSegmentedColormap.from_list("ramp", stops, N=4096)
 
 
-def dvq_look(slices: int) -> Look:
-    """DVQ, by its slices."""
-    at = math.log2(slices)
-    return Look(colour=_on_ramp(_DVQ_RAMP, at / 6), marker=_marker(at, "HvPX*d"))
+_VQ = Family(
+    [(0, "#B7E3C0"), (4, "#72C9A2"), (6, "#2389BF"), (8, "#2B55AA"), (10, "#16205C"), (14, "#000000")], "hH<>opsh^dD8"
+)
+_DVQ = Family(
+    [(0, "#F8D98A"), (1, "#F0A630"), (2, "#DB5F1B"), (3, "#9A1B1F"), (4, "#6F1031"), (5, "#450A2B"), (6, "#1D0414")],
+    "HvPX*d",
+)
+_JOINT = Family([(0, "#DCE28C"), (2, "#C3CF62"), (3.3, "#809B26"), (6, "#2F3F0A")], "hp^<>H")
+_SVQ = Family([(0, "#BCA9EE"), (3, "#864C6C"), (6, "#33182B")], "Dp>v8H")
+vq_look = _VQ.look
+"""Plain VQ, by its codebook size."""
+dvq_look = _DVQ.look
+"""DVQ, by its slices."""
+wide_vq_look = _VQ.look
+"""Plain VQ of latents, by their dimension."""
+joint_vq_look = _JOINT.look
+"""VQ with several codebooks on the same features, by their number."""
+svq_look = _SVQ.look
+"""SVQ, by the positions that a code stands for."""
 
 
-def wide_vq_look(dimension: int) -> Look:
-    """Plain VQ of latents, by their dimension."""
-    return vq_look(dimension)
-
-
-def joint_vq_look(codebooks: int) -> Look:
-    """VQ with several codebooks on the same features, by their number."""
-    at = math.log2(codebooks)
-    return Look(colour=_on_ramp(_JOINT_RAMP, at / 6), marker=_marker(at, "hp^<>H"))
-
-
-def svq_look(joint_positions: int) -> Look:
-    """SVQ, by the positions that a code stands for."""
-    at = math.log2(joint_positions)
-    return Look(colour=_on_ramp(_SVQ_RAMP, at / 6), marker=_marker(at, "Dp>v8H"))
-
-
-def told_apart(looks: Sequence[Look]) -> list[Look]:
-    """The looks; those that share colour and marker in lines of their own, as far as there are such."""
+def distinguished(looks: Sequence[Look]) -> list[Look]:
+    """The looks; those that share colour and marker get different lines, as long as there are any left."""
     seen: dict[tuple[str, str], int] = {}
-    apart = []
+    found = []
     for look in looks:
         place = seen.get((look.colour, look.marker), 0)
         seen[look.colour, look.marker] = place + 1
-        apart.append(replace(look, line=_LINES[place % len(_LINES)]))
-    return apart
+        found.append(replace(look, line=_LINES[place % len(_LINES)]))
+    return found
 
 
-def kmeans_look(codebook_size: int) -> Look:
+def kmeans_look(codebook_size: float) -> Look:
     """K-means, the yardstick of the plain VQ of that codebook size: its colour."""
     return as_kmeans(vq_look(codebook_size))
 
 
 def as_kmeans(look: Look) -> Look:
-    """What k-means makes of a look: dashed, thin, with dots."""
+    """The look of k-means beside this one: dashed, thin, with dots."""
     return replace(look, marker=".", line=DASHED, width=0.9)
 
 
 def as_untrained(look: Look) -> Look:
     """The same model before its training."""
     return replace(look, line=DASH_DOTTED, width=0.7)
-
-
-def _on_ramp(ramp: LinearSegmentedColormap, at: float) -> str:
-    return to_hex(ramp(min(max(at, 0.0), 1.0)))
-
-
-def _marker(at: float, markers: str) -> str:
-    return markers[round(at) % len(markers)]
-
-
-def _ramp(anchors: Sequence[tuple[float, str]]) -> LinearSegmentedColormap:
-    return LinearSegmentedColormap.from_list("ramp", list(anchors), N=4096)
-
-
-_VQ_RAMP = _ramp(
-    [
-        (0, "#B7E3C0"),
-        (4 / 14, "#72C9A2"),
-        (6 / 14, "#2389BF"),
-        (8 / 14, "#2B55AA"),
-        (10 / 14, "#16205C"),
-        (1, "#000000"),
-    ]
-)
-_JOINT_RAMP = _ramp([(0, "#DCE28C"), (2 / 6, "#C3CF62"), (3.3 / 6, "#809B26"), (1, "#2F3F0A")])
-_SVQ_RAMP = _ramp([(0, "#BCA9EE"), (3 / 6, "#864C6C"), (1, "#33182B")])
-_DVQ_RAMP = _ramp(
-    [
-        (0, "#F8D98A"),
-        (1 / 6, "#F0A630"),
-        (2 / 6, "#DB5F1B"),
-        (3 / 6, "#9A1B1F"),
-        (4 / 6, "#6F1031"),
-        (5 / 6, "#450A2B"),
-        (1, "#1D0414"),
-    ]
-)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from ..data.needs import Grid
-from ..data.selection import Metric, Selection
+from ..data.selection import Metric, SelectedGrid, Selection
 
 SUMMARY = ("n", "wanted", "mean", "deviation", "low", "high")
 """What is said about each number: repetitions it is from and those it should be from, mean, sample standard deviation
@@ -35,9 +35,15 @@ def declared_numbers(selection: Selection) -> pd.DataFrame:
 
 
 def metric_of(grid: Grid, name: str, table: pd.DataFrame) -> pd.DataFrame:
-    """The table of a metric of the grid, with who and what it is of."""
+    """The table of a metric of the grid, with what it is of."""
     who: dict[Any, Any] = {"grid": grid.name, "quantizer": grid.quantizer}
     return pd.DataFrame(who | dict(table.items()) | {"metric": name}, index=table.index)
+
+
+def numbers_of(grids: Iterable[SelectedGrid], metrics: Mapping[str, Metric], *, labelled: bool = False) -> pd.DataFrame:
+    """These numbers of each grid, in long form."""
+    tables = (metric_of(grid, name, grid.means(metric)) for grid in grids for name, metric in metrics.items())
+    return long_form(tables, labelled=labelled)
 
 
 def long_form(tables: Iterable[pd.DataFrame], *, labelled: bool = False) -> pd.DataFrame:

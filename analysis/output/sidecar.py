@@ -1,4 +1,4 @@
-"""The JSON beside an item: its caption, what it was made from, and the digest that says whether rows are the same."""
+"""The JSON beside an item: its caption, what it was made from, and a digest that is equal for equal rows."""
 
 from __future__ import annotations
 
@@ -12,43 +12,48 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ..data.points import floats
 from ..data.rows import Rows
 from ..data.selection import Selection
-from .products import Product
-
-_WIDTH = 200
-"""Characters in a line, as far as values let themselves be parted."""
+from .product import Product
 
 
 def sidecar(name: str, product: Product, selection: Selection, rows: Rows) -> bytes:
     """JSON of the caption, the stores, the values drawn, n of each point, holes and the digest of the rows."""
-    content = {
-        "item": name,
-        "caption": product.caption,
-        **provenance(rows),
-        "metrics": list(selection.needs.metrics),
-        **_beside(selection),
-        "grids": [
-            {
-                **({"label": grid.label} if grid.label else {}),
-                "quantizer": grid.quantizer,
-                **{k: list(v) for k, v in grid.axes.items()},
-            }
-            for grid in selection.grids
-        ],
-        "common": selection.common(),
-        "n": _counts(selection),
-        "holes": selection.holes(),
-        "left_out": list(selection.left_out),
-        "cells": len(selection.rows),
-        "rows_sha256": digest(selection),
-        "run_commits": commits(selection.rows),
-    }
-    return as_json(content)
+    needs = selection.needs
+    return as_json(
+        {
+            "item": name,
+            "caption": product.caption,
+            **provenance(rows),
+            "metrics": list(needs.metrics),
+            **({"curves": list(needs.curves)} if needs.curves else {}),
+            **({"artifacts_sha256": _artifact_digests(selection)} if needs.artifacts else {}),
+            "grids": [
+                {
+                    **({"label": grid.label} if grid.label else {}),
+                    "quantizer": grid.quantizer,
+                    **{axis: list(values) for axis, values in grid.axes.items()},
+                }
+                for grid in selection.grids
+            ],
+            "common": selection.common(),
+            "n": {
+                text: n
+                for grid in selection.grids
+                for text, n in zip(grid.texts(), grid.means(needs.metrics[0])["n"].tolist(), strict=True)
+            },
+            "holes": selection.holes(),
+            "left_out": list(selection.left_out),
+            "cells": len(selection.rows),
+            "rows_sha256": digest(selection),
+            "run_commits": commits(selection.rows),
+        }
+    )
 
 
 def provenance(rows: Rows) -> dict[str, Any]:
-    """The stores, the values that were kept of them, and what a reader must be told."""
+    """The stores, the values that were kept of them, and what a reader must know about how they were read."""
     return {"stores": list(rows.stores), "only": dict(rows.only), "notes": list(rows.notes)}
 
 
@@ -58,41 +63,8 @@ def commits(frame: pd.DataFrame) -> list[str]:
 
 
 def as_json(content: Any) -> bytes:
-    """The content in lines: what fits into one is in one, of the rest each member is in lines of its own."""
-    return f"{_in_lines(content, '')}\n".encode()
-
-
-def _in_lines(content: Any, indent: str) -> str:
-    # Only what is too long for a line is looked into: the rest is written by the encoder, which is many times faster.
-    if not isinstance(content, dict | list):
-        return _JSON.encode(content)
-    if _count(content, most=_WIDTH // 3) <= _WIDTH // 3 and len(text := _JSON.encode(content)) <= _WIDTH:
-        return text
-    deeper = f"{indent} "
-    values = content.values() if isinstance(content, dict) else content
-    if not any(isinstance(value, dict | list) for value in values):
-        flat = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=_plain, separators=(f",\n{deeper}", ": "))
-        text = flat.encode(content)
-        return f"{text[0]}\n{deeper}{text[1:-1]}\n{indent}{text[-1]}"
-    if isinstance(content, dict):
-        members = [f"{_JSON.encode(key)}: {_in_lines(value, deeper)}" for key, value in content.items()]
-    else:
-        members = [_in_lines(value, deeper) for value in content]
-    opening, closing = "{}" if isinstance(content, dict) else "[]"
-    inside = f",\n{deeper}".join(members)
-    return f"{opening}\n{deeper}{inside}\n{indent}{closing}"
-
-
-def _count(content: Any, most: int) -> int:
-    """The values in the content; where there are more than `most`, not all of them are counted."""
-    if not isinstance(content, dict | list):
-        return 1
-    count = 0
-    for value in content.values() if isinstance(content, dict) else content:
-        count += _count(value, most - count)
-        if count > most:
-            break
-    return count
+    """The content, a line for each value."""
+    return (json.dumps(content, ensure_ascii=False, allow_nan=False, default=_plain, indent=1) + "\n").encode()
 
 
 def digest(selection: Selection) -> str:
@@ -114,7 +86,7 @@ def digest_of(tables: Sequence[tuple[pd.DataFrame, Sequence[str], Sequence[str]]
     for table, texts, values in tables:
         for i, name in enumerate(texts):
             sha.update(b"\n" * (i > 0))
-            sha.update(_in_one(table[name]))
+            sha.update(_joined(table[name]))
         for name in values:
             sha.update(name.encode() + _bytes(table[name]))
     return sha.hexdigest()
@@ -122,44 +94,29 @@ def digest_of(tables: Sequence[tuple[pd.DataFrame, Sequence[str], Sequence[str]]
 
 def _bytes(column: pd.Series[Any]) -> bytes:
     if column.isna().all() or pd.api.types.is_numeric_dtype(column):
-        numbers = pd.to_numeric(column).to_numpy(np.float64, na_value=np.nan)
+        numbers = floats(column)
         return np.where(np.isnan(numbers), np.nan, numbers).astype("<f8").tobytes()
-    return "\n".join(_JSON.encode(_plain(value)) for value in column.tolist()).encode()
+    return "\n".join(json.dumps(_plain(value), ensure_ascii=False) for value in column.tolist()).encode()
 
 
-def _in_one(texts: pd.Series[str]) -> pa.Buffer:
+def _joined(texts: pd.Series[str]) -> pa.Buffer:
     """The texts, a line for each."""
     every = pa.table({"texts": texts})["texts"].cast(pa.large_string()).combine_chunks()
     together = pa.ListArray.from_arrays([0, len(every)], every)
     return pc.binary_join(together, pa.scalar("\n", every.type))[0].as_buffer()
 
 
-def _beside(selection: Selection) -> dict[str, Any]:
-    """Columns of curves and digests of files, where the item draws such."""
-    found: dict[str, Any] = {"curves": list(selection.needs.curves)} if selection.needs.curves else {}
-    if selection.needs.artifacts:
-        found["artifacts_sha256"] = {
-            f"{cell_id}/{name}": hashlib.sha256(content).hexdigest()
-            for cell_id, files in sorted(selection.beside.artifacts.items())
-            for name, content in sorted(files.items())
-        }
-    return found
-
-
-def _counts(selection: Selection) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for grid in selection.grids:
-        points = grid.means(selection.needs.metrics[0])
-        counts.update(zip(grid.texts(), points["n"].tolist(), strict=True))
-    return counts
+def _artifact_digests(selection: Selection) -> dict[str, str]:
+    return {
+        f"{cell_id}/{name}": hashlib.sha256(content).hexdigest()
+        for cell_id, files in sorted(selection.beside.artifacts.items())
+        for name, content in sorted(files.items())
+    }
 
 
 def _plain(value: Any) -> Any:
-    """A value of numpy as Python's own; what is no number as None."""
+    """A value of numpy as Python's own; None for what is not a number."""
     plain = value.tolist() if isinstance(value, np.ndarray | np.generic) else value
     if isinstance(plain, list):
         return [_plain(each) for each in plain]
     return None if plain is pd.NA or plain != plain else plain
-
-
-_JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=_plain)

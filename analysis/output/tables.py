@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+
+import pandas as pd
 
 _MOST_UPRIGHT = 9
-"""Columns of a LaTeX table that stands upright."""
+"""Columns of a LaTeX table that is not turned on its side."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,29 +19,37 @@ class Column:
     heading: str
     group: str = ""
     is_text: bool = False
-    """Set to the left; numbers are set to the right."""
+    """Aligned to the left; numbers are aligned to the right."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
     """Rows under a heading of their own; no heading where it is empty."""
 
-    title: str
+    title: str = ""
     rows: Sequence[Sequence[str]]
     """Cells, as many as there are columns."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """What a table says, in plain text: `±`, `×` and `D = 64` are set as the format sets them."""
+    """What a table says, in plain text: each format writes `±`, `×` and `D = 64` in its own way."""
 
-    name: str
+    name: str = ""
     """`Table 1`; LaTeX numbers its tables itself."""
     title: str
     columns: Sequence[Column]
     sections: Sequence[Section]
-    notes: Sequence[str]
+    notes: Sequence[str] = ()
     """Paragraphs beneath it."""
+
+
+def columns_of(texts: Iterable[str] = (), numbers: Iterable[str] = (), *, group: str = "") -> list[Column]:
+    """Columns of text with these headings, then columns of numbers, which belong to the group."""
+    return [
+        *(Column(heading=heading, is_text=True) for heading in texts),
+        *(Column(heading=heading, group=group) for heading in numbers),
+    ]
 
 
 def markdown(table: Table) -> str:
@@ -62,58 +71,40 @@ def _markdown_row(cells: Sequence[str], *, plain: bool = False) -> str:
 
 
 def _markdown_text(text: str) -> str:
-    """Characters that Markdown or HTML would take for its own, as themselves."""
+    """The text with all characters escaped that mean something in Markdown or HTML."""
     return re.sub(r"([\\`*_|<>\[\]#&])", r"\\\1", text)
 
 
 def latex(table: Table, label: str) -> str:
-    """A floating table; one of many columns lies on its side. What is still too wide is shrunk to the page."""
-    float_ = "table*" if len(table.columns) <= _MOST_UPRIGHT else "sidewaystable*"
+    """A floating table; one of many columns is turned on its side. What is still too wide is shrunk to the page."""
+    rows: list[list[str]] = []
+    for section in table.sections:
+        titles = [f"\\rlap{{\\emph{{{_latex_text(section.title)}}}}}"] if section.title else []
+        rows += [[title, *[""] * (len(table.columns) - 1)] for title in titles]
+        rows += [[_latex_text(cell) for cell in row] for row in section.rows]
+    headings = [(_latex_text(column.group), _stacked(column.heading)) for column in table.columns]
+    has_groups = any(group for group, _ in headings)
+    index = pd.MultiIndex.from_tuples(headings) if has_groups else pd.Index([heading for _, heading in headings])
     alignment = "".join("l" if column.is_text else "r" for column in table.columns)
+    frame = pd.DataFrame(rows, columns=index, dtype=object)
+    body = frame.style.hide(axis="index").to_latex(column_format=alignment, hrules=True, multicol_align="c").strip()
+    environment = "table*" if len(table.columns) <= _MOST_UPRIGHT else "sidewaystable*"
+    notes = "\\par\n".join(_latex_text(note) for note in table.notes)
     lines = [
         "% \\usepackage{booktabs,graphicx,rotating}",
-        f"\\begin{{{float_}}}",
+        f"\\begin{{{environment}}}",
         "\\centering\\footnotesize\\setlength{\\tabcolsep}{4pt}",
         f"\\caption{{{_latex_text(table.title)}}}",
         f"\\label{{{label}}}",
-        "\\resizebox{\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi}{!}{%",
-        f"\\begin{{tabular}}{{{alignment}}}",
-        "\\toprule",
-        *_latex_groups(table.columns),
-        _latex_row([_stacked(column.heading) for column in table.columns]),
+        f"\\resizebox{{\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi}}{{!}}{{%\n{body}}}",
+        *(["\\par\\medskip\\raggedright", notes] if notes else []),
+        f"\\end{{{environment}}}",
     ]
-    for section in table.sections:
-        lines.append("\\midrule")
-        if section.title:
-            lines.append(f"\\multicolumn{{{len(table.columns)}}}{{l}}{{\\emph{{{_latex_text(section.title)}}}}} \\\\")
-        lines += [_latex_row(map(_latex_text, row)) for row in section.rows]
-    lines += ["\\bottomrule", "\\end{tabular}}"]
-    notes = "\\par\n".join(_latex_text(note) for note in table.notes)
-    lines += ["\\par\\medskip\\raggedright", notes] if notes else []
-    return "\n".join([*lines, f"\\end{{{float_}}}"]) + "\n"
-
-
-def _latex_groups(columns: Sequence[Column]) -> Iterator[str]:
-    """The line of headings that columns share, and the rules beneath them."""
-    if not any(column.group for column in columns):
-        return
-    cells, rules, first = [], [], 1
-    for group, members in groupby(columns, key=lambda column: column.group):
-        last = first + len(list(members)) - 1
-        cells.append(f"\\multicolumn{{{last - first + 1}}}{{c}}{{{_latex_text(group)}}}")
-        if group:
-            rules.append(f"\\cmidrule(lr){{{first}-{last}}}")
-        first = last + 1
-    yield f"{' & '.join(cells)} \\\\"
-    yield " ".join(rules)
-
-
-def _latex_row(cells: Iterable[str]) -> str:
-    return f"{' & '.join(cells)} \\\\"
+    return "\n".join(lines) + "\n"
 
 
 def _stacked(heading: str) -> str:
-    """A heading in lines of its parts, so that it is no wider than the numbers beneath it."""
+    """A heading with each of its parts on a line, so that it is no wider than the numbers beneath it."""
     parts = [_latex_text(part) for part in heading.split(", ")]
     return parts[0] if len(parts) == 1 else "\\shortstack[r]{" + ",\\\\".join(parts) + "}"
 
@@ -125,7 +116,7 @@ _LATEX = {
 
 
 def _latex_text(text: str) -> str:
-    """Characters that LaTeX would take for its own, as themselves; symbols in italics."""
+    """The text with all characters escaped that mean something in LaTeX; symbols in italics."""
     escaped = "".join(_LATEX.get(character, character) for character in text)
     escaped = re.sub(r"\b([A-Zn]) = (\d+)", r"$\1 = \2$", escaped)
     return re.sub(r"(?<=\d) (\$\\pm\$) (?=\d)", r"\,{\\scriptsize\1}\,", escaped)

@@ -14,8 +14,9 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from ..claims import sentences
 from ..output.tables import Column
-from .page import Report
+from .page import Report, image_address
 from .wording import counted, spoken
 
 _ENVIRONMENT = Environment(
@@ -42,6 +43,8 @@ def render(report: Report) -> bytes:
         script=script,
         spoken=spoken,
         counted=counted,
+        image_address=image_address,
+        method=sentences.METHOD,
         heading_groups=heading_groups,
     )
     return page.encode()

@@ -14,22 +14,18 @@ from matplotlib.figure import Figure
 
 from analysis.data.selection import Selection, select
 from analysis.draw import style
-from analysis.figures.catalogue import ITEMS
-from analysis.figures.static_prior import figures
+from analysis.figures import ITEMS
 from tests.analysis.looking import (
     assert_no_text_overlaps_or_leaves_the_page,
     assert_text_is_readable_in_print,
     bars_of,
+    draw,
     legends,
     means_of,
 )
 from tests.analysis.made_up import Row, made_up_rows, row, rows
 
-FIGURES = {
-    "figure3a": figures.draw_figure3a,
-    "figure3b": figures.draw_figure3b,
-    "figure4": figures.draw_figure4,
-}
+FIGURES = ("figure3a", "figure3b", "figure4")
 
 
 def _select(name: str, cells: Iterable[Row]) -> Selection:
@@ -73,8 +69,7 @@ def _drawn(name: str) -> Figure:
 
 
 def _draw(name: str, selection: Selection) -> Figure:
-    with style.printed():
-        return FIGURES[name](selection)[0]
+    return draw(name, selection)[0]
 
 
 def test_figure3a_is_drawn_at_the_factors_with_the_largest_rectangle() -> None:

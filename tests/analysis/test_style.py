@@ -7,7 +7,16 @@ import pytest
 from matplotlib.colors import to_rgb
 from numpy.typing import NDArray
 
-from analysis.draw.style import Look, dvq_look, joint_vq_look, kmeans_look, svq_look, told_apart, vq_look, wide_vq_look
+from analysis.draw.style import (
+    Look,
+    distinguished,
+    dvq_look,
+    joint_vq_look,
+    kmeans_look,
+    svq_look,
+    vq_look,
+    wide_vq_look,
+)
 
 Matrix = NDArray[np.float64]
 LOOKS = {
@@ -52,7 +61,7 @@ def test_models_differ_by_their_markers_alone(figure: str) -> None:
 
 
 def test_models_of_equal_colour_get_lines_of_their_own() -> None:
-    looks = told_apart([dvq_look(4), dvq_look(8), dvq_look(4), dvq_look(4)])
+    looks = distinguished([dvq_look(4), dvq_look(8), dvq_look(4), dvq_look(4)])
     assert [look.colour for look in looks] == [dvq_look(slices).colour for slices in (4, 8, 4, 4)]
     assert (looks[0].line, looks[1].line) == ("-", "-")
     assert len({str(look.line) for look in (looks[0], looks[2], looks[3])}) == 3

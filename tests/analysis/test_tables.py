@@ -47,7 +47,7 @@ def test_latex_has_as_many_cells_in_every_row_and_braces_that_close() -> None:
     assert cells == [4, 4, 4, 4, 4]
     plain = re.sub(r"\\[\\{}]", "", text)
     assert plain.count("{") == plain.count("}")
-    assert "\\cmidrule(lr){2-3}" in text
+    assert "\\multicolumn{2}{c}{CIFAR-10 32$\\times$32}" in text
     assert "VQ, $D = 255$ & 4.670\\,{\\scriptsize$\\pm$}\\,0.012 & 50\\% & 3" in text
     assert "x\\_y \\#1 $<$b$>$ & -- & \\textasciitilde{}1\\textasciicircum{}2 & \\$" in text
     assert "\\shortstack[r]{cost,\\\\all in}" in text

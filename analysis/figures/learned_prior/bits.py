@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from ...data.needs import Grid, at
 from ...data.selection import Selection
-from ...draw.bars import RowPanel, RowSheet, part_handle
-from ...draw.panels import Sheet, handle
+from ...draw import bars
+from ...draw.sheet import Sheet, handle
 from ...draw.style import DASHED, Look
-from ...known import (
-    RECONSTRUCTION,
-    UNIFORM_CODES,
-    UNIFORM_TOTAL,
-    UNIGRAM_CODES,
-    UNIGRAM_TOTAL,
-)
-from . import words
-from .entries import Entry, entries_of
-from .models import DataSet, data_sets_of
+from ...items import figure
+from ...known import DATA_SET, RECONSTRUCTION, UNIFORM_CODES, UNIFORM_TOTAL, UNIGRAM_CODES, UNIGRAM_TOTAL
+from . import _shared as shared
+from ._models import DataSet, Entry, data_sets_of, entries_of
 
 _ROOM_FOR_NUMBERS = 1.62
 """Width of a panel over its longest bar: the numbers stand to the right."""
+_LEAST_SLICE_COUNTS = 3
+"""Of one width and codebook size: fewer make no line over the number of slices."""
 _KINDS = {
     RECONSTRUCTION: (Look(colour="#8A8A8A", marker="o"), "reconstruction alone"),
     UNIGRAM_TOTAL: (Look(colour="#111111", marker="s"), "with codes, unigram prior"),
@@ -32,98 +32,112 @@ _KINDS = {
 """What is counted, by column. Greys: colours are those of models."""
 
 
-def draw_bits_split(selection: Selection) -> tuple[Figure, str]:
+@figure(
+    "Bits per dimension split into reconstruction and codes, under a unigram and a uniform prior",
+    shared.comparison(RECONSTRUCTION, UNIGRAM_CODES, UNIFORM_CODES, UNIGRAM_TOTAL, UNIFORM_TOTAL),
+)
+def bits_split(selection: Selection) -> tuple[Figure, str]:
     """A bar for each model: reconstruction, codes under the unigram prior, what a uniform prior costs beyond."""
     found = entries_of(selection)
     blocks = [(images.title, [entry.name for entry in entries]) for images, entries in found.items()]
-    sheet = RowSheet(blocks, columns=1, row_inches=0.25, guides=False)
-    longest = 0.0
-    for (panel,), entries in zip(sheet.blocks, found.values(), strict=True):
-        for row, entry in enumerate(entries):
-            longest = max(longest, _bar(panel, row, entry))
-    for (panel,) in sheet.blocks:
-        panel.axes.set_xlim(0, _ROOM_FOR_NUMBERS * (longest or 1))
-        ticks = MaxNLocator(8, steps=[1, 2, 5, 10]).tick_values(0, longest or 1)
-        panel.axes.set_xticks([tick for tick in ticks if tick <= (longest or 1)])
-    note = words.note(
+    sheet, panels = bars.row_sheet(blocks, columns=1, row_inches=0.25, guides=False)
+    ends = [_bar(axes, row, entry) for (axes,), entries in zip(panels, found.values(), strict=True)
+            for row, entry in enumerate(entries)]  # fmt: skip
+    longest = max(ends, default=0.0) or 1
+    for (axes,) in panels:
+        axes.set_xlim(0, _ROOM_FOR_NUMBERS * longest)
+        ticks = MaxNLocator(8, steps=[1, 2, 5, 10]).tick_values(0, longest)
+        axes.set_xticks([tick for tick in ticks if tick <= longest])
+    note = shared.note(
         selection,
         "Numbers: reconstruction + codes = total ± half of the 95% t-interval of the total, all under the unigram "
         f"prior (how often each code occurs in the training images); in brackets the total under a uniform prior. "
-        f"Means of {words.repetitions(selection)}. Codes by a better prior, such as an autoregressive one, cost less.",
-        f"{words.data_sets(selection)}.",
+        f"Means of {shared.repetitions(selection)}. Codes by a better prior, such as an autoregressive one, cost less.",
+        f"{shared.data_sets(selection)}.",
     )
     caption = (
         "Bits per dimension of test images, split into what the decoder needs given the codes and what the codes cost. "
-        f"Reconstruction is {words.RECONSTRUCTION}; the totals are upper bounds on the negative log-likelihood. {note}"
+        f"Reconstruction is {shared.RECONSTRUCTION_IS}; the totals are upper bounds on the negative log-likelihood. "
+        f"{note}"
     )
     legend = [
-        part_handle("full", "reconstruction"),
-        part_handle("light", "codes, unigram prior"),
-        part_handle("hatched", "more under a uniform prior"),
+        bars.part_handle("full", "reconstruction"),
+        bars.part_handle("light", "codes, unigram prior"),
+        bars.part_handle("hatched", "more under a uniform prior"),
     ]
-    return sheet.finish(x_labels=["bits/dim of test images"], legend=[legend], footnote=note), caption
+    return sheet.finish(
+        x_label="bits/dim of test images", legend=[legend], footnote=note, y_limits=bars.row_limits(blocks)
+    ), caption
 
 
-def _bar(panel: RowPanel, row: int, entry: Entry) -> float:
+def _bar(axes: Axes, row: int, entry: Entry) -> float:
     """Draws a model's bar and returns where it ends."""
     metrics = (RECONSTRUCTION, UNIGRAM_CODES, UNIFORM_CODES, UNIGRAM_TOTAL)
-    reconstruction, unigram, uniform, total = (entry.mean(metric) for metric in metrics)
+    reconstruction, unigram, uniform, total = (float(entry.numbers(metric)["mean"]) for metric in metrics)
     if np.isnan(total):
-        panel.lack(row)
+        bars.no_value(axes, row)
         return 0.0
     colour, bound = entry.look.colour, entry.point(UNIGRAM_TOTAL)
     end = max(total, reconstruction + uniform)
-    panel.part(row, 0, reconstruction, colour, "full")
-    panel.part(row, reconstruction, total, colour, "light")
+    bars.part(axes, row, 0, reconstruction, colour, "full")
+    bars.part(axes, row, reconstruction, total, colour, "light")
     if uniform > unigram:  # frequencies of the training images may cost test images more than none
-        panel.part(row, total, end, colour, "hatched")
-    panel.interval(row, bound)
+        bars.part(axes, row, total, end, colour, "hatched")
+    bars.interval(axes, row, bound)
     high = float(bound["high"].iloc[0])
     half = f"{high - total:.2f}" if high - total >= 0.005 else f"{high - total:.1g}"
     split = f"{reconstruction:.2f} + {unigram:.2f} = {total:.2f} ± {half}"
-    panel.text(row, max(end, high), f"{split} ({reconstruction + uniform:.2f})")
+    bars.text(axes, row, max(end, high), f"{split} ({reconstruction + uniform:.2f})")
     return max(end, high)
 
 
-def draw_bits_over_slices(selection: Selection) -> tuple[Figure, str]:
-    """Bits over the number of slices: a panel for each data set, width of the latent and codebook size."""
-    tables = {metric: _by_family(selection, metric) for metric in _KINDS}
+def _several_slice_counts(rows: pd.DataFrame) -> Sequence[Grid]:
+    """DVQ, where enough slice counts of one width and codebook size were run."""
+    dvq = at(rows, quantizer="dvq")
+    counts = dvq.groupby([*DATA_SET, "dimension", "codebook_size"])["slices"].transform("nunique")
+    return shared.model_grids(dvq[counts >= _LEAST_SLICE_COUNTS])
+
+
+@figure(
+    "Bits per dimension over the number of slices of DVQ at a fixed dimension, with and without the codes",
+    shared.comparison(
+        RECONSTRUCTION,
+        UNIGRAM_TOTAL,
+        UNIFORM_TOTAL,
+        which=f"dvq with at least {_LEAST_SLICE_COUNTS} values of slices at one dimension and codebook_size",
+        choose=_several_slice_counts,
+        sweeps=("sweeps/slices.yaml",),
+    ),
+)
+def bits_over_slices(selection: Selection) -> tuple[Figure, str]:
+    """A panel for each data set, width of the latent and codebook size."""
+    tables = {metric: pd.concat([grid.means(metric) for grid in selection.grids]) for metric in _KINDS}
     single = len(data_sets_of(selection.grids)) == 1
+    columns = [*DATA_SET, "dimension", "codebook_size"]
+    families = tables[RECONSTRUCTION][columns].drop_duplicates().sort_values(columns).to_dict("records")
     titles = []
-    for dataset, image_size, dimension, size in tables[RECONSTRUCTION]:
-        images = DataSet(dataset=dataset, image_size=image_size)
-        titles.append(f"{'' if single else f'{images.title}, '}D = {dimension}, K = {size}")
-    sheet = Sheet(titles, columns=3 if single else 2, panel_inches=2.2)
-    for panel, family in zip(sheet.panels, tables[RECONSTRUCTION], strict=True):
-        panel.log_x(sorted(tables[RECONSTRUCTION][family]["slices"]))
+    for family in families:
+        images = DataSet(dataset=family["dataset"], image_size=family["image_size"])
+        title = f"D = {family['dimension']}, K = {family['codebook_size']}"
+        titles.append(title if single else f"{images.title}, {title}")
+    sheet = Sheet(titles, columns=3 if single else 2, inches=2.2)
+    for panel, family in zip(sheet.panels, families, strict=True):
+        panel.log_x(sorted(at(tables[RECONSTRUCTION], **family)["slices"]))  # type: ignore[arg-type]
         for metric, (look, _) in _KINDS.items():
-            points = tables[metric][family]
+            points = at(tables[metric], **family)  # type: ignore[arg-type]
             panel.points(points["slices"], points, look, hollow=metric != RECONSTRUCTION)
-    note = words.note(
+    note = shared.note(
         selection,
-        f"Means of {words.repetitions(selection)} with 95% t-intervals. "
+        f"Means of {shared.repetitions(selection)} with 95% t-intervals. "
         "Unigram prior: how often each code occurs in the training images.",
-        f"{words.data_sets(selection)}.",
+        f"{shared.data_sets(selection)}.",
     )
     caption = (
         "Bits per dimension of test images over the number of slices L that DVQ cuts a latent of a fixed width D into, "
-        f"with a codebook of K codes for each slice. Reconstruction is {words.RECONSTRUCTION}; with the codes these "
-        f"are upper bounds on the negative log-likelihood, and the best L is where they are lowest. {note}"
+        f"with a codebook of K codes for each slice. Reconstruction is {shared.RECONSTRUCTION_IS}; with the codes "
+        f"these are upper bounds on the negative log-likelihood, and the best L is where they are lowest. {note}"
     )
-    figure = sheet.finish(
-        x_label="number of slices L",
-        y_label="bits/dim of test images",
-        legend=[[handle(look, label, hollow=metric != RECONSTRUCTION) for metric, (look, label) in _KINDS.items()]],
-        footnote=note,
-    )
-    return figure, caption
-
-
-def _by_family(selection: Selection, metric: str) -> dict[tuple[str, int, int, int], pd.DataFrame]:
-    """Points by data set, size of its images, dimension and codebook size, the smaller first."""
-    found: dict[tuple[str, int, int, int], list[pd.DataFrame]] = {}
-    for images, entries in entries_of(selection).items():
-        for entry in entries:
-            family = (images.dataset, images.image_size, entry.model.dimension, entry.model.codebook_size)
-            found.setdefault(family, []).append(entry.point(metric))
-    return {family: pd.concat(points, ignore_index=True) for family, points in sorted(found.items())}
+    legend = [handle(look, label, hollow=metric != RECONSTRUCTION) for metric, (look, label) in _KINDS.items()]
+    return sheet.finish(
+        x_label="number of slices L", y_label="bits/dim of test images", legend=[legend], footnote=note
+    ), caption

@@ -8,23 +8,27 @@ from typing import Any
 import pandas as pd
 
 from ...data.selection import Selection
+from ...items import table
 from ...naming import number
-from ...output.products import Product, table_product
-from ...output.tables import Column, Section, Table
-from . import words
-from .selection import SearchSelection, numbers_of, searched
+from ...output.numbers import long_form
+from ...output.product import Product, table_product
+from ...output.tables import Section, Table, columns_of
+from . import _words as words
+from ._selection import SearchSelection, search_needs, searched, select_search
 
 MOST_POINTS = 10
 _EMPTY = "–"
 
 
-def make_best(selection: Selection) -> Product:
+@table("The best points of a search, or its Pareto front, with their fields", search_needs(), select=select_search)
+def search_best(selection: Selection) -> Product:
     """The ten best points, or the Pareto front of two objectives; the CSV has the same."""
     found = searched(selection)
     chosen = _chosen(found)
-    tables = {metric: _of(found.means(metric), chosen) for metric in found.search.objectives}
-    table = _table(found, tables)
-    return table_product(table, numbers_of(tables), "tab:search-best")
+    tables = {metric: found.means(metric).set_index("point_id").loc[chosen].reset_index()
+              for metric in found.search.objectives}  # fmt: skip
+    numbers = long_form(table.assign(metric=metric) for metric, table in tables.items())
+    return table_product(_table(found, tables), numbers, "tab:search-best")
 
 
 def _chosen(selection: SearchSelection) -> list[str]:
@@ -35,10 +39,6 @@ def _chosen(selection: SearchSelection) -> list[str]:
     table = selection.means(metric)
     ranked = table.assign(cost=selection.signs[metric] * table["mean"]).sort_values("cost", kind="stable")
     return [str(point_id) for point_id in ranked["point_id"].head(MOST_POINTS)]
-
-
-def _of(table: pd.DataFrame, chosen: list[str]) -> pd.DataFrame:
-    return table.set_index("point_id").loc[chosen].reset_index()
 
 
 def _table(selection: SearchSelection, tables: dict[str, pd.DataFrame]) -> Table:
@@ -57,13 +57,9 @@ def _table(selection: SearchSelection, tables: dict[str, pd.DataFrame]) -> Table
     return Table(
         name="Pareto front" if several else "Best points",
         title=f"The {what} of a search for {words.goals(selection)}.",
-        columns=[
-            Column(heading="suggestion"),
-            *(Column(heading=words.spoken(field)) for field in selection.fields),
-            Column(heading="n"),
-            *(Column(heading=words.metric(metric)) for metric in tables),
-        ],
-        sections=[Section(title="", rows=rows)],
+        columns=columns_of(numbers=["suggestion", *map(words.spoken, selection.fields), "n",
+                                    *map(words.metric, tables)]),
+        sections=[Section(rows=rows)],
         notes=[
             words.CURSE,
             words.note(
@@ -72,7 +68,7 @@ def _table(selection: SearchSelection, tables: dict[str, pd.DataFrame]) -> Table
                 intervals="± half of the 95% t-interval",
             ),
         ],
-    )
+    )  # fmt: skip
 
 
 def _mean(point: pd.Series[Any]) -> str:

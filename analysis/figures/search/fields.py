@@ -13,10 +13,13 @@ from matplotlib.lines import Line2D
 from dvq_ray.search.space import Axis, Choices
 
 from ...data.selection import Selection
-from ...draw.panels import Panel, Sheet
+from ...draw.sheet import Panel, Sheet
+from ...items import figure
 from ...naming import number
-from . import marks, words
-from .selection import SearchSelection, numbers_of, searched
+from ...output.words import capitalised
+from . import _marks as marks
+from . import _words as words
+from ._selection import SearchSelection, by_objective, search_needs, searched, select_search
 
 _MOST_COLUMNS = 3
 _SPREAD = 0.32
@@ -28,20 +31,25 @@ _ROOM = 0.06
 _LINE: dict[str, Any] = {"marker": "s", "color": marks.BLACK, "markersize": 4.4}
 
 
-def means_numbers(selection: Selection) -> pd.DataFrame:
+def _means(selection: Selection) -> pd.DataFrame:
     """A row for each point that has a value, and objective."""
-    found = searched(selection)
-    return numbers_of({metric: found.means(metric) for metric in found.search.objectives})
+    return by_objective(selection, searched(selection).means)
 
 
-def draw_fields(selection: Selection) -> tuple[Figure, str]:
+@figure(
+    "The objective over slices and every other searched field: all points, and the best at each value",
+    search_needs(),
+    numbers=_means,
+    select=select_search,
+)
+def search_slices(selection: Selection) -> tuple[Figure, str]:
     """All points over each searched field, and the best at each value: a row of panels for each objective."""
     found = searched(selection)
     tables = {metric: found.means(metric) for metric in found.search.objectives}
     columns = min(_MOST_COLUMNS, len(found.fields))
     rows_each = -(-len(found.fields) // columns)
     padded = [*found.fields, *[""] * (rows_each * columns - len(found.fields))]
-    sheet = Sheet([words.spoken(field) for _ in tables for field in padded], columns=columns, panel_inches=2.0)
+    sheet = Sheet([words.spoken(field) for _ in tables for field in padded], columns=columns, inches=2.0)
     limits, labels, joined = list[tuple[float, float]](), list[str](), False
     for place, (metric, table) in enumerate(tables.items()):
         scale = marks.scale(table)
@@ -60,20 +68,14 @@ def draw_fields(selection: Selection) -> tuple[Figure, str]:
         + "A search tries most points where it hopes for good ones, so that a value with few points may be worse here "
         "than it can be.",
     )
-    legend = [marks.entry(marks.PLAIN, "point"), *([_joined_entry()] if joined else [])]
+    joined_entry = Line2D([], [], label="best point at each value", **_LINE)
+    legend = [marks.entry(marks.PLAIN, "point"), *([joined_entry] if joined else [])]
     legend.append(marks.entry(marks.BEST, "best of all" if len(tables) == 1 else "best by that objective alone"))
-    caption = f"{_title(found)} over each searched field. {note} {words.CURSE}"
-    figure = sheet.finish(x_label="value of the field", y_label=labels, legend=[legend], footnote=note, y_limits=limits)
-    return figure, caption
-
-
-def _title(selection: SearchSelection) -> str:
-    text = " and ".join(words.metric(metric) for metric in selection.search.objectives)
-    return f"{text[0].upper()}{text[1:]} of all points that a search tried,"
-
-
-def _joined_entry() -> Line2D:
-    return Line2D([], [], label="best point at each value", **_LINE)
+    objectives = capitalised(" and ".join(words.metric(metric) for metric in tables))
+    caption = f"{objectives} of all points that a search tried, over each searched field. {note} {words.CURSE}"
+    return sheet.finish(
+        x_label="value of the field", y_label=labels, legend=[legend], footnote=note, y_limits=limits
+    ), caption
 
 
 def _draw(panel: Panel, selection: SearchSelection, field: str, table: pd.DataFrame, sign: int) -> bool:

@@ -9,33 +9,53 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from ...data.needs import Needs
+from ...data.rows import Rows
 from ...data.selection import Selection
-from ...draw.panels import Panel, Sheet
+from ...draw.sheet import Panel, Sheet
 from ...draw.style import GREY, dvq_look
+from ...items import figure
 from ...naming import number
-from . import marks, words
-from .selection import FIRST_FIELD, SearchSelection, numbers_of, searched
+from ...output.words import capitalised
+from . import _marks as marks
+from . import _words as words
+from ._selection import FIRST_FIELD, SearchSelection, by_objective, search_needs, searched, select_search
 
 
-def front_numbers(selection: Selection) -> pd.DataFrame:
+def _front(selection: Selection) -> pd.DataFrame:
     """A row for each point that has a value, and objective, with whether it is on the front."""
     found = searched(selection)
-    on_front = set(found.best())
-    tables = {}
-    for metric in found.search.objectives:
-        table = found.means(metric)
-        table.insert(2, "on_front", table["point_id"].isin(on_front))
-        tables[metric] = table
-    return numbers_of(tables)
+
+    def table(metric: str) -> pd.DataFrame:
+        means = found.means(metric)
+        means.insert(2, "on_front", means["point_id"].isin(found.best()))
+        return means
+
+    return by_objective(selection, table)
 
 
-def draw_front(selection: Selection) -> tuple[Figure, str]:
+def _select_two(rows: Rows, needs: Needs) -> SearchSelection | None:
+    found = select_search(rows, needs)
+    return found if found is not None and len(found.search.objectives) == 2 else None
+
+
+@figure(
+    "Pareto front of a search for two objectives, among all points that it tried",
+    search_needs(
+        "the store of one search for two objectives, such as {test_mse: minimize, bits_per_vector: minimize}: every "
+        "suggestion that ended",
+        sweeps=(),
+    ),
+    numbers=_front,
+    select=_select_two,
+)
+def search_front(selection: Selection) -> tuple[Figure, str]:
     """The first objective over the second: all points, and the steps of those that no other is better than."""
     found = searched(selection)
     upright, across = found.search.objectives
     y, x = found.means(upright), found.means(across)
     front = found.best()
-    sheet = Sheet([""], columns=1, panel_inches=3.2)
+    sheet = Sheet([""], columns=1, inches=3.2)
     (panel,) = sheet.panels
     scale = marks.scale(y)
     scale.apply(panel)
@@ -60,23 +80,16 @@ def draw_front(selection: Selection) -> tuple[Figure, str]:
         f"({words.better(found, upright)}; {words.better(found, across)}), and the Pareto front of its means. "
         f"{note} {words.CURSE}"
     )
-    legend = [
-        _entry(on=True, label="on the front", line=True),
-        _entry(on=False, label="other point"),
-    ]
+    legend = [_entry(on=True, label="on the front", line=True), _entry(on=False, label="other point")]
     models = [
         Line2D([], [], linestyle="", label=f"{number(value)} {'slice' if value == 1 else 'slices'}", **look)
         for value, look in looks.items()
         if value is not None
     ]
-    figure = sheet.finish(
-        x_label=f"{words.metric(across)}, {words.better(found, across)}",
-        y_label=words.y_label(found, upright),
-        legend=[legend, *([models] if models else [])],
-        footnote=note,
-        y_limits=[scale.limits],
-    )
-    return figure, f"{caption[0].upper()}{caption[1:]}"
+    return sheet.finish(
+        x_label=f"{words.metric(across)}, {words.better(found, across)}", y_label=words.y_label(found, upright),
+        legend=[legend, *([models] if models else [])], footnote=note, y_limits=[scale.limits],
+    ), capitalised(caption)  # fmt: skip
 
 
 def _looks(selection: SearchSelection, table: pd.DataFrame) -> Mapping[Any, Mapping[str, Any]]:

@@ -10,10 +10,11 @@ import pandas as pd
 from dvq_ray.search.space import Choices, Range
 
 from ...data.selection import Selection
-from ...output.products import Product, UnfitError, table_product
-from ...output.tables import Column, Section, Table
-from . import words
-from .selection import SearchSelection, searched
+from ...items import table
+from ...output.product import Product, UnfitError, table_product
+from ...output.tables import Section, Table, columns_of
+from . import _words as words
+from ._selection import SearchSelection, search_needs, searched, select_search
 
 LEAST_POINTS = 10
 _TREES_SEED = 0
@@ -21,7 +22,12 @@ _LOG_FROM = 8
 """Ratio of the largest to the smallest of some numbers from which on equal ratios are taken for equal steps."""
 
 
-def make_importance(selection: Selection) -> Product:
+@table(
+    "How much of the objective's variation each searched field accounts for",
+    search_needs(f"the store of one search: at least {LEAST_POINTS} points that have a value"),
+    select=select_search,
+)
+def search_importance(selection: Selection) -> Product:
     """A row for each field, the most important first. Raises `UnfitError` where there is too little to tell."""
     found = searched(selection)
     importances = {metric: _importances(found, metric) for metric in found.search.objectives}
@@ -95,11 +101,8 @@ def _table(selection: SearchSelection, importances: Mapping[str, tuple[int, Mapp
     return Table(
         name="Importance",
         title="Importance of the searched fields.",
-        columns=[
-            Column(heading="field", is_text=True),
-            Column(heading="searched", is_text=True),
-            *(Column(heading=words.metric(metric), group="importance for") for metric in importances),
-        ],
-        sections=[Section(title="", rows=rows)],
+        columns=[*columns_of(["field", "searched"]),
+                 *columns_of(numbers=[words.metric(metric) for metric in importances], group="importance for")],
+        sections=[Section(rows=rows)],
         notes=notes,
-    )
+    )  # fmt: skip

@@ -10,13 +10,11 @@ from matplotlib.figure import Figure
 
 from ...data.needs import Grid, at, spread
 from ...data.selection import Selection
-from ...draw.panels import Sheet, handle
-from ...draw.style import as_kmeans, kmeans_look, vq_look
+from ...draw.sheet import Sheet
+from ...items import figure
 from ...naming import listed, number
-from ...output.numbers import long_form, mean_over_slices, metric_of
-from . import words
-from .marks import ANY, DIMENSION, sizes_legend
-from .needs import figure3a_grids, static_prior_needs
+from ...output.numbers import mean_over_slices, numbers_of
+from . import _shared as shared
 
 _MOST_COLUMNS = 4
 
@@ -26,19 +24,8 @@ def _grids(rows: pd.DataFrame) -> Sequence[Grid]:
         replace(grid, axes={**grid.axes, "init_bound": spread(grid.axes["init_bound"], _MOST_COLUMNS)})
         if grid.quantizer == "vq"
         else grid
-        for grid in figure3a_grids(rows)
+        for grid in shared.vq_grids(rows)
     ]
-
-
-CODE_USE = static_prior_needs(
-    metrics=("bits_per_vector", "codes_used", "perplexity"),
-    grids=(
-        "vq: every dimension x codebook_size x init_bound, at the factors with most dimension x codebook_size pairs; "
-        f"of many init_bounds {_MOST_COLUMNS}",
-        "kmeans, if any is stored: the same dimension x codebook_size, slices=1",
-    ),
-    choose=_grids,
-)
 
 
 def _share_used(rows: pd.DataFrame) -> pd.Series[float]:
@@ -52,36 +39,30 @@ def _evenness(rows: pd.DataFrame) -> pd.Series[float]:
 _MEASURES = {"codes used / codebook_size": _share_used, "perplexity / codebook_size": _evenness}
 
 
-def code_use_numbers(selection: Selection) -> pd.DataFrame:
-    """The shares that are drawn, in long form."""
-    return long_form(
-        metric_of(grid, name, grid.means(measure)) for grid in selection.grids for name, measure in _MEASURES.items()
-    )
-
-
-def draw_code_use(selection: Selection) -> tuple[Figure, str]:
+@figure(
+    "Share of codes that plain VQ uses and their perplexity, over dimension and initial bound",
+    shared.static_prior_needs(
+        ("bits_per_vector", "codes_used", "perplexity"),
+        _grids,
+        f"{shared.VQ_GRIDS[0]}; of many init_bounds {_MOST_COLUMNS}",
+        shared.VQ_GRIDS[1],
+    ),
+    numbers=lambda selection: numbers_of(selection.grids, _MEASURES),
+)
+def code_use(selection: Selection) -> tuple[Figure, str]:
     """Over the dimension: share of codes used above, perplexity over K beneath; a column for each bound."""
     vq, kmeans = selection["vq"], selection.grid("kmeans")
-    sizes, dimensions, bounds = (vq.axes[axis] for axis in ("codebook_size", "dimension", "init_bound"))
+    bounds = vq.axes["init_bound"]
     titles = [f"codes start in ±{number(bound)}" for bound in bounds]
-    sheet = Sheet([*titles, *titles], columns=len(bounds), panel_inches=1.6)
-    for row, measure in enumerate(_MEASURES.values()):
-        trained = selection["vq"].means(measure)
-        yardstick = selection["kmeans"].means(measure) if kmeans else None
-        for panel, bound in zip(sheet.panels[row * len(bounds) :], bounds, strict=False):
-            panel.log_x(dimensions, most=8 if len(bounds) <= 2 else 4)
-            if yardstick is not None:
-                for size in sizes:
-                    points = at(yardstick, codebook_size=size)
-                    panel.points(points["dimension"], points, kmeans_look(size))
-            for size in sizes:
-                points = at(trained, codebook_size=size, init_bound=bound)
-                panel.points(points["dimension"], points, vq_look(size))
-    legend = [
-        sizes_legend(sizes),
-        [handle(ANY, "VQ, trained by gradient"), *([handle(as_kmeans(ANY), "k-means, same K")] if kmeans else [])],
-    ]
-    note = words.note(
+    sheet = Sheet([*titles, *titles], columns=len(bounds), inches=1.6)
+    panels = iter(sheet.panels)
+    for measure in _MEASURES.values():
+        for bound in bounds:
+            panel = next(panels)
+            panel.log_x(vq.axes["dimension"], most=8 if len(bounds) <= 2 else 4)
+            yardstick = kmeans.means(measure) if kmeans else None
+            shared.draw_vq(panel, "dimension", at(vq.means(measure), init_bound=bound), yardstick)
+    note = shared.note(
         selection,
         "Used: nearest to at least one training vector. Perplexity: 2 to the entropy, in bits, of the codes of the "
         "training vectors; K where all codes are equally frequent. Codes start uniformly in the range that a panel "
@@ -92,11 +73,8 @@ def draw_code_use(selection: Selection) -> tuple[Figure, str]:
         "codebook size K and each range of initial codes: share of the codes that are used (above) and perplexity "
         f"over K (beneath). {'Dashed: k-means with the same K. ' if kmeans else ''}{note}"
     )
-    figure = sheet.finish(
-        x_label=DIMENSION if len(bounds) < 3 else "dimension D",
-        y_label=("codes used / K", "perplexity / K"),
-        legend=legend,
-        footnote=note,
+    return sheet.finish(
+        x_label=shared.DIMENSION if len(bounds) < 3 else "dimension D", y_label=("codes used / K", "perplexity / K"),
+        legend=shared.vq_legend(vq.axes["codebook_size"], kmeans=kmeans is not None, variance=False), footnote=note,
         y_limits=[(0, 1.06)] * 2,
-    )
-    return figure, caption
+    ), caption  # fmt: skip

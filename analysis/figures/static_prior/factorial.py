@@ -1,4 +1,4 @@
-"""What becomes of quantizers on blobs that are a product of groups: with more groups, and with groups that depend."""
+"""Quantizers of blobs that are a product of groups: with more groups, and with groups that depend on each other."""
 
 from __future__ import annotations
 
@@ -7,18 +7,19 @@ from collections.abc import Sequence
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ...data.needs import Grid, Needs, at, distinct, ever_run, most_held
+from ...data.needs import Grid, Needs, at, axes_of, distinct, ever_run, most_held
 from ...data.selection import Selection
-from ...draw.panels import Sheet, handle, level_handle
+from ...draw.sheet import Sheet, handle, level_handle
 from ...draw.style import Look, as_kmeans, dvq_look, vq_look
-from ...known import STATIC_TRAINING
+from ...items import figure
+from ...known import SEEDS_BY, STATIC_TRAINING
 from ...naming import listed, number
-from . import words
-from .marks import LOSS
+from . import _shared as shared
 
 _NAMES = {"vq": "VQ", "dvq": "DVQ", "kmeans": "k-means, cut as DVQ"}
 """A plain VQ of all features; the others are cut along the groups."""
-_OVER = ("groups", "dependence")
+_OVER = {"groups": "groups of features, with a slice for each: L",
+         "dependence": "chance that a group follows the others: ρ"}  # fmt: skip
 """What the panels go over: the first among independent groups, the second at one number of groups."""
 
 
@@ -27,67 +28,52 @@ def _grids(rows: pd.DataFrame) -> Sequence[Grid]:
     if cut.empty:
         return ()
     centres = most_held(cut, "centres", ["groups", "dependence", "codebook_size"], ties="smallest")
-    rows = rows[rows["centres"] == centres]
+    rows = at(rows, centres=centres)
     groups = most_held(rows, "groups", ["dependence", "codebook_size"], ties="smallest")
     rows = rows[(rows["quantizer"] == "vq") | (rows["slices"] == rows["groups"])]
-    apart, together = rows[rows["dependence"] == 0], rows[rows["groups"] == groups]
-    return [
-        grid
-        for over, some in zip(_OVER, (apart, together), strict=True)
-        for quantizer in _NAMES
-        for grid in _grid(quantizer, over, some)
-    ]
+    grids = []
+    for over, some in (("groups", at(rows, dependence=0)), ("dependence", at(rows, groups=groups))):
+        for quantizer in _NAMES:
+            here = at(some, quantizer=quantizer)
+            sizes = here.groupby("codebook_size")[over].nunique()
+            here = at(here, codebook_size=[*sizes[sizes > 1].index])  # those that make a line
+            if len(here):
+                columns = ("groups", "dependence", "codebook_size", "slices")
+                axes, was_run = axes_of(here, "dimension", "centres", *columns), ever_run(here, columns)
+                grids.append(Grid(quantizer=quantizer, label=f"{quantizer} over {over}", axes=axes, keep=was_run))
+    return grids
 
 
-def _grid(quantizer: str, over: str, rows: pd.DataFrame) -> list[Grid]:
-    """Of one quantizer the codebook sizes that make a line."""
-    rows = rows[rows["quantizer"] == quantizer]
-    sizes = rows.groupby("codebook_size")[over].nunique()
-    rows = rows[rows["codebook_size"].isin(sizes[sizes > 1].index)]
-    columns = ("groups", "dependence", "codebook_size", "slices")
-    axes = {column: distinct(rows, column) for column in columns}
-    if rows.empty:
-        return []
-    shared = {"dimension": distinct(rows, "dimension"), "centres": distinct(rows, "centres")}
-    return [
-        Grid(quantizer=quantizer, label=_label(quantizer, over), axes={**shared, **axes}, keep=ever_run(rows, columns))
-    ]
-
-
-def _label(quantizer: str, over: str) -> str:
-    return f"{quantizer} over {over}"
-
-
-FACTORIAL = Needs(
-    trainable="factorial_prior",
-    metrics=("test_mse", "data_variance", "bits_per_vector"),
-    grids=(
-        "dvq and kmeans with slices = groups: every groups x codebook_size at dependence=0, and every dependence x "
-        "codebook_size at the groups with most",
-        "vq: the same with one codebook on all features",
+@figure(
+    "Test loss on blobs of K^L factors, over the number of groups and over their dependence",
+    Needs(
+        trainable="factorial_prior",
+        metrics=("test_mse", "data_variance", "bits_per_vector"),
+        grids=(
+            "dvq and kmeans with slices = groups: every groups x codebook_size at dependence=0, and every dependence x "
+            "codebook_size at the groups with most",
+            "vq: the same with one codebook on all features",
+        ),
+        choose=_grids,
+        sweeps=("sweeps/factorial.yaml",),
+        seeds_by=SEEDS_BY["factorial_prior"],
+        training=(*STATIC_TRAINING, "init_bound"),
+        others=(),
     ),
-    choose=_grids,
-    sweeps=("sweeps/factorial.yaml",),
-    seeds_by=("groups", "centres", "dependence"),
-    training=(*STATIC_TRAINING, "init_bound"),
-    others=(),
 )
-
-
-def draw_factorial(selection: Selection) -> tuple[Figure, str]:
-    """Test loss over the number of groups on the left, over their dependence on the right."""
+def factorial(selection: Selection) -> tuple[Figure, str]:
+    """Over the number of groups on the left, over their dependence on the right."""
     overs = [over for over in _OVER if any(grid.name.endswith(over) for grid in selection.grids)]
-    titles = {"groups": "independent groups", "dependence": f"{_groups_text(selection)} groups that may depend"}
-    labels = {
-        "groups": "groups of features, with a slice for each: L",
-        "dependence": "chance that a group follows the others: ρ",
-    }
-    sheet = Sheet([titles[over] for over in overs], columns=2, panel_inches=2.6)
+    several = [grid.axes["groups"] for grid in selection.grids if grid.name.endswith("dependence")]
+    titles = {"groups": "independent groups",
+              "dependence": f"{listed(several[0]) if several else ''} groups that may depend"}  # fmt: skip
+    sheet = Sheet([titles[over] for over in overs], columns=2, inches=2.6)
     tables = {grid.name: grid.means("test_mse") for grid in selection.grids}
     low, high = 0.85, 1.25 * max(table["mean"].max() for table in tables.values())
+    centres, dimensions = int(selection.grids[0].axes["centres"][0]), selection.grids[0].axes["dimension"]
     looks: dict[tuple[str, int], Look] = {}
     for panel, over in zip(sheet.panels, overs, strict=True):
-        here = {q: tables[name] for q in ("vq", "kmeans", "dvq") if (name := _label(q, over)) in tables}
+        here = {q: tables[name] for q in ("vq", "kmeans", "dvq") if (name := f"{q} over {over}") in tables}
         values = sorted({value for table in here.values() for value in table[over]})
         if over == "groups":
             panel.log_x(values)
@@ -95,9 +81,9 @@ def draw_factorial(selection: Selection) -> tuple[Figure, str]:
             panel.axes.set_xticks(values, [number(value) for value in values])
             panel.axes.set_xlim(-0.06, 1.06)
         for quantizer, table in here.items():
-            for size in sorted(table["codebook_size"].unique()):
-                look = looks.setdefault((quantizer, size), _look(quantizer, size, _centres(selection)))
-                points = at(table, codebook_size=size)
+            for size in distinct(table, "codebook_size"):
+                look, points = _look(quantizer, size, centres), at(table, codebook_size=size)
+                looks[quantizer, size] = look
                 panel.points(points[over], points, look)
         panel.log_y(low, high)
         panel.level(panel.axes.get_xlim(), (1.0, 1.0))
@@ -105,9 +91,7 @@ def draw_factorial(selection: Selection) -> tuple[Figure, str]:
         [handle(look, f"{name}, K = {number(size)}") for (its, size), look in looks.items() if its == quantizer]
         for quantizer, name in _NAMES.items()
     ]
-    legend.append([level_handle("the blobs' own spread")])
-    centres, dimensions = _centres(selection), selection.grids[0].axes["dimension"]
-    note = words.note(
+    note = shared.note(
         selection,
         f"Blobs on a product: each of L groups of the D = {listed(dimensions)} features has {number(centres)} "
         f"centres of its own, {number(centres)}^L blobs in all. ρ = 0: each group picks its centre alone; ρ = 1: "
@@ -120,10 +104,10 @@ def draw_factorial(selection: Selection) -> tuple[Figure, str]:
         "much they depend on each other (right). Dotted: the error of a code that names the blob and says no more. "
         f"{note}"
     )
-    figure = sheet.finish(
-        x_label=[labels[over] for over in overs], y_label=LOSS, legend=legend, footnote=note, y_limits=[(low, high)]
-    )
-    return figure, caption
+    return sheet.finish(
+        x_label=[_OVER[over] for over in overs], y_label=shared.LOSS, footnote=note, y_limits=[(low, high)],
+        legend=[*legend, [level_handle("the blobs' own spread")]],
+    ), caption  # fmt: skip
 
 
 def _look(quantizer: str, size: int, centres: int) -> Look:
@@ -131,12 +115,3 @@ def _look(quantizer: str, size: int, centres: int) -> Look:
         return vq_look(size)
     look = dvq_look(4 if size == centres else 8)
     return as_kmeans(look) if quantizer == "kmeans" else look
-
-
-def _centres(selection: Selection) -> int:
-    return int(selection.grids[0].axes["centres"][0])
-
-
-def _groups_text(selection: Selection) -> str:
-    found = [grid.axes["groups"] for grid in selection.grids if grid.name.endswith("dependence")]
-    return listed(found[0]) if found else ""

@@ -10,35 +10,16 @@ import pandas as pd
 
 from ...data.needs import at
 from ...data.selection import SelectedGrid, Selection
+from ...items import table
 from ...known import QUANTIZERS
 from ...naming import listed, number
 from ...output.numbers import declared_numbers
-from ...output.products import Product, table_product
-from ...output.tables import Column, Section, Table
-from . import words
-from .needs import figure3a_grids, figure4_grids, static_prior_needs
+from ...output.product import Product, table_product
+from ...output.tables import Section, Table, columns_of
+from ...output.words import capitalised
+from . import _shared as shared
 
 _METRICS = ("test_mse", "loss_over_variance", "data_variance", "bits_per_vector", "codebook_parameters")
-
-DIMENSIONS_TABLE = static_prior_needs(
-    metrics=_METRICS,
-    grids=(
-        "vq: every dimension x codebook_size x init_bound, at the factors with most dimension x codebook_size pairs",
-        "kmeans, if any is stored: the same dimension x codebook_size, slices=1",
-    ),
-    choose=figure3a_grids,
-)
-FACTORS_TABLE = static_prior_needs(
-    metrics=_METRICS,
-    grids=(
-        "dvq: every dimension x factors x slices (that divide it), at the codebook_size and init_bound with most",
-        "vq: the same dimension x factors and init_bound, with the codebook_size of dvq and the two largest above it",
-        "kmeans, if it is complete: the same dimension x factors, with the codebook_size of dvq, slices=1",
-    ),
-    choose=figure4_grids,
-)
-
-
 _EMPTY = "–"
 _LEGEND = (
     "Test loss: mean squared error per dimension. K: codebook size; L: slices, each with a codebook of its own; bits: "
@@ -46,70 +27,74 @@ _LEGEND = (
 )
 
 
-def make_factors_table(selection: Selection) -> Product:
+@table(
+    "Test loss of VQ and DVQ by the number of factors, with bits and parameters: the numbers of Figure 4",
+    shared.static_prior_needs(_METRICS, shared.dvq_grids, *shared.DVQ_GRIDS),
+)
+def static_prior_table(selection: Selection) -> Product:
     """Rows: quantizers, in a section for each dimension; columns: numbers of factors."""
     dvq = selection["dvq"]
     factors = dvq.axes["factors"]
-    sections = [
-        Section(
-            title=f"D = {number(dimension)}",
-            rows=[
-                [*_model_cells(points), _once(points, "codebook_parameters"), *_losses(points, "factors", factors)]
-                for grid in selection.grids
-                for _, points in _models(at(_points(selection, grid), dimension=dimension))
-            ],
-        )
-        for dimension in dvq.axes["dimension"]
-    ]
-    table = _table(
-        selection,
+    sections = []
+    for dimension in dvq.axes["dimension"]:
+        models = [m for grid in selection.grids for m in _models(at(_points(grid), dimension=dimension))]
+        rows = [[*_model(one), _once(one, "codebook_parameters"), *_losses(one, "factors", factors)] for one in models]
+        sections.append(Section(title=f"D = {number(dimension)}", rows=rows))
+    note = (
+        f"{_LEGEND} Parameters: K × D, whatever the slices. "
+        f"{capitalised(shared.uniform(dvq.axes['init_bound'][0]))}."
+    )  # fmt: skip
+    content = Table(
         name="Losses by factors",
         title="Test loss of VQ and DVQ by the number of factors F behind the data (the numbers of Figure 4).",
-        columns=["bits", "parameters"],
-        losses=[f"F = {number(f)}" for f in factors],
+        columns=[*columns_of(["quantizer"], ["bits", "parameters"]),
+                 *columns_of(numbers=[f"F = {number(f)}" for f in factors], group="test loss")],
         sections=sections,
-        note=f"{_LEGEND} Parameters: K × D, whatever the slices. "
-        f"{words.uniform(dvq.axes['init_bound'][0]).capitalize()}.",
-    )
-    return table_product(table, declared_numbers(selection), "tab:static-prior-factors")
+        notes=[shared.note(selection, note, intervals="± half of the 95% t-interval")],
+    )  # fmt: skip
+    return table_product(content, declared_numbers(selection), "tab:static-prior-factors")
 
 
-def make_dimensions_table(selection: Selection) -> Product:
+@table(
+    "Test loss of VQ by dimension and initial bound: the numbers of Figure 3(a)",
+    shared.static_prior_needs(_METRICS, shared.vq_grids, *shared.VQ_GRIDS),
+)
+def static_prior_table_dimensions(selection: Selection) -> Product:
     """Rows: codebook sizes, in a section for each bound and one for k-means; columns: dimensions."""
     vq = selection["vq"]
     dimensions = vq.axes["dimension"]
     sections = []
     for grid in selection.grids:
-        points = _points(selection, grid)
+        points = _points(grid)
         for bound in grid.axes.get("init_bound", (None,)):
             here = points if bound is None else at(points, init_bound=bound)
-            rows = [[*_model_cells(one), *_losses(one, "dimension", dimensions)] for _, one in _models(here)]
-            sections.append(Section(title=words.uniform(bound) if bound is not None else "k-means", rows=rows))
-    table = _table(
-        selection,
+            rows = [[*_model(one), *_losses(one, "dimension", dimensions)] for one in _models(here)]
+            sections.append(Section(title="k-means" if bound is None else shared.uniform(bound), rows=rows))
+    note = f"{_LEGEND} F = {number(vq.axes['factors'][0])} factors (Gaussian blobs)."
+    content = Table(
         name="Losses by dimension",
         title="Test loss of VQ by the dimension D of the data and where codes start (the numbers of Figure 3a).",
-        columns=["bits"],
-        losses=[f"D = {number(dimension)}" for dimension in dimensions],
+        columns=[*columns_of(["quantizer"], ["bits"]),
+                 *columns_of(numbers=[f"D = {number(dimension)}" for dimension in dimensions], group="test loss")],
         sections=sections,
-        note=f"{_LEGEND} F = {number(vq.axes['factors'][0])} factors (Gaussian blobs).",
-    )
-    return table_product(table, declared_numbers(selection), "tab:static-prior-dimensions")
+        notes=[shared.note(selection, note, intervals="± half of the 95% t-interval")],
+    )  # fmt: skip
+    return table_product(content, declared_numbers(selection), "tab:static-prior-dimensions")
 
 
-def _points(selection: Selection, grid: SelectedGrid) -> pd.DataFrame:
+def _points(grid: SelectedGrid) -> pd.DataFrame:
     """A row for each point: numbers of the test loss, and what a model's columns say."""
     points = grid.means("test_mse")
     about = {name: grid.means(name)["mean"] for name in ("bits_per_vector", "codebook_parameters")}
     return points.assign(quantizer=grid.quantizer, slices=points.get("slices", 1), **about)
 
 
-def _models(points: pd.DataFrame) -> Iterator[tuple[Any, pd.DataFrame]]:
+def _models(points: pd.DataFrame) -> Iterator[pd.DataFrame]:
     """The points of each quantizer, by codebook size and slices."""
-    return iter(points.groupby(["codebook_size", "slices"]))
+    return (one for _, one in points.groupby(["codebook_size", "slices"]))
 
 
-def _model_cells(points: pd.DataFrame) -> list[str]:
+def _model(points: pd.DataFrame) -> list[str]:
     """`DVQ, K = 16, L = 2` and its bits."""
     first = points.iloc[0]
     slices = f", L = {number(first['slices'])}" if first["quantizer"] == "dvq" else ""
@@ -118,7 +103,7 @@ def _model_cells(points: pd.DataFrame) -> list[str]:
 
 
 def _once(points: pd.DataFrame, column: str) -> str:
-    """The number that all points of a model share; a dash where none of them is there to tell."""
+    """The number that all points of a model share; a dash where none of them has it."""
     found = points[column].dropna().unique()
     return f"{found[0]:,.0f}" if len(found) and float(found[0]).is_integer() else listed(found) or _EMPTY
 
@@ -126,7 +111,7 @@ def _once(points: pd.DataFrame, column: str) -> str:
 def _losses(points: pd.DataFrame, axis: str, values: Sequence[Any]) -> list[str]:
     """`26.43 ± 0.05` at each value, with more places where the interval is narrow.
 
-    A word where there ought to be a number, a dash where there need be none.
+    A word where a number is missing, a dash where there need be none.
     """
     by_value = {point[axis]: point for point in points.to_dict("records")}
     return [_loss(by_value[value]) if value in by_value else _EMPTY for value in values]
@@ -139,26 +124,3 @@ def _loss(point: Mapping[Any, Any]) -> str:
     half = point["high"] - point["mean"]
     places = min(4, max(2, math.ceil(-math.log10(half)))) if half > 0 else 2
     return f"{point['mean']:.{places}f} ± {half:.{places}f}{few}"
-
-
-def _table(
-    selection: Selection,
-    *,
-    name: str,
-    title: str,
-    columns: Sequence[str],
-    losses: Sequence[str],
-    sections: Sequence[Section],
-    note: str,
-) -> Table:
-    return Table(
-        name=name,
-        title=title,
-        columns=[
-            Column(heading="quantizer", is_text=True),
-            *(Column(heading=heading) for heading in columns),
-            *(Column(heading=heading, group="test loss") for heading in losses),
-        ],
-        sections=sections,
-        notes=[words.note(selection, note, intervals="± half of the 95% t-interval")],
-    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from dvq_ray.coverage import State, Suggested, searched_rows, suggested
+from dvq_ray.coverage import STATES, State, Suggested, searched_rows, suggested
 from dvq_ray.problems import SweepFileError
 from dvq_ray.search.spec import Search
 from dvq_ray.spec import parse_sweep
@@ -22,7 +22,7 @@ from ...data.rows import Rows
 from ...data.selection import Selection
 from ...data.summary import summaries
 from ...output.numbers import long_form
-from ...output.products import UnfitError
+from ...output.product import UnfitError
 
 FIRST_FIELD = "slices"
 """The paper's question, and so shown before the other fields."""
@@ -44,6 +44,15 @@ class SearchSelection(Selection):
     def count(self, state: State) -> int:
         """Suggestions of that state."""
         return sum(each.state == state for each in self.suggestions)
+
+    def listing(self) -> list[str]:
+        """A line of how many suggestions there are of each state."""
+        counts = ", ".join(f"{self.count(state)} {state}" for state in STATES)
+        return [f"suggestions: {counts}, of {self.search.suggestions} wanted"]
+
+    def shown(self) -> str:
+        """How many suggestions, and of what."""
+        return f"{len(self.suggestions)} suggestions of {', '.join(field.replace('_', ' ') for field in self.fields)}"
 
     def means(self, metric: str) -> pd.DataFrame:
         """A row for each point that has a value: `suggestion` (its first), `point_id`, the fields, `n` and numbers.
@@ -108,6 +117,18 @@ class SearchSelection(Selection):
         return self.rows[["point_id", *self.fields]].drop_duplicates("point_id")
 
 
+def search_needs(grids: str = "the store of one search: every suggestion that ended", sweeps: tuple[str, ...] = (
+    "sweeps/search_static_slices.yaml", "sweeps/search_slices_small.yaml", "sweeps/search_slices.yaml",
+)) -> Needs:  # fmt: skip
+    """Needs of an item that is made of whatever suggestions there are: a search has no grid, and no holes."""
+    return Needs(
+        trainable="",  # that of the search
+        metrics=(),  # its objectives
+        grids=(grids,), sweeps=sweeps, seeds_by=("point_id",), least_repetitions=1,
+        choose=lambda frame: (),  # the points that have a value
+    )  # fmt: skip
+
+
 def select_search(rows: Rows, needs: Needs) -> SearchSelection | None:
     """The one search that the stores hold; None where they hold none.
 
@@ -120,37 +141,26 @@ def select_search(rows: Rows, needs: Needs) -> SearchSelection | None:
     locations = sorted(set(origins[rows.frame[SUGGESTION].notna()]))
     if len(locations) > 1:
         raise UnfitError(f"there are {len(locations)} searches, of {', '.join(locations)}; name one store at a time")
-    (location,) = locations
-    return selection_of(
-        rows, searched_rows(rows.frame[origins == location], search := _search_of(location)), search, needs
-    )
-
-
-def selection_of(rows: Rows, cells: pd.DataFrame, search: Search, needs: Needs) -> SearchSelection:
-    """The `cells` of that search. Raises `UnfitError` where no suggestion is complete."""
-    cells = cells.sort_values("cell_id", ignore_index=True)
+    search = _search_of(locations[0])
+    cells = searched_rows(rows.frame[origins == locations[0]], search).sort_values("cell_id", ignore_index=True)
     suggestions = tuple(suggested(cells, search))
     latest = {each.point_id: each for each in suggestions if each.state == "complete"}
     if not latest:
         raise UnfitError("no suggestion of the search is complete")
     used = cells[cells["cell_id"].isin([cell_id for each in latest.values() for cell_id in each.cell_ids])]
-    grids = tuple(
+    grids = [
         Grid(quantizer=str(quantizer), axes={"point_id": tuple(sorted(here["point_id"].unique()))})
         for quantizer, here in used.groupby("quantizer", observed=True)
-    )
-    seeds = {(point_id,): tuple(sorted(here["seed"])) for point_id, here in used.groupby("point_id", observed=True)}
-    others = int(rows.frame[SUGGESTION].notna().sum() - cells[SUGGESTION].notna().sum()) if SUGGESTION in cells else 0
-    needs = replace(needs, trainable=search.experiment.name, metrics=tuple(search.objectives))
+    ]
+    others = int(rows.frame[SUGGESTION].notna().sum() - cells[SUGGESTION].notna().sum())
     return SearchSelection(
-        needs=needs,
+        needs=replace(needs, trainable=search.experiment.name, metrics=tuple(search.objectives)),
         placed=[(grid, grid.find(cells)) for grid in grids],
         rows=cells,
-        seeds=seeds,
+        seeds={(point,): tuple(sorted(here["seed"])) for point, here in used.groupby("point_id", observed=True)},
         left_out=(f"left out: {others} cells that other searches in the store suggested",) if others else (),
-        beside=CurvesAndArtifacts(),
-        search=search,
-        suggestions=suggestions,
-    )
+        beside=CurvesAndArtifacts(), search=search, suggestions=suggestions,
+    )  # fmt: skip
 
 
 def searched(selection: Selection) -> SearchSelection:
@@ -190,6 +200,6 @@ def _best_so_far(
     return found
 
 
-def numbers_of(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Tables by metric in long form, one after the other."""
-    return long_form(table.assign(metric=metric) for metric, table in tables.items())
+def by_objective(selection: Selection, table_of: Callable[[str], pd.DataFrame]) -> pd.DataFrame:
+    """The tables of all objectives in long form, one after the other."""
+    return long_form(table_of(metric).assign(metric=metric) for metric in searched(selection).search.objectives)

@@ -10,7 +10,7 @@ from dvq_ray.coverage import STATES
 from ...known import FIELDS, METRICS
 from ...naming import number
 from ...output.words import holes
-from .selection import SearchSelection
+from ._selection import SearchSelection
 
 _SAMPLERS: Mapping[str, str] = {
     "tpe": "TPE (tree-structured Parzen estimator)",

@@ -1,8 +1,8 @@
-"""What the figures of a search share: means with intervals that no line joins, marks without a value, scales."""
+"""What the figures of a search share: means with intervals that no line joins, and scales."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +10,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
-from matplotlib.transforms import ScaledTranslation
 
-from ...draw.panels import Panel, Sheet
+from ...draw.sheet import Panel
 from ...draw.style import GREY
 
 BLACK = "#111111"
@@ -54,15 +53,6 @@ def half(table: pd.DataFrame) -> list[float]:
     """Half of each interval; no number where there is none, or where it has no width."""
     halves = table["high"].to_numpy(float) - table["mean"].to_numpy(float)
     return list(np.where(halves > 0, halves, np.nan))
-
-
-def above(panel: Panel, sheet: Sheet, x: Sequence[float], looks: Mapping[str, Any]) -> None:
-    """Marks above the panel, of what has no value."""
-    if len(x):
-        shift = ScaledTranslation(0, 3.6 / 72, sheet.figure.dpi_scale_trans)
-        transform = panel.axes.get_xaxis_transform() + shift
-        ones = [1.0] * len(x)
-        panel.axes.plot(x, ones, linestyle="", **looks, transform=transform, clip_on=False, scaley=False)
 
 
 def entry(looks: Mapping[str, Any], label: str) -> Line2D:

@@ -1,4 +1,4 @@
-"""What `--needs` answers: what an item takes, and what the stores lack of it, in lines."""
+"""The answer to `--needs`: what an item needs, and what of it the stores do not hold, in lines."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from .claims import sentences
 from .data.needs import Needs
 from .data.rows import Rows
 from .items import Item
-from .output.products import UnfitError
+from .output.product import UnfitError
 
-MOST_LINES = 12
+_MOST_LINES = 12
 """Lines of missing cells that an item prints."""
 
 
-def indented(lines: Sequence[str]) -> list[str]:
-    """The lines beneath an item, and how many are left out."""
-    shown = [f"            {line}" for line in lines[:MOST_LINES]]
-    rest = len(lines) - MOST_LINES
+def indented(lines: Sequence[str], *, most: int = _MOST_LINES) -> list[str]:
+    """The lines beneath an item, and how many more there are."""
+    shown = [f"            {line}" for line in lines[:most]]
+    rest = len(lines) - most
     return [*shown, f"            and {rest} more lines like these"] if rest > 0 else shown
 
 
 def needs_of_item(needs: Needs) -> list[str]:
-    """What an item takes."""
+    """What an item needs."""
     equal = " and ".join(needs.seeds_by)
     lines = [*needs.grids, *([f"from {' or '.join(needs.sweeps)}"] if needs.sweeps else [])]
     if needs.lowest_seed_only:
@@ -38,24 +38,23 @@ def needs_of_item(needs: Needs) -> list[str]:
         lines.append(f"curves of {', '.join(needs.curves)}")
     if needs.artifacts:
         lines.append(f"of each cell: {', '.join(needs.artifacts)}")
-    return [f"            {line}" for line in lines]
+    return indented(lines, most=len(lines))
 
 
 def needs_of_claims() -> list[str]:
-    """What each claim takes."""
+    """What each claim needs."""
     return [f"            {claim.number}: {claims.needs(claim)}" for claim in claims.CLAIMS]
 
 
 def check_item(item: Item, rows: Rows) -> tuple[list[str], int]:
-    """What the stores lack of an item, and 1 where it would be refused. Raises `StoreError`."""
+    """What of an item the stores do not hold, and 1 where it would be refused. Raises `StoreError`."""
     try:
-        selection = item.select(rows)
+        selection = item.select(rows, item.needs)
     except UnfitError as error:
         return [str(error)], 1
     if selection is None:
         return ["not in this store"], 0
-    lines = [f"in {', '.join(rows.stores)}:"]
-    lines += [f"            {line}" for line in item.drawn(selection)]
+    lines = [f"in {', '.join(rows.stores)}:", *(f"            {line}" for line in selection.listing())]
     lines += indented(selection.left_out)
     found = problems(selection, allow_missing=False)
     lines.append(found[0] if found else f"all {selection.cell_count():,} cells are there")

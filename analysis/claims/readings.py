@@ -1,14 +1,15 @@
-"""The claims as the page shows them: words, numbers and verdict of each reading."""
+"""The claims as readers see them: words, numbers and verdict of each reading."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..claims import product as claims
-from ..claims import sentences
-from ..claims.claim import Claim, Verdict
-from ..claims.verdicts import Decision, Outcome
+from . import sentences
+from .claim import Claim, Verdict
+from .verdicts import Decision, Outcome
+
+VERDICTS: tuple[Verdict, ...] = ("reproduced", "not reproduced", "inconclusive", "not run")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +33,7 @@ class Reading:
     @property
     def rank(self) -> int:
         """Place of the verdict when claims are sorted by it."""
-        return claims.VERDICTS.index(self.verdict)
+        return VERDICTS.index(self.verdict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,8 +61,7 @@ def entry(decision: Decision) -> ClaimEntry:
 
 
 def _reading(claim: Claim, outcome: Outcome) -> Reading:
-    cell = outcome.deciding
-    total = len(outcome.cells) + len(outcome.left_out)
+    cell, total = outcome.deciding, len(outcome.cells) + len(outcome.left_out)
     return Reading(
         name=outcome.form.name,
         ours=outcome.form.ours,
