@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import sys
@@ -9,20 +10,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import Concatenate, ParamSpec, Protocol, TypeVar
+from typing import Any
 
 from .data.rows import Rows, load_rows
-
-_P = ParamSpec("_P")
-_T = TypeVar("_T")
-
-
-class Submit(Protocol):
-    """Runs a function of the rows in some process."""
-
-    def __call__(self, work: Callable[Concatenate[Rows, _P], _T], *args: _P.args, **options: _P.kwargs) -> Future[_T]:
-        """What comes of it: the result, or the error of reading the rows or of the work."""
-        ...
 
 
 def usable_cores() -> int:
@@ -31,28 +21,25 @@ def usable_cores() -> int:
 
 
 @contextmanager
-def workers(stores: Sequence[str], only: Mapping[str, str]) -> Iterator[Submit]:
-    """As many processes as there are usable cores, each of which reads the rows when it first needs them.
+def workers(stores: Sequence[str], only: Mapping[str, str]) -> Iterator[Callable[..., Future[Any]]]:
+    """As many processes as there are usable cores, and what has them call a function of the rows.
 
-    They start at once, before this process reads anything: reading starts threads, and a process that has threads
-    cannot be forked safely.
+    Its future has the result, or the error of reading the rows or of the function. Each process reads the rows when it
+    first needs them. The processes start with the first call, which must come before this process reads anything:
+    reading starts threads, and a process that has threads cannot be forked safely.
     """
     context = multiprocessing.get_context("fork" if sys.platform == "linux" else None)
-    with ProcessPoolExecutor(usable_cores(), context) as pool:
-
-        def submit(work: Callable[Concatenate[Rows, _P], _T], *args: _P.args, **options: _P.kwargs) -> Future[_T]:
-            return pool.submit(_work, work, tuple(stores), tuple(only.items()), args, options)
-
+    # Nothing that a process inherits is garbage: it need not look through all that, and so copy it.
+    with ProcessPoolExecutor(usable_cores(), context, initializer=gc.freeze) as pool:
         try:
-            yield submit
+            yield lambda *work, **options: pool.submit(_work, tuple(stores), tuple(only.items()), *work, **options)
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _work(
-    work: Callable[..., _T], stores: tuple[str, ...], only: tuple[tuple[str, str], ...], args: tuple[object, ...],
-    options: dict[str, object],
-) -> _T:  # fmt: skip
+    stores: tuple[str, ...], only: tuple[tuple[str, str], ...], work: Callable[..., Any], *args: Any, **options: Any
+) -> Any:
     return work(_rows(stores, only), *args, **options)
 
 

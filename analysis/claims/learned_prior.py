@@ -1,6 +1,6 @@
 """The claims of the paper's section 4.2.
 
-The author's DVQ has L = 10 slices of 255 features. Beside it stand three plain quantizers: the usual VQ of 255
+The author's DVQ has L = 10 slices of 255 features. It is compared with three plain quantizers: the usual VQ of 255
 features, the author's with 10 codebooks on these (the same bits), and one of all 2,550 features (the same parameters).
 """
 

@@ -28,7 +28,7 @@ _MOST_LEFT_OUT = 2
 
 
 def naming_columns(points: Sequence[Settings]) -> Collection[str]:
-    """Columns that tell these points apart."""
+    """Columns in which these points differ."""
     columns = differing(points)
     short = [column for column in columns if column in _NAMES]
     distinct = len({tuple([point[column] for column in columns]) for point in points})

@@ -152,8 +152,8 @@ def _samples(form: Form, claim: Claim, cells: Cells) -> _Samples:
         anchors = [point for point in cells.points(test.anchors) if test.keep(point)]
         for column, values in test.anchors.items():
             held = {point[column] for point in anchors}
-            if lacking := tuple(value for value in values if value not in held):
-                never_run[column] = lacking
+            if missing := tuple(value for value in values if value not in held):
+                never_run[column] = missing
         comparisons = list(_comparisons(test, anchors, cells))
         seeds = _wanted_seeds(comparisons, cells)
         for anchor, members in comparisons:

@@ -49,7 +49,7 @@ class Rows:
     only: Mapping[str, str] = field(default_factory=dict)
     """Values that the user kept, by column."""
     notes: tuple[str, ...] = ()
-    """What a reader must be told about how the frame came to be."""
+    """What a reader must know about how the frame came to be."""
 
     def of(self, trainable: str) -> pd.DataFrame:
         """The rows of one trainable, as in `frame`, without those that a search suggested: these make no grid."""
@@ -98,7 +98,7 @@ class Rows:
 
 
 def load_rows(locations: Sequence[str], only: Mapping[str, str] | None = None) -> Rows:
-    """Reads the stores. Where two hold the same cell, the row of the one named first stands.
+    """Reads the stores. Where two hold the same cell, the row of the one named first is kept.
 
     Raises `StoreError` where a store is missing, empty or unreadable, `ValueError` where `only` names no column or
     leaves nothing.
@@ -134,11 +134,11 @@ def _load(location: str) -> pd.DataFrame:
     if frame.empty:
         what = "holds no cells yet" if Store(location).exists() else "is no store: there is no cells/*.parquet in it"
         raise StoreError(f"{location} {what}")
-    # A store of an earlier version lacks what was added since; its cells are then without it.
+    # A store of an earlier version does not have what was added since; its cells are then without it.
     known = {name for trainable in set(frame["trainable"].unique()) & set(EXPERIMENTS)
              for name in cell_schema(EXPERIMENTS[trainable]).names}  # fmt: skip
-    lacking = sorted(known - set(frame.columns))
-    return frame.assign(**dict.fromkeys(lacking, np.nan)) if lacking else frame
+    missing = sorted(known - set(frame.columns))
+    return frame.assign(**dict.fromkeys(missing, np.nan)) if missing else frame
 
 
 def _held(frame: pd.DataFrame) -> Held:

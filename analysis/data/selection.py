@@ -65,7 +65,7 @@ class SelectedGrid(Grid):
 
         Empty for a point with too few repetitions.
         """
-        rows, curves = self.usable, self.selection.beside.curves
+        rows, curves = self.usable, self.selection.curves_and_artifacts.curves
         for axis, value in values.items():
             rows = rows[rows[axis] == value]
         curves = curves[curves["cell_id"].isin(rows["cell_id"])].dropna(subset=[column])
@@ -115,7 +115,7 @@ class Selection:
     seeds: Seeds
     left_out: tuple[str, ...]
     """A line for each grid that would be drawn if it were complete."""
-    beside: CurvesAndArtifacts
+    curves_and_artifacts: CurvesAndArtifacts
 
     @cached_property
     def grids(self) -> tuple[SelectedGrid, ...]:
@@ -140,7 +140,7 @@ class Selection:
     @cached_property
     def unusable(self) -> Mapping[int, str]:
         """What is wrong with each row that no number can be taken from, by its place."""
-        return unusable_rows(self.rows, self.needs.metrics, self.beside.missing)
+        return unusable_rows(self.rows, self.needs.metrics, self.curves_and_artifacts.missing)
 
     @cached_property
     def is_usable(self) -> npt.NDArray[np.bool_]:
@@ -282,7 +282,7 @@ def _select_grids(
     of_rows = points.of_rows[inside]
     return Selection(
         needs=needs, placed=[(grid, places[of_rows]) for grid, places in placed], rows=frame, seeds=seeds,
-        left_out=left_out, beside=load_curves_and_artifacts(rows, frame, needs),
+        left_out=left_out, curves_and_artifacts=load_curves_and_artifacts(rows, frame, needs),
     )  # fmt: skip
 
 

@@ -37,7 +37,7 @@ def row_sheet(
     axes = [panel.axes for panel in sheet.panels]
     for i, its in enumerate(axes):
         names = blocks[i // columns][1]
-        its.grid(guides, axis="y")
+        sheet.panels[i].grid = "xy" if guides else "x"
         its.set_yticks(range(len(names)), list(names))
         its.tick_params(axis="y", length=0)
     return sheet, [axes[i : i + columns] for i in range(0, len(axes), columns)]

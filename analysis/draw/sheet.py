@@ -8,10 +8,13 @@ from textwrap import wrap
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
+from matplotlib import rcParams
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullLocator
@@ -19,6 +22,8 @@ from matplotlib.transforms import ScaledTranslation
 
 from ..naming import number
 from .style import GREY, SMALL_POINTS, WIDTH_INCHES, Look
+
+Array = npt.NDArray[np.float64]
 
 _EDGE, _RIGHT, _TOP, _BOTTOM, _GAP_X = 0.06, 0.14, 0.27, 0.42, 0.16
 """Inches around and between panels."""
@@ -48,6 +53,9 @@ class Panel:
     def __init__(self, axes: Axes, title: str = "") -> None:
         self.axes = axes
         axes.set_title(title, pad=7, y=1.0)  # where it is anyway: matplotlib then need not measure all tick labels
+        self.grid = "xy"
+        """The axes whose ticks have lines across the panel."""
+        self._bars: list[tuple[Array, str]] = []
         self.has_rings = False
         self.has_crosses = False
 
@@ -97,15 +105,19 @@ class Panel:
         The line breaks at a point without a value, and a cross above the panel marks it. A ring marks a point with
         missing repetitions. `hollow` is for a second number of the same cells, which needs no such marks.
         """
-        table = points.assign(x=np.asarray(list(x), dtype=float)).sort_values("x", kind="stable")
-        is_dense = len(table) > MANY_POINTS
-        self._intervals(table, look, as_band=is_dense)
-        self._means(table, look, hollow=hollow, marked=(0, _MARKER_EVERY) if is_dense else None)
-        few = table[(table["n"] > 0) & (table["n"] < table["wanted"])]
-        if len(few) and not hollow:
+        at = np.asarray(list(x), dtype=float)
+        order = np.argsort(at, kind="stable")
+        n, wanted, mean, low, high = (
+            points[name].to_numpy(float)[order] for name in ("n", "wanted", "mean", "low", "high")
+        )
+        at, is_dense = at[order], len(at) > MANY_POINTS
+        self._intervals(at, low, high, look, as_band=is_dense)
+        self._means(at, mean, look, hollow=hollow, marked=(0, _MARKER_EVERY) if is_dense else None)
+        few = (n > 0) & (n < wanted)
+        if few.any() and not hollow:
             self.has_rings = True
-            self.axes.plot(few["x"], few["mean"], **_RING, zorder=4)
-        for place in table["x"][table["n"] == 0] if not hollow else ():
+            self.axes.plot(at[few], mean[few], **_RING, zorder=4)
+        for place in at[n == 0] if not hollow else ():
             self.has_crosses = True
             self.above(place, color=look.colour, **_CROSS)
 
@@ -114,25 +126,38 @@ class Panel:
 
         Every sixth point has a marker, beginning with the one at `phase`, so that those of several models differ.
         """
-        table = points.assign(x=points["step"].astype(float))
-        self._intervals(table, look, as_band=True)
-        self._means(table, look, marked=(phase % _MARKER_EVERY, _MARKER_EVERY))
+        steps, mean, low, high = (points[name].to_numpy(float) for name in ("step", "mean", "low", "high"))
+        self._intervals(steps, low, high, look, as_band=True)
+        self._means(steps, mean, look, marked=(phase % _MARKER_EVERY, _MARKER_EVERY))
 
     def _means(
-        self, table: pd.DataFrame, look: Look, *, hollow: bool = False, marked: tuple[int, int] | None = None
+        self, x: Array, y: Array, look: Look, *, hollow: bool = False, marked: tuple[int, int] | None = None
     ) -> None:
         self.axes.plot(
-            table["x"].to_numpy(), table["mean"].to_numpy(float), color=look.colour, linestyle=look.line,
-            linewidth=look.width, marker=look.marker, markevery=marked, **_filling(look, hollow), zorder=MEANS,
+            x, y, color=look.colour, linestyle=look.line, linewidth=look.width, marker=look.marker, markevery=marked,
+            **_filling(look, hollow), zorder=MEANS,
         )  # fmt: skip
 
-    def _intervals(self, table: pd.DataFrame, look: Look, *, as_band: bool) -> None:
-        x, low, high = (table[name].to_numpy(float) for name in ("x", "low", "high"))
-        held = np.isfinite(low)
+    def _intervals(self, x: Array, low: Array, high: Array, look: Look, *, as_band: bool) -> None:
+        held = np.isfinite(low + high)
         if as_band and held.any():
             self.axes.fill_between(x, low, high, color=look.colour, alpha=0.17, linewidth=0, zorder=2.5)
         elif held.any():
-            self.axes.vlines(x[held], low[held], high[held], colors=look.colour, linewidths=0.8, zorder=2.9)
+            bars = np.stack([np.stack([x, end], axis=1)[held] for end in (low, high)], axis=1)
+            self.axes.update_datalim(bars.reshape(-1, 2))
+            self._bars += [(bar, look.colour) for bar in bars]
+
+    def finish(self) -> None:
+        """Draws the bars of all models and the grid, each at once: in a fraction of the time of one by one."""
+        if self._bars:
+            bars, colours = zip(*self._bars, strict=True)
+            self.axes.add_collection(LineCollection(bars, colors=colours, linewidths=0.8, zorder=2.9), autolim=False)
+        (left, right), (bottom, top) = sorted(self.axes.get_xlim()), sorted(self.axes.get_ylim())
+        upright = [[(x, 0), (x, 1)] for x in self.axes.get_xticks() if left <= x <= right and "x" in self.grid]
+        level = [[(0, y), (1, y)] for y in self.axes.get_yticks() if bottom <= y <= top and "y" in self.grid]
+        look: dict[str, Any] = {"colors": rcParams["grid.color"], "linewidths": rcParams["grid.linewidth"]}
+        for lines, at in ((upright, self.axes.get_xaxis_transform()), (level, self.axes.get_yaxis_transform())):
+            self.axes.add_collection(LineCollection(lines, **look, transform=at, zorder=0.5), autolim=False)
 
     def above(self, x: float, *, points: float = 3.2, **look: Any) -> None:
         """A mark above the panel, of what has no value; marks at one place stand side by side."""
@@ -238,6 +263,7 @@ class Sheet:
             for axis, is_labelled in ((panel.axes.yaxis, is_leftmost), (panel.axes.xaxis, is_lowest)):
                 if not is_labelled:  # matplotlib then need not measure tick labels to place an empty label
                     axis.set_label_coords(0, 0)
+            panel.finish()
 
 
 def _fitting(entries: Sequence[Artist]) -> list[Sequence[Artist]]:

@@ -69,7 +69,7 @@ def as_json(content: Any) -> bytes:
 
 def digest(selection: Selection) -> str:
     """SHA-256 of the rows used, as `digest_of` has it; where the item has curves, of their steps too."""
-    needs, curves = selection.needs, selection.beside.curves
+    needs, curves = selection.needs, selection.curves_and_artifacts.curves
     tables = [(selection.rows, ["cell_id", "status"], [*needs.metrics])]
     if needs.curves:
         tables.append((curves[curves["cell_id"].isin(selection.rows["cell_id"])], ["cell_id"], ["step", *needs.curves]))
@@ -109,7 +109,7 @@ def _joined(texts: pd.Series[str]) -> pa.Buffer:
 def _artifact_digests(selection: Selection) -> dict[str, str]:
     return {
         f"{cell_id}/{name}": hashlib.sha256(content).hexdigest()
-        for cell_id, files in sorted(selection.beside.artifacts.items())
+        for cell_id, files in sorted(selection.curves_and_artifacts.artifacts.items())
         for name, content in sorted(files.items())
     }
 

@@ -9,7 +9,7 @@ from functools import cache
 
 import pandas as pd
 
-from ..output.tables import Column, Section, Table
+from ..output.tables import Section, Table, columns_of
 from .wording import counted, spoken
 
 _NOT_RECORDED = "not recorded"
@@ -30,11 +30,9 @@ def table(frame: pd.DataFrame) -> Table:
         ]
         sections.append(Section(title=spoken(trainable), rows=lines))
     return Table(
-        name="",
         title="Where the rows were computed.",
-        columns=[Column(heading="rows"), *(Column(heading=heading, is_text=True) for heading in _COLUMNS.values())],
+        columns=[*columns_of(numbers=["rows"]), *columns_of(_COLUMNS.values())],
         sections=sections,
-        notes=[],
     )
 
 

@@ -20,7 +20,6 @@ from PIL import Image
 
 from analysis.data.rows import load_rows
 from analysis.data.selection import Selection, select
-from analysis.data.summary import summary_of
 from analysis.draw import style
 from analysis.figures import ITEMS
 from analysis.figures.learned_prior import _published as published
@@ -39,6 +38,7 @@ from tests.analysis.looking import (
 )
 from tests.analysis.made_up import Row
 from tests.analysis.made_up_images import PAPER, PICTURE, SMALL, curve, picture, png, row, sweep, write
+from tests.analysis.summary_of import summary_of
 
 NAMES = ("figure6", "table1", "reconstructions")
 ALWAYS = ("claims", "report")

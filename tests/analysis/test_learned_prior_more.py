@@ -14,7 +14,6 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from analysis.data.selection import Selection, select
-from analysis.data.summary import Summary, summary_of
 from analysis.draw import style
 from analysis.figures import ITEMS
 from analysis.figures.learned_prior._models import entries_of, of_each
@@ -28,6 +27,7 @@ from tests.analysis.looking import (
 )
 from tests.analysis.made_up import Row, made_up_rows
 from tests.analysis.made_up_images import PAPER, SMALL, sweep
+from tests.analysis.summary_of import Summary, summary_of
 
 NAMES = (
     "bits_split",

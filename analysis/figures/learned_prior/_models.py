@@ -16,6 +16,7 @@ from ...data.selection import Metric, SelectedGrid, Selection
 from ...draw.sheet import handle
 from ...draw.style import Look, dvq_look, joint_vq_look, svq_look, wide_vq_look
 from ...known import DATA_SETS, MODEL, QUANTIZERS
+from ...naming import number
 from ...output.product import UnfitError
 
 _MARKERS = "so^vD<>ph*"
@@ -73,7 +74,8 @@ class DataSet:
     @property
     def title(self) -> str:
         """`CIFAR-10 32×32`."""
-        return f"{DATA_SETS.get(self.dataset, self.dataset)} {self.image_size}×{self.image_size}"
+        size = number(self.image_size)
+        return f"{DATA_SETS.get(self.dataset, self.dataset)} {size}×{size}"
 
     def of(self, table: pd.DataFrame) -> pd.DataFrame:
         """The rows of these images."""
@@ -174,7 +176,7 @@ def legend_of(entries: dict[DataSet, list[Entry]]) -> list[Line2D]:
 
 
 def of_each(
-    column: str, number: Callable[[npt.NDArray[np.float64]], float]
+    column: str, number_of: Callable[[npt.NDArray[np.float64]], float]
 ) -> Callable[[pd.DataFrame], pd.Series[float]]:
     """A number of each row from a column that may be empty: a list with an entry for each codebook, or a number.
 
@@ -187,7 +189,7 @@ def of_each(
             entries = np.asarray(np.nan if held is None else held, dtype=np.float64)
             if not np.isfinite(entries).all() or not entries.size:
                 raise UnfitError(f"cell {cell_id} finished without {column}")
-            values.append(number(entries))
+            values.append(number_of(entries))
         return pd.Series(values, index=rows.index, dtype=float)
 
     return numbers

@@ -34,7 +34,7 @@ def works() -> tuple[Work, ...]:
 
 
 def caveats(datasets: Iterable[str]) -> list[str]:
-    """What to mind when numbers of these data sets are set beside ours."""
+    """What to know before comparing numbers of these data sets with ours."""
     known = _content()["caveats"]
     return list(dict.fromkeys(known[dataset] for dataset in datasets if dataset in known))
 

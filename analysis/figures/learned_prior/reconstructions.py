@@ -79,7 +79,7 @@ def _rows(images: DataSet, entries: list[Entry]) -> list[_Row]:
     for entry in entries:
         below, numbers = None, "missing"
         for cell in images.of(entry.grid.usable).to_dict("records"):  # at most one: the lowest seed
-            content = entry.grid.selection.beside.artifacts[cell["cell_id"]][PICTURE]
+            content = entry.grid.selection.curves_and_artifacts.artifacts[cell["cell_id"]][PICTURE]
             above, below = _halves(content, cell["cell_id"])
             originals[above.tobytes()] = (cell["cell_id"], above)
             numbers = f"{cell[RECONSTRUCTION]:.2f} + {cell[UNIGRAM_CODES]:.2f}"
@@ -116,7 +116,7 @@ def _draw(panel: Panel, rows: list[_Row], most: int) -> None:
     panel.axes.set(xlim=(0, most), ylim=(len(rows), 0), aspect="equal", anchor="C", xticks=[])
     names = [f"{row.name}\n{row.numbers}".strip() for row in rows]
     panel.axes.set_yticks(np.arange(len(rows)) + 0.5, names, linespacing=1.3)
-    panel.axes.grid(False)
+    panel.grid = ""
     panel.axes.spines[:].set_visible(False)
 
 

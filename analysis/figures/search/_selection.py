@@ -159,7 +159,7 @@ def select_search(rows: Rows, needs: Needs) -> SearchSelection | None:
         rows=cells,
         seeds={(point,): tuple(sorted(here["seed"])) for point, here in used.groupby("point_id", observed=True)},
         left_out=(f"left out: {others} cells that other searches in the store suggested",) if others else (),
-        beside=CurvesAndArtifacts(), search=search, suggestions=suggestions,
+        curves_and_artifacts=CurvesAndArtifacts(), search=search, suggestions=suggestions,
     )  # fmt: skip
 
 
@@ -178,8 +178,8 @@ def _search_of(location: str) -> Search:
     except (OSError, ValueError) as error:  # pyarrow's own errors about locations are among these
         raise StoreError(f"{location} cannot be read: {error}") from error
     if spec is None or spec.search is None:
-        lacking = "keeps no sweep file" if spec is None else "was last run with a sweep file of grids"
-        raise UnfitError(f"{location} {lacking}, so that nothing says what was searched; run the search's file again")
+        why = "keeps no sweep file" if spec is None else "was last run with a sweep file of grids"
+        raise UnfitError(f"{location} {why}, so that nothing says what was searched; run the search's file again")
     return spec.search
 
 
