@@ -1,5 +1,5 @@
 """What the stores say: figures and tables, each made only from cells that are all there."""
 
-from analysis.groups import summarise
+from .data.summary import summarise
 
 __all__ = ["summarise"]

@@ -1,4 +1,4 @@
-"""`python -m analysis results/static_prior`: draw what the stores hold in full, say what is lacking for the rest."""
+"""`python -m analysis results/static_prior`: draw what the stores hold in full, and name what is missing."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from pathlib import Path
 
 import click
 
-from analysis import asked, products
-from analysis.catalogue import ITEMS
-from analysis.claims import product as claims
-from analysis.claims.verdicts import Decision
-from analysis.items import Item
-from analysis.making import Absent, Attempt, Made, Once, Refused, make_all
-from analysis.report.page import gather
-from analysis.report.render import render
-from analysis.rows import Rows, load_rows
 from dvq_ray.store import StoreError
 from dvq_ray.terminal import Command, complain, say
 
+from . import build, figures, needs_text
+from .build import Absent, Attempt, Made, Refused
+from .claims import product as claims
+from .data.rows import Rows, load_rows
+from .output.product import write_files
+from .report import page
+from .report.render import render
+from .workers import workers
+
 CLAIMS = "claims"
-"""The item that is made of whatever is there: a claim that lacks cells is said to be not run."""
+"""The item that is made of whatever is there: a claim with missing cells is reported as not run."""
 REPORT = "report"
 """The page of everything that was made, and of where it comes from."""
 
@@ -44,15 +44,15 @@ REPORT = "report"
     "--item",
     "named",
     multiple=True,
-    type=click.Choice([*ITEMS, CLAIMS]),
+    type=click.Choice([*figures.ITEMS, CLAIMS]),
     metavar="ITEM",
     help="Make this item and no other, and no report. Can be repeated; --list has the names.",
 )
 @click.option(
     "--needs",
-    type=click.Choice([*ITEMS, CLAIMS]),
+    type=click.Choice([*figures.ITEMS, CLAIMS]),
     metavar="ITEM",
-    help="Say what an item needs and what the stores lack; write nothing.",
+    help="Print what an item needs and what of it is missing from the stores; write nothing.",
 )
 @click.option("--allow-missing", is_flag=True, help="Draw with holes, which are marked and named in the caption.")
 @click.option("--list", "list_items", is_flag=True, help="List the items and write nothing.")
@@ -75,33 +75,28 @@ def main(
     if needs and named:
         raise click.UsageError("--needs writes nothing; leave --item away")
     if list_items:
-        for name, item in ITEMS.items():
+        for name, item in figures.ITEMS.items():
             _print(f"{_padded(name)}{item.title}")
         _print(f"{_padded(CLAIMS)}{claims.TITLE}")
         return
     if needs == CLAIMS:
-        _print(f"{_padded(CLAIMS)}{claims.TITLE}", *asked.needs_of_claims())
+        _print(f"{_padded(CLAIMS)}{claims.TITLE}", *needs_text.needs_of_claims())
     elif needs:
-        _print(f"{_padded(needs)}{ITEMS[needs].title}", *asked.needs_of_item(ITEMS[needs].needs))
+        item = figures.ITEMS[needs]
+        _print(f"{_padded(needs)}{item.title}", *needs_text.needs_of_item(item.needs))
     if not stores:
         if needs:
             return
         raise click.UsageError("name at least one store")
     folder = None if needs else Path(out) if out else _default_folder(stores)
-    try:
-        rows = load_rows(stores, _kept_values(only))
-    except (StoreError, ValueError) as error:
-        complain(str(error))
-        sys.exit(2)
-    _print(*rows.notes)
+    kept = _kept_values(only)
     try:
         if folder is None:
             assert needs is not None
-            lines, code = asked.check_claims(rows) if needs == CLAIMS else asked.check_item(ITEMS[needs], rows)
-            _print(*lines)
+            code = _check(needs, stores, kept)
         else:
-            code = _make_named(folder, rows, allow_missing, named) if named else _make_all(folder, rows, allow_missing)
-    except StoreError as error:
+            code = _make(folder, stores, kept, named, allow_missing)
+    except (StoreError, ValueError) as error:
         complain(str(error))
         code = 2
     except BrokenProcessPool:
@@ -114,7 +109,7 @@ def main(
 
 
 def _padded(name: str) -> str:
-    return f"{name:<{max(map(len, ITEMS)) + 2}}"
+    return f"{name:<{max(map(len, figures.ITEMS)) + 2}}"
 
 
 def _default_folder(stores: Sequence[str]) -> Path:
@@ -136,59 +131,67 @@ def _print(*lines: str) -> None:
         say(line)
 
 
-def _make_all(folder: Path, rows: Rows, allow_missing: bool) -> int:
-    deciding = Once(lambda: claims.decisions(rows))
-    attempts = _make(folder, rows, allow_missing, ITEMS, deciding)
-    page = gather(attempts, deciding.result(), rows)
-    products.write_files(folder, REPORT, {".html": render(page)})
-    _print(f"{_padded(REPORT)}{folder / REPORT}.html")
-    for store in page.stores:
-        if store.is_incomplete:
-            _print(f"{store.location} is incomplete. {store.summary}")
-    _print(f"look in:  {folder}")
-    return int(any(isinstance(attempt, Refused) for attempt in attempts))
+def _notes(rows: Rows) -> Sequence[str]:
+    return rows.notes
 
 
-def _make_named(folder: Path, rows: Rows, allow_missing: bool, named: Sequence[str]) -> int:
-    deciding = Once(lambda: claims.decisions(rows)) if CLAIMS in named else None
-    attempts = _make(folder, rows, allow_missing, {name: ITEMS[name] for name in ITEMS if name in named}, deciding)
-    if (folder / f"{REPORT}.html").exists():
-        _print(f"{_padded(REPORT)}not made again; {folder / REPORT}.html is of an earlier run")
-    made = [attempt for attempt in attempts if isinstance(attempt, Made)]
-    if made or deciding:
-        _print(f"look in:  {folder}")
-    return int(len(made) < len(attempts))
+def _check(name: str, stores: Sequence[str], only: Mapping[str, str]) -> int:
+    """Prints what of an item is missing from the stores."""
+    rows = load_rows(stores, only)
+    _print(*rows.notes)
+    lines, code = needs_text.check_claims(rows) if name == CLAIMS else needs_text.check_item(figures.ITEMS[name], rows)
+    _print(*lines)
+    return code
 
 
 def _make(
-    folder: Path, rows: Rows, allow_missing: bool, items: Mapping[str, Item], deciding: Once[list[Decision]] | None
-) -> list[Attempt]:
-    """Makes and writes the items, and the claims where these are to be decided."""
-    attempts = []
-    telling = Once(lambda: claims.files(deciding.result(), rows) if deciding else {})
-    for attempt in make_all(items, rows, allow_missing=allow_missing, meanwhile=telling.do):
-        _print(*_settled(folder, attempt))
-        attempts.append(attempt)
-    if deciding:
-        written = products.write_files(folder, CLAIMS, telling.result())
-        _print(f"{_padded(CLAIMS)}{_named(folder, CLAIMS, written)}  {claims.tally(deciding.result())}")
-    return attempts
+    folder: Path, stores: Sequence[str], only: Mapping[str, str], named: Sequence[str], allow_missing: bool
+) -> int:
+    """Makes and writes the named items, or all of them and the report."""
+    with workers(stores, only) as submit:
+        notes = submit(_notes)
+        names = [name for name in figures.ITEMS if name in named or not named]
+        deciding = submit(claims.results) if CLAIMS in named or not named else None
+        making = [submit(build.make_named, name, allow_missing=allow_missing) for name in names]
+        describing = None if named else submit(page.origin_of)
+        _print(*notes.result())
+        attempts = []
+        for attempt in (future.result() for future in making):
+            _print(*_settled(folder, attempt))
+            attempts.append(attempt)
+        if deciding:
+            results = deciding.result()
+            written = write_files(folder, CLAIMS, results.files)
+            _print(f"{_padded(CLAIMS)}{_named(folder, CLAIMS, written)}  {results.tally}")
+        if deciding and describing:
+            report = page.Report(attempts=attempts, claims=results, origin=describing.result())
+            write_files(folder, REPORT, {".html": render(report)})
+            _print(f"{_padded(REPORT)}{folder / REPORT}.html")
+            for store in report.origin.kept:
+                if store.is_incomplete:
+                    _print(f"{store.location} is incomplete. {store.summary}")
+        elif (folder / f"{REPORT}.html").exists():
+            _print(f"{_padded(REPORT)}not made again; {folder / REPORT}.html is of an earlier run")
+    if deciding or any(isinstance(attempt, Made) for attempt in attempts):
+        _print(f"look in:  {folder}")
+    failures = (Refused, Absent) if named else Refused
+    return int(any(isinstance(attempt, failures) for attempt in attempts))
 
 
 def _settled(folder: Path, attempt: Attempt) -> list[str]:
-    """Writes the item where it is made; returns what is said of it."""
-    name = attempt.name
+    """Writes the item where it is made; returns what is printed about it."""
+    name = attempt.item.name
     match attempt:
         case Absent():
             return [f"{_padded(name)}not in this store"]
         case Refused():
             stale = f" ({folder / name}.* are of an earlier run)" if (folder / f"{name}.json").exists() else ""
-            return [f"{_padded(name)}refused{stale}: {attempt.reason}", *asked.indented(attempt.details)]
-        case Made(extent=extent):
-            written = products.write_files(folder, name, attempt.product.files)
-            holes = f", INCOMPLETE: {extent.hole_count} cells are missing or failed" if extent.hole_count else ""
-            made = f"{_named(folder, name, written)}  from {extent.cell_count:,} cells{holes}"
-            return [f"{_padded(name)}{made}", *asked.indented(extent.left_out)]
+            return [f"{_padded(name)}refused{stale}: {attempt.reason}", *needs_text.indented(attempt.details)]
+        case Made():
+            written = write_files(folder, name, attempt.product.files)
+            holes = f", INCOMPLETE: {attempt.hole_count} cells are missing or failed" if attempt.hole_count else ""
+            made = f"{_named(folder, name, written)}  from {attempt.cell_count:,} cells{holes}"
+            return [f"{_padded(name)}{made}", *needs_text.indented(attempt.left_out)]
 
 
 def _named(folder: Path, name: str, written: Sequence[Path]) -> str:

@@ -1,49 +1,78 @@
-"""What an item is: one figure or table, with what it needs and how it is made."""
+"""What an item is: one figure or table, declared by the function that makes it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from analysis.naming import listed
-from analysis.needs import Needs
-from analysis.products import Product
-from analysis.rows import Rows
-from analysis.selection import Selection, select
+import pandas as pd
+from matplotlib.figure import Figure
+
+from .data.needs import Needs
+from .data.rows import Rows
+from .data.selection import Selection, select
+from .draw import style
+from .output.numbers import as_csv, declared_numbers
+from .output.product import Product
+
+Draw = Callable[[Selection], tuple[Figure, str]]
+"""Draws a figure, and says its caption."""
+Select = Callable[[Rows, Needs], Selection | None]
+"""What an item is made of; None where the stores hold nothing for it.
+
+Raises `UnfitError` where they hold what it cannot be made of, `StoreError` where one cannot be read.
+"""
+SEARCHES = "searches"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Item:
     """One figure or table; its name is that of its files."""
 
+    name: str
     title: str
     needs: Needs
     make: Callable[[Selection], Product]
+    draw: Draw | None = None
+    """Of a figure alone."""
+    select: Select = select
 
     @property
     def group(self) -> str:
-        """What it stands under, beside others: its trainable."""
-        return self.needs.trainable
+        """Its heading in the report: its trainable, or that of all searches."""
+        return self.needs.trainable or SEARCHES
 
-    def select(self, rows: Rows) -> Selection | None:
-        """What it is made of; None where the stores hold nothing for it.
+    def __reduce__(self) -> tuple[Callable[[str], Item], tuple[str]]:
+        return _named, (self.name,)  # a process that gets it by name need not be able to pickle its functions
 
-        Raises `UnfitError` where they hold what it cannot be made of, `StoreError` where one cannot be read.
-        """
-        return select(rows, self.needs)
 
-    def drawn(self, selection: Selection) -> list[str]:
-        """A line for each grid that is drawn, with the values along its axes."""
-        return [
-            f"{grid.name}: {len(list(grid.points()))} points of  "
-            + "  ".join(f"{axis}={listed(values)}" for axis, values in grid.axes.items())
-            for grid in selection.grids
-        ]
+def figure(
+    title: str,
+    needs: Needs,
+    *,
+    numbers: Callable[[Selection], pd.DataFrame] = declared_numbers,
+    select: Select = select,
+) -> Callable[[Draw], Item]:
+    """Declares a figure. Beside it goes a `.csv` of the declared metrics and curves, or of other numbers."""
 
-    def alternative(self, selection: Selection) -> str:
-        """What a figure shows, for those who do not see it."""
-        parts = []
-        for grid in selection.grids:
-            varied = [f"{axis} {listed(values)}" for axis, values in grid.axes.items() if len(values) > 1]
-            parts.append(f"{grid.name} at {', '.join(varied)}" if varied else grid.name)
-        return f"{self.title}. Drawn: {'; '.join(parts)}. The caption follows."
+    def declared(draw: Draw) -> Item:
+        def make(selection: Selection) -> Product:
+            with style.printed():
+                drawn, caption = draw(selection)
+                files = style.rendered(drawn)
+            return Product(files={**files, ".csv": as_csv(numbers(selection))}, caption=caption)
+
+        return Item(name=draw.__name__, title=title, needs=needs, make=make, draw=draw, select=select)
+
+    return declared
+
+
+def table(title: str, needs: Needs, *, select: Select = select) -> Callable[[Callable[[Selection], Product]], Item]:
+    """Declares a table."""
+    return lambda make: Item(name=make.__name__, title=title, needs=needs, make=make, select=select)
+
+
+def _named(name: str) -> Item:
+    from . import figures  # here, because the figures are declared with this module
+
+    return figures.ITEMS[name]

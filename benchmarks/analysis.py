@@ -126,16 +126,16 @@ def naive(location: str) -> None:
 
 def parts(location: str) -> None:
     phases = _Phases()
-    from analysis.catalogue import ITEMS
+    from analysis.build import Absent, Made, make
     from analysis.claims import product as claims
-    from analysis.making import Absent, Made, make
-    from analysis.rows import load_rows
+    from analysis.data.rows import load_rows
+    from analysis.figures import ITEMS
 
     phases.end("import")
     rows = load_rows([location])
     phases.end("load")
     for name, item in ITEMS.items():
-        attempt = make(name, item, rows, allow_missing=False)
+        attempt = make(item, rows, allow_missing=False)
         if not isinstance(attempt, Absent):
             phases.end(name if isinstance(attempt, Made) else f"{name} (refused)")
     claims.files(claims.decisions(rows), rows)
@@ -144,7 +144,7 @@ def parts(location: str) -> None:
 
 def figures_and_claims() -> list[str]:
     """Options that name the figures of the static prior, and the claims."""
-    from analysis.catalogue import ITEMS
+    from analysis.figures import ITEMS
 
     tables = {"static_prior_table", "static_prior_table_dimensions", "static_prior_cost"}
     figures = [name for name, item in ITEMS.items() if item.needs.trainable == EXPERIMENT.name and name not in tables]

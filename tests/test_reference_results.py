@@ -17,7 +17,7 @@ from scipy import stats
 
 from analysis.claims import product as claims
 from analysis.claims import sentences
-from analysis.rows import load_rows
+from analysis.data.rows import load_rows
 from dvq_ray.cells import expand
 from dvq_ray.coverage import SearchCoverage, coverage
 from dvq_ray.spec import load_sweep

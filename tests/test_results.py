@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow.compute as pc
 import pytest
 
-import analysis.groups
+import analysis.data.summary
 import dvq_ray.results
 from dvq_ray import load_results
 from dvq_ray.results import Where
@@ -28,7 +28,7 @@ def store(tmp_path: Path) -> str:
     return write(tmp_path / "store", [*rows(2, **VQ), *rows(2, **KMEANS)])
 
 
-@pytest.mark.parametrize("module", [dvq_ray.results, analysis.groups])
+@pytest.mark.parametrize("module", [dvq_ray.results, analysis.data.summary])
 def test_examples_in_docstrings_come_out_as_they_say(module: object, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     failed, tried = doctest.testmod(module)  # type: ignore[arg-type]

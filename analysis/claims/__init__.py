@@ -15,5 +15,5 @@ How a claim is decided:
 - `inconclusive`: neither. `not run`: no cell could be tested.
 
 A cell of a claim is tested where all repetitions of all points that it compares are there. Others are left out, and the
-coverage of the claim names them; so it does the settings that the claim speaks of and that were never run.
+coverage of the claim names them, and the settings that the claim speaks of and that were never run.
 """

@@ -9,8 +9,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from analysis.claims.intervals import Array, Region
-from analysis.summary import LEVEL
+from ..data.summary import LEVEL
+from .intervals import Array, Region
 
 Settings = Mapping[str, Any]
 """Values of a point, by column."""
@@ -34,7 +34,7 @@ class Test:
     __test__ = False  # pytest: this is no class of tests
 
     anchors: Mapping[str, tuple[Any, ...]]
-    """What the claim speaks of: values by column. Those that a store lacks are told as never run."""
+    """What the claim speaks of: values by column. Those that no store has are reported as never run."""
     keep: Callable[[Settings], bool] = lambda point: True
     """False for anchors that the claim does not speak of."""
     partners: Callable[[Settings], Sequence[Settings]] = lambda point: ()
@@ -43,7 +43,7 @@ class Test:
     """A column and its values: the comparison is one of all of these that the store has, four at least. The members
     are the anchor and its partners at the first value, then at the next."""
     metrics: tuple[str, ...]
-    """Columns that the statistic takes; a repetition that lacks one of them is as good as failed."""
+    """Columns that the statistic takes; a repetition without one of them counts as failed."""
     curve: str | None = None
     """Column of the curves that the statistic takes."""
     statistic: Callable[[Sequence[Member]], Array]

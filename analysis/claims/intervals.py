@@ -12,7 +12,7 @@ import numpy.typing as npt
 from scipy import special
 from threadpoolctl import threadpool_limits
 
-from analysis.summary import LEVEL, summaries
+from ..data.summary import LEVEL, summaries
 
 Array = npt.NDArray[np.float64]
 
@@ -89,7 +89,7 @@ def _bootstrap(values: Array, covered: float) -> tuple[Array, Array]:
 
     # One thread: the products are small, and other processes make figures meanwhile.
     with warnings.catch_warnings(), np.errstate(all="ignore"), threadpool_limits(limits=1):
-        warnings.simplefilter("ignore")  # of cells whose BCa interval is not defined, which are looked at below
+        warnings.simplefilter("ignore")  # of cells whose BCa interval is not defined, which are replaced below
         result = stats.bootstrap(
             (np.arange(n),), means, axis=-1, method="BCa", vectorized=True, confidence_level=level,
             n_resamples=min(RESAMPLES, max(LEAST_RESAMPLES, _MOST_DRAWS // n)), batch=max(1, _MOST_DRAWS // n),

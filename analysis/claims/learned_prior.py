@@ -1,6 +1,6 @@
 """The claims of the paper's section 4.2.
 
-The author's DVQ has L = 10 slices of 255 features. Beside it stand three plain quantizers: the usual VQ of 255
+The author's DVQ has L = 10 slices of 255 features. It is compared with three plain quantizers: the usual VQ of 255
 features, the author's with 10 codebooks on these (the same bits), and one of all 2,550 features (the same parameters).
 """
 
@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from analysis.claims import statistics
-from analysis.claims.claim import Claim, Form, Settings, Test
-from analysis.claims.intervals import Region
-from analysis.learned_prior.needs import RECONSTRUCTION, UNIGRAM_TOTAL
+from ..known import RECONSTRUCTION, UNIGRAM_TOTAL
+from . import statistics
+from .claim import Claim, Form, Settings, Test
+from .intervals import Region
 
 _SWEEP, _SLICES = "sweeps/cifar10.yaml", "sweeps/slices.yaml --set seeds=5"
 _IMAGES = ("cifar10", "imagenet32", "imagenet64")

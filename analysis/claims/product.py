@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
-from analysis.claims import learned_prior, sentences, static_prior
-from analysis.claims.cells import differing
-from analysis.claims.claim import Claim, Settings, Test
-from analysis.claims.verdicts import Cell, Decision, Outcome, decide
-from analysis.numbers import as_csv
-from analysis.rows import Rows
-from analysis.sidecar import as_json, commits, digest_of, provenance
-from analysis.tables import Column, Section, Table, markdown
+from ..data.rows import Rows
+from ..output.numbers import as_csv
+from ..output.sidecar import as_json, commits, digest_of, provenance
+from ..output.tables import Section, Table, columns_of, markdown
+from . import learned_prior, sentences, static_prior
+from .cells import differing
+from .claim import Claim, Settings, Test
+from .readings import VERDICTS, ClaimEntry, Reading, entry
+from .verdicts import Cell, Decision, Outcome, decide
 
 CLAIMS: Sequence[Claim] = (*static_prior.CLAIMS, *learned_prior.CLAIMS)
-VERDICTS = ("reproduced", "not reproduced", "inconclusive", "not run")
 TITLE = "Claims: what the paper says, and whether these rows bear it out"
 
 
@@ -33,48 +34,54 @@ def tally(decided: Sequence[Decision]) -> str:
     return ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict])
 
 
+@dataclass(frozen=True, kw_only=True)
+class Results:
+    """All claims, decided and written."""
+
+    files: Mapping[str, bytes]
+    """Contents by suffix."""
+    entries: Sequence[ClaimEntry]
+    tally: str
+
+
+def results(rows: Rows) -> Results:
+    """All claims, decided and written. Raises `StoreError` where curves cannot be read."""
+    decided = decisions(rows)
+    return Results(files=files(decided, rows), entries=[entry(each) for each in decided], tally=tally(decided))
+
+
 def files(decided: Sequence[Decision], rows: Rows) -> dict[str, bytes]:
     """Contents by suffix. Equal rows give equal bytes."""
     return {
-        ".md": _markdown(decided).encode(),
+        ".md": _markdown([entry(decision) for decision in decided]).encode(),
         ".csv": as_csv(pd.DataFrame(list(_lines(decided)))),
         ".json": _json(decided, rows),
     }
 
 
-def _markdown(decided: Sequence[Decision]) -> str:
-    words = [
-        Column(heading="#"), Column(heading="the paper says", is_text=True),
-        Column(heading="tested here", is_text=True),
-        Column(heading="effect", is_text=True), Column(heading="n"), Column(heading="verdict", is_text=True),
-        Column(heading="what decides it", is_text=True),
+def _markdown(entries: Sequence[ClaimEntry]) -> str:
+    tested = [
+        *columns_of(["tested here", "effect"]), *columns_of([], ["n"]), *columns_of(["verdict", "what decides it"]),
     ]  # fmt: skip
-    own = [
-        [str(d.claim.number), f"{d.claim.paper} ({d.claim.where})", *_said(d.claim, d.outcome)] for d in decided
-    ]  # fmt: skip
-    others = [
-        [str(d.claim.number), outcome.form.name, *_said(d.claim, outcome)] for d in decided for outcome in d.others
-    ]
+    own = [[str(entry.number), f"{entry.paper} ({entry.where})", *_cells(entry.reading)] for entry in entries]
+    others = [[str(entry.number), other.name, *_cells(other)] for entry in entries for other in entry.others]
     first = Table(
-        name="Claims", title="What the paper says, and whether the rows bear it out.", columns=words,
-        sections=[Section(title="", rows=own)], notes=[sentences.METHOD],
+        name="Claims", title="What the paper says, and whether the rows bear it out.",
+        columns=[*columns_of([], ["#"]), *columns_of(["the paper says"]), *tested],
+        sections=[Section(rows=own)], notes=[sentences.METHOD],
     )  # fmt: skip
     second = Table(
         name="Other readings", title="The same claims at equal bits, at equal parameters and in other forms.",
-        columns=[words[0], Column(heading="reading", is_text=True), *words[2:]],
-        sections=[Section(title="", rows=others)],
+        columns=[*columns_of([], ["#"]), *columns_of(["reading"]), *tested], sections=[Section(rows=others)],
         notes=["D: dimension; F: factors; K: codebook_size; L: slices. Bits are those of the code of one vector."],
     )  # fmt: skip
     return f"{markdown(first)}\n{markdown(second)}"
 
 
-def _said(claim: Claim, outcome: Outcome) -> list[str]:
-    cell = outcome.deciding
-    shown = f"{cell.test.name}: {sentences.effect(cell)}" if cell else "–"
-    total = len(outcome.cells) + len(outcome.left_out)
-    part = f" ({len(outcome.cells)} of {total} cells tested)" if cell and outcome.left_out else ""
-    n = sentences.repetitions(outcome) or "–"
-    return [outcome.form.ours, shown, n, f"{outcome.verdict}{part}", sentences.decided_by(claim, outcome)]
+def _cells(reading: Reading) -> list[str]:
+    effect = f"{reading.statistic}: {reading.effect}" if reading.effect else "–"
+    verdict = f"{reading.verdict} ({reading.partial})" if reading.partial else reading.verdict
+    return [reading.ours, effect, reading.n or "–", verdict, reading.decided_by]
 
 
 def _lines(decided: Sequence[Decision]) -> Iterator[dict[str, Any]]:

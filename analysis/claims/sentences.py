@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from analysis.claims.cells import differing, words
-from analysis.claims.claim import Claim, Settings
-from analysis.claims.verdicts import SIGNIFICANCE, Cell, Outcome
-from analysis.naming import listed
-from analysis.summary import LEVEL
+from ..data.summary import LEVEL
+from ..naming import listed
+from .cells import differing, words
+from .claim import Claim, Settings
+from .verdicts import SIGNIFICANCE, Cell, Outcome
 
 METHOD = (
     "Effects are means over seeds of numbers taken seed by seed, because points of equal seed saw the same data; "
@@ -28,7 +28,7 @@ _MOST_LEFT_OUT = 2
 
 
 def naming_columns(points: Sequence[Settings]) -> Collection[str]:
-    """Columns that tell these points apart."""
+    """Columns in which these points differ."""
     columns = differing(points)
     short = [column for column in columns if column in _NAMES]
     distinct = len({tuple([point[column] for column in columns]) for point in points})

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from analysis.claims import statistics
-from analysis.claims.claim import Claim, Form, Settings, Test
-from analysis.claims.intervals import Region
+from . import statistics
+from .claim import Claim, Form, Settings, Test
+from .intervals import Region
 
 LOSS, VARIANCE, UNTRAINED = "test_mse", "data_variance", "untrained_test_mse"
 EQUAL_BITS = {(16, 2): 256, (32, 2): 1024}

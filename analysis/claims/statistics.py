@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from analysis.claims.claim import Member
-from analysis.claims.intervals import Array
+from .claim import Member
+from .intervals import Array
 
 Statistic = Callable[[Sequence[Member]], Array]
 

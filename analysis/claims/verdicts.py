@@ -11,11 +11,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from analysis.claims.cells import SEEDS_BY, SETTINGS, Cells, Point, differing, words
-from analysis.claims.claim import Claim, Form, Member, Settings, Test, Verdict
-from analysis.claims.intervals import Array, holm, intervals, outside_p_values
-from analysis.naming import seeds_text
-from analysis.rows import Rows
+from ..data.rows import Rows
+from ..known import SETTINGS
+from ..naming import seeds_text
+from .cells import Cells, Point, differing, words
+from .claim import Claim, Form, Member, Settings, Test, Verdict
+from .intervals import Array, holm, intervals, outside_p_values
 
 SIGNIFICANCE = 0.025
 """Of the one-sided t-test that speaks against a claim."""
@@ -151,8 +152,8 @@ def _samples(form: Form, claim: Claim, cells: Cells) -> _Samples:
         anchors = [point for point in cells.points(test.anchors) if test.keep(point)]
         for column, values in test.anchors.items():
             held = {point[column] for point in anchors}
-            if lacking := tuple(value for value in values if value not in held):
-                never_run[column] = lacking
+            if missing := tuple(value for value in values if value not in held):
+                never_run[column] = missing
         comparisons = list(_comparisons(test, anchors, cells))
         seeds = _wanted_seeds(comparisons, cells)
         for anchor, members in comparisons:
@@ -173,7 +174,7 @@ def _comparisons(test: Test, anchors: Sequence[Point], cells: Cells) -> Iterator
             continue
         column, values = test.along
         series = [[cells.point({**settings, column: value}) for settings in together] for value in values]
-        held = [members for members in series if any(point.point_id for point in members)]
+        held = [members for members in series if any(point.seeds for point in members)]
         if anchor == held[-1][0] and len(held) >= _LEAST_ALONG:
             yield anchor, [point for members in held for point in members]
 
@@ -183,28 +184,24 @@ def _wanted_seeds(comparisons: Iterable[tuple[Point, list[Point]]], cells: Cells
     seeds: dict[tuple[Any, ...], set[int]] = {}
     for _, members in comparisons:
         for point in members:
-            seeds.setdefault(_group(point, cells), set()).update(point.seeds)
+            seeds.setdefault(cells.group(point), set()).update(point.seeds)
     return seeds
-
-
-def _group(point: Point, cells: Cells) -> tuple[Any, ...]:
-    return tuple(point[column] for column in SEEDS_BY[cells.trainable])
 
 
 def _sample(
     test: Test, members: Sequence[Point], wanted: Mapping[tuple[Any, ...], set[int]], least: int, cells: Cells
 ) -> Array | str:
     """A number for each seed, or why there are none."""
-    groups = [wanted[_group(point, cells)] for point in members]
+    groups = [wanted[cells.group(point)] for point in members]
     seeds = set.intersection(*groups)  # a trend over groups is one of the seeds that all of them have
     for point in members:
         for state, some in cells.holes(point, seeds, test.metrics).items():
-            names = [column for column in differing(members) if column not in SEEDS_BY[cells.trainable] or test.along]
+            names = [column for column in differing(members) if column not in cells.seeds_by or test.along]
             name = f"{point['quantizer']} {words(point, set(names) - {'quantizer'})}".strip()
             return f"{name}: {seeds_text(some)} {state}" if some else f"{name}: {state}"
     if len(seeds) < least:
         return f"{len(seeds)} repetitions, and {least} are needed"
-    if len(set().union(*(cells.images(point, seeds) for point in members))) > 1:
+    if len(set().union(*(cells.data_digests(point, seeds) for point in members))) > 1:
         return "images of unequal content under one name"
     found: list[Member] = [cells.member(point, seeds, test.metrics, test.curve) for point in members]
     if any(len(steps) == 0 for member in found for steps, _ in member.curves):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from analysis.report.wording import spoken
-from analysis.tables import Column, Section, Table
+from ..output.tables import Section, Table, columns_of
+from .wording import spoken
 
 _SECONDS, _SPEED = "duration_seconds", "images_per_second"
 _NONE = "–"
@@ -13,10 +13,10 @@ _NONE = "–"
 
 def table(frame: pd.DataFrame) -> Table:
     """A row for each quantizer on each device, by trainable."""
-    told = frame.reindex(columns=["trainable", "quantizer", "run_device", "status", _SECONDS, _SPEED])
-    if told["run_device"].isna().any():
-        told["run_device"] = told["run_device"].astype(object).fillna("not recorded")
-    has_speed = bool(told[_SPEED].notna().any())
+    timed_rows = frame.reindex(columns=["trainable", "quantizer", "run_device", "status", _SECONDS, _SPEED])
+    if timed_rows["run_device"].isna().any():
+        timed_rows["run_device"] = timed_rows["run_device"].astype(object).fillna("not recorded")
+    has_speed = bool(timed_rows[_SPEED].notna().any())
     sections = [
         Section(
             title=spoken(str(trainable)),
@@ -25,20 +25,12 @@ def table(frame: pd.DataFrame) -> Table:
                 for (quantizer, device), cells in rows.groupby(["quantizer", "run_device"], observed=True)
             ],
         )
-        for trainable, rows in told.groupby("trainable", observed=True)
+        for trainable, rows in timed_rows.groupby("trainable", observed=True)
     ]
-    columns = [
-        Column(heading="quantizer", is_text=True),
-        Column(heading="device", is_text=True),
-        Column(heading="cells"),
-        Column(heading="timed"),
-        Column(heading="total", group="seconds"),
-        Column(heading="median", group="seconds"),
-        Column(heading="device hours"),
-    ]
-    columns += [Column(heading="images per second, median")] if has_speed else []
+    columns = columns_of(["quantizer", "device"], ["cells", "timed"])
+    columns += columns_of(numbers=["total", "median"], group="seconds")
+    columns += columns_of(numbers=["device hours", *(["images per second, median"] if has_speed else [])])
     return Table(
-        name="",
         title="Time that cells took, by quantizer and device.",
         columns=columns,
         sections=sections,

@@ -9,8 +9,8 @@ from functools import cache
 
 import pandas as pd
 
-from analysis.report.wording import counted, spoken
-from analysis.tables import Column, Section, Table
+from ..output.tables import Section, Table, columns_of
+from .wording import counted, spoken
 
 _NOT_RECORDED = "not recorded"
 _COLUMNS = {"run_host": "host", "run_device": "device", "run_commit": "commit", "run_versions": "versions"}
@@ -30,11 +30,9 @@ def table(frame: pd.DataFrame) -> Table:
         ]
         sections.append(Section(title=spoken(trainable), rows=lines))
     return Table(
-        name="",
         title="Where the rows were computed.",
-        columns=[Column(heading="rows"), *(Column(heading=heading, is_text=True) for heading in _COLUMNS.values())],
+        columns=[*columns_of(numbers=["rows"]), *columns_of(_COLUMNS.values())],
         sections=sections,
-        notes=[],
     )
 
 

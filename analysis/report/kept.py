@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from analysis.report.wording import counted
-from analysis.rows import Held
-from analysis.tables import Column, Section, Table
 from dvq_ray.coverage import Coverage, SearchCoverage, coverage
 from dvq_ray.problems import SHOWN_PROBLEMS, SweepFileError
 from dvq_ray.store import Store, StoreError
+
+from ..data.rows import Held
+from ..output.tables import Section, Table, columns_of
+from .wording import counted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +43,7 @@ class StoreEntry:
     """Cells of each grid by their state; None where there is no valid sweep file with grids."""
     failures: Sequence[Failure]
     is_incomplete: bool
-    """Whether its sweep file asks for more than there is, so that items may lack what was never begun."""
+    """Whether its sweep file asks for more than there is: items may be without cells that were never begun."""
 
 
 def store_entry(location: str, held: Held) -> StoreEntry:
@@ -100,21 +101,17 @@ def _search_summary(found: SearchCoverage) -> str:
 
 def _grids(found: Coverage) -> Table:
     rows = [[grid.name, *(f"{count:,}" for count in (grid.done, grid.failed, grid.missing))] for grid in found.grids]
-    headings = ("done", "failed", "missing")
     return Table(
-        name="",
-        title="Cells of each grid by their state.",
-        columns=[Column(heading="grid", is_text=True), *(Column(heading=heading) for heading in headings)],
-        sections=[Section(title="", rows=rows)],
-        notes=["A cell that several grids name counts in each."],
-    )
+        title="Cells of each grid by their state.", columns=columns_of(["grid"], ["done", "failed", "missing"]),
+        sections=[Section(rows=rows)], notes=["A cell that several grids name counts in each."],
+    )  # fmt: skip
 
 
 def _failures(cells: pd.DataFrame) -> list[Failure]:
     failures = []
     for status, some in cells.groupby("status"):
-        told = some.dropna(subset=["error"])
-        first = (told if len(told) else some).sort_values("cell_id").iloc[0]
-        error = first["error"] if len(told) else "It left no message."
+        with_error = some.dropna(subset=["error"])
+        first = (with_error if len(with_error) else some).sort_values("cell_id").iloc[0]
+        error = first["error"] if len(with_error) else "It left no message."
         failures.append(Failure(status=str(status), count=len(some), cell_id=first["cell_id"], error=error))
     return failures

@@ -10,15 +10,17 @@ import base64
 import hashlib
 from collections.abc import Sequence
 from itertools import groupby
+from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from analysis.report.page import Report
-from analysis.report.wording import counted, spoken
-from analysis.tables import Column
+from ..claims import sentences
+from ..output.tables import Column
+from .page import Report, image_address
+from .wording import counted, spoken
 
 _ENVIRONMENT = Environment(
-    loader=PackageLoader("analysis.report", ""),
+    loader=FileSystemLoader(Path(__file__).parent),
     autoescape=True,
     undefined=StrictUndefined,
     trim_blocks=True,
@@ -41,6 +43,8 @@ def render(report: Report) -> bytes:
         script=script,
         spoken=spoken,
         counted=counted,
+        image_address=image_address,
+        method=sentences.METHOD,
         heading_groups=heading_groups,
     )
     return page.encode()

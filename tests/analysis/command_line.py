@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from analysis import style
 from analysis.__main__ import main
-from analysis.catalogue import ITEMS
+from analysis.data.selection import Selection
+from analysis.draw import style
+from analysis.figures import ITEMS
 from analysis.items import Item
-from analysis.numbers import as_csv, declared_numbers
-from analysis.products import Product
-from analysis.selection import Selection
-from analysis.words import holes
+from analysis.output.numbers import as_csv, declared_numbers
+from analysis.output.product import Product
+from analysis.output.words import holes
 
 ALWAYS = {"claims.md", "claims.csv", "claims.json", "report.html"}
 """Written whatever a store holds."""
@@ -26,7 +26,7 @@ def analysis(*arguments: str | Path, items: Mapping[str, Item] = ITEMS, dpi: int
     """What the command line says and does with these items; few dots to an inch are quickly drawn."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(style._SETTINGS, "savefig.dpi", dpi)
-        patch.setattr("analysis.__main__.ITEMS", items)
+        patch.setattr("analysis.figures.ITEMS", items)
         return CliRunner().invoke(main, [str(argument) for argument in arguments])
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import cycle
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, PolyCollection
@@ -12,10 +14,20 @@ from matplotlib.lines import Line2D
 from matplotlib.text import Text
 from numpy.typing import NDArray
 
-from analysis import style
-from analysis.panels import MEANS
+from analysis.data.selection import Selection
+from analysis.draw import style
+from analysis.draw.sheet import MEANS
+from analysis.figures import ITEMS
 
 Vector = NDArray[np.float64]
+
+
+def draw(name: str, selection: Selection) -> tuple[Figure, str]:
+    """The figure of that name, and its caption."""
+    item = ITEMS[name]
+    assert item.draw is not None
+    with style.printed():
+        return item.draw(selection)
 
 
 def legends(figure: Figure) -> list[Legend]:
@@ -44,7 +56,7 @@ def bars_of(axes: Axes) -> list[tuple[Vector, str]]:
         (np.asarray(bar, float), _hex(colour))
         for bars in axes.collections
         if isinstance(bars, LineCollection) and bars.get_zorder() > 1
-        for bar, colour in zip(bars.get_segments(), np.asarray(bars.get_color()), strict=True)
+        for bar, colour in zip(bars.get_segments(), cycle(np.asarray(bars.get_color())), strict=False)
     ]
 
 
@@ -64,7 +76,7 @@ def assert_no_text_overlaps_or_leaves_the_page(figure: Figure, *, least: int) ->
         texts = [*figure.texts, *(text for legend in legends(figure) for text in legend.get_texts())]
         for axes in figure.axes:
             texts += [axes.title, axes.xaxis.label, axes.yaxis.label]
-            for axis, (low, high) in ((axes.xaxis, axes.get_xlim()), (axes.yaxis, axes.get_ylim())):
+            for axis, (low, high) in ((axes.xaxis, sorted(axes.get_xlim())), (axes.yaxis, sorted(axes.get_ylim()))):
                 texts += [tick.label1 for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
         shown = [
             (text.get_text(), text.get_window_extent()) for text in texts if text.get_visible() and text.get_text()

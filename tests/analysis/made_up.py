@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.rows import Rows
+from analysis.data.rows import Rows
 from dvq_ray.cells import Point
 from dvq_ray.experiment.experiment import Experiment
 from dvq_ray.experiment.registry import find_experiment

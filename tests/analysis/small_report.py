@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
 
+from analysis.build import make
 from analysis.claims import product as claims
-from analysis.items import Item
-from analysis.making import make
-from analysis.needs import Grid, Needs, distinct
-from analysis.products import Product, UnfitError, figure_product
-from analysis.report.page import gather
+from analysis.data.needs import Grid, Needs, distinct
+from analysis.data.rows import load_rows
+from analysis.data.selection import Selection
+from analysis.items import Item, figure
+from analysis.output.product import Product, UnfitError
+from analysis.output.tables import Column, Section, Table
+from analysis.report.page import Report, origin_of
 from analysis.report.render import render
-from analysis.rows import load_rows
-from analysis.selection import Selection
-from analysis.tables import Column, Section, Table
 from tests.analysis.made_up import Row, rows
 
 SWEEP = """\
@@ -77,17 +78,17 @@ def refuse(selection: Selection) -> Product:
 
 
 ITEMS = {
-    "cost": Item(title="A figure", needs=needs(), make=figure_product(draw)),
-    "table": Item(title="A table", needs=needs(), make=tabulate),
-    "unfit": Item(title="An unfit one", needs=needs(), make=refuse),
+    "cost": replace(figure("A figure", needs())(draw), name="cost"),
+    "table": Item(name="table", title="A table", needs=needs(), make=tabulate),
+    "unfit": Item(name="unfit", title="An unfit one", needs=needs(), make=refuse),
     "elsewhere": Item(
-        title="An absent one", needs=needs(trainable="learned_prior", choose=lambda frame: ()), make=tabulate
+        name="elsewhere", title="An absent one", make=tabulate,
+        needs=needs(trainable="learned_prior", choose=lambda frame: ()),
     ),
-}
+}  # fmt: skip
 
 
 def report_of(*stores: str, items: Mapping[str, Item] | None = None, only: Mapping[str, str] | None = None) -> bytes:
     held = load_rows(stores, only)
-    chosen = ITEMS if items is None else items
-    attempts = [make(name, item, held, allow_missing=True) for name, item in chosen.items()]
-    return render(gather(attempts, claims.decisions(held), held))
+    attempts = [make(item, held, allow_missing=True) for item in (ITEMS if items is None else items).values()]
+    return render(Report(attempts=attempts, claims=claims.results(held), origin=origin_of(held)))

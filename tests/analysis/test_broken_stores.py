@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from analysis.__main__ import main
 from analysis.claims.cells import Cells
-from analysis.rows import load_rows
+from analysis.data.rows import load_rows
 from tests.analysis.made_up import rows, write
 
 POINT = {"quantizer": "vq", "dimension": 8, "codebook_size": 16, "factors": 64}
@@ -49,7 +49,7 @@ def test_a_file_of_something_else_is_named(store: Path, alone: bool) -> None:
         only_file(store).unlink()
     path = store / "cells" / "weather.parquet"
     pq.write_table(pa.table({"city": ["Bern"], "degrees": [3.5]}), path)
-    assert refusal(store) == f"{path} is no file of a store: it has no column cell_id, status, run_started_at"
+    assert refusal(store) == f"{path} is not a file of a store: it has no column cell_id, status, run_started_at"
 
 
 @pytest.mark.parametrize("alone", [True, False])

@@ -20,7 +20,7 @@ from analysis.claims import product, sentences, statistics
 from analysis.claims.claim import Member
 from analysis.claims.intervals import Array, Region, expanded_level, holm, intervals, outside_p_values
 from analysis.claims.verdicts import Decision, decide
-from analysis.rows import Rows, load_rows
+from analysis.data.rows import Rows, load_rows
 from dvq_ray.experiment.registry import find_experiment
 from tests.analysis import made_up, made_up_images
 from tests.analysis.made_up import Row, made_up_rows

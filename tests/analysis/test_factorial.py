@@ -10,15 +10,14 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis import style
-from analysis.selection import Selection, select
-from analysis.static_prior.factorial import draw_factorial
-from analysis.static_prior.items import ITEMS
+from analysis.data.selection import Selection, select
+from analysis.figures import ITEMS
 from dvq_ray.experiment.registry import find_experiment
 from tests.analysis import made_up
 from tests.analysis.looking import (
     assert_no_text_overlaps_or_leaves_the_page,
     assert_text_is_readable_in_print,
+    draw,
     drawn_points,
     legends,
     means_of,
@@ -61,8 +60,7 @@ def selected(rows: list[Row]) -> Selection:
 
 @pytest.fixture(scope="module")
 def drawn() -> Figure:
-    with style.printed():
-        return draw_factorial(selected(list(cells())))[0]
+    return draw("factorial", selected(list(cells())))[0]
 
 
 def lines(axes: Axes) -> list[list[tuple[float, float]]]:
@@ -113,8 +111,7 @@ def test_a_cell_that_is_not_there_is_named() -> None:
 
 def test_groups_that_were_never_made_to_depend_leave_out_that_panel() -> None:
     selection = selected([cell for cell in cells() if not cell["dependence"]])
-    with style.printed():
-        figure, caption = draw_factorial(selection)
+    figure, caption = draw("factorial", selection)
     assert len(figure.axes) == 1
     assert "n = 3" in caption
 

@@ -18,16 +18,13 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from PIL import Image
 
-from analysis import style
-from analysis.catalogue import ITEMS
-from analysis.learned_prior import published
-from analysis.learned_prior.figures import draw_figure6
-from analysis.learned_prior.models import COLUMNS, DataSet, model_of, models_in, varying_in
-from analysis.learned_prior.needs import DATA_SET, TRAINING
-from analysis.learned_prior.pictures import draw_reconstructions
-from analysis.rows import load_rows
-from analysis.selection import Selection, select
-from analysis.summary import summary_of
+from analysis.data.rows import load_rows
+from analysis.data.selection import Selection, select
+from analysis.draw import style
+from analysis.figures import ITEMS
+from analysis.figures.learned_prior import _published as published
+from analysis.figures.learned_prior._models import DataSet, model_of, models_in, varying_in
+from analysis.known import DATA_SET, LEARNED_TRAINING, MODEL
 from dvq_ray.experiment.registry import find_experiment
 from dvq_ray.store import Store
 from tests.analysis import command_line
@@ -36,15 +33,17 @@ from tests.analysis.looking import (
     assert_no_text_overlaps_or_leaves_the_page,
     assert_text_is_readable_in_print,
     bands_of,
+    draw,
     legends,
 )
 from tests.analysis.made_up import Row
 from tests.analysis.made_up_images import PAPER, PICTURE, SMALL, curve, picture, png, row, sweep, write
+from tests.analysis.summary_of import summary_of
 
 NAMES = ("figure6", "table1", "reconstructions")
 ALWAYS = ("claims", "report")
 """Written whatever a store holds."""
-DRAWN = {"figure6": draw_figure6, "reconstructions": draw_reconstructions}
+DRAWN = ("figure6", "reconstructions")
 LABELS = (
     "VQ, D = 16",
     "VQ, D = 64",
@@ -68,14 +67,12 @@ def selected(name: str, *stores: str | Path) -> Selection:
 
 @cache
 def drawn(name: str, *stores: str | Path) -> Figure:
-    selection = selected(name, *stores)
-    with style.printed():
-        return DRAWN[name](selection)[0]
+    return draw(name, selected(name, *stores))[0]
 
 
 def failing(cells: Sequence[Row], status: str, **values: Any) -> list[Row]:
     """The cells, of which those with these values failed: their metrics are gone."""
-    kept = {*COLUMNS, *DATA_SET, *TRAINING}
+    kept = {*MODEL, *DATA_SET, *LEARNED_TRAINING}
     identity = {"cell_id", "point_id", "sweep", "trainable", "seed", "run_id", "run_commit", "run_started_at"}
     return [
         {**{k: cell[k] for k in {*kept, *identity}}, "status": status, "error": "made up"}
@@ -121,7 +118,7 @@ def test_equal_stores_give_equal_bytes_whatever_the_order_of_their_cells(out: Pa
 
 def test_settings_of_the_trainable_are_all_either_the_models_or_compared() -> None:
     fields = {name for variant in find_experiment("learned_prior").variants.values() for name in variant.model_fields}
-    assert fields == {*COLUMNS, *DATA_SET, *TRAINING} - {"revision"}
+    assert fields == {*MODEL, *DATA_SET, *LEARNED_TRAINING} - {"revision"}
 
 
 def test_models_are_listed_and_labelled_by_what_tells_them_apart(photos: Path) -> None:
@@ -271,7 +268,7 @@ def test_reconstructions_are_those_of_the_lowest_seed_beside_the_originals(photo
     np.testing.assert_allclose(shown[0], pixels[:32, :32], atol=1e-6)
     np.testing.assert_allclose(shown[4 * 8 + 2], pixels[32:, 64:96], atol=1e-6)
     dvq = f"{lowest['reconstruction_bits_per_dim']:.2f} + {lowest['code_bits_per_dim_unigram']:.2f}"
-    assert f"DVQ, D = 64, L = 4\n{dvq}" in [text.get_text() for text in figure.texts]
+    assert f"DVQ, D = 64, L = 4\n{dvq}" in [label.get_text() for label in figure.axes[0].get_yticklabels()]
 
 
 def test_one_seed_gives_reconstructions_and_no_intervals(tmp_path: Path) -> None:
@@ -332,7 +329,7 @@ def test_allow_missing_makes_everything_with_holes_and_says_so(tmp_path: Path) -
     texts = [text.get_text() for legend in legends(drawn("figure6", store)) for text in legend.get_texts()]
     assert "VQ, D = 16, J = 4, n = 0 of 3" in texts
     assert "DVQ, D = 64, L = 4 (0.50), n = 2 of 3" in texts
-    hatched = [axes for axes in drawn("reconstructions", store).axes if axes.patch.get_hatch()]
+    hatched = [patch for axes in drawn("reconstructions", store).axes for patch in axes.patches if patch.get_hatch()]
     assert len(hatched) == 8
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -13,19 +13,21 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from analysis import style
-from analysis.learned_prior.bits import draw_bits_over_slices, draw_bits_split
-from analysis.learned_prior.codes import draw_code_use, draw_slice_dependence, use_numbers
-from analysis.learned_prior.entries import entries_of, of_each
-from analysis.learned_prior.items import ITEMS
-from analysis.learned_prior.rate import draw_equal_bits, draw_rate_distortion
-from analysis.products import UnfitError
-from analysis.selection import Selection, select
-from analysis.summary import Summary, summary_of
+from analysis.data.selection import Selection, select
+from analysis.draw import style
+from analysis.figures import ITEMS
+from analysis.figures.learned_prior._models import entries_of, of_each
+from analysis.output.product import UnfitError
 from dvq_ray.experiment.registry import find_experiment
-from tests.analysis.looking import assert_no_text_overlaps_or_leaves_the_page, assert_text_is_readable_in_print, legends
+from tests.analysis.looking import (
+    assert_no_text_overlaps_or_leaves_the_page,
+    assert_text_is_readable_in_print,
+    draw,
+    legends,
+)
 from tests.analysis.made_up import Row, made_up_rows
 from tests.analysis.made_up_images import PAPER, SMALL, sweep
+from tests.analysis.summary_of import Summary, summary_of
 
 NAMES = (
     "bits_split",
@@ -38,7 +40,6 @@ NAMES = (
 )
 METRICS = set(find_experiment("learned_prior").metrics.__dataclass_fields__)  # type: ignore[attr-defined]
 SLICED = [{"quantizer": "dvq", "dimension": 64, "slices": slices} for slices in (1, 2, 4)]
-Draw = Callable[[Selection], tuple[Figure, str]]
 
 
 def selected(name: str, cells: Iterable[Row]) -> Selection:
@@ -46,11 +47,6 @@ def selected(name: str, cells: Iterable[Row]) -> Selection:
     assert selection is not None
     assert selection.faults() == []
     return selection
-
-
-def drawn(draw: Draw, selection: Selection) -> tuple[Figure, str]:
-    with style.printed():
-        return draw(selection)
 
 
 def failing(cells: Iterable[Row], **values: Any) -> list[Row]:
@@ -89,7 +85,7 @@ def assert_fit_to_print(figure: Figure) -> None:
 
 def test_bits_are_split_into_parts_that_add_up_to_the_bounds() -> None:
     cells = sweep()
-    figure, caption = drawn(draw_bits_split, selected("bits_split", cells))
+    figure, caption = draw("bits_split", selected("bits_split", cells))
     assert_fit_to_print(figure)
     (axes,) = figure.axes
     assert axes.get_xlim()[0] == 0
@@ -109,7 +105,7 @@ def test_bits_are_split_into_parts_that_add_up_to_the_bounds() -> None:
 def test_holes_are_told_at_the_names_in_the_rows_and_in_the_caption() -> None:
     cells = failing(failing(sweep(), quantizer="dvq", seed=1), joint_codebooks=4)
     selection = selected("bits_split", cells)
-    figure, caption = drawn(draw_bits_split, selection)
+    figure, caption = draw("bits_split", selection)
     (axes,) = figure.axes
     names = [label.get_text() for label in axes.get_yticklabels()]
     assert names[2:4] == ["VQ, D = 16, J = 4, n = 0 of 3", "DVQ, D = 64, L = 4, n = 2 of 3"]
@@ -120,7 +116,7 @@ def test_holes_are_told_at_the_names_in_the_rows_and_in_the_caption() -> None:
 
 def test_equal_bits_and_equal_parameters_on_every_data_set() -> None:
     cells = paper()
-    figure, caption = drawn(draw_equal_bits, selected("equal_bits_images", cells))
+    figure, caption = draw("equal_bits_images", selected("equal_bits_images", cells))
     assert_fit_to_print(figure)
     bits, parameters = figure.axes[:2]
     assert len(figure.axes) == 6
@@ -145,7 +141,7 @@ def test_equal_bits_and_equal_parameters_on_every_data_set() -> None:
 
 def test_distortion_over_rate_says_why_no_theory_is_drawn_and_names_what_lacks() -> None:
     cells = failing(sweep(), joint_codebooks=4)
-    figure, caption = drawn(draw_rate_distortion, selected("rate_distortion_images", cells))
+    figure, caption = draw("rate_distortion_images", selected("rate_distortion_images", cells))
     assert_fit_to_print(figure)
     assert "No curve of theory" in caption
     assert "higher is better" in caption
@@ -178,7 +174,7 @@ def test_bits_over_slices_takes_three_slice_counts_of_one_width() -> None:
     cells = [*sweep([*SLICED, *narrow]), *sweep(SMALL[:1])]
     selection = selected("bits_over_slices", cells)
     assert [grid.name for grid in selection.grids] == ["dvq", "dvq slices=2", "dvq slices=4"]
-    figure, caption = drawn(draw_bits_over_slices, selection)
+    figure, caption = draw("bits_over_slices", selection)
     assert_fit_to_print(figure)
     (axes,) = figure.axes
     assert axes.get_title() == "D = 64, K = 64"
@@ -204,7 +200,7 @@ def test_slice_dependence_leaves_out_models_with_one_code_at_a_position() -> Non
         assert list(found) == pytest.approx([3, expected.mean, expected.low, expected.high])
     assert ("vq", "slice_dependence_bits_refit") not in numbers.index
     assert numbers.loc[("dvq", "sum of code entropies"), "mean"] == pytest.approx(4 * math.log2(32))
-    figure, caption = drawn(draw_slice_dependence, selection)
+    figure, caption = draw("slice_dependence", selection)
     assert_fit_to_print(figure)
     most = [line for line in figure.axes[1].get_lines() if line.get_linestyle() == ":"]
     assert float(np.asarray(most[0].get_xdata(), float)[0]) == pytest.approx(math.log2(3808 * 64))
@@ -214,11 +210,13 @@ def test_slice_dependence_leaves_out_models_with_one_code_at_a_position() -> Non
 
 def test_code_use_is_the_mean_over_codebooks_as_a_share_of_their_size() -> None:
     selection = selected("code_use_images", sweep())
-    numbers = use_numbers(selection).set_index(["quantizer", "dimension", "joint_codebooks", "metric"])
+    numbers = pd.read_csv(io.BytesIO(ITEMS["code_use_images"].make(selection).files[".csv"])).set_index(
+        ["quantizer", "dimension", "joint_codebooks", "metric"]
+    )
     assert numbers.loc[("vq", 16, 1, "codes_used / codebook_size"), "mean"] == 1
     assert numbers.loc[("vq", 16, 4, "codes_used / codebook_size"), "mean"] == 0.875
     assert numbers.loc[("dvq", 64, 1, "perplexity / codebook_size"), "mean"] == 0.5
-    figure, caption = drawn(draw_code_use, selection)
+    figure, caption = draw("code_use_images", selection)
     assert_fit_to_print(figure)
     assert all(axes.get_xlim() == (0, 1.03) for axes in figure.axes)
     assert "training images" in caption

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from click.testing import Result
 
-from analysis.catalogue import ITEMS
+from analysis.figures import ITEMS
 from tests.analysis.command_line import ALWAYS, analysis, undrawn
 from tests.analysis.made_up import Row, row, rows, write
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.numbers import as_csv
+from analysis.output.numbers import as_csv
 
 ROOT = Path(__file__).parents[2]
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from analysis.claims import product as claims
-from analysis.rows import load_rows
+from analysis.data.rows import load_rows
 from dvq_ray.store import Store
 from tests.analysis.command_line import analysis, undrawn
 from tests.analysis.made_up import write

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis.rows import load_rows
+from analysis.data.rows import load_rows
 from dvq_ray.store import StoreError
 from tests.analysis import made_up_images as images
 from tests.analysis.made_up import rows, write

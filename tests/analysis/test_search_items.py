@@ -2,25 +2,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import matplotlib.figure
 import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import style
-from analysis.catalogue import ITEMS
-from analysis.making import Absent, Attempt, Made, Refused, make
-from analysis.rows import load_rows
-from analysis.search.fields import draw_fields
-from analysis.search.front import draw_front
-from analysis.search.history import draw_history
-from analysis.search.selection import SearchSelection, searched
+from analysis.build import Absent, Attempt, Made, Refused, make
+from analysis.data.rows import load_rows
+from analysis.figures import ITEMS
+from analysis.figures.search._selection import SearchSelection, searched
 from dvq_ray.store import Store
 from tests.analysis.looking import (
     assert_no_text_overlaps_or_leaves_the_page,
     assert_text_is_readable_in_print,
+    draw,
     legends,
 )
 from tests.analysis.made_up import RAN_ON, STATIC_PRIOR, Row, identity, write
@@ -75,11 +71,12 @@ def store_of(folder: Path, rows: Iterable[Row], objective: str = ONE) -> str:
 
 
 def attempt_at(name: str, *stores: str) -> Attempt:
-    return make(name, ITEMS[name], load_rows(stores), allow_missing=False)
+    return make(ITEMS[name], load_rows(stores), allow_missing=False)
 
 
 def selected(location: str) -> SearchSelection:
-    selection = ITEMS["search_history"].select(load_rows([location]))
+    item = ITEMS["search_history"]
+    selection = item.select(load_rows([location]), item.needs)
     assert selection is not None
     return searched(selection)
 
@@ -140,16 +137,15 @@ def test_repetitions_of_a_grid_beyond_those_of_the_search_are_not_its_own(tmp_pa
     assert selection.left_out == ("left out: 2 cells that other searches in the store suggested",)
 
 
-def drawn(selection: SearchSelection, draw: Any) -> tuple[matplotlib.figure.Figure, str]:
-    with style.printed():
-        figure, caption = draw(selection)
+def drawn(selection: SearchSelection, name: str) -> tuple[matplotlib.figure.Figure, str]:
+    figure, caption = draw(name, selection)
     assert_no_text_overlaps_or_leaves_the_page(figure, least=8)
     assert_text_is_readable_in_print(figure, least=8)
     return figure, caption
 
 
 def test_the_history_shows_what_was_stopped_failed_and_repeated(eventful: str) -> None:
-    figure, caption = drawn(selected(eventful), draw_history)
+    figure, caption = drawn(selected(eventful), "search_history")
     (axes,) = figure.axes
     entries = [text.get_text() for legend in legends(figure) for text in legend.get_texts()]
     assert len(entries) == len(set(entries)) == 5
@@ -162,7 +158,7 @@ def test_the_history_shows_what_was_stopped_failed_and_repeated(eventful: str) -
 
 
 def test_each_field_has_a_panel_with_slices_first_and_each_objective_a_row(two: str) -> None:
-    figure, _ = drawn(selected(two), draw_fields)
+    figure, _ = drawn(selected(two), "search_slices")
     assert [axes.get_title() for axes in figure.axes] == ["slices", "codebook size"] * 2
     assert [tick.get_text() for tick in figure.axes[0].get_xticklabels()] == [
         "1\n(1)", "2\n(1)", "4\n(1)", "8\n(1)", "16\n(0)",
@@ -170,7 +166,7 @@ def test_each_field_has_a_panel_with_slices_first_and_each_objective_a_row(two: 
 
 
 def test_the_line_of_the_front_goes_through_its_points(two: str) -> None:
-    figure, caption = drawn(selected(two), draw_front)
+    figure, caption = drawn(selected(two), "search_front")
     line = figure.axes[0].get_lines()[0]
     assert np.asarray(line.get_xdata()).tolist() == [2, 4, 16]
     assert np.asarray(line.get_ydata()).tolist() == pytest.approx([5.0, 3.1, 1.1])

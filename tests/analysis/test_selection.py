@@ -6,8 +6,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from analysis.needs import Grid, Needs, distinct
-from analysis.selection import Selection, select
+from analysis.data.needs import Grid, Needs, distinct
+from analysis.data.selection import Selection, select
 from tests.analysis.made_up import Row, made_up_rows, row, rows
 
 VQ: dict[str, Any] = {"quantizer": "vq", "codebook_size": 16, "init_bound": 1.0}
@@ -47,7 +47,7 @@ def test_a_full_grid_has_no_holes_and_its_means_are_those_of_its_rows() -> None:
     cells = list(rows(3, **VQ, dimension=[2, 8], factors=[16, 64]))
     selection = _select(cells)
     assert (selection.faults(), selection.holes(), selection.cell_count()) == ([], [], 12)
-    for point in selection.points("vq", "test_mse").to_dict("records"):
+    for point in selection["vq"].means("test_mse").to_dict("records"):
         losses = [
             cell["test_mse"]
             for cell in cells
@@ -74,7 +74,7 @@ def test_missing_and_failed_cells_are_named_exactly() -> None:
 def test_a_whole_point_that_is_missing_is_a_hole() -> None:
     selection = _select(_without(rows(3, **VQ, dimension=[2, 8], factors=[16, 64]), dimension=8, factors=16))
     assert selection.holes() == ["vq dimension=8 factors=16: seeds 0-2 missing"]
-    points = selection.points("vq", "test_mse")
+    points = selection["vq"].means("test_mse")
     hole = points[(points["dimension"] == 8) & (points["factors"] == 16)].iloc[0]
     assert (hole["n"], hole["wanted"]) == (0, 3)
     assert pd.isna(hole["mean"])
@@ -105,7 +105,7 @@ def test_one_repetition_is_a_fault() -> None:
 def test_a_point_that_failed_to_the_last_but_one_has_no_value() -> None:
     cells = list(rows(3, **VQ, dimension=2, factors=16))
     cells += [row(seed=s, **VQ, dimension=8, factors=16, status="ok" if s == 0 else "error") for s in range(3)]
-    points = _select(cells).points("vq", "test_mse").set_index("dimension")
+    points = _select(cells)["vq"].means("test_mse").set_index("dimension")
     assert points["n"].to_dict() == {2: 3, 8: 0}
 
 
@@ -176,7 +176,7 @@ def test_several_grids_of_one_quantizer_are_told_apart_by_their_labels() -> None
     selection = _labelled_selection(cells)
     assert selection.holes() == ["vq of 8 factors=64: seed 1 missing"]
     for dimension in (2, 8):
-        points = selection.points(f"vq of {dimension}", "test_mse")
+        points = selection[f"vq of {dimension}"].means("test_mse")
         assert set(points["dimension"]) == {dimension}
         assert list(points["factors"]) == [16, 64]
     assert selection.grid("vq") is None
@@ -196,7 +196,7 @@ def test_the_lowest_seed_is_the_same_for_all_points_of_a_group() -> None:
     cells = [*rows([1, 2], **VQ, dimension=[2, 8], factors=16), *rows([0, 1], **VQ, dimension=[2, 8], factors=64)]
     whole = _labelled_selection(cells, lowest_seed_only=True, least_repetitions=1)
     assert (whole.seeds, whole.cell_count(), whole.faults()) == ({(16,): (1,), (64,): (0,)}, 4, [])
-    points = whole.points("vq of 8", "test_mse").set_index("factors")
+    points = whole["vq of 8"].means("test_mse").set_index("factors")
     seeds = {cell["factors"]: cell for cell in cells if cell["dimension"] == 8 and cell["seed"] in (0, 1)}
     expected = next(c for c in cells if (c["dimension"], c["factors"], c["seed"]) == (8, 16, 1))
     assert points.loc[16, "mean"] == expected["test_mse"]

@@ -12,24 +12,20 @@ import pytest
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from analysis import style
-from analysis.catalogue import ITEMS
-from analysis.selection import Selection, select
-from analysis.static_prior import figures
+from analysis.data.selection import Selection, select
+from analysis.draw import style
+from analysis.figures import ITEMS
 from tests.analysis.looking import (
     assert_no_text_overlaps_or_leaves_the_page,
     assert_text_is_readable_in_print,
     bars_of,
+    draw,
     legends,
     means_of,
 )
 from tests.analysis.made_up import Row, made_up_rows, row, rows
 
-FIGURES = {
-    "figure3a": figures.draw_figure3a,
-    "figure3b": figures.draw_figure3b,
-    "figure4": figures.draw_figure4,
-}
+FIGURES = ("figure3a", "figure3b", "figure4")
 
 
 def _select(name: str, cells: Iterable[Row]) -> Selection:
@@ -73,8 +69,7 @@ def _drawn(name: str) -> Figure:
 
 
 def _draw(name: str, selection: Selection) -> Figure:
-    with style.printed():
-        return FIGURES[name](selection)[0]
+    return draw(name, selection)[0]
 
 
 def test_figure3a_is_drawn_at_the_factors_with_the_largest_rectangle() -> None:
@@ -89,7 +84,7 @@ def test_figure3b_leaves_out_bounds_and_dimensions_with_one_number_of_factors() 
     axes = _axes(selection, "vq")
     assert axes["dimension"] == (16, 64)
     assert axes["init_bound"] == (1.0,)
-    points = selection.points("vq", "loss_over_variance")
+    points = selection["vq"].means("loss_over_variance")
     assert (points["codebook_size"] < points["factors"]).all()
     assert selection.holes() == []
 
@@ -132,13 +127,13 @@ def test_a_model_has_one_colour_in_all_figures() -> None:
 
 def test_what_is_drawn_is_the_mean_and_its_interval() -> None:
     selection = _whole("figure3a")
-    points = selection.points("vq", "test_mse")
+    points = selection["vq"].means("test_mse")
     points = points[(points["codebook_size"] == 64) & (points["init_bound"] == 17.3)].sort_values("dimension")
     panel = _drawn("figure3a").axes[1]
     look = style.vq_look(64)
     (means,) = [line for line in means_of(panel) if (line.get_color(), line.get_marker()) == (look.colour, look.marker)]
     np.testing.assert_allclose(np.asarray(means.get_ydata(), float), points["mean"])
-    yardstick = selection.points("kmeans", "test_mse").query("codebook_size == 64")  # of the same colour
+    yardstick = selection["kmeans"].means("test_mse").query("codebook_size == 64")  # of the same colour
     expected = pd.concat([points, yardstick])[["dimension", "low", "high"]].sort_values(["dimension", "low"])
     bars = sorted((low[0], low[1], high[1]) for (low, high), colour in bars_of(panel) if colour == look.colour)
     np.testing.assert_allclose(bars, expected.to_numpy(float))

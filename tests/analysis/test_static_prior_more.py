@@ -15,35 +15,24 @@ import pytest
 from matplotlib.figure import Figure
 from scipy import stats
 
-from analysis import style
-from analysis.learned_prior.needs import FIGURE_6
-from analysis.numbers import declared_numbers
-from analysis.rows import load_rows
-from analysis.selection import Selection, select
-from analysis.sidecar import digest
-from analysis.static_prior.appendix import draw_appendix
-from analysis.static_prior.code_use import code_use_numbers, draw_code_use
-from analysis.static_prior.cost import make_cost_table
-from analysis.static_prior.equal_bits import differences, draw_equal_bits
-from analysis.static_prior.items import ITEMS
-from analysis.static_prior.needs import spread
-from analysis.static_prior.rate_distortion import draw_rate_distortion
-from analysis.static_prior.tables import make_dimensions_table, make_factors_table
+from analysis.data.needs import spread
+from analysis.data.rows import load_rows
+from analysis.data.selection import Selection, select
+from analysis.figures import ITEMS
+from analysis.figures.static_prior.equal_bits import differences
+from analysis.output.numbers import declared_numbers
+from analysis.output.sidecar import digest
 from tests.analysis import made_up_images
 from tests.analysis.looking import (
     assert_no_text_overlaps_or_leaves_the_page,
     assert_text_is_readable_in_print,
+    draw,
     drawn_points,
     legends,
 )
 from tests.analysis.made_up import Row, made_up_rows, rows
 
-DRAWN = {
-    "static_prior_appendix": draw_appendix,
-    "equal_bits": draw_equal_bits,
-    "rate_distortion": draw_rate_distortion,
-    "code_use": draw_code_use,
-}
+DRAWN = ("static_prior_appendix", "equal_bits", "rate_distortion", "code_use")
 NEW = (*DRAWN, "static_prior_table", "static_prior_table_dimensions", "static_prior_cost")
 SHARED: dict[str, Any] = {"dimension": [4, 16], "factors": [16, 64]}
 
@@ -93,8 +82,7 @@ def _selected(name: str, cells: Sequence[Row] | None = None) -> Selection:
 
 @cache
 def _drawn(name: str) -> tuple[Figure, str]:
-    with style.printed():
-        return DRAWN[name](_selected(name))
+    return draw(name, _selected(name))
 
 
 def _csv(content: bytes) -> pd.DataFrame:
@@ -156,8 +144,7 @@ def test_a_pair_without_one_of_its_halves_is_no_pair() -> None:
     assert set(holed["wanted"]) == {3}
     assert set(table.drop(holed.index)["n"]) == {3}
     assert selection.hole_count() == 2
-    with style.printed():
-        figure, caption = draw_equal_bits(selection)
+    figure, caption = draw("equal_bits", selection)
     assert "INCOMPLETE, 2 of 48 cells are missing or failed" in caption
     assert "vq dimension=4 every factors codebook_size=16: seed 2 failed (diverged)" in caption
     assert "repetitions are missing" in [text.get_text() for legend in legends(figure) for text in legend.get_texts()]
@@ -195,7 +182,7 @@ def test_points_lie_at_the_rate_of_their_codes_and_the_curve_is_that_of_the_stor
 
 
 def test_use_of_codes_is_a_share_of_the_codebook() -> None:
-    table = code_use_numbers(_selected("code_use"))
+    table = _csv(ITEMS["code_use"].make(_selected("code_use")).files[".csv"])
     used = table[(table["quantizer"] == "vq") & (table["metric"] == "codes used / codebook_size")]
     assert set(zip(used["init_bound"], used["mean"], strict=True)) == {(1, 1.0), (10, 0.5)}
     evenness = table[(table["quantizer"] == "kmeans") & (table["metric"] == "perplexity / codebook_size")]
@@ -217,13 +204,13 @@ def test_several_slices_count_by_their_mean() -> None:
 
 def test_numbers_of_curves_have_a_row_for_each_step(tmp_path: Path) -> None:
     store = made_up_images.write(tmp_path / "store", made_up_images.sweep(seeds=2), pictures=False)
-    needs = FIGURE_6
+    needs = ITEMS["figure6"].needs
     selection = select(load_rows([store]), needs)
     assert selection is not None
     table = declared_numbers(selection)
     grid = selection.grids[0]
     for column in needs.curves:
-        curve = selection.curve(grid.name, column)
+        curve = grid.curve(column)
         here = table[(table["grid"] == grid.name) & (table["metric"] == column) & table["step"].notna()]
         assert len(curve) > 5
         for name in ("step", "n", "mean", "low", "high"):
@@ -246,8 +233,7 @@ def test_ticks_of_many_digits_do_not_push_labels_off_the_page() -> None:
         *rows(2, quantizer="dvq", dimension=[2, 32], codebook_size=32, slices=2, factors=[16, 256], init_bound=1.0),
     ])  # fmt: skip
     tiny = selection.rows.assign(loss_over_variance=selection.rows["loss_over_variance"] / 100)
-    with style.printed():
-        figure, _ = draw_rate_distortion(replace(selection, rows=tiny))
+    figure, _ = draw("rate_distortion", replace(selection, rows=tiny))
     ticks = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert max(map(len, ticks)) >= 5
     assert_no_text_overlaps_or_leaves_the_page(figure, least=20)
@@ -262,7 +248,7 @@ def test_a_figure_brings_the_numbers_that_it_draws_and_equal_rows_equal_bytes() 
         "n", "wanted", "mean", "deviation", "low", "high",
     ]  # fmt: skip
     losses = table[(table["quantizer"] == "vq") & (table["metric"] == "test_mse")]
-    points = selection.points("vq", "test_mse")
+    points = selection["vq"].means("test_mse")
     for column in ("dimension", "factors", "codebook_size", "init_bound", "n", "mean", "deviation", "low", "high"):
         np.testing.assert_array_equal(losses[column], points[column])
     again = ITEMS["static_prior_appendix"].make(_selected("static_prior_appendix", _sweep()[::-1]))
@@ -274,7 +260,7 @@ def test_a_figure_brings_the_numbers_that_it_draws_and_equal_rows_equal_bytes() 
 
 
 def test_the_table_of_factors_says_losses_bits_and_parameters() -> None:
-    product = make_factors_table(_selected("static_prior_table"))
+    product = ITEMS["static_prior_table"].make(_selected("static_prior_table"))
     lines = product.files[".md"].decode().splitlines()
     assert lines[2] == "| quantizer | bits | parameters | test loss: F = 16 | test loss: F = 64 |"
     half = stats.t.ppf(0.975, 2) * stats.sem([20.0, 20.1, 23.2])
@@ -290,7 +276,7 @@ def test_the_table_of_factors_says_losses_bits_and_parameters() -> None:
 def test_the_table_of_dimensions_has_a_section_for_each_bound_and_says_what_is_missing() -> None:
     cells = _failed(_sweep(), quantizer="vq", codebook_size=4, dimension=4, init_bound=10.0)
     cells = _failed(cells, quantizer="vq", codebook_size=4, dimension=16, init_bound=10.0, seed=2)
-    product = make_dimensions_table(_selected("static_prior_table_dimensions", cells))
+    product = ITEMS["static_prior_table_dimensions"].make(_selected("static_prior_table_dimensions", cells))
     text = product.files[".md"].decode()
     assert [line.strip("|* ") for line in text.splitlines() if line.startswith("| **")] == [
         "initial codes uniform in ±1", "initial codes uniform in ±10", "k-means",
@@ -304,7 +290,7 @@ def test_the_cost_of_fits_is_told_by_machine() -> None:
         {**cell, "run_device": "other processor"} if cell["quantizer"] == "vq" and cell["dimension"] == 16 else cell
         for cell in _sweep()
     ]
-    product = make_cost_table(_selected("static_prior_cost", cells))
+    product = ITEMS["static_prior_cost"].make(_selected("static_prior_cost", cells))
     table = _csv(product.files[".csv"])
     assert set(table["run_device"]) == {"made-up processor", "other processor"}
     vq = table[(table["quantizer"] == "vq") & (table["codebook_size"] == 4) & (table["dimension"] == 16)].iloc[0]

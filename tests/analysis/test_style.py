@@ -8,15 +8,15 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from analysis.style import (
+from analysis.draw.style import (
     Look,
+    distinguished,
     dvq_look,
     joint_vq_look,
     kmeans_look,
     printed,
     rendered,
     svq_look,
-    told_apart,
     vq_look,
     wide_vq_look,
 )
@@ -64,7 +64,7 @@ def test_models_differ_by_their_markers_alone(figure: str) -> None:
 
 
 def test_models_of_equal_colour_get_lines_of_their_own() -> None:
-    looks = told_apart([dvq_look(4), dvq_look(8), dvq_look(4), dvq_look(4)])
+    looks = distinguished([dvq_look(4), dvq_look(8), dvq_look(4), dvq_look(4)])
     assert [look.colour for look in looks] == [dvq_look(slices).colour for slices in (4, 8, 4, 4)]
     assert (looks[0].line, looks[1].line) == ("-", "-")
     assert len({str(look.line) for look in (looks[0], looks[2], looks[3])}) == 3

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis.tables import Column, Section, Table, latex, markdown
+from analysis.output.tables import Column, Section, Table, latex, markdown
 
 TABLE = Table(
     name="Table 9",
@@ -47,7 +47,7 @@ def test_latex_has_as_many_cells_in_every_row_and_braces_that_close() -> None:
     assert cells == [4, 4, 4, 4, 4]
     plain = re.sub(r"\\[\\{}]", "", text)
     assert plain.count("{") == plain.count("}")
-    assert "\\cmidrule(lr){2-3}" in text
+    assert "\\multicolumn{2}{c}{CIFAR-10 32$\\times$32}" in text
     assert "VQ, $D = 255$ & 4.670\\,{\\scriptsize$\\pm$}\\,0.012 & 50\\% & 3" in text
     assert "x\\_y \\#1 $<$b$>$ & -- & \\textasciitilde{}1\\textasciicircum{}2 & \\$" in text
     assert "\\shortstack[r]{cost,\\\\all in}" in text
@@ -90,3 +90,11 @@ def test_no_character_of_a_name_breaks_a_row() -> None:
     )
     assert "{}* & 2 \\\\" in lines
     assert all(line.isprintable() for line in lines)
+
+
+def test_no_character_of_a_heading_or_a_section_is_an_argument_of_the_rule_or_line_end_before_it() -> None:
+    columns = [Column(heading="[1] n, *all, [2]", group="* of [3]"), Column(heading="*", group="* of [3]")]
+    text = latex(Table(title="T", columns=columns, sections=[Section(title="[4]", rows=[["", "[5]"]])]), "tab:x")
+    assert "\\multicolumn{2}{c}{* of [3]} \\\\" in text
+    assert "\\shortstack[r]{{}[1] n,\\\\{}*all,\\\\{}[2]} & * \\\\" in text
+    assert re.search(r"(\\\\|rule)\s*[\[*]", text) is None

@@ -1,0 +1,90 @@
+"""Makes the items of the rows: made, refused or absent, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from . import figures
+from .data.rows import Rows
+from .data.selection import Selection
+from .items import Item
+from .output.product import Product, UnfitError
+from .output.sidecar import sidecar
+
+
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """An item and its product."""
+
+    item: Item
+    product: Product
+    """With `.json` among its files, which says what it was made from."""
+    alternative: str
+    """What a figure shows, for those who do not see it."""
+    cell_count: int
+    """Cells that the grids call for."""
+    holes: Sequence[str]
+    """Those that are missing or cannot be used, grouped."""
+    hole_count: int
+    left_out: Sequence[str]
+    """A line for each grid that would be there if it were complete."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refused:
+    """An item that the stores have cells of, and that cannot be made of them."""
+
+    item: Item
+    reason: str
+    details: Sequence[str] = ()
+    """Lines beneath the reason: the cells that are missing, the points that are not fit."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Absent:
+    """An item that the stores hold nothing for."""
+
+    item: Item
+
+
+Attempt = Made | Refused | Absent
+
+
+def make(item: Item, rows: Rows, *, allow_missing: bool) -> Attempt:
+    """Makes the item. Raises `StoreError` where curves or artifacts cannot be read."""
+    try:
+        selection = item.select(rows, item.needs)
+        if selection is None:
+            return Absent(item=item)
+        if found := problems(selection, allow_missing=allow_missing):
+            return Refused(item=item, reason=found[0], details=found[1:])
+        product = item.make(selection)
+    except UnfitError as error:
+        return Refused(item=item, reason=str(error))
+    return Made(
+        item=item,
+        product=replace(product, files={**product.files, ".json": sidecar(item.name, product, selection, rows)}),
+        alternative=f"{item.title}. Drawn: {selection.shown()}. The caption follows.",
+        cell_count=selection.cell_count(),
+        holes=selection.holes(),
+        hole_count=selection.hole_count(),
+        left_out=selection.left_out,
+    )
+
+
+def make_named(rows: Rows, name: str, *, allow_missing: bool) -> Attempt:
+    """Makes the item of that name."""
+    return make(figures.ITEMS[name], rows, allow_missing=allow_missing)
+
+
+def problems(selection: Selection, *, allow_missing: bool) -> list[str]:
+    """A headline and its lines; empty where the item can be made."""
+    if faults := selection.faults():
+        return ["its points are not fit to draw", *faults]
+    if allow_missing or not selection.hole_count():
+        return []
+    common = selection.common()
+    where = f" (all: {common})" if common else ""
+    count = f"{selection.hole_count():,} of {selection.cell_count():,} cells are missing or failed{where}"
+    return [f"{count}; --allow-missing draws it with holes", *selection.holes()]

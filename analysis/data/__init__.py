@@ -1,0 +1,1 @@
+"""Reads stores, selects the rows of an item, and summarises them."""

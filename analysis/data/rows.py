@@ -1,0 +1,179 @@
+"""The rows that an analysis starts from, one store or several as one frame, and what the stores keep beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TypeVar
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from dvq_ray.experiment.registry import built_in_experiments
+from dvq_ray.store import FINISHED, SUGGESTION, Store, StoreError, cell_schema
+
+from .points import Points, points_of
+
+_Read = TypeVar("_Read")
+_SCHEMAS = [cell_schema(experiment, searched=True) for experiment in built_in_experiments()]
+_OFTEN_EQUAL = {field.name for schema in _SCHEMAS for field in schema if pa.types.is_string(field.type)} - {
+    "cell_id",
+    "error",
+}
+"""Columns of text with few values."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Held:
+    """What a store holds, before anything of it is filtered."""
+
+    count: int
+    """Cells with a row."""
+    failed: pd.DataFrame
+    """`cell_id`, `status` and `error` of those that are to be run again."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rows:
+    """One row for each cell of the given stores, sorted by `cell_id`."""
+
+    frame: pd.DataFrame
+    stores: tuple[str, ...]
+    """As the user named them."""
+    origins: Mapping[str, str] | pd.Series[str] = field(default_factory=dict)
+    """The store that each row is from, by cell id."""
+    held: Mapping[str, Held] = field(default_factory=dict)
+    """By store."""
+    only: Mapping[str, str] = field(default_factory=dict)
+    """Values that the user kept, by column."""
+    notes: tuple[str, ...] = ()
+    """What a reader must know about how the frame came to be."""
+
+    def of(self, trainable: str) -> pd.DataFrame:
+        """The rows of one trainable, as in `frame`, without those that a search suggested: these make no grid."""
+        if trainable not in self._by_trainable:
+            here = self.frame["trainable"] == trainable
+            if SUGGESTION in self.frame:
+                here &= self.frame[SUGGESTION].isna()
+            self._by_trainable[trainable] = self.frame if here.all() else self.frame[here]
+        return self._by_trainable[trainable]
+
+    def points(self, trainable: str) -> Points:
+        """The points of the rows that `of` gives."""
+        if trainable not in self._points:
+            self._points[trainable] = points_of(self.of(trainable))
+        return self._points[trainable]
+
+    @cached_property
+    def _by_trainable(self) -> dict[str, pd.DataFrame]:
+        return {}
+
+    @cached_property
+    def _points(self) -> dict[str, Points]:
+        return {}
+
+    def load_curves(self, cell_ids: Collection[str], columns: Sequence[str]) -> pd.DataFrame:
+        """`cell_id`, `step` and these columns of the logged steps of these cells, sorted by cell and step.
+
+        Raises `StoreError` where a store cannot be read.
+        """
+        names = ["cell_id", "step", *columns]
+        origins = {cell_id: self.origins[cell_id] for cell_id in cell_ids if cell_id in self.origins}
+        curves = []
+        for location in sorted(set(origins.values())):
+            curve = _read(location, lambda store: store.load_curves(names))
+            curves.append(curve[curve["cell_id"].map(origins) == location])
+        found = [curve for curve in curves if len(curve)]
+        if not found:
+            return pd.DataFrame(columns=names)
+        return pd.concat(found).sort_values(["cell_id", "step"], ignore_index=True)
+
+    def read_artifact(self, cell_id: str, name: str) -> bytes | None:
+        """A file of a cell; None where there is none. Raises `StoreError` where its store cannot be read."""
+        if cell_id not in self.origins:
+            return None
+        return _read(self.origins[cell_id], lambda store: store.read_artifact(cell_id, name))
+
+
+def load_rows(locations: Sequence[str], only: Mapping[str, str] | None = None) -> Rows:
+    """Reads the stores. Where two hold the same cell, the row of the one named first is kept.
+
+    Raises `StoreError` where a store is missing, empty or unreadable, `ValueError` where `only` names no column or
+    leaves nothing.
+    """
+    whole = [_load(location) for location in locations]
+    held = {location: _held(frame) for location, frame in zip(locations, whole, strict=True)}
+    frames, notes = whole[:1], list[str]()
+    for location, frame in zip(locations[1:], whole[1:], strict=True):
+        again = frame["cell_id"]
+        for earlier, kept in zip(locations, frames, strict=False):
+            if twice := int(again.isin(kept["cell_id"]).sum()):
+                notes.append(f"{twice} cells of {location} are in {earlier} too; the rows of {earlier} stand")
+        frames.append(frame[~frame["cell_id"].isin(pd.concat([kept["cell_id"] for kept in frames]))])
+    names = np.repeat(np.array(locations, object), [len(part) for part in frames])
+    frame = frames[0]
+    if len(frames) > 1:
+        frame = pd.concat([part for part in frames if len(part)], ignore_index=True)
+    origins = pd.Series(names, index=frame["cell_id"])
+    for column, value in (only or {}).items():
+        frame = _keep(frame, column, value)
+    if len(frames) > 1 or only:
+        frame = frame.sort_values("cell_id", ignore_index=True)
+    frame = _with_categories(frame)
+    if SUGGESTION in frame and (count := int(frame[SUGGESTION].notna().sum())):
+        notes.append(f"cells that a search suggested ({count:,}) are in no grid; only items of searches show them")
+    return Rows(
+        frame=frame, stores=tuple(locations), origins=origins, held=held, only=dict(only or {}), notes=tuple(notes)
+    )  # fmt: skip
+
+
+def _load(location: str) -> pd.DataFrame:
+    frame = _read(location, lambda store: store.load(categories=_OFTEN_EQUAL))
+    if frame.empty:
+        what = "holds no cells yet" if Store(location).exists() else "is no store: there is no cells/*.parquet in it"
+        raise StoreError(f"{location} {what}")
+    # A store of an earlier version does not have what was added since; its cells are then without it.
+    trainables = set(frame["trainable"].unique())
+    known = {name for experiment in built_in_experiments() if experiment.name in trainables
+             for name in cell_schema(experiment).names}  # fmt: skip
+    missing = sorted(known - set(frame.columns))
+    return frame.assign(**dict.fromkeys(missing, np.nan)) if missing else frame
+
+
+def _held(frame: pd.DataFrame) -> Held:
+    failed = frame.loc[~frame["status"].isin(FINISHED), ["cell_id", "status", "error"]]
+    return Held(count=len(frame), failed=failed.astype({"status": "str"}))
+
+
+def _with_categories(frame: pd.DataFrame) -> pd.DataFrame:
+    """With columns of few values as categories, which are those that it has, in order."""
+    columns = {}
+    for name in _OFTEN_EQUAL & {*frame.columns}:
+        values = frame[name].astype("category")
+        counts = np.bincount(values.cat.codes + 1, minlength=len(values.cat.categories) + 1)[1:]
+        columns[name] = values.cat.set_categories(sorted(values.cat.categories[counts > 0]))
+    return frame.assign(**columns)
+
+
+def _read(location: str, read: Callable[[Store], _Read]) -> _Read:
+    try:
+        return read(Store(location))
+    except (OSError, ValueError) as error:  # pyarrow's own errors about locations are among these
+        raise StoreError(f"{location} cannot be read: {error}") from error
+
+
+def _keep(frame: pd.DataFrame, column: str, value: str) -> pd.DataFrame:
+    """Rows with that value, and rows of quantizers that have no such field."""
+    if column not in frame:
+        raise ValueError(f"--only {column}={value}: there is no column {column!r} in the store")
+    values = frame[column]
+    try:
+        same = values == (float(value) if pd.api.types.is_numeric_dtype(values) else value)
+    except ValueError:
+        same = pd.Series(False, index=frame.index)
+    if not same.any():
+        held = ", ".join(f"{v:g}" if isinstance(v, float) else str(v) for v in sorted(values.dropna().unique()))
+        raise ValueError(f"--only {column}={value}: no row has it; stored: {held}")
+    return frame[same | values.isna()]

@@ -1,0 +1,312 @@
+"""The cells of an item: which are there, which are missing, and the numbers of each point."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from ..naming import box_text, boxes, listed, number, seeds_text
+from .curves_and_artifacts import CurvesAndArtifacts, load_curves_and_artifacts
+from .needs import Grid, Needs
+from .points import Places, Points, floats, groups_of, unusable_rows
+from .rows import Rows
+from .summary import summaries
+
+Metric = str | Callable[[pd.DataFrame], "pd.Series[float]"]
+"""A column, or a number computed for each row."""
+Seeds = Mapping[tuple[Any, ...], tuple[int, ...]]
+"""The seeds that points must have, by their values in the columns `needs.seeds_by`."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SelectedGrid(Grid):
+    """A grid with the rows of its points."""
+
+    selection: Selection
+    places: Places
+    """For each row of the selection, the place of its point in `table`; -1 for a row of none of them."""
+    _means: dict[Metric, pd.DataFrame] = field(default_factory=dict)
+
+    @cached_property
+    def wanted(self) -> npt.NDArray[np.int64]:
+        """For each point, how many repetitions it must have."""
+        groups, group_of = groups_of(self.table, self.selection.needs.seeds_by)
+        return np.array([len(self.selection.seeds[group]) for group in groups], np.int64)[group_of]
+
+    @cached_property
+    def _used(self) -> npt.NDArray[np.bool_]:
+        return (self.places >= 0) & self.selection.is_usable
+
+    @cached_property
+    def usable(self) -> pd.DataFrame:
+        """The rows that numbers are taken from."""
+        return self.selection.rows if self._used.all() else self.selection.rows[self._used]
+
+    def means(self, metric: Metric) -> pd.DataFrame:
+        """One row for each point: its axes, `n`, `wanted`, `mean`, `deviation`, `low`, `high`.
+
+        A point with too few repetitions is a hole: its `n` is 0 and its numbers are NaN.
+        """
+        if metric not in self._means:
+            values = metric(self.usable) if callable(metric) else self.usable[metric]
+            least, places = self.selection.needs.least_repetitions, self.places[self._used]
+            numbers = summaries(floats(values), places, len(self.table), least=least)
+            self._means[metric] = self.table.assign(wanted=self.wanted, **numbers)
+        return self._means[metric].copy(deep=False)
+
+    def curve(self, column: str, **values: Any) -> pd.DataFrame:
+        """One row for each step at which the point with these values has that column: `step` and as in `means`.
+
+        Empty for a point with too few repetitions.
+        """
+        rows, curves = self.usable, self.selection.curves_and_artifacts.curves
+        for axis, value in values.items():
+            rows = rows[rows[axis] == value]
+        curves = curves[curves["cell_id"].isin(rows["cell_id"])].dropna(subset=[column])
+        steps, places = np.unique(curves["step"], return_inverse=True)
+        least = self.selection.needs.least_repetitions
+        found = pd.DataFrame({"step": steps, **summaries(floats(curves[column]), places, len(steps), least=least)})
+        return found[found["n"] > 0]
+
+    @cached_property
+    def unequal(self) -> list[int]:
+        """Places of points for which the stores have several points, of unequal trainings."""
+        held = pd.DataFrame({"place": self.places, "point_id": self.selection.rows["point_id"]}).drop_duplicates()
+        return sorted(held.loc[(held["place"] >= 0) & held["place"].duplicated(), "place"].unique().tolist())
+
+    @cached_property
+    def lost(self) -> Mapping[tuple[Any, ...], str]:
+        """What is wrong with every cell that cannot be used; a cell is the values of its point and its seed."""
+        count = len(self.table)
+        usable = np.bincount(self.places[self._used], minlength=count)
+        held = np.bincount(self.places[self.places >= 0], minlength=count)
+        suspect = (usable != self.wanted) | (usable != held)
+        suspect[self.unequal] = True
+        if not suspect.any():
+            return {}
+        states: dict[int, dict[int, str]] = {place: {} for place in np.flatnonzero(suspect).tolist()}
+        rows = np.flatnonzero((self.places >= 0) & suspect[self.places])
+        seeds = self.selection.rows["seed"].to_numpy()[rows].tolist()
+        for row, place, seed in zip(rows.tolist(), self.places[rows].tolist(), seeds, strict=True):
+            states[place][seed] = self.selection.unusable.get(row, "")
+        lost = {}
+        for place, point in zip(states, self.table[suspect].to_dict("records"), strict=True):
+            for seed in self.selection.seeds[tuple(point[column] for column in self.selection.needs.seeds_by)]:
+                if state := states[place].get(seed, "missing"):
+                    lost[*point.values(), seed] = state
+        return lost
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """The rows of one item."""
+
+    needs: Needs
+    placed: Sequence[tuple[Grid, Places]]
+    """The grids that are drawn, each with the place of every row in it."""
+    rows: pd.DataFrame
+    """All rows of these grids, failed ones too."""
+    seeds: Seeds
+    left_out: tuple[str, ...]
+    """A line for each grid that would be drawn if it were complete."""
+    curves_and_artifacts: CurvesAndArtifacts
+
+    @cached_property
+    def grids(self) -> tuple[SelectedGrid, ...]:
+        """The grids that are drawn."""
+        return tuple(
+            SelectedGrid(
+                quantizer=grid.quantizer, label=grid.label, axes=grid.axes, presence=grid.presence, keep=grid.keep,
+                selection=self, places=places,
+            )
+            for grid, places in self.placed
+        )  # fmt: skip
+
+    def grid(self, name: str) -> SelectedGrid | None:
+        """The grid of that name, where it is drawn."""
+        return next((grid for grid in self.grids if grid.name == name), None)
+
+    def __getitem__(self, name: str) -> SelectedGrid:
+        found = self.grid(name)
+        assert found is not None
+        return found
+
+    @cached_property
+    def unusable(self) -> Mapping[int, str]:
+        """What is wrong with each row that no number can be taken from, by its place."""
+        return unusable_rows(self.rows, self.needs.metrics, self.curves_and_artifacts.missing)
+
+    @cached_property
+    def is_usable(self) -> npt.NDArray[np.bool_]:
+        """For each row, whether numbers can be taken from it."""
+        usable = np.ones(len(self.rows), bool)
+        usable[list(self.unusable)] = False
+        return usable
+
+    def cell_count(self) -> int:
+        """Cells that the grids call for."""
+        return sum(int(grid.wanted.sum()) for grid in self.grids)
+
+    def hole_count(self) -> int:
+        """Cells that are missing or cannot be used."""
+        return sum(len(grid.lost) for grid in self.grids)
+
+    def holes(self) -> list[str]:
+        """These cells, grouped: one line for cells that share their axes and what is wrong with them."""
+        return [
+            f"{box_text(grid.name, grid.axes, box)}: {seeds_text(seeds)} {state}"
+            for grid in self.grids
+            for state in sorted(set(grid.lost.values()))
+            for *box, seeds in boxes(cell for cell, its_state in grid.lost.items() if its_state == state)
+        ]
+
+    def common(self) -> str:
+        """Values that all cells share, such as `factors=4096`."""
+        shared = dict[str, set[tuple[Any, ...]]]()
+        for grid in self.grids:
+            for axis, values in grid.axes.items():
+                shared.setdefault(axis, set()).add(values)
+        single = {axis: next(iter(sets)) for axis, sets in shared.items() if len(sets) == 1}
+        return " ".join(f"{axis}={number(values[0])}" for axis, values in single.items() if len(values) == 1)
+
+    def listing(self) -> list[str]:
+        """A line for each grid, with the values along its axes."""
+        return [
+            f"{grid.name}: {len(grid.table)} points of  "
+            + "  ".join(f"{axis}={listed(values)}" for axis, values in grid.axes.items())
+            for grid in self.grids
+        ]
+
+    def shown(self) -> str:
+        """The grids, and what varies in them."""
+        parts = []
+        for grid in self.grids:
+            varied = [f"{axis} {listed(values)}" for axis, values in grid.axes.items() if len(values) > 1]
+            parts.append(f"{grid.name} at {', '.join(varied)}" if varied else grid.name)
+        return "; ".join(parts)
+
+    def faults(self) -> list[str]:
+        """Why the item cannot be drawn at all, whatever cells are allowed to be missing."""
+        if unequal := [*self._unequal_repetitions()] or [*self._unequal_points()]:
+            return unequal
+        least = self.needs.least_repetitions
+        few = [group for group, seeds in self.seeds.items() if len(seeds) < least]
+        if few:
+            where = "; ".join(self._group_text(group) for group in few)
+            held = min(len(self.seeds[group]) for group in few)
+            return [f"{where}: points have only {held} of the {least} repetitions that an interval takes"]
+        if not any(grid.means(self.needs.metrics[0])["n"].any() for grid in self.grids):
+            return [f"no point has {least} finished repetitions"]
+        return []
+
+    def _unequal_repetitions(self) -> Iterator[str]:
+        """Points whose rows were not all trained alike."""
+        for grid in self.grids:
+            rows = self.rows[np.isin(grid.places, grid.unequal)]
+            by_settings: dict[tuple[tuple[str, tuple[str, ...]], ...], list[tuple[Any, ...]]] = {}
+            for key, here in rows.groupby(list(grid.axes)):
+                found = ((column, distinct_text(here, column)) for column in self.needs.training)
+                differing = tuple((column, values) for column, values in found if len(values) > 1)
+                by_settings.setdefault(differing, []).append(tuple(key))
+            for differing, points in by_settings.items():
+                what = " and ".join(f"{column} = {', '.join(values)}" for column, values in differing)
+                names = "; ".join(box_text(grid.name, grid.axes, box) for box in boxes(points))
+                advice = _advice(self.rows, [column for column, _ in differing])
+                yield f"{names}: unequal trainings in one point, {what or 'unknown settings'}{advice}"
+
+    def _unequal_points(self) -> Iterator[str]:
+        """Columns in which points differ that are only comparable where they agree."""
+        for group, here in self.rows.groupby(list(self.needs.seeds_by)) if self.needs.alike else ():
+            for column in self.needs.alike:
+                if len(values := distinct_text(here, column)) > 1:
+                    texts = here[column].map(number)
+                    holders = {
+                        value: [g.name for g in self.grids if (g.places[texts.index[texts == value]] >= 0).any()]
+                        for value in values
+                    }
+                    what = "; ".join(f"{value} ({', '.join(names)})" for value, names in holders.items())
+                    yield f"{self._group_text(group)}: unequal {column}, {what}{_advice(here, [column])}"
+
+    def _group_text(self, group: tuple[Any, ...]) -> str:
+        columns = zip(self.needs.seeds_by, group, strict=True)
+        return " ".join(f"{column}={number(value)}" for column, value in columns)
+
+
+def select(rows: Rows, needs: Needs) -> Selection | None:
+    """The item's rows; None where the stores hold nothing for it.
+
+    Raises `StoreError` where curves or artifacts cannot be read.
+    """
+    points = rows.points(needs.trainable)
+    chosen = needs.choose(points.heads) if len(points.rows) else ()
+    placed = [(grid, grid.find(points.heads)) for grid in chosen]
+    placed = [(grid, places) for grid, places in placed if grid.presence == "required" or (places >= 0).any()]
+    firm = [(grid, places) for grid, places in placed if grid.presence != "if complete"]
+    if not any(len(grid.table) for grid, _ in firm):
+        return None
+    seeds = _wanted_seeds(points, firm, needs)
+    found = _select_grids(rows, points, needs, placed, seeds)
+    incomplete = {grid.name: grid for grid in found.grids if grid.presence == "if complete" and grid.lost}
+    if not incomplete:
+        return found
+    counts = {name: int(grid.wanted.sum()) for name, grid in incomplete.items()}
+    left_out = tuple(
+        f"left out: {name}, of which the store holds {count - len(incomplete[name].lost)} of {count} cells"
+        for name, count in counts.items()
+    )
+    complete = [(grid, places) for grid, places in placed if grid.name not in incomplete]
+    return _select_grids(rows, points, needs, complete, seeds, left_out)
+
+
+def _select_grids(
+    rows: Rows,
+    points: Points,
+    needs: Needs,
+    placed: Sequence[tuple[Grid, Places]],
+    seeds: Seeds,
+    left_out: tuple[str, ...] = (),
+) -> Selection:
+    """The rows of these grids. The places are those of the points."""
+    inside = np.logical_or.reduce([places >= 0 for _, places in placed])[points.of_rows]
+    if needs.lowest_seed_only:
+        cells = points.rows[[*needs.seeds_by, "seed"]].itertuples(index=False, name=None)
+        inside &= np.array([seed in seeds.get(tuple(group), ()) for *group, seed in cells], bool)
+    frame = needs.narrow(points.rows, [grid for grid, _ in placed])
+    frame = frame.reset_index(drop=True) if inside.all() else frame[inside].reset_index(drop=True)
+    of_rows = points.of_rows[inside]
+    return Selection(
+        needs=needs, placed=[(grid, places[of_rows]) for grid, places in placed], rows=frame, seeds=seeds,
+        left_out=left_out, curves_and_artifacts=load_curves_and_artifacts(rows, frame, needs),
+    )  # fmt: skip
+
+
+def _wanted_seeds(points: Points, placed: Sequence[tuple[Grid, Places]], needs: Needs) -> Seeds:
+    """All seeds that any point with the same values of `seeds_by` has; the lowest where one is enough."""
+    seed_of_rows, seeds = pd.factorize(points.rows["seed"].to_numpy(np.int64), sort=True)
+    found: dict[tuple[Any, ...], set[int]] = {}
+    for grid, places in placed:
+        groups, group_of = groups_of(grid.table, needs.seeds_by)
+        is_held = np.zeros((len(groups) + 1, len(seeds)), bool)  # the last group is of rows that are not in the grid
+        is_held[np.append(group_of, len(groups))[places][points.of_rows], seed_of_rows] = True
+        for group, its in zip(groups, is_held, strict=False):
+            found.setdefault(group, set()).update(seeds[its].tolist())
+    most = 1 if needs.lowest_seed_only else None
+    return {group: tuple(sorted(found[group]))[:most] for group in sorted(found)}
+
+
+def _advice(rows: pd.DataFrame, columns: Sequence[str]) -> str:
+    """How to keep, of columns with several values, those that most rows have."""
+    most = {column: rows[column].value_counts().sort_index().sort_values(ascending=False, kind="stable").index[0]
+            for column in columns}  # fmt: skip
+    return f"; keep one with {' '.join(f'--only {c}={number(v)}' for c, v in most.items())}" if most else ""
+
+
+def distinct_text(frame: pd.DataFrame, column: str) -> tuple[str, ...]:
+    """The values that a column holds, as people write them; none for a column that is not there."""
+    return tuple(number(value) for value in sorted(frame[column].dropna().unique())) if column in frame else ()

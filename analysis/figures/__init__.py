@@ -1,0 +1,29 @@
+"""All figures and tables: the items that the modules of this folder declare.
+
+A module whose name begins with an underscore holds what several items of its folder share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from pkgutil import walk_packages
+
+from ..items import SEARCHES, Item
+
+_GROUPS = ("static_prior", "factorial_prior", "learned_prior", SEARCHES)
+
+
+def _found() -> Iterator[Item]:
+    for module in walk_packages(__path__, f"{__name__}."):
+        if not module.name.rpartition(".")[2].startswith("_"):
+            yield from (value for value in vars(import_module(module.name)).values() if isinstance(value, Item))
+
+
+def _place(item: Item) -> tuple[int, bool, str]:
+    """By experiment, searches last; the paper's figures and tables before all others."""
+    return _GROUPS.index(item.group), not item.title.startswith(("Figure", "Table")), item.name
+
+
+ITEMS: Mapping[str, Item] = {item.name: item for item in sorted(_found(), key=_place)}
+"""By name, in the order in which they are made."""

@@ -1,0 +1,143 @@
+"""Where the bits of an image go: to what is left to reconstruct, or to the codes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from ...data.needs import Grid, at
+from ...data.selection import Selection
+from ...draw import bars
+from ...draw.sheet import Sheet, handle
+from ...draw.style import DASHED, Look
+from ...items import figure
+from ...known import DATA_SET, RECONSTRUCTION, UNIFORM_CODES, UNIFORM_TOTAL, UNIGRAM_CODES, UNIGRAM_TOTAL
+from . import _shared as shared
+from ._models import DataSet, Entry, data_sets_of, entries_of
+
+_ROOM_FOR_NUMBERS = 1.62
+"""Width of a panel over its longest bar: the numbers stand to the right."""
+_LEAST_SLICE_COUNTS = 3
+"""Of one width and codebook size: fewer make no line over the number of slices."""
+_KINDS = {
+    RECONSTRUCTION: (Look(colour="#8A8A8A", marker="o"), "reconstruction alone"),
+    UNIGRAM_TOTAL: (Look(colour="#111111", marker="s"), "with codes, unigram prior"),
+    UNIFORM_TOTAL: (Look(colour="#111111", marker="^", line=DASHED), "with codes, uniform prior"),
+}
+"""What is counted, by column. Greys: colours are those of models."""
+
+
+@figure(
+    "Bits per dimension split into reconstruction and codes, under a unigram and a uniform prior",
+    shared.comparison(RECONSTRUCTION, UNIGRAM_CODES, UNIFORM_CODES, UNIGRAM_TOTAL, UNIFORM_TOTAL),
+)
+def bits_split(selection: Selection) -> tuple[Figure, str]:
+    """A bar for each model: reconstruction, codes under the unigram prior, what a uniform prior costs beyond."""
+    found = entries_of(selection)
+    blocks = [(images.title, [entry.name for entry in entries]) for images, entries in found.items()]
+    sheet, panels = bars.row_sheet(blocks, columns=1, row_inches=0.25, guides=False)
+    ends = [_bar(axes, row, entry) for (axes,), entries in zip(panels, found.values(), strict=True)
+            for row, entry in enumerate(entries)]  # fmt: skip
+    longest = max(ends, default=0.0) or 1
+    for (axes,) in panels:
+        axes.set_xlim(0, _ROOM_FOR_NUMBERS * longest)
+        ticks = MaxNLocator(8, steps=[1, 2, 5, 10]).tick_values(0, longest)
+        axes.set_xticks([tick for tick in ticks if tick <= longest])
+    note = shared.note(
+        selection,
+        "Numbers: reconstruction + codes = total ± half of the 95% t-interval of the total, all under the unigram "
+        f"prior (how often each code occurs in the training images); in brackets the total under a uniform prior. "
+        f"Means of {shared.repetitions(selection)}. Codes by a better prior, such as an autoregressive one, cost less.",
+        f"{shared.data_sets(selection)}.",
+    )
+    caption = (
+        "Bits per dimension of test images, split into what the decoder needs given the codes and what the codes cost. "
+        f"Reconstruction is {shared.RECONSTRUCTION_IS}; the totals are upper bounds on the negative log-likelihood. "
+        f"{note}"
+    )
+    legend = [
+        bars.part_handle("full", "reconstruction"),
+        bars.part_handle("light", "codes, unigram prior"),
+        bars.part_handle("hatched", "more under a uniform prior"),
+    ]
+    return sheet.finish(
+        x_label="bits/dim of test images", legend=[legend], footnote=note, y_limits=bars.row_limits(blocks)
+    ), caption
+
+
+def _bar(axes: Axes, row: int, entry: Entry) -> float:
+    """Draws a model's bar and returns where it ends."""
+    metrics = (RECONSTRUCTION, UNIGRAM_CODES, UNIFORM_CODES, UNIGRAM_TOTAL)
+    reconstruction, unigram, uniform, total = (float(entry.numbers(metric)["mean"]) for metric in metrics)
+    if np.isnan(total):
+        bars.no_value(axes, row)
+        return 0.0
+    colour, bound = entry.look.colour, entry.point(UNIGRAM_TOTAL)
+    end = max(total, reconstruction + uniform)
+    bars.part(axes, row, 0, reconstruction, colour, "full")
+    bars.part(axes, row, reconstruction, total, colour, "light")
+    if uniform > unigram:  # frequencies of the training images may cost test images more than none
+        bars.part(axes, row, total, end, colour, "hatched")
+    bars.interval(axes, row, bound)
+    high = float(bound["high"].iloc[0])
+    half = f"{high - total:.2f}" if high - total >= 0.005 else f"{high - total:.1g}"
+    split = f"{reconstruction:.2f} + {unigram:.2f} = {total:.2f} ± {half}"
+    bars.text(axes, row, max(end, high), f"{split} ({reconstruction + uniform:.2f})")
+    return max(end, high)
+
+
+def _several_slice_counts(rows: pd.DataFrame) -> Sequence[Grid]:
+    """DVQ, where enough slice counts of one width and codebook size were run."""
+    dvq = at(rows, quantizer="dvq")
+    counts = dvq.groupby([*DATA_SET, "dimension", "codebook_size"])["slices"].transform("nunique")
+    return shared.model_grids(dvq[counts >= _LEAST_SLICE_COUNTS])
+
+
+@figure(
+    "Bits per dimension over the number of slices of DVQ at a fixed dimension, with and without the codes",
+    shared.comparison(
+        RECONSTRUCTION,
+        UNIGRAM_TOTAL,
+        UNIFORM_TOTAL,
+        which=f"dvq with at least {_LEAST_SLICE_COUNTS} values of slices at one dimension and codebook_size",
+        choose=_several_slice_counts,
+        sweeps=("sweeps/slices.yaml",),
+    ),
+)
+def bits_over_slices(selection: Selection) -> tuple[Figure, str]:
+    """A panel for each data set, width of the latent and codebook size."""
+    tables = {metric: pd.concat([grid.means(metric) for grid in selection.grids]) for metric in _KINDS}
+    single = len(data_sets_of(selection.grids)) == 1
+    columns = [*DATA_SET, "dimension", "codebook_size"]
+    families = tables[RECONSTRUCTION][columns].drop_duplicates().sort_values(columns).to_dict("records")
+    titles = []
+    for family in families:
+        images = DataSet(dataset=family["dataset"], image_size=family["image_size"])
+        title = f"D = {family['dimension']}, K = {family['codebook_size']}"
+        titles.append(title if single else f"{images.title}, {title}")
+    sheet = Sheet(titles, columns=3 if single else 2, inches=2.2)
+    for panel, family in zip(sheet.panels, families, strict=True):
+        panel.log_x(sorted(at(tables[RECONSTRUCTION], **family)["slices"]))  # type: ignore[arg-type]
+        for metric, (look, _) in _KINDS.items():
+            points = at(tables[metric], **family)  # type: ignore[arg-type]
+            panel.points(points["slices"], points, look, hollow=metric != RECONSTRUCTION)
+    note = shared.note(
+        selection,
+        f"Means of {shared.repetitions(selection)} with 95% t-intervals. "
+        "Unigram prior: how often each code occurs in the training images.",
+        f"{shared.data_sets(selection)}.",
+    )
+    caption = (
+        "Bits per dimension of test images over the number of slices L that DVQ cuts a latent of a fixed width D into, "
+        f"with a codebook of K codes for each slice. Reconstruction is {shared.RECONSTRUCTION_IS}; with the codes "
+        f"these are upper bounds on the negative log-likelihood, and the best L is where they are lowest. {note}"
+    )
+    legend = [handle(look, label, hollow=metric != RECONSTRUCTION) for metric, (look, label) in _KINDS.items()]
+    return sheet.finish(
+        x_label="number of slices L", y_label="bits/dim of test images", legend=[legend], footnote=note
+    ), caption

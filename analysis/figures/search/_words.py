@@ -1,0 +1,106 @@
+"""Names and sentences that the items of a search share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from textwrap import wrap
+
+from dvq_ray.coverage import STATES
+
+from ...known import FIELDS, METRICS
+from ...naming import number
+from ...output.words import holes
+from ._selection import SearchSelection
+
+_SAMPLERS: Mapping[str, str] = {
+    "tpe": "TPE (tree-structured Parzen estimator)",
+    "gp": "a Gaussian process",
+    "cmaes": "CMA-ES",
+    "random": "random sampling",
+    "nsga2": "NSGA-II",
+    "nsga3": "NSGA-III",
+}
+_LINE_LETTERS = 36
+CURSE = (
+    "The best of many means is likely to owe its place to luck too: its mean is biased towards the better (the "
+    "winner's curse). Repetitions that a search adds to its best points counter that in part; new seeds would "
+    "counter it in full."
+)
+
+
+def spoken(field: str) -> str:
+    """`codebook size`."""
+    return field.replace("_", " ")
+
+
+def metric(name: str) -> str:
+    """A metric with its unit."""
+    return METRICS.get(name, spoken(name))
+
+
+def better(selection: SearchSelection, name: str) -> str:
+    """`lower is better`."""
+    return f"{'lower' if selection.signs[name] > 0 else 'higher'} is better"
+
+
+def goals(selection: SearchSelection) -> str:
+    """The objectives with their directions."""
+    return ", and for ".join(f"{metric(name)}, where {better(selection, name)}" for name in selection.search.objectives)
+
+
+def y_label(selection: SearchSelection, name: str) -> str:
+    """A metric, its unit and its direction in lines that are no longer than a panel is high."""
+    kept_together = better(selection, name).replace(" ", "\N{NO-BREAK SPACE}")
+    return "\n".join(wrap(f"{metric(name)}, {kept_together}", _LINE_LETTERS))
+
+
+def note(
+    selection: SearchSelection,
+    *subjects: str,
+    intervals: str = "bars: 95% t-intervals (hidden where smaller than a mark)",
+) -> str:
+    """The footnote: what is shown, the search and how far it is, repetitions, meaning of fields, and what is fixed."""
+    search = selection.search
+    counts = ", ".join(f"{selection.count(state)} {state}" for state in STATES if selection.count(state))
+    some = "" if selection.count("complete") == len(selection.suggestions) else "; only complete ones have a value"
+    parts = [
+        *subjects,
+        f"Suggestions by {_SAMPLERS[search.sampler]}: {counts}, of {search.suggestions} wanted{some}.",
+        f"Means of {repetitions(selection)}{_intervals(selection, intervals)}.",
+        *_meanings(selection),
+        _fixed(selection),
+        holes(selection),
+    ]
+    return " ".join(part for part in parts if part)
+
+
+def repetitions(selection: SearchSelection) -> str:
+    """`n = 3 Monte-Carlo repetitions`, and up to how many of points that were suggested again."""
+    counts = {len(seeds) for seeds in selection.seeds.values()}
+    least, most = min(counts), max(counts)
+    again = f" (up to {most} of points that were suggested again)" if most > least else ""
+    return f"n = {least} Monte-Carlo repetition{'s' if least > 1 else ''}{again}"
+
+
+def _intervals(selection: SearchSelection, intervals: str) -> str:
+    several = any(len(seeds) > 1 for seeds in selection.seeds.values())
+    return f", {intervals}" if several else "; one value has no interval"
+
+
+def _meanings(selection: SearchSelection) -> list[str]:
+    known = [f"{spoken(field)}: {FIELDS[field]}" for field in selection.fields if field in FIELDS]
+    text = "; ".join(known)
+    return [f"{text[0].upper()}{text[1:]}."] if known else []
+
+
+def _fixed(selection: SearchSelection) -> str:
+    search = selection.search
+    fixed = [f"{spoken(field)} {_value(value)}" for field, value in search.fixed.items()]
+    text = f"Fixed: {', '.join(fixed)}." if fixed else ""
+    if search.max_bits is not None:
+        text += f" No code takes more than {number(search.max_bits)} bits."
+    return text.strip()
+
+
+def _value(value: object) -> str:
+    return number(value) if isinstance(value, int | float | str) else str(value)

@@ -1,0 +1,124 @@
+"""The Pareto front of two objectives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from ...data.needs import Needs
+from ...data.rows import Rows
+from ...data.selection import Selection
+from ...draw.sheet import Panel, Sheet
+from ...draw.style import GREY, dvq_look
+from ...items import figure
+from ...naming import number
+from ...output.words import capitalised
+from . import _marks as marks
+from . import _words as words
+from ._selection import FIRST_FIELD, SearchSelection, by_objective, search_needs, searched, select_search
+
+
+def _front(selection: Selection) -> pd.DataFrame:
+    """A row for each point that has a value, and objective, with whether it is on the front."""
+    found = searched(selection)
+
+    def table(metric: str) -> pd.DataFrame:
+        means = found.means(metric)
+        means.insert(2, "on_front", means["point_id"].isin(found.best()))
+        return means
+
+    return by_objective(selection, table)
+
+
+def _select_two(rows: Rows, needs: Needs) -> SearchSelection | None:
+    found = select_search(rows, needs)
+    return found if found is not None and len(found.search.objectives) == 2 else None
+
+
+@figure(
+    "Pareto front of a search for two objectives, among all points that it tried",
+    search_needs(
+        "the store of one search for two objectives, such as {test_mse: minimize, bits_per_vector: minimize}: every "
+        "suggestion that ended",
+        sweeps=(),
+    ),
+    numbers=_front,
+    select=_select_two,
+)
+def search_front(selection: Selection) -> tuple[Figure, str]:
+    """The first objective over the second: all points, and the steps of those that no other is better than."""
+    found = searched(selection)
+    upright, across = found.search.objectives
+    y, x = found.means(upright), found.means(across)
+    front = found.best()
+    sheet = Sheet([""], columns=1, inches=3.2)
+    (panel,) = sheet.panels
+    scale = marks.scale(y)
+    scale.apply(panel)
+    marks.across(panel, marks.scale(x))
+    on_front = y["point_id"].isin(front).to_numpy()
+    order = x[on_front].sort_values("mean").index
+    steps = "steps-post" if found.signs[across] > 0 else "steps-pre"
+    panel.axes.plot(x["mean"][order], y["mean"][order], color=marks.BLACK, linewidth=1.0, drawstyle=steps, zorder=2)
+    looks = _looks(found, y)
+    for value, look in looks.items():
+        here = y[FIRST_FIELD] == value if value is not None else pd.Series(True, index=y.index)
+        for on in (False, True):
+            some = here & (on_front == on)
+            _marks(panel, x[some], y[some], look, on=on)
+    note = words.note(
+        found,
+        "Front: the points that no other is better than in both objectives at once; the line bounds what they reach.",
+        intervals="bars: 95% t-intervals of both objectives",
+    )
+    caption = (
+        f"{words.metric(upright)} over {words.metric(across)} of all points that a search tried "
+        f"({words.better(found, upright)}; {words.better(found, across)}), and the Pareto front of its means. "
+        f"{note} {words.CURSE}"
+    )
+    legend = [_entry(on=True, label="on the front", line=True), _entry(on=False, label="other point")]
+    models = [
+        Line2D([], [], linestyle="", label=f"{number(value)} {'slice' if value == 1 else 'slices'}", **look)
+        for value, look in looks.items()
+        if value is not None
+    ]
+    return sheet.finish(
+        x_label=f"{words.metric(across)}, {words.better(found, across)}", y_label=words.y_label(found, upright),
+        legend=[legend, *([models] if models else [])], footnote=note, y_limits=[scale.limits],
+    ), capitalised(caption)  # fmt: skip
+
+
+def _looks(selection: SearchSelection, table: pd.DataFrame) -> Mapping[Any, Mapping[str, Any]]:
+    """Of each number of slices, as everywhere else; one for all points where slices are not what is searched."""
+    space = selection.search.space.axes
+    quantizers = space["quantizer"].values() if "quantizer" in space else (selection.search.fixed["quantizer"],)
+    if FIRST_FIELD not in space or quantizers != ("dvq",):
+        return {None: {"color": "#8A8A8A", "marker": "o"}}
+    found = {}
+    for slices in sorted(table[FIRST_FIELD].unique()):
+        look = dvq_look(int(slices))
+        found[slices] = {"color": look.colour, "marker": look.marker}
+    return found
+
+
+def _marks(panel: Panel, x: pd.DataFrame, y: pd.DataFrame, look: Mapping[str, Any], *, on: bool) -> None:
+    if len(x):
+        panel.axes.errorbar(
+            x["mean"], y["mean"], xerr=marks.half(x), yerr=marks.half(y), linestyle="", elinewidth=0.7, capsize=1.4,
+            capthick=0.7, zorder=3 + on, **look, **_filling(look["color"], on=on),
+        )  # fmt: skip
+
+
+def _filling(colour: str, *, on: bool) -> Mapping[str, Any]:
+    if on:
+        return {"markersize": 6.2, "markerfacecolor": colour, "markeredgecolor": marks.BLACK, "markeredgewidth": 0.8}
+    return {"markersize": 4.6, "markerfacecolor": colour, "markeredgecolor": GREY, "markeredgewidth": 0.4}
+
+
+def _entry(*, on: bool, label: str, line: bool = False) -> Line2D:
+    style = {"linestyle": "-" if line else "", "color": marks.BLACK, "marker": "o", "linewidth": 1.0}
+    return Line2D([], [], label=label, **style, **_filling("#8A8A8A", on=on))  # type: ignore[arg-type]

@@ -1,0 +1,77 @@
+"""The optimisation history: what came of each suggestion, and the best so far."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from ...data.selection import Selection
+from ...draw.sheet import Sheet
+from ...items import figure
+from . import _marks as marks
+from . import _words as words
+from ._selection import by_objective, search_needs, searched, select_search
+
+
+def _histories(selection: Selection) -> pd.DataFrame:
+    """A row for each suggestion and objective."""
+    return by_objective(selection, searched(selection).history)
+
+
+@figure(
+    "History of a search: the value of each suggestion, and the best so far",
+    search_needs(),
+    numbers=_histories,
+    select=select_search,
+)
+def search_history(selection: Selection) -> tuple[Figure, str]:
+    """Values over the number of the suggestion: a panel for each objective."""
+    found = searched(selection)
+    tables = {metric: found.history(metric) for metric in found.search.objectives}
+    sheet = Sheet([""] * len(tables), columns=1, inches=2.6 if len(tables) == 1 else 2.1)
+    scales = [marks.scale(table) for table in tables.values()]
+    last = max(each.number for each in found.suggestions)
+    for panel, table, scale in zip(sheet.panels, tables.values(), scales, strict=True):
+        scale.apply(panel)
+        panel.axes.set_xlim(-0.02 * last - 0.5, 1.02 * last + 0.5)
+        panel.axes.xaxis.set_major_locator(MaxNLocator(10, integer=True, min_n_ticks=1))
+        known = table.dropna(subset=["best_so_far"])
+        at, best = [*known["suggestion"], last + 0.5], [*known["best_so_far"], known["best_so_far"].iloc[-1]]
+        panel.axes.plot(at, best, color=marks.BLACK, drawstyle="steps-post", zorder=2)
+        complete = table[table["state"] == "complete"]
+        for repeats, looks in ((False, marks.PLAIN), (True, marks.REPEAT)):
+            here = complete[complete["repeats"] == repeats]
+            if len(here):
+                marks.means(panel, here["suggestion"], here, looks, zorder=3 + repeats)
+        for state, looks in (("stopped early", marks.STOPPED), ("failed", marks.FAILED)):
+            for number in table.loc[table["state"] == state, "suggestion"]:
+                panel.above(number, points=3.6, linestyle="", **looks)
+    single = len(tables) == 1
+    note = words.note(
+        found,
+        "The value of a suggestion is the mean over the repetitions of its point, those of earlier suggestions of the "
+        "same point included.",
+        "Best so far: the mean of the best point, which a repetition of that point moves up or down."
+        if single
+        else "Best so far: of each objective by itself.",
+    )
+    caption = f"History of a search for {words.goals(found)}, over the number of the suggestion. {note} {words.CURSE}"
+    return sheet.finish(
+        x_label="number of the suggestion, in the order in which they were asked for",
+        y_label=[words.y_label(found, metric) for metric in tables],
+        legend=[_legend(next(iter(tables.values())))], footnote=note, y_limits=[scale.limits for scale in scales],
+    ), caption  # fmt: skip
+
+
+def _legend(table: pd.DataFrame) -> list[Line2D]:
+    states = set(table["state"])
+    entries = [
+        (True, marks.PLAIN, "suggestion"),
+        (bool(table["repeats"].any()), marks.REPEAT, "repeats a point: one more repetition"),
+        ("stopped early" in states, marks.STOPPED, "stopped early, no value"),
+        ("failed" in states, marks.FAILED, "failed, no value"),
+    ]
+    line = Line2D([], [], color=marks.BLACK, label="best so far")
+    return [line, *(marks.entry(looks, label) for is_drawn, looks, label in entries if is_drawn)]

@@ -1,0 +1,153 @@
+"""DVQ against the VQ that has as many parameters, and against the VQ whose codes have as many bits.
+
+A DVQ of L slices with K codes each has K * D parameters, as a VQ with K codes has, and sends L * log2 K bits, as a VQ
+with K^L codes does. The paper compares the former; what slicing gains at a given rate is in the latter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from ...data.needs import Grid, at, distinct, most_held, spread
+from ...data.selection import Selection
+from ...data.summary import summaries
+from ...draw.sheet import Sheet, handle, level_handle
+from ...draw.style import distinguished, dvq_look
+from ...items import figure
+from ...naming import listed, number
+from ...output.numbers import long_form
+from ...output.words import capitalised
+from . import _shared as shared
+
+_MOST_ROWS = 4
+_METRIC = "test_mse of dvq - test_mse of vq"
+
+
+def _grids(rows: pd.DataFrame) -> Sequence[Grid]:
+    vq, dvq = at(rows, quantizer="vq"), at(rows, quantizer="dvq")
+    if vq.empty or dvq.empty:
+        return ()
+    bound = most_held(dvq, "init_bound", ["dimension", "factors", "slices", "codebook_size"], ties="smallest")
+    vq, dvq = at(vq, init_bound=bound), at(dvq, init_bound=bound)
+    held = set(distinct(vq, "codebook_size"))
+    models = {(int(k), int(s)) for k, s in zip(dvq["codebook_size"], dvq["slices"], strict=True)}
+    sizes = sorted({k for k, s in models if k in held and s > 1 and k**s in held})
+    partners = sorted({k**s for k, s in models if k in sizes and k**s in held})
+    dvq = dvq[dvq["codebook_size"].isin(sizes) & (dvq["slices"] > 1)]
+    dimensions = spread([d for d in distinct(dvq, "dimension") if d in set(vq["dimension"])], _MOST_ROWS)
+    if not partners or not dimensions:
+        return ()
+    dvq = at(dvq, dimension=dimensions)
+    axes = {"dimension": dimensions, "factors": distinct(dvq, "factors")}
+    sliced = {"codebook_size": tuple(sizes), "slices": distinct(dvq, "slices"), "init_bound": (bound,)}
+    plain = {"codebook_size": tuple(sorted({*sizes, *partners})), "init_bound": (bound,)}
+    return (
+        Grid(quantizer="vq", axes={**axes, **plain}),
+        Grid(quantizer="dvq", axes={**axes, **sliced}, keep=shared.slices_divide),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Comparison:
+    """A DVQ and the VQ that it is compared with."""
+
+    equal: str
+    """`parameters` or `bits`."""
+    codebook_size: int
+    slices: int
+    vq_codebook_size: int
+
+
+def _comparisons(selection: Selection) -> Iterator[_Comparison]:
+    held, dvq = selection["vq"].axes["codebook_size"], selection["dvq"]
+    for size in dvq.axes["codebook_size"]:
+        for slices in dvq.axes["slices"]:
+            yield _Comparison(equal="parameters", codebook_size=size, slices=slices, vq_codebook_size=size)
+            if size**slices in held:
+                yield _Comparison(equal="bits", codebook_size=size, slices=slices, vq_codebook_size=size**slices)
+
+
+def differences(selection: Selection) -> pd.DataFrame:
+    """Test loss of DVQ minus that of VQ, paired by seed: equal seeds saw equal data.
+
+    A row for each comparison and point; fewer than two pairs make a hole.
+    """
+    columns, where = ["dimension", "factors", "codebook_size", "slices", "seed", "test_mse"], ["dimension", "factors"]
+    vq, dvq = (selection[name].usable[columns] for name in ("vq", "dvq"))
+    every, tables = selection["dvq"].table.assign(wanted=selection["dvq"].wanted), []
+    for comparison in _comparisons(selection):
+        model = {"codebook_size": comparison.codebook_size, "slices": comparison.slices}
+        theirs = at(vq, codebook_size=comparison.vq_codebook_size)
+        pairs = at(dvq, **model).merge(theirs, on=[*where, "seed"], suffixes=("", "_of_vq")).sort_values("seed")
+        points = at(every, **model)
+        places = pd.MultiIndex.from_frame(points[where]).get_indexer(pd.MultiIndex.from_frame(pairs[where]))
+        numbers = summaries((pairs["test_mse"] - pairs["test_mse_of_vq"]).to_numpy(), places, len(points), least=2)
+        about = points[[*where, "init_bound", "wanted"]]
+        tables.append(pd.DataFrame({**vars(comparison), **about, "metric": _METRIC, **numbers}, index=about.index))
+    return long_form(tables)
+
+
+@figure(
+    "DVQ against VQ at equal parameters and at equal bits: paired differences of the test loss",
+    shared.static_prior_needs(
+        ("test_mse", "bits_per_vector", "codebook_parameters"),
+        _grids,
+        "dvq: every dimension x factors x slices (that divide it) x codebook_size of which some slices have as many "
+        "bits as a VQ that was run, at the init_bound with most",
+        "vq: the same dimension x factors and init_bound, with the codebook sizes of dvq and those of equal bits",
+    ),
+    numbers=differences,
+)
+def equal_bits(selection: Selection) -> tuple[Figure, str]:
+    """Over the number of factors: a row for each dimension, equal parameters beside equal bits."""
+    table, dvq = differences(selection), selection["dvq"]
+    dimensions = dvq.axes["dimension"]
+    models = sorted({(c.codebook_size, c.slices) for c in _comparisons(selection)})
+    looks = dict(zip(models, distinguished([dvq_look(slices) for _, slices in models]), strict=True))
+    panels = [(dimension, equal) for dimension in dimensions for equal in ("parameters", "bits")]
+    titles = [f"D = {number(dimension)}: equal {equal}, {_partners(table, equal)}" for dimension, equal in panels]
+    sheet = Sheet(titles, columns=2, inches=2.0 if len(dimensions) <= 2 else 1.35)
+    for panel, (dimension, equal) in zip(sheet.panels, panels, strict=True):
+        panel.log_x(dvq.axes["factors"])
+        panel.level(panel.axes.get_xlim(), (0.0, 0.0))
+        for (size, slices), look in looks.items():
+            points = at(table, dimension=dimension, equal=equal, codebook_size=size, slices=slices)
+            if len(points):
+                panel.points(points["factors"], points, look)
+    bits = dvq.usable.groupby(["codebook_size", "slices"])["bits_per_vector"].first()
+    in_bits = {model: f" ({number(value)} bits)" for model, value in bits.items()}
+    entries = [handle(look, f"DVQ, K = {number(model[0])}, L = {number(model[1])}{in_bits.get(model, '')}")
+               for model, look in looks.items()]  # fmt: skip
+    note = shared.note(
+        selection,
+        "Loss: mean squared error per dimension. Differences are paired by seed: equal seeds, factors and dimensions "
+        "are equal data. DVQ has L slices with K codes each: K·D parameters, like a VQ with K codes, and L·log2 K bits "
+        "for a vector, like a VQ with K^L codes. "
+        f"{capitalised(shared.uniform(dvq.axes['init_bound'][0]))}.",
+    )
+    caption = (
+        "Test loss of depthwise quantizers (DVQ) less that of the plain quantizer (VQ) with as many codebook "
+        "parameters (left), and of the VQ whose codes have as many bits (right), over the number of factors F. "
+        f"Below zero DVQ is better, above it VQ is. {note}"
+    )
+    return sheet.finish(
+        x_label=shared.FACTORS, y_label="loss of DVQ − loss of VQ\n(below 0: DVQ is better)",
+        legend=[entries, [level_handle("no difference")]], footnote=note, y_limits=[_limits(table)] * len(dimensions),
+    ), caption  # fmt: skip
+
+
+def _partners(table: pd.DataFrame, equal: str) -> str:
+    """`VQ with K = 256`."""
+    return f"VQ with K = {listed(sorted(at(table, equal=equal)['vq_codebook_size'].unique()))}"
+
+
+def _limits(table: pd.DataFrame) -> tuple[float, float]:
+    """From the lowest to the highest interval, with zero inside and some room."""
+    low, high = min(0.0, float(table["low"].min())), max(0.0, float(table["high"].max()))
+    if not low < high:  # also where all is a hole
+        low, high = -1.0, 1.0
+    return low - 0.07 * (high - low), high + 0.07 * (high - low)

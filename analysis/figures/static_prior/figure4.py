@@ -1,0 +1,60 @@
+"""Figure 4 of the paper: depthwise quantizers against plain ones, over the number of factors."""
+
+from __future__ import annotations
+
+from matplotlib.figure import Figure
+
+from ...data.needs import at
+from ...data.selection import SelectedGrid, Selection
+from ...draw.sheet import Sheet, handle, level_handle
+from ...draw.style import dvq_look, kmeans_look, vq_look
+from ...items import figure
+from ...naming import number
+from ...output.words import capitalised
+from . import _shared as shared
+
+
+@figure(
+    "Figure 4: test loss over the number of factors, DVQ against VQ with equal and larger codebooks",
+    shared.static_prior_needs(("test_mse", "data_variance", "bits_per_vector"), shared.dvq_grids, *shared.DVQ_GRIDS),
+)
+def figure4(selection: Selection) -> tuple[Figure, str]:
+    """A panel for each dimension, a line for each model."""
+    vq, dvq, kmeans = selection["vq"], selection["dvq"], selection.grid("kmeans")
+    dimensions, factors, slices = (dvq.axes[axis] for axis in ("dimension", "factors", "slices"))
+    sizes, size = vq.axes["codebook_size"], dvq.axes["codebook_size"][0]
+    titles = [f"dimension D = {number(dimension)}" for dimension in dimensions]
+    sheet = Sheet(titles, columns=3, inches=2.5 if len(titles) <= 6 else 1.9)  # three rows fit a page
+    for panel, dimension in zip(sheet.panels, dimensions, strict=True):
+        panel.log_x(factors)
+        shared.draw_variance(panel, "factors", at(vq.usable, dimension=dimension))
+        for grid, by, look in ((kmeans, "codebook_size", kmeans_look), (vq, "codebook_size", vq_look),
+                               (dvq, "slices", dvq_look)):  # fmt: skip
+            if grid:
+                panel.models(at(grid.means("test_mse"), dimension=dimension), "factors", by, look)
+    vq_bits, dvq_bits = _bits(vq, "codebook_size"), _bits(dvq, "slices")
+    legend = [
+        [handle(vq_look(k), f"VQ, K = {number(k)} ({vq_bits[k]} bits)") for k in sizes],
+        [handle(dvq_look(s), f"DVQ, K = {number(size)}, L = {number(s)} ({dvq_bits[s]} bits)") for s in slices],
+        [
+            *([handle(kmeans_look(size), f"k-means, K = {number(size)}")] if kmeans else []),
+            level_handle("predicting the mean: variance of the data"),
+        ],
+    ]
+    note = shared.note(
+        selection,
+        "VQ: one codebook; DVQ: L slices, each with a codebook of its own; K: codebook size; bits: of the code of "
+        f"one vector. {capitalised(shared.uniform(dvq.axes['init_bound'][0]))}.",
+    )
+    caption = (
+        "Figure 4. Test loss over the number of factors F behind the data: depthwise quantizers (DVQ) with "
+        f"K = {number(size)} against plain ones (VQ) with the same and with larger codebooks. "
+        f"{shared.VARIANCE} {note}"
+    )
+    return sheet.finish(x_label=shared.FACTORS, y_label=shared.LOSS, legend=legend, footnote=note), caption
+
+
+def _bits(grid: SelectedGrid, column: str) -> dict[float, str]:
+    """`bits_per_vector` by that column; '?' where no cell of it can be used."""
+    bits = grid.usable.groupby(column)["bits_per_vector"].first()
+    return {value: number(bits[value]) if value in bits.index else "?" for value in grid.axes[column]}

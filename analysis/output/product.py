@@ -1,0 +1,47 @@
+"""What an item is made into, and its files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from .numbers import as_csv
+from .tables import Table, latex, markdown
+
+
+class UnfitError(ValueError):
+    """Nothing is missing from the stores, and yet the item cannot be made of them; says why."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Product:
+    """An item, made."""
+
+    files: Mapping[str, bytes]
+    """Contents by suffix, such as `.svg`."""
+    caption: str
+    table: Table | None = None
+    """None for a figure."""
+
+
+def table_product(table: Table, numbers: pd.DataFrame, label: str, caption: str = "") -> Product:
+    """The table as Markdown and, under that label, as LaTeX, with a `.csv` of its numbers in full.
+
+    The caption is its title and its notes where none is given.
+    """
+    files = {".csv": as_csv(numbers), ".md": markdown(table).encode(), ".tex": latex(table, label).encode()}
+    return Product(files=files, caption=caption or " ".join([table.title, *table.notes]), table=table)
+
+
+def write_files(folder: Path, name: str, files: Mapping[str, bytes]) -> list[Path]:
+    """Writes `<name><suffix>` for each suffix."""
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for suffix, content in files.items():
+        path = folder / f"{name}{suffix}"
+        path.write_bytes(content)
+        written.append(path)
+    return written
