@@ -86,7 +86,7 @@ def test_a_value_that_a_column_would_change_or_cannot_take_is_named(tmp_path: Pa
 
 def test_a_value_of_a_curve_is_named_too_and_nothing_is_written(tmp_path: Path) -> None:
     for step in (2**63, 1.5, "a"):
-        with pytest.raises(MisfitError, match="the column step holds .*, and cannot hold "):
+        with pytest.raises(MisfitError, match=r"the column step holds .*, and cannot hold "):
             curve_table(EXPERIMENT, [(ROW, [{"step": 0}, {"step": step}])])
         with pytest.raises(MisfitError):
             Store(tmp_path).write_cell(EXPERIMENT, ROW, [{"step": step}])
