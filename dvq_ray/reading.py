@@ -171,12 +171,7 @@ class Reader:
 
     def _unified(self, schemas: Sequence[tuple[str, pa.Schema]], columns: Sequence[str] | None = None) -> pa.Schema:
         """The columns of files together. Raises `StoreError` where they do not go together or one is missing."""
-        try:
-            unified = pa.unify_schemas(
-                [*dict.fromkeys(schema for _, schema in schemas)] or [pa.schema([])], promote_options="permissive"
-            )
-        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-            raise StoreError(_conflict(schemas) or f"{self._storage.location}: {first_line(error)}") from error
+        unified = unify(schemas)
         missing = [name for name in columns or () if name not in {*unified.names, FILE}]
         if missing and schemas:
             raise StoreError(f"{self._storage.location} cannot be read: no file has the column {', '.join(missing)}")
@@ -197,16 +192,27 @@ def _keys(path: str) -> list[str]:
     return KEYS[path.rpartition("/")[0].rpartition("/")[2]]
 
 
+def unify(schemas: Sequence[tuple[str, pa.Schema]]) -> pa.Schema:
+    """The columns of several files or stores together. Raises `StoreError` where two types do not go together."""
+    try:
+        different = [*dict.fromkeys(schema for _, schema in schemas)]
+        return pa.unify_schemas(different or [pa.schema([])], promote_options="permissive")
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise StoreError(_conflict(schemas) or first_line(error)) from error
+
+
 def _conflict(schemas: Sequence[tuple[str, pa.Schema]]) -> str:
-    """The first column that two files hold in types that do not go together, with these files."""
+    """The first column that two of them hold in types that do not go together."""
     first: dict[str, tuple[str, pa.Schema]] = {}
-    for path, schema in schemas:
+    for place, schema in schemas:
         for field in schema:
-            known, one = first.setdefault(field.name, (path, pa.schema([field])))
+            if pa.types.is_null(field.type):
+                continue  # goes with any other
+            known, one = first.setdefault(field.name, (place, pa.schema([field])))
             try:
                 pa.unify_schemas([one, pa.schema([field])], promote_options="permissive")
             except (pa.ArrowInvalid, pa.ArrowTypeError):
-                kinds = f"holds {one.field(0).type} in {known} and {field.type} in {path}"
+                kinds = f"holds {one.field(0).type} in {known} and {field.type} in {place}"
                 return f"the column {field.name} {kinds}; rename or remove it in one of them"
     return ""
 

@@ -283,8 +283,11 @@ def _left(cells: Sequence[Cell], store: Store, run: Run, began: datetime) -> lis
 def _example(store: Store, cells: Sequence[Cell], status: str) -> str:
     wanted = {cell.cell_id for cell in cells}
     frame = store.load(columns=["cell_id", "status", "error"])
-    row = frame[(frame["status"] == status) & frame["cell_id"].isin(wanted)].iloc[0]
-    return f"{row['cell_id']}: {str(row['error']).splitlines()[0]}"
+    found = frame[(frame["status"] == status) & frame["cell_id"].isin(wanted)]
+    if found.empty:
+        return "a cell that another run has computed since"
+    cell_id, error = found[["cell_id", "error"]].iloc[0]
+    return f"{cell_id}: {str(error).partition(chr(10))[0]}"
 
 
 if __name__ == "__main__":

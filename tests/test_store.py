@@ -490,3 +490,17 @@ def test_names_cannot_lead_out_of_the_store(store: Store, name: str) -> None:
         with pytest.raises(StoreError, match="cannot be the name of a file"):
             act()
     assert not store.exists()
+
+
+def test_a_listing_that_misses_a_file_and_what_it_was_merged_into_is_not_believed(
+    folder: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(folder, row("a"), row("b"), row("c"))
+    listings = [folder._reader.files("cells")]
+    folder.merge()
+    listings.append(folder._reader.files("cells"))
+    torn = listings[0][2:]  # listed while the others went, and before the merged file was seen
+    answers = iter([torn])
+    files = folder._reader.files
+    monkeypatch.setattr(folder._reader, "files", lambda part: next(answers, None) or files(part))
+    assert list(folder.statuses()) == ["a", "b", "c"]

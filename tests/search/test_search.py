@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +159,19 @@ def test_start_points_come_first_and_are_completed_by_the_sampler(tmp_path: Path
     found = [trial.params for trial in trials(tmp_path)]
     assert found[0] == {"slices": 4, "codebook_size": 4}  # the only size that max_bits leaves
     assert found[1] == {"slices": 1, "codebook_size": 16}
+
+
+@pytest.mark.parametrize("start", [True, 1.0])
+def test_a_search_that_an_earlier_version_started_from_true_or_1_0_resumes(start: Any, tmp_path: Path) -> None:
+    spec = load_sweep(write(tmp_path, text(suggestions=3)))
+    assert spec.search is not None
+    earlier = replace(spec.search, start_from=({"slices": start, "codebook_size": 4},))
+    with Suggestions.held(spec.name, earlier, Store(tmp_path / "results" / "found")):
+        pass
+    result = run(tmp_path, text=text(suggestions=3))
+    assert "3 complete" in result.output
+    assert "warning" not in run(tmp_path, text=text(suggestions=4)).output
+    assert trials(tmp_path)[0].params == {"slices": 1, "codebook_size": 4}
 
 
 def test_a_start_point_that_was_cut_off_while_it_was_drawn_is_suggested_again(

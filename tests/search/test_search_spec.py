@@ -90,9 +90,7 @@ def test_a_large_range_is_counted_and_not_listed(field: str, axis: str, size: in
 def test_a_large_dimension_that_slices_do_not_divide_is_rejected_at_once(tmp_path: Path) -> None:
     text = body(space="{slices: {choices: [7]}, codebook_size: {choices: [4]}}")
     text = text.replace("dimension: 16", "dimension: 299999989")
-    assert any(
-        "does not divide dimension = 299999989; allowed: its divisors" in each for each in problems(text, tmp_path)
-    )
+    assert any("does not divide dimension = 299999989" in each for each in problems(text, tmp_path))
 
 
 def test_fields_that_a_quantizer_lacks_are_left_out_of_its_points(tmp_path: Path) -> None:
