@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dvq_ray.columns import MisfitError, cell_table, curve_table
-from dvq_ray.experiments import EXPERIMENTS
+from dvq_ray.experiment.registry import find_experiment
 from dvq_ray.store import Store
 
-EXPERIMENT = EXPERIMENTS["static_prior"]
+EXPERIMENT = find_experiment("static_prior")
 ROW = {"cell_id": "a", "status": "error", "run_id": "run", "run_started_at": datetime(2026, 1, 1, tzinfo=UTC)}
 TEXTS = ("point_id", "sweep", "error", "run_commit", "run_versions", "run_host", "run_device", "quantizer")
 

@@ -74,7 +74,7 @@ def test_a_dry_run_moves_nothing(tmp_path: Path) -> None:
 
 COUNTED = """
 import sys
-from dvq_ray.static_prior import run
+from dvq_ray.experiments.static_prior import run
 from dvq_ray.sweep import main
 log, outcome = open(sys.argv.pop(1), "a", buffering=1), run._outcome
 run._outcome = lambda *arguments: (log.write("computed\\n"), outcome(*arguments))[1]

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from dvq_ray.coverage import Coverage, coverage
-from dvq_ray.experiments import EXPERIMENTS
+from dvq_ray.experiment.registry import find_experiment
 from dvq_ray.status import main as status
 from dvq_ray.store import Store
 from dvq_ray.sweep import main as sweep
@@ -121,30 +121,30 @@ def test_only_done_cells_of_kinds_that_log_are_missing_a_curve(
     tmp_path: Path, rows: list[dict[str, Any]], missing: set[str]
 ) -> None:
     store = Store(tmp_path)
-    store.write_cell(EXPERIMENTS["static_prior"], row(0, cell_id="with"), [{"step": 0}])
+    store.write_cell(find_experiment("static_prior"), row(0, cell_id="with"), [{"step": 0}])
     for each in rows:
-        store.write_cell(EXPERIMENTS["static_prior"], each, ())
+        store.write_cell(find_experiment("static_prior"), each, ())
     assert store.missing_curves() == missing
 
 
 def test_the_curve_of_another_attempt_is_not_the_rows(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    store.write_cell(EXPERIMENTS["static_prior"], row(0), [{"step": 0}])
-    store.write_cell(EXPERIMENTS["static_prior"], row(1), ())
+    store.write_cell(find_experiment("static_prior"), row(0), [{"step": 0}])
+    store.write_cell(find_experiment("static_prior"), row(1), ())
     assert store.missing_curves() == {"a"}
     assert store.load_curves().empty
 
 
 def test_a_curve_that_a_merge_drops_meanwhile_is_not_missed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store, other = Store(tmp_path), Store(tmp_path)
-    store.write_cell(EXPERIMENTS["static_prior"], row(0), [{"step": 0}])
-    store.write_cell(EXPERIMENTS["static_prior"], row(0, cell_id="b"), [{"step": 0}])
+    store.write_cell(find_experiment("static_prior"), row(0), [{"step": 0}])
+    store.write_cell(find_experiment("static_prior"), row(0, cell_id="b"), [{"step": 0}])
     attempts = store._attempts_with_curves
 
     def meanwhile() -> Any:
         monkeypatch.undo()
         found = attempts()
-        other.write_cell(EXPERIMENTS["static_prior"], row(1), [{"step": 0}])
+        other.write_cell(find_experiment("static_prior"), row(1), [{"step": 0}])
         other.merge()
         return found
 
