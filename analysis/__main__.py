@@ -19,6 +19,7 @@ from analysis.report.page import gather
 from analysis.report.render import render
 from analysis.rows import Rows, load_rows
 from dvq_ray.store import StoreError
+from dvq_ray.terminal import Command, complain, say
 
 CLAIMS = "claims"
 """The item that is made of whatever is there: a claim that lacks cells is said to be not run."""
@@ -26,11 +27,11 @@ REPORT = "report"
 """The page of everything that was made, and of where it comes from."""
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.command(cls=Command, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.argument("stores", nargs=-1, metavar="STORE [STORE ...]")
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=click.Path(file_okay=False),
     help="Folder to write to.  [default: STORE/figures]",
 )
 @click.option(
@@ -57,7 +58,7 @@ REPORT = "report"
 @click.option("--list", "list_items", is_flag=True, help="List the items and write nothing.")
 def main(
     stores: Sequence[str],
-    out: Path | None,
+    out: str | None,
     only: Sequence[str],
     named: Sequence[str],
     needs: str | None,
@@ -69,12 +70,14 @@ def main(
     Exit codes: 0 all is made that the stores hold cells for; 1 some item was refused, or one that was named is not in
     the stores; 2 there is nothing to read, or the command is wrong.
     """
+    if out == "":  # the working folder, to pathlib
+        raise click.UsageError("--out is empty")
     if needs and named:
         raise click.UsageError("--needs writes nothing; leave --item away")
     if list_items:
         for name, item in ITEMS.items():
-            click.echo(f"{_padded(name)}{item.title}")
-        click.echo(f"{_padded(CLAIMS)}{claims.TITLE}")
+            _print(f"{_padded(name)}{item.title}")
+        _print(f"{_padded(CLAIMS)}{claims.TITLE}")
         return
     if needs == CLAIMS:
         _print(f"{_padded(CLAIMS)}{claims.TITLE}", *asked.needs_of_claims())
@@ -84,11 +87,11 @@ def main(
         if needs:
             return
         raise click.UsageError("name at least one store")
-    folder = None if needs else out or _default_folder(stores)
+    folder = None if needs else Path(out) if out else _default_folder(stores)
     try:
         rows = load_rows(stores, _kept_values(only))
     except (StoreError, ValueError) as error:
-        click.echo(str(error), err=True)
+        complain(str(error))
         sys.exit(2)
     _print(*rows.notes)
     try:
@@ -99,13 +102,13 @@ def main(
         else:
             code = _make_named(folder, rows, allow_missing, named) if named else _make_all(folder, rows, allow_missing)
     except StoreError as error:
-        click.echo(str(error), err=True)
+        complain(str(error))
         code = 2
     except BrokenProcessPool:
-        click.echo("a process that was making figures was killed; most likely memory ran out", err=True)
+        complain("a process that was making figures was killed; most likely memory ran out")
         code = 2
     except OSError as error:
-        click.echo(f"{folder} cannot be written: {error.strerror or error}", err=True)
+        complain(f"{folder} cannot be written: {error.strerror or error}")
         code = 2
     sys.exit(code)
 
@@ -130,7 +133,7 @@ def _kept_values(only: Sequence[str]) -> dict[str, str]:
 
 def _print(*lines: str) -> None:
     for line in lines:
-        click.echo(line)
+        say(line)
 
 
 def _make_all(folder: Path, rows: Rows, allow_missing: bool) -> int:
@@ -138,11 +141,11 @@ def _make_all(folder: Path, rows: Rows, allow_missing: bool) -> int:
     attempts = _make(folder, rows, allow_missing, ITEMS, deciding)
     page = gather(attempts, deciding.result(), rows)
     products.write_files(folder, REPORT, {".html": render(page)})
-    click.echo(f"{_padded(REPORT)}{folder / REPORT}.html")
+    _print(f"{_padded(REPORT)}{folder / REPORT}.html")
     for store in page.stores:
         if store.is_incomplete:
-            click.echo(f"{store.location} is incomplete. {store.summary}")
-    click.echo(f"look in:  {folder}")
+            _print(f"{store.location} is incomplete. {store.summary}")
+    _print(f"look in:  {folder}")
     return int(any(isinstance(attempt, Refused) for attempt in attempts))
 
 
@@ -150,10 +153,10 @@ def _make_named(folder: Path, rows: Rows, allow_missing: bool, named: Sequence[s
     deciding = Once(lambda: claims.decisions(rows)) if CLAIMS in named else None
     attempts = _make(folder, rows, allow_missing, {name: ITEMS[name] for name in ITEMS if name in named}, deciding)
     if (folder / f"{REPORT}.html").exists():
-        click.echo(f"{_padded(REPORT)}not made again; {folder / REPORT}.html is of an earlier run")
+        _print(f"{_padded(REPORT)}not made again; {folder / REPORT}.html is of an earlier run")
     made = [attempt for attempt in attempts if isinstance(attempt, Made)]
     if made or deciding:
-        click.echo(f"look in:  {folder}")
+        _print(f"look in:  {folder}")
     return int(len(made) < len(attempts))
 
 
@@ -168,7 +171,7 @@ def _make(
         attempts.append(attempt)
     if deciding:
         written = products.write_files(folder, CLAIMS, telling.result())
-        click.echo(f"{_padded(CLAIMS)}{_named(folder, CLAIMS, written)}  {claims.tally(deciding.result())}")
+        _print(f"{_padded(CLAIMS)}{_named(folder, CLAIMS, written)}  {claims.tally(deciding.result())}")
     return attempts
 
 

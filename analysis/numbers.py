@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -11,6 +12,10 @@ import pandas as pd
 from analysis.needs import Grid
 from analysis.selection import Metric, Selection
 
+_FORMULA = re.compile(r"(?:^|(?<=[;\t\n]))(?=[=+\-@\t\n＝＋－＠])")
+"""Where a formula begins (OWASP, CSV injection): spreadsheets of some countries take a semicolon for the comma, and
+some read the full-width forms too."""
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 SUMMARY = ("n", "wanted", "mean", "deviation", "low", "high")
 """What is said about each number: repetitions it is from and those it should be from, mean, sample standard deviation
 and 95% t-interval."""
@@ -54,8 +59,24 @@ def long_form(tables: Iterable[pd.DataFrame], *, labelled: bool = False) -> pd.D
 
 
 def as_csv(frame: pd.DataFrame) -> bytes:
-    """All digits of every number."""
-    return frame.to_csv(index=False, lineterminator="\n").encode()
+    """All digits of every number, and no text that a spreadsheet would run as a formula."""
+    columns = {}
+    for name in frame:
+        values = frame[name]
+        if not pd.api.types.is_numeric_dtype(values):
+            values = pd.Series([_inert(value) for value in values], frame.index, dtype=object)
+        columns[_inert(name)] = values
+    return pd.DataFrame(columns, frame.index).to_csv(index=False, lineterminator="\n").encode()
+
+
+def _inert(value: Any) -> Any:
+    """Text that begins as a formula does, with the apostrophe before it that spreadsheets take for "this is text".
+
+    A text that is a number stays one. A carriage return would begin a line, and may be followed by a formula.
+    """
+    if not isinstance(value, str) or _NUMBER.fullmatch(value):
+        return value
+    return _FORMULA.sub("'", value.replace("\r\n", "\n").replace("\r", "\n"))
 
 
 def _number_of(rows: pd.DataFrame, name: str) -> Metric | None:

@@ -53,6 +53,7 @@ _SETTINGS = {
     "lines.linewidth": 1.2,
     "lines.markersize": 4.2,
     "savefig.dpi": PNG_DPI,
+    "text.parse_math": False,  # a dollar sign in a name is one
     "svg.fonttype": "path",
     "svg.hashsalt": "dvq_ray",
 }

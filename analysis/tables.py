@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from dvq_ray.terminal import plain
+
 _MOST_UPRIGHT = 9
 """Columns of a LaTeX table that stands upright."""
 
@@ -63,7 +65,7 @@ def _markdown_row(cells: Sequence[str], *, plain: bool = False) -> str:
 
 def _markdown_text(text: str) -> str:
     """Characters that Markdown or HTML would take for its own, as themselves."""
-    return re.sub(r"([\\`*_|<>\[\]#&])", r"\\\1", text)
+    return re.sub(r"([\\`*_|<>\[\]#&~$])", r"\\\1", plain(text, one_line=True))
 
 
 def latex(table: Table, label: str) -> str:
@@ -109,7 +111,9 @@ def _latex_groups(columns: Sequence[Column]) -> Iterator[str]:
 
 
 def _latex_row(cells: Iterable[str]) -> str:
-    return f"{' & '.join(cells)} \\\\"
+    row = f"{' & '.join(cells)} \\\\"
+    # What ends the row before takes a bracket or a star for its own.
+    return f"{{}}{row}" if row.startswith(("[", "*")) else row
 
 
 def _stacked(heading: str) -> str:
@@ -126,6 +130,6 @@ _LATEX = {
 
 def _latex_text(text: str) -> str:
     """Characters that LaTeX would take for its own, as themselves; symbols in italics."""
-    escaped = "".join(_LATEX.get(character, character) for character in text)
+    escaped = "".join(_LATEX.get(character, character) for character in plain(text, one_line=True))
     escaped = re.sub(r"\b([A-Zn]) = (\d+)", r"$\1 = \2$", escaped)
     return re.sub(r"(?<=\d) (\$\\pm\$) (?=\d)", r"\,{\\scriptsize\1}\,", escaped)

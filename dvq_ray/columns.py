@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -9,8 +11,8 @@ from dataclasses import fields as dataclass_fields
 from functools import cache
 from typing import Any, Literal
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from dvq_ray.experiments import EXPERIMENTS, Experiment
 
@@ -31,8 +33,10 @@ ATTEMPT = pa.schema({"cell_id": pa.string(), "run_started_at": _PROVENANCE["run_
 """Names one attempt at a cell: what ties a curve to its row."""
 STANDING = ["cell_id", "status", "run_started_at"]
 """What decides which row of a cell stands."""
-KEYS = {"cells": STANDING, "curves": ATTEMPT.names}
+KEYS: Mapping[str, list[str]] = {"cells": STANDING, "curves": ATTEMPT.names}
 """The folders of Parquet files, and the columns that every row of theirs has."""
+_NOT_UNICODE = re.compile("[\ud800-\udfff]")
+_LONGEST_VALUE = 100
 _ARROW = {int: pa.int64(), float: pa.float64(), str: pa.string(), bool: pa.bool_()}
 
 
@@ -69,55 +73,83 @@ def _arrow(annotation: Any) -> pa.DataType:
     return _ARROW[annotation]
 
 
+class MisfitError(ValueError):
+    """A value that its column cannot hold; names both."""
+
+
 def cell_table(experiment: Experiment, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
-    """Rows as a table, with the columns of a search where they are of one."""
+    """Rows as a table, with the columns of a search where they are of one.
+
+    Any text can be stored: what is not Unicode, such as bytes of a file's name, is written out. Raises `MisfitError`.
+    """
     schema = cell_schema(experiment, searched=SUGGESTION in rows[0])
-    return pa.Table.from_pylist([dict(row) for row in rows], schema)
+    return _table([dict(row) for row in rows], schema)
 
 
 def curve_table(
     experiment: Experiment, written: Sequence[tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]]]
 ) -> pa.Table:
-    """The logged steps of rows as a table."""
+    """The logged steps of rows as a table. Raises `MisfitError`."""
     steps = [{**{key: row[key] for key in ATTEMPT.names}, **step} for row, curve in written for step in curve]
-    return pa.Table.from_pylist(steps, curve_schema(experiment))
+    return _table(steps, curve_schema(experiment))
 
 
-def problem_of_content(content: bytes, keys: Sequence[str], *, exactly: bool) -> str:
-    """Why this is no file of a store, as the end of a sentence that its path begins; empty where it is one.
-
-    With `exactly`, a column's type must be the one that is written here, not just one that does as well.
-    """
+def _table(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
+    for name in _whole_numbers(schema):
+        if broken := [value for row in rows if _has_fraction(value := row.get(name))]:
+            raise MisfitError(f"the column {name} holds whole numbers, and cannot hold {broken[0]!r}")
     try:
-        table = pq.ParquetFile(pa.BufferReader(content)).read()
-        names = table.schema.names
-    except (OSError, ValueError, pa.ArrowException) as error:
-        return f" cannot be read: {first_line(error)}"
-    if lacking := [name for name in keys if name not in names]:
-        return f" is no file of a store: it has no column {', '.join(lacking)}"
-    if len({*names}) < len(names):
-        return " is no file of a store: two of its columns have the same name"
-    for field in table.schema:
-        wanted = known_kinds().get(field.name, field.type)
-        if is_strange(field) or (exactly and field.type != wanted and not pa.types.is_null(field.type)):
-            return f": the column {field.name} holds {field.type}, and should hold {wanted}"
-    empty = [name for name in keys if table[name].null_count]
-    return f" is no file of a store: there are rows without {', '.join(empty)}" if empty else ""
+        return pa.Table.from_pylist(rows, schema)
+    except UnicodeEncodeError:
+        return _table([{name: _written_out(value) for name, value in row.items()} for row in rows], schema)
+    except (pa.ArrowException, TypeError, OverflowError) as error:
+        raise MisfitError(_misfit(rows, schema) or first_line(error)) from error
+
+
+@cache
+def _whole_numbers(schema: pa.Schema) -> list[str]:
+    """Columns of integers and of lists of them."""
+    kinds = {field.name: field.type.value_type if pa.types.is_list(field.type) else field.type for field in schema}
+    return [name for name, kind in kinds.items() if pa.types.is_integer(kind)]
+
+
+def _has_fraction(value: Any) -> bool:
+    """Whether Arrow would cut something off of it, without a word."""
+    if isinstance(value, float | np.floating):
+        return math.isfinite(value) and value != int(value)
+    return isinstance(value, list | tuple | np.ndarray) and any(_has_fraction(each) for each in value)
+
+
+def _written_out(value: Any) -> Any:
+    """A text without halves of characters, in which Python keeps bytes that are not UTF-8."""
+    return _NOT_UNICODE.sub(_escape, value) if isinstance(value, str) else value
+
+
+def _escape(half: re.Match[str]) -> str:
+    code = ord(half.group())
+    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"
+
+
+def _misfit(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> str:
+    for field in schema:
+        for row in rows:
+            try:
+                pa.array([row.get(field.name)], field.type)
+            except (pa.ArrowException, TypeError, OverflowError) as error:
+                value = repr(row[field.name])[:_LONGEST_VALUE]
+                return f"the column {field.name} holds {field.type}, and cannot hold {value}: {first_line(error)}"
+    return ""
 
 
 @cache
 def known_kinds() -> Mapping[str, pa.DataType]:
     """Types by column, of all experiments."""
-    schemas = [of(experiment) for experiment in EXPERIMENTS.values() for of in (cell_schema, curve_schema)]
+    schemas = [
+        schema
+        for experiment in EXPERIMENTS.values()
+        for schema in (cell_schema(experiment, searched=True), curve_schema(experiment))
+    ]
     return {field.name: field.type for schema in schemas for field in schema}
-
-
-def is_strange(field: pa.Field) -> bool:
-    """Whether a column holds something that cannot be told as what it should hold."""
-    known = known_kinds().get(field.name, field.type)
-    tests = (pa.types.is_list, pa.types.is_timestamp, lambda kind: pa.types.is_string(kind) or
-             pa.types.is_large_string(kind))  # fmt: skip
-    return not pa.types.is_null(field.type) and any(test(known) != test(field.type) for test in tests)
 
 
 def first_line(error: Exception) -> str:

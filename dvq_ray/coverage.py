@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from dvq_ray.plan import GridCount, make_plan
-from dvq_ray.search.space import Axis, Choices
 from dvq_ray.search.spec import Search
 from dvq_ray.spec import parse_sweep
 from dvq_ray.store import SUGGESTION, Store
@@ -110,14 +109,10 @@ def searched_rows(frame: pd.DataFrame, search: Search) -> pd.DataFrame:
         for field in variant.model_fields.keys() & search.fixed.keys():
             here &= of_others | (frame[field] == search.fixed[field])
         for field in variant.model_fields.keys() & search.space.axes.keys():
-            here &= of_others | _within(frame[field], search.space.axes[field])
+            here &= of_others | search.space.axes[field].within(frame[field])
     by_search = frame[SUGGESTION].notna()
     points = frame.loc[here & by_search, "point_id"].unique()
     return frame[here & frame["point_id"].isin(points) & (by_search | frame["seed"].isin(search.seeds))]
-
-
-def _within(values: pd.Series[Any], axis: Axis) -> pd.Series[bool]:
-    return values.isin(axis.choices) if isinstance(axis, Choices) else values.between(axis.low, axis.high)
 
 
 def suggested(rows: pd.DataFrame, search: Search) -> list[Suggested]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 
-from dvq_ray.failures import plain
+from dvq_ray.terminal import plain
 
 LONGEST = 10_000
 """Characters that a row keeps."""

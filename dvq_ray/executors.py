@@ -18,6 +18,7 @@ from dvq_ray.budget import Budget
 from dvq_ray.cells import Pack
 from dvq_ray.cluster_watch import ClusterWatch, services_of_cluster
 from dvq_ray.end_of_ray import end_processes, end_without_ray, marked
+from dvq_ray.heartbeat import Heartbeat
 from dvq_ray.home import ensure_home
 from dvq_ray.interruption import INTERRUPTED as INTERRUPTED
 from dvq_ray.interruption import Interrupted, Interruption
@@ -66,6 +67,13 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
+def usable_gpus() -> int:
+    """GPUs that this process may use."""
+    import torch
+
+    return torch.cuda.device_count()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Job:
     """What an executor needs to know besides the packs."""
@@ -97,7 +105,11 @@ def running(
     The sweep file is kept before, the store is merged after. Where an error comes out of it nothing is merged.
     """
     run = Run.start(spec.name)
-    with Interruption() as interruption, executor.started(spec.resources) as slots:
+    with (
+        Interruption() as interruption,
+        executor.started(spec.resources) as slots,
+        Heartbeat(store, run, lambda: "interrupted" if interruption.asked else budget.spent()),
+    ):
         interruption.listen()  # Ray sets signal handlers of its own when it starts
         store.write_sweep(spec.as_yaml())
         with progress:
@@ -128,6 +140,10 @@ class Death:
 class Executor(Protocol):
     """Runs packs until they are done, a budget is spent or an interruption is asked for."""
 
+    def check(self, resources: Resources) -> None:
+        """Raises `ResourcesError` where `started` would, as far as that shows without starting anything."""
+        ...
+
     def started(self, resources: Resources) -> AbstractContextManager[int]:
         """Holds what the packs run on, and gives the number of packs that run at once.
 
@@ -150,14 +166,18 @@ class Executor(Protocol):
 class InProcess:
     """One pack after the other in this process, without Ray: for debugging, and to measure what Ray costs."""
 
-    @contextmanager
-    def started(self, resources: Resources) -> Iterator[int]:
-        """One slot, in this process."""
+    def check(self, resources: Resources) -> None:
+        """A GPU is needed where one is asked for."""
         if resources.gpu:
             import torch
 
             if not torch.cuda.is_available():
                 raise ResourcesError(f"resources.gpu is {resources.gpu:g}, and torch finds no GPU in this process")
+
+    @contextmanager
+    def started(self, resources: Resources) -> Iterator[int]:
+        """One slot, in this process."""
+        self.check(resources)
         yield 1
 
     def run(self, packs: Sequence[Pack], job: Job) -> Mapping[str, Death]:
@@ -167,6 +187,8 @@ class InProcess:
             with closing(run_pack(pack, job.store, job.run, job.surroundings)) as advances:
                 for advance in advances:
                     job.progress.advance(int(advance.done), int(advance.failed), advance.nominal_seconds)
+                    if advance.value is not None:
+                        job.progress.measured(advance.value)
                     job.progress.tick(running=1)
                     if job.ends_after(advance):
                         return {}
@@ -197,6 +219,13 @@ class UnderTune:
         self._cluster = ClusterWatch((), self._lost)
         self._job: Job | None = None
         """What runs just now."""
+
+    def check(self, resources: Resources) -> None:
+        """A cluster has to answer, and this machine to have as much as a trial asks for."""
+        if self._address:
+            check_answers(self._address)
+        else:
+            _check_fits(resources, {"CPU": usable_cores(), "GPU": usable_gpus() if resources.gpu else 0})
 
     @contextmanager
     def started(self, resources: Resources) -> Iterator[int]:

@@ -6,7 +6,8 @@ Importing this costs nothing heavy: the code that computes is named by a path an
 from __future__ import annotations
 
 import importlib
-from collections.abc import Generator, Iterable, Mapping, Sequence
+import math
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
 
@@ -62,9 +63,17 @@ class DataSets:
     problems_path: str
     """`module:function` of a quick look at data sets."""
 
-    def problems(self, settings: Iterable[Settings], data: Mapping[str, sources.Source]) -> list[str]:
-        """What is wrong with the files that cells of these settings would read, as far as a quick look tells."""
-        return list(_named(self.problems_path)(settings, data))
+    def problems(
+        self,
+        settings: Iterable[Settings],
+        data: Mapping[str, sources.Source],
+        note: Callable[[str], None] = lambda _: None,
+    ) -> list[str]:
+        """What is wrong with the files that cells of these settings would read, as far as a quick look shows.
+
+        `note` is called with what is no problem, but would surprise a user.
+        """
+        return list(_named(self.problems_path)(settings, data, note))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -82,8 +91,13 @@ class Experiment:
     """Dataclass whose fields are the columns of the curves."""
     run_path: str
     """`module:function` of a `Run`."""
+    main_metric: str
+    """The metric column that the paper reports; lower is better. Progress shows it."""
     batches_on_gpu: bool
     """Whether the repetitions of a point are computed together on a GPU."""
+    depends_on_processor: bool = False
+    """Whether CPUs of two makes may compute different numbers for the same cell, because they round differently.
+    Otherwise all CPUs give the same bytes."""
     data_sets: DataSets | None = None
     """None for an experiment that reads no files."""
     watched: Mapping[str, str] = field(default_factory=dict)
@@ -93,9 +107,22 @@ class Experiment:
         """The function that computes cells, imported now."""
         return cast(Run, _named(self.run_path))
 
+    def main_value(self, row: Mapping[str, Any]) -> float | None:
+        """The main metric in a row; None unless it is finite."""
+        return _finite(row.get(self.main_metric))
+
+    def main_value_so_far(self, curve: Sequence[Mapping[str, Any]]) -> float | None:
+        """The main metric's last value in the curve of an unfinished cell; None if the curve does not have it."""
+        column = self.watched.get(self.main_metric)
+        return _finite(curve[-1].get(column)) if curve and column else None
+
     def settings(self, fields: Mapping[str, Any]) -> Settings:
         """Resolved settings from their fields. Raises a pydantic `ValidationError` where they are wrong."""
         return self.variants[fields["quantizer"]].model_validate(dict(fields))
+
+
+def _finite(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
 
 
 def _named(path: str) -> Any:
@@ -115,6 +142,7 @@ EXPERIMENTS: Mapping[str, Experiment] = {
         metrics=static_prior.StaticPriorMetrics,
         curve=static_prior.StaticPriorCurve,
         run_path="dvq_ray.static_prior.run:run",
+        main_metric="test_mse",
         batches_on_gpu=True,
     ),
     "factorial_prior": Experiment(
@@ -128,6 +156,7 @@ EXPERIMENTS: Mapping[str, Experiment] = {
         metrics=static_prior.StaticPriorMetrics,
         curve=static_prior.StaticPriorCurve,
         run_path="dvq_ray.static_prior.run:run",
+        main_metric="test_mse",
         batches_on_gpu=True,
     ),
     "learned_prior": Experiment(
@@ -141,7 +170,9 @@ EXPERIMENTS: Mapping[str, Experiment] = {
         metrics=learned_prior.LearnedPriorMetrics,
         curve=learned_prior.LearnedPriorCurve,
         run_path="dvq_ray.learned_prior.run:run",
+        main_metric="reconstruction_bits_per_dim",
         batches_on_gpu=False,
+        depends_on_processor=True,
         data_sets=DataSets(
             field="dataset",
             built_in=sources.BUILT_IN,

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import pyarrow.compute as pc
 
 from dvq_ray.store import Store
+from dvq_ray.terminal import plain
 
 LOOKED_AT = 10_000
 """Failed rows whose errors are read; of more, evenly spaced ones."""
-_ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b.?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +25,7 @@ class FailureKind:
     traceback: tuple[str, ...]
     """The other lines, without those that only mark places."""
     cell_id: str
-    """Of the example."""
+    """Of the example, as it is stored."""
     cells: int
     """Among those that were looked at."""
 
@@ -45,19 +45,9 @@ def failure_kinds(store: Store, cell_ids: Sequence[str]) -> list[FailureKind]:
             status=plain(status, one_line=True),
             message=errors[places[0]].partition("\n")[0] or "it left no message",
             traceback=tuple(line for line in errors[places[0]].splitlines()[1:] if line.strip(" ^~")),
-            cell_id=plain(failed["cell_id"].iloc[places[0]], one_line=True),
+            cell_id=failed["cell_id"].iloc[places[0]],
             cells=len(places),
         )
         for (status, _), places in found.items()
     ]
     return sorted(kinds, key=lambda kind: -kind.cells)
-
-
-def plain(text: str, *, one_line: bool = False) -> str:
-    """What a terminal shows and does not obey: without escape sequences and other characters that are not to be seen.
-
-    A store may come from anywhere. Line ends stay, unless `one_line`; tabs become spaces.
-    """
-    seen = _ESCAPES.sub("", text).replace("\r\n", "\n").expandtabs(4)
-    kept = "".join(each for each in seen if each.isprintable() or each == "\n")
-    return " ".join(kept.split("\n")) if one_line else kept

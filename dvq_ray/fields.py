@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from functools import cache
+from itertools import islice
 from typing import Annotated, Any
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from dvq_ray.problems import MOST_PROBLEMS, nearest
 from dvq_ray.settings import Settings
 
 
@@ -22,3 +24,14 @@ def allowed(error: ValidationError) -> str:
     """`allowed: ...` of the first thing that is wrong."""
     message = error.errors()[0]["msg"]
     return message if message.startswith("allowed") else "allowed: " + message.removeprefix("Input should be ")
+
+
+def causes(error: ValidationError) -> list[Any]:
+    """The details of what is wrong, without a missing key where there is a mistyped form of it."""
+    details = error.errors(include_url=False)
+    missing = {each["loc"] for each in details if each["type"] == "missing"}
+    mistyped = (each["loc"] for each in details if each["type"] == "extra_forbidden")
+    for *around, key in islice(mistyped, MOST_PROBLEMS):
+        names = [str(place[-1]) for place in missing if [*place[:-1]] == around]
+        missing.discard((*around, nearest(str(key), names) or ""))
+    return [each for each in details if each["type"] != "missing" or each["loc"] in missing]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import pandas as pd
 
 from dvq_ray.cells import Cell
+from dvq_ray.progress import span
 from dvq_ray.spec import Resources
 
 COLUMNS = ("cell_id", "run_id", "run_device", "run_started_at", "duration_seconds")
@@ -82,10 +83,56 @@ def seconds_per_nominal(cells: Sequence[Cell], rows: pd.DataFrame) -> dict[str, 
     return {quantizer: statistics.median(values) for quantizer, values in ratios.items()}
 
 
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """How long work will take, one cell at a time."""
+
+    seconds: float | None
+    """None if unknown."""
+    basis: str
+    """What the estimate is based on, as the end of a sentence; or why there is none."""
+    measured: bool
+    """Whether all of it is based on measured cells."""
+
+    def in_words(self, at_once: float) -> str:
+        """The estimate for this many cells at a time."""
+        if self.seconds is None:
+            return f"unknown: {self.basis}"
+        count = f"{at_once:.0f}" if at_once >= 10 else f"{at_once:.2g}"
+        return f"about {span(self.seconds / max(at_once, 1e-3))} with {count} at a time, {self.basis}"
+
+
+MEASURED = "going by measured durations"
+NOMINAL = "at nominal speed, not measured here"
+"""Bases of estimates."""
+UNKNOWN_ON_GPU = Estimate(seconds=None, basis="nothing was measured yet, and nominal speed is a CPU's", measured=False)
+
+
+def estimate(cells: Sequence[Cell], measured: Mapping[str, float], resources: Resources) -> Estimate:
+    """How long cells will take, given `seconds_per_nominal`.
+
+    Quantizers that were not measured are assumed to be as fast as the others; if none was, to run at nominal speed.
+    """
+    unmeasured = sorted({cell.quantizer for cell in cells} - measured.keys())
+    if not measured and cells and resources.gpu:
+        return UNKNOWN_ON_GPU
+    usual = statistics.median(measured.values()) if measured else 1.0
+    seconds = sum(measured.get(cell.quantizer, usual) * cell.nominal_seconds() for cell in cells)
+    basis = MEASURED if measured else NOMINAL
+    if measured and unmeasured:
+        basis += f" of others for {', '.join(unmeasured)}"
+    return Estimate(seconds=seconds, basis=basis, measured=not unmeasured)
+
+
+def is_gpu(device: str) -> bool:
+    """Whether the name of a device is that of a GPU."""
+    return bool(_GPU.search(device))
+
+
 def hours(rows: pd.DataFrame, resources: Resources) -> dict[str, float]:
     """Hours of each kind of device that cells with a duration took, `GPU` and `CPU`, by what each trial holds."""
     timed = rows[rows["duration_seconds"].notna()]
     by_device = timed.groupby(timed["run_device"].fillna("").astype(str))["duration_seconds"].sum()
-    on_gpu = [bool(_GPU.search(str(device))) for device in by_device.index]
+    on_gpu = [is_gpu(str(device)) for device in by_device.index]
     gpu, cpu = float(by_device[on_gpu].sum()), float(by_device.sum()) - float(by_device[on_gpu].sum())
     return {"GPU": gpu * (resources.gpu or 1.0) / 3600, "CPU": cpu * resources.cpu / 3600}

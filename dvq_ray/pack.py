@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from dvq_ray.cells import Cell, Pack, Point, SuggestedAs
+from dvq_ray.commits import Commits
 from dvq_ray.computed import computed
 from dvq_ray.exception_text import clean, describe
 from dvq_ray.experiments import Outcome, Underway
@@ -38,6 +39,8 @@ class Advance:
     """That of the row, now that it is in the store; None while the cell is being computed."""
     logged: Sequence[Mapping[str, Any]] = ()
     """The curve so far of a cell that is being computed, where its experiment tells it."""
+    value: float | None = None
+    """The experiment's main metric, as far as it is known."""
 
     @property
     def done(self) -> bool:
@@ -79,7 +82,7 @@ def run_pack(pack: Pack, store: Store, run: Run, surroundings: Surroundings) -> 
     computes all repetitions of a point in one batch on a GPU, they are done together.
     """
     written = store.written_by_run(run.run_id, [cell.cell_id for cell in pack.cells])
-    committed: list[Written] = []
+    commits = Commits(store, pack.cells[0].point.experiment)
     for point, cells in pack.by_point():
         for cell in cells:
             if cell.cell_id in written:
@@ -100,16 +103,17 @@ def run_pack(pack: Pack, store: Store, run: Run, surroundings: Surroundings) -> 
                     share = max(event.share, told[cell.cell_id])
                     new, told[cell.cell_id] = share - told[cell.cell_id], share
                     seconds = new * cell.nominal_seconds()
-                    yield Advance(cell_id=cell.cell_id, nominal_seconds=seconds, logged=event.logged)
+                    value = point.experiment.main_value_so_far(event.logged)
+                    yield Advance(cell_id=cell.cell_id, nominal_seconds=seconds, logged=event.logged, value=value)
                     continue
-                committed.append(_write(store, cell, run, pack.suggested, event))
-                status = committed[-1][0]["status"]
-                if told[cell.cell_id] and status not in MAY_GO_ON:
+                row = _commit(commits, cell, run, pack.suggested, event)
+                if told[cell.cell_id] and row["status"] not in MAY_GO_ON:
+                    commits.finish()
                     store.drop_checkpoint(cell.cell_id)
                 rest = (1 - told[cell.cell_id]) * cell.nominal_seconds()
-                yield Advance(cell_id=cell.cell_id, status=status, nominal_seconds=rest)
-    if committed:
-        store.gather(pack.cells[0].point.experiment, committed)
+                value = point.experiment.main_value(row)
+                yield Advance(cell_id=cell.cell_id, status=row["status"], nominal_seconds=rest, value=value)
+    commits.finish()
 
 
 def run_cell(cell: Cell, run: Run, surroundings: Surroundings) -> Written:
@@ -162,20 +166,22 @@ def _row(cell: Cell, run: Run, device: str, started_at: datetime, outcome: Outco
     return {**row, **outcome.metrics}
 
 
-def _write(store: Store, cell: Cell, run: Run, suggested: SuggestedAs | None, written: Written) -> Written:
-    """Commits a row and its curve, or if values do not fit their columns, a row that says so. Returns what it wrote."""
+def _commit(
+    commits: Commits, cell: Cell, run: Run, suggested: SuggestedAs | None, written: Written
+) -> Mapping[str, Any]:
+    """Commits a row and its curve, or if values do not fit their columns, a row that says so. Returns the row."""
     row, curve = written
     row = {**row, **_search_columns(suggested, row)}
     try:
-        store.write_cell(cell.point.experiment, row, curve)
+        commits.add(row, curve)
     except StoreError:
         raise
     except Exception as error:  # Arrow's, and Python's where a number is too large for it
         failed = failed_row(cell, run, "error", f"a result does not fit its column: {describe(error)}")
         kept = {name: row.get(name) for name in ("run_started_at", *MACHINE_COLUMNS)}
-        row, curve = {**failed, **kept, **_search_columns(suggested, failed)}, ()
-        store.write_cell(cell.point.experiment, row, curve)
-    return row, curve
+        row = {**failed, **kept, **_search_columns(suggested, failed)}
+        commits.add(row, ())
+    return row
 
 
 def _search_columns(suggested: SuggestedAs | None, row: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
 from dvq_ray.cells import Cell, expand, run_order
-from dvq_ray.pace import seconds_per_nominal
+from dvq_ray.pace import Estimate, estimate, seconds_per_nominal
 from dvq_ray.spec import SweepSpec
 from dvq_ray.store import FINISHED, Store
 
@@ -36,6 +36,8 @@ class Plan:
     """In the order in which they are run."""
     unwanted: int
     """Stored cells that the sweep file names no longer. They are kept."""
+    without_curve: int
+    """Cells among those to run that are done, but for their curve, which is missing."""
     ids_by_grid: Mapping[str, Sequence[str]]
     seconds_per_nominal: Mapping[str, float]
     """By quantizer: measured seconds over nominal seconds, the median of the wanted cells that are done."""
@@ -44,30 +46,28 @@ class Plan:
         """The state of each grid, in the order of the file."""
         return [_count(name, ids, self.statuses) for name, ids in self.ids_by_grid.items()]
 
-    def expected_seconds(self, slots: int) -> float | None:
-        """Time that the cells to run take on `slots` trials at once; None where nothing like them was measured."""
-        total = 0.0
-        for cell in self.to_run:
-            rate = self.seconds_per_nominal.get(cell.quantizer)
-            if rate is None:
-                return None
-            total += rate * cell.nominal_seconds()
-        return total / max(slots, 1)
+    def estimate(self) -> Estimate:
+        """How long the cells to run will take, one at a time."""
+        return estimate(self.to_run, self.seconds_per_nominal, self.spec.resources)
 
 
 def make_plan(spec: SweepSpec, store: Store, *, retry_failed: bool) -> Plan:
     """What is to be run: cells that the store lacks, and the failed ones where they are asked for."""
-    return plan_of(spec, store.load(columns=list(COLUMNS)), retry_failed=retry_failed)
+    rows = store.load(columns=list(COLUMNS))
+    return plan_of(spec, rows, retry_failed=retry_failed, missing_curves=store.missing_curves())
 
 
 COLUMNS = ("cell_id", "status", "duration_seconds")
 """What a plan needs of each row."""
 
 
-def plan_of(spec: SweepSpec, rows: pd.DataFrame, *, retry_failed: bool = False) -> Plan:
-    """As `make_plan`, from all rows of a store with `COLUMNS`."""
+def plan_of(
+    spec: SweepSpec, rows: pd.DataFrame, *, retry_failed: bool = False, missing_curves: Collection[str] = ()
+) -> Plan:
+    """As `make_plan`, from all rows of a store with `COLUMNS`; those of cells whose curve is missing do not count."""
     cells, ids_by_grid = expand(spec)
     statuses = dict(zip(rows["cell_id"], rows["status"].astype(object), strict=True))
+    statuses = {cell_id: status for cell_id, status in statuses.items() if cell_id not in missing_curves}
     wanted = {cell.cell_id for cell in cells}
     together = bool(spec.resources.gpu) and spec.experiment.batches_on_gpu
     to_run = [
@@ -82,6 +82,7 @@ def plan_of(spec: SweepSpec, rows: pd.DataFrame, *, retry_failed: bool = False) 
         to_run=to_run,
         ids_by_grid=ids_by_grid,
         unwanted=len(statuses.keys() - wanted),
+        without_curve=len(wanted & {*missing_curves}),
         seconds_per_nominal=seconds_per_nominal(cells, rows) if statuses and to_run else {},
     )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Mapping
 from dataclasses import fields
@@ -12,21 +11,22 @@ import click
 import pandas as pd
 import pyarrow.compute as pc
 from pydantic import ValidationError
-from rich.console import Console
 from rich.table import Table
 
+from dvq_ray.agreement import DIFFERENT, Explanation, explain, judge
 from dvq_ray.cells import Cell, Point
+from dvq_ray.executors import InProcess
 from dvq_ray.experiments import EXPERIMENTS
 from dvq_ray.pack import run_cell
 from dvq_ray.problems import SweepFileError
 from dvq_ray.provenance import Run
-from dvq_ray.spec import parse_sweep
-from dvq_ray.store import Store, StoreError
+from dvq_ray.ray_errors import ResourcesError
+from dvq_ray.spec import Resources, parse_sweep
+from dvq_ray.store import FINISHED, Store, StoreError
 from dvq_ray.surroundings import Surroundings
+from dvq_ray.terminal import Command, complain, console
 
-RELATIVE_TOLERANCE = 0.01
-"""Between a GPU and a CPU, or two processors: roundings differ, and a code or two ends elsewhere."""
-
+SHOWN_CELLS = 3
 _NOT_A_RESULT = {"duration_seconds", "images_per_second", "peak_memory_bytes"}
 
 
@@ -34,52 +34,72 @@ class NoSuchCellError(ValueError):
     """The store has no such cell, or not one that can be run here."""
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(cls=Command, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.argument("store")
 @click.argument("cell_id")
-@click.option("--device", default="cpu", show_default=True, help="Where to compute: cpu or cuda.")
+@click.option(
+    "--device", default="cpu", show_default=True, type=click.Choice(["cpu", "cuda"]), help="Where to compute."
+)
 def main(store: str, cell_id: str, device: str) -> None:
     """Run the cell CELL_ID of the store STORE again and compare. The store is only read.
 
-    Exit codes: 0 identical or within tolerance; 1 different; 2 there is no such cell.
+    Numbers may differ if one row was computed on a GPU, or with other versions of numpy, numba, scikit-learn or torch;
+    those of image trainings also on another processor. The difference in the experiment's main metric is then compared
+    with the standard deviation between the stored seeds of the same point.
+
+    Exit codes: 0 identical, or within 1%, or different for one of these reasons and by no more than two seeds differ;
+    1 different otherwise; 2 there is no such cell, or it cannot be run here.
     """
-    console = Console(highlight=False, soft_wrap=True)
     try:
-        stored = _stored_row(Store(store), cell_id)
+        InProcess().check(Resources(gpu=float(device == "cuda")))
+        opened = Store(store)
+        stored = _stored_row(opened, cell_id)
         cell = _cell(stored)
-        surroundings = Surroundings(device=device, data=_data(Store(store), cell))
-    except (NoSuchCellError, StoreError) as error:
-        click.echo(str(error), err=True)
+        surroundings = Surroundings(device=device, data=_data(opened, cell))
+        seeds = _seeds(opened, cell)
+    except (NoSuchCellError, StoreError, ResourcesError, UnicodeDecodeError) as error:
+        complain(str(error))
         sys.exit(2)
-    fresh, _ = run_cell(cell, Run.start(str(stored["sweep"])), surroundings)
-    names = [field.name for field in fields(cell.point.experiment.metrics) if field.name not in _NOT_A_RESULT]
-    console.print(_comparison(stored, fresh, ["status", *names]))
+    fresh, _ = run_cell(cell, Run.start(str(stored.get("sweep"))), surroundings)
+    experiment = cell.point.experiment
+    names = [field.name for field in fields(experiment.metrics) if field.name not in _NOT_A_RESULT]
+    screen = console()
+    screen.print(_comparison(stored, fresh, ["status", *names]))
     verdict = judge(stored, fresh, names)
-    console.print(f"{cell_id}: {verdict}")
-    sys.exit(verdict == "different")
-
-
-def judge(stored: Mapping[str, Any], fresh: Mapping[str, Any], names: list[str]) -> str:
-    """`identical` (to the bit), `within tolerance` (1% of each figure) or `different`."""
-    pairs = [(stored.get(name), fresh.get(name)) for name in names]
-    if stored["status"] != fresh["status"]:
-        return "different"
-    if all(_same(a, b) for a, b in pairs):
-        return "identical"
-    close = all(_same(a, b) or _close(a, b) for a, b in pairs)
-    return "within tolerance" if close else "different"
+    explanation = explain(experiment, stored, fresh, seeds) if verdict == DIFFERENT else Explanation()
+    if fresh["status"] != stored["status"] and fresh.get("error"):
+        screen.print(f"now: {str(fresh['error']).partition(chr(10))[0]}")
+    for line in explanation.lines:
+        screen.print(line)
+    screen.print(f"{cell_id}: {verdict}{', as expected' if explanation.is_expected else ''}")
+    sys.exit(verdict == DIFFERENT and not explanation.is_expected)
 
 
 def _stored_row(store: Store, cell_id: str) -> dict[str, Any]:
+    there = list(store.statuses())
+    if cell_id not in there:
+        begin_so = [each for each in there if cell_id and each.startswith(cell_id)]
+        near = f"; did you mean {' or '.join(begin_so[:SHOWN_CELLS])}?" if begin_so else ""
+        have = "no cells" if not there else "no cell of that id"
+        raise NoSuchCellError(f"{store.location}: {have}; looked for {cell_id!r}, see the column cell_id{near}")
     frame = store.load(where=pc.field("cell_id") == cell_id)
-    if frame.empty:
-        have = "no cells" if not store.statuses() else "no cell of that id"
-        raise NoSuchCellError(f"{store.location}: {have}; looked for {cell_id} (see the column cell_id)")
     return {str(name): _plain(value) for name, value in frame.iloc[0].items()}
+
+
+def _seeds(store: Store, cell: Cell) -> list[float]:
+    """The main metric of all finished seeds of the cell's point."""
+    experiment = cell.point.experiment
+    there = pc.field("point_id") == cell.point.point_id
+    frame = store.load(["status", experiment.main_metric], where=there)
+    values = [experiment.main_value({experiment.main_metric: value})
+              for value in frame.loc[frame["status"].isin(FINISHED), experiment.main_metric]]  # fmt: skip
+    return [value for value in values if value is not None]
 
 
 def _cell(row: Mapping[str, Any]) -> Cell:
     """The cell that a row describes. Raises `NoSuchCellError` where its id is not what this version would give."""
+    if missing := [name for name in ("trainable", "quantizer", "revision", "seed") if row.get(name) is None]:
+        raise NoSuchCellError(f"the row of {row['cell_id']} has no {', '.join(missing)}")
     experiment = EXPERIMENTS.get(row["trainable"])
     if experiment is None or row["quantizer"] not in experiment.variants:
         raise NoSuchCellError(f"this version knows no {row['trainable']} with the quantizer {row['quantizer']}")
@@ -92,7 +112,7 @@ def _cell(row: Mapping[str, Any]) -> Cell:
     if cell.point.cell_id(cell.seed) != cell.cell_id:
         raise NoSuchCellError(
             f"the cell is of revision {row['revision']} with other fields or defaults; this version is of revision "
-            f"{experiment.revision} and would compute something else. Check out {row['run_commit']} to run it again"
+            f"{experiment.revision} and would compute something else. Check out {row.get('run_commit')} to run it again"
         )
     return cell
 
@@ -119,18 +139,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list):
         return value
     return None if pd.isna(value) else value
-
-
-def _same(a: Any, b: Any) -> bool:
-    return bool(a == b) or (isinstance(a, float) and isinstance(b, float) and math.isnan(a) and math.isnan(b))
-
-
-def _close(a: Any, b: Any) -> bool:
-    if isinstance(a, list) and isinstance(b, list):
-        return len(a) == len(b) and all(_close(x, y) for x, y in zip(a, b, strict=True))
-    if isinstance(a, int | float) and isinstance(b, int | float):
-        return math.isclose(a, b, rel_tol=RELATIVE_TOLERANCE, abs_tol=RELATIVE_TOLERANCE)
-    return False
 
 
 def _comparison(stored: Mapping[str, Any], fresh: Mapping[str, Any], names: list[str]) -> Table:

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from dvq_ray.reading import unify
 from dvq_ray.store import Store, StoreError
 
 Where: TypeAlias = pc.Expression | Sequence[tuple[str, str, Any]]
@@ -42,7 +43,8 @@ def load_results(
     >>> sorted(cells["quantizer"].unique())
     ['kmeans', 'vq']
 
-    Raises `StoreError` where a store is missing, cannot be read or lacks a column.
+    Raises `StoreError` where a store is missing, cannot be read or lacks a column, and where stores hold a column in
+    types that do not go together.
     """
     locations = [str(each) for each in ([stores] if isinstance(stores, str | Path) else stores)]
     expression = where if where is None or isinstance(where, pc.Expression) else pq.filters_to_expression(list(where))
@@ -60,7 +62,9 @@ def load_results(
             every = store.table(["cell_id"])
             assert every is not None
             earlier.append(every["cell_id"])
+        table = table.drop_columns({STORE} & {*table.column_names})
         tables.append(table.append_column(STORE, pa.array([location] * len(table), pa.string())))
+    unify(list(zip(locations, (table.schema for table in tables), strict=True)))
     whole = pa.concat_tables(tables, promote_options="permissive").sort_by("cell_id")
     frame: pd.DataFrame = whole.to_pandas(types_mapper=_dtype)
     return frame if columns is None else frame[list(columns)]

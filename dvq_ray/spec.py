@@ -6,60 +6,46 @@ value found and the values allowed, before Ray is started or anything written.
 
 from __future__ import annotations
 
-import io
-import itertools
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Annotated, Any, get_args
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, ValidationError
 from pydantic_core import PydanticCustomError
-from ruamel.yaml import YAML
 
 from dvq_ray.experiments import EXPERIMENTS, Experiment
-from dvq_ray.fields import allowed, field_type
+from dvq_ray.fields import causes
+from dvq_ray.grids import MAX_CELLS, MOST_MAX_CELLS, Grid, check_grids, seeds_of
 from dvq_ray.learned_prior import sources
-from dvq_ray.problems import Path, Problem, SweepFileError, shown, unknown
+from dvq_ray.overrides import apply_overrides
+from dvq_ray.problems import Path, Problem, Problems, SweepFileError, nearest, not_among, shown, unknown
+from dvq_ray.search.space import Choices
 from dvq_ray.search.spec import Search, check_search
-from dvq_ray.settings import Settings
 from dvq_ray.surroundings import Surroundings
-from dvq_ray.yaml_source import Source, read_file, read_text
+from dvq_ray.yaml_source import LARGEST_FILE_BYTES, Source, read_file, read_text
+from dvq_ray.yaml_writer import write_yaml
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,79}$"
-MAX_CELLS = 1_000_000
+LEAST_RESOURCE = 0.001
+"""Of a CPU or a GPU; Ray counts in ten-thousandths."""
 _FORMATS = {kind.model_fields["format"].default: kind for kind in get_args(sources.AnySource)}
 _STRICT = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-def _seed_range(value: Any) -> Any:
-    if isinstance(value, int) and not isinstance(value, bool):
-        if not 1 <= value <= MAX_CELLS:
-            raise PydanticCustomError("seeds", f"allowed: 1 to {MAX_CELLS} repetitions, or a list of seeds")
-        return tuple(range(value))
-    if not isinstance(value, list) or not value:
-        raise PydanticCustomError("seeds", "allowed: a number of repetitions, or a list of seeds")
-    wrong = [seed for seed in value if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0]
-    if wrong:
-        raise PydanticCustomError("seeds", f"{shown(wrong[0])} is no seed; allowed: whole numbers from 0")
-    return tuple(dict.fromkeys(value))
 
 
 def _whole_or_part(gpu: float) -> float:
     if gpu > 1 and gpu != int(gpu):
         raise PydanticCustomError("gpu", "allowed: a fraction of one GPU, or a whole number of them")
+    if 0 < gpu < LEAST_RESOURCE:
+        raise PydanticCustomError("gpu", f"allowed: 0, or {LEAST_RESOURCE} and more")
     return gpu
-
-
-Seeds = Annotated[tuple[int, ...], BeforeValidator(_seed_range)]
 
 
 class Resources(BaseModel):
     """What one Tune trial holds while it runs. Decides where and how many run at once, never a result."""
 
     model_config = _STRICT
-    cpu: Annotated[float, Field(gt=0, le=1024)] = 1.0
+    cpu: Annotated[float, Field(ge=LEAST_RESOURCE, le=1024)] = 1.0
     gpu: Annotated[float, Field(ge=0, le=64), AfterValidator(_whole_or_part)] = 0.0
 
 
@@ -69,35 +55,15 @@ class _Outline(BaseModel):
     model_config = _STRICT
     name: Annotated[str, Field(pattern=NAME_PATTERN)]
     trainable: str
-    seeds: Seeds = (0,)
+    seeds: Annotated[Sequence[int], PlainValidator(seeds_of)] = range(1)
     fixed: dict[str, Any] = {}
-    grids: Annotated[dict[str, dict[str, Any]], Field(min_length=1)] | None = None
-    search: dict[str, Any] | None = None
+    grids: Annotated[dict[str, dict[str, Any]], Field(min_length=1)] = {}
+    search: dict[str, Any] = {}
     resources: Resources = Resources()
     data: dict[str, Any] = {}
     checkpoint_seconds: Annotated[float, Field(gt=0)] = 60.0
     tensorboard: bool = False
-    max_cells: Annotated[int, Field(ge=1)] = MAX_CELLS
-
-
-@dataclass(frozen=True, kw_only=True)
-class Grid:
-    """The product of some axes for one quantizer, one of those that a named grid lists."""
-
-    name: str
-    variant: type[Settings]
-    axes: Mapping[str, tuple[Any, ...]]
-    """Every field that the file gives, the fixed ones as axes of one value."""
-    seeds: tuple[int, ...]
-
-    def point_count(self) -> int:
-        """Number of points, before points that another grid names too are taken out."""
-        return math.prod(len(values) for values in self.axes.values())
-
-    def points(self) -> Iterator[Settings]:
-        """The grid's points, resolved; the last axis changes fastest."""
-        for values in itertools.product(*self.axes.values()):
-            yield self.variant(**dict(zip(self.axes, values, strict=True)))
+    max_cells: Annotated[int, Field(ge=1, le=MOST_MAX_CELLS)] = MAX_CELLS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,71 +102,68 @@ class SweepSpec:
 
     def as_yaml(self) -> str:
         """`resolved` as a sweep file that can be run again."""
-        text = io.StringIO()
-        yaml = YAML(typ="safe", pure=True)
-        yaml.default_flow_style = None
-        yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
-        yaml.dump(dict(self.resolved), text)
-        return text.getvalue()
+        return write_yaml(self.resolved)
 
 
 def load_sweep(path: FilePath, overrides: Sequence[str] = ()) -> SweepSpec:
     """Reads and checks a sweep file.
 
     `overrides` are `KEY=VALUE`, VALUE in YAML, KEY a dotted path (`seeds`, `fixed.steps`, `grids.slicing.slices`)
-    or the bare name of a fixed field (`steps`). Raises `SweepFileError` with everything that is wrong.
+    or the bare name of a field, which belongs to `fixed` (`steps`). They set what the file has, or what it could have
+    and leaves to a default: a key of the sweep file, a field of the trainable, a data set that the sweep names. A name
+    that is new to the file, such as that of a further grid, is taken for a mistake, and so is an unknown key.
+
+    Raises `SweepFileError` with everything that is wrong.
     """
     source = read_file(path)
-    problems = _apply_overrides(source, overrides) if isinstance(source.data, dict) else []
-    return _Checker(source, problems).spec()
+    problems = Problems()
+    if isinstance(source.data, dict):
+        apply_overrides(source, overrides, _Outline.model_fields, problems)
+    spec = _Checker(source, problems).spec()
+    if len(spec.as_yaml().encode()) > LARGEST_FILE_BYTES:  # it has to be read from its store again
+        message = f"takes over {LARGEST_FILE_BYTES:,} bytes in its store, with overrides and escapes; allowed: less"
+        raise SweepFileError([Problem(str(path), "", message)])
+    return spec
 
 
 def parse_sweep(text: str, name: str) -> SweepSpec:
     """As `load_sweep`, from the text of a sweep file that is called `name` in messages."""
-    return _Checker(read_text(text, name), []).spec()
+    return _Checker(read_text(text, name), Problems()).spec()
 
 
 class _Checker:
     """One pass over a file's data that gathers all problems on its way."""
 
-    def __init__(self, source: Source, problems: list[Problem]) -> None:
+    def __init__(self, source: Source, problems: Problems) -> None:
         self.source = source
         self.problems = problems
+        self.data: Mapping[str, Any] = source.data if isinstance(source.data, dict) else {}
 
     def spec(self) -> SweepSpec:
         outline = self._outline()
         experiment = self._experiment()
-        grids: list[Grid] = []
-        data = self.source.data if isinstance(self.source.data, dict) else {}
-        fixed, named = data.get("fixed", {}), data.get("grids", {})
-        search = self._search(experiment, fixed, data)
-        if experiment and isinstance(fixed, dict) and isinstance(named, dict) and "search" not in data:
-            used: set[str] = set()
-            for name, fields in named.items():
-                if isinstance(fields, dict):
-                    grids += self._grid(name, fields, fixed, experiment, used)
-            self._unused(fixed, used, experiment)
-        data_sets = self._described_data_sets(data.get("data", {}), experiment) if experiment else {}
-        if experiment and experiment.data_sets:
-            self._known_data_sets(experiment.data_sets.field, grids, data_sets)
-            if search:
+        grids: tuple[Grid, ...] = ()
+        data_sets: dict[str, sources.Source] | None = None
+        search = None
+        if experiment:
+            data_sets = self._described_data_sets(experiment)
+            if isinstance(self.data.get("fixed", {}), dict):
+                grids = self._grids(experiment, data_sets)
+                search = self._search(experiment)
+            if search and experiment.data_sets and data_sets is not None:
                 self._searched_data_sets(experiment.data_sets.field, search, data_sets)
-        if experiment and not experiment.watched and data.get("tensorboard") is True:
-            trainings = ", ".join(name for name, other in EXPERIMENTS.items() if other.watched)
-            self._add(("tensorboard",), f"is of no use: {experiment.name} trains in one go; allowed: with {trainings}")
-        count = sum(grid.point_count() * len(grid.seeds) for grid in grids)
-        limit = outline.max_cells if outline else MAX_CELLS
-        if count > limit:
-            message = f"expand to {count:,} cells; allowed: {limit:,} (raise max_cells to run more)"
-            self._add(("grids",), message)
-        if self.problems:
-            raise SweepFileError(self.problems)
+            if not experiment.watched and self.data.get("tensorboard") is True:
+                trainings = ", ".join(name for name, other in EXPERIMENTS.items() if other.watched)
+                message = f"is of no use: {experiment.name} trains in one go; allowed: with {trainings}"
+                self._add(("tensorboard",), message)
+        self.problems.raise_any()
         assert outline is not None
         assert experiment is not None
+        assert data_sets is not None
         return SweepSpec(
             name=outline.name,
             experiment=experiment,
-            grids=tuple(grids),
+            grids=grids,
             search=search,
             resources=outline.resources,
             data=data_sets,
@@ -210,92 +173,73 @@ class _Checker:
         )
 
     def _add(self, path: Path, message: str) -> None:
-        problem = self.source.problem(path, message)
-        if problem not in self.problems:  # a fixed field is met once for each grid
-            self.problems.append(problem)
+        self.problems.add(self.source.problem(path, message))
 
     def _outline(self) -> _Outline | None:
         try:
-            return _Outline.model_validate(self.source.data)
+            outline = _Outline.model_validate(self.source.data)
         except ValidationError as error:
-            for details in error.errors():
+            outline = None
+            for details in causes(error):
                 self._add(*_outline_problem(details))
-            return None
+        if "grids" in self.data and "search" in self.data:
+            self._add(("search",), "stands beside grids; allowed: one of the two")
+        meant = {nearest(key, _Outline.model_fields) for key in self.data.keys() - _Outline.model_fields.keys()}
+        if isinstance(self.source.data, dict) and not {"grids", "search"} & {*self.data, *meant}:
+            self._add((), "grids is missing; allowed: grids, or search in their place")
+        return outline
 
     def _experiment(self) -> Experiment | None:
-        name = self.source.data.get("trainable") if isinstance(self.source.data, dict) else None
+        name = self.data.get("trainable")
         if not isinstance(name, str):
             return None
         if name not in EXPERIMENTS:
-            self._add(("trainable",), f"found {shown(name)}; {unknown(name, EXPERIMENTS).partition('; ')[2]}")
+            self._add(("trainable",), not_among(name, EXPERIMENTS))
         return EXPERIMENTS.get(name)
 
-    def _search(self, experiment: Experiment | None, fixed: Any, data: Mapping[str, Any]) -> Search | None:
-        if "search" not in data:
-            if isinstance(self.source.data, dict) and "grids" not in data:
-                self._add((), "grids is missing; allowed: grids, or search in their place")
+    def _seeds(self) -> Sequence[int]:
+        try:
+            return seeds_of(self.data.get("seeds", 1))
+        except PydanticCustomError:
+            return (0,)  # reported with the outline
+
+    def _max_cells(self) -> int:
+        given = self.data.get("max_cells")
+        return given if isinstance(given, int) and 1 <= given <= MOST_MAX_CELLS else MAX_CELLS
+
+    def _grids(self, experiment: Experiment, data_sets: Mapping[str, sources.Source] | None) -> tuple[Grid, ...]:
+        if "search" in self.data or not isinstance(self.data.get("grids"), dict):
+            return ()
+        return check_grids(
+            self.source,
+            experiment,
+            self.problems,
+            seeds=self._seeds(),
+            data_sets=data_sets,
+            max_cells=self._max_cells(),
+        )
+
+    def _search(self, experiment: Experiment) -> Search | None:
+        if "grids" in self.data or not isinstance(self.data.get("search"), dict):
             return None
-        if "grids" in data:
-            self._add(("search",), "stands beside grids; allowed: one of the two")
-            return None
-        if experiment is None or not isinstance(fixed, dict) or not isinstance(data["search"], dict):
-            return None
-        seeds = self._seeds((), {})
-        return check_search(data["search"], fixed, seeds, experiment, self._add)
+        fixed = self.data.get("fixed", {})
+        return check_search(self.data["search"], fixed, tuple(self._seeds()), experiment, self._add)
 
     def _searched_data_sets(self, field: str, search: Search, known: Mapping[str, sources.Source]) -> None:
-        """As `_known_data_sets`, of a search."""
+        """Every data set that a search names must be known."""
         axis = search.space.axes.get(field)
-        names = axis.values() if axis else (search.fixed.get(field),)
-        for name in names or ():
+        names = axis.choices if isinstance(axis, Choices) else (search.fixed.get(field),)
+        for name in names:
             if name is not None and name not in known:
                 path: Path = ("search", "space", field) if axis else ("fixed", field)
-                message = f"found {shown(name)}; allowed: {', '.join(known)}, or a data set that the key data describes"
-                self._add(path, message)
+                self._add(path, f"{not_among(name, known)}, or a data set that the key data describes")
 
-    def _grid(
-        self, name: str, fields: dict[str, Any], fixed: dict[str, Any], experiment: Experiment, used: set[str]
-    ) -> Iterator[Grid]:
-        """The grids behind one name, one for each quantizer that it lists; none where it has mistakes."""
-        path: Path = ("grids", name)
-        before = len(self.problems)
-        if not fields:
-            self._add(path, "is empty; allowed: fields of the trainable, each a value or a list of values")
-            return
-        own = {field: value for field, value in fields.items() if field != "seeds"}
-        for field in sorted(own.keys() & fixed.keys()):
-            place = self.source.where(("fixed", field))
-            self._add((*path, field), f"is set in fixed too ({place}); keep one")
-        quantizers = self._quantizers(path, own, fixed, experiment)
-        used.add("quantizer")
-        seeds = self._seeds(path, fields)
-        for quantizer in quantizers:
-            variant = experiment.variants[quantizer]
-            known = variant.model_fields
-            used.update(fixed.keys() & known.keys())
-            axes: dict[str, tuple[Any, ...]] = {"quantizer": (quantizer,)}
-            for field, value in fixed.items():
-                if field in known and field != "quantizer":
-                    axes[field] = self._axis(("fixed", field), variant, field, value)
-            for field, value in own.items():
-                if field == "quantizer":
-                    continue
-                if field in known:
-                    axes[field] = self._axis((*path, field), variant, field, value)
-                else:
-                    self._add((*path, field), self._not_a_field(field, quantizer, experiment))
-            for field, info in known.items():
-                if info.is_required() and field not in axes and field not in own:
-                    self._add(path, f"{field} is missing; {quantizer} needs it (here or in fixed)")
-            self._breaches(path, variant, axes)
-            if len(self.problems) == before:
-                yield Grid(name=name, variant=variant, axes=axes, seeds=seeds)
-
-    def _described_data_sets(self, given: Any, experiment: Experiment) -> dict[str, sources.Source]:
-        """The data sets that the file describes, and the built-in ones."""
-        data_sets = experiment.data_sets
+    def _described_data_sets(self, experiment: Experiment) -> dict[str, sources.Source] | None:
+        """The data sets that the file describes, and the built-in ones; None where `data` is no mapping."""
+        given = self.data.get("data", {})
         if not isinstance(given, dict):
-            return {}
+            return None
+        data_sets = experiment.data_sets
         if data_sets is None:
             if given:
                 self._add(("data",), f"is of no use: {experiment.name} draws its data")
@@ -306,107 +250,9 @@ class _Checker:
                 found[name] = sources.SOURCE.validate_python(description)
             except ValidationError as error:
                 found[name] = next(iter(data_sets.built_in.values()))  # so that it counts as known
-                for details in error.errors():
+                for details in causes(error):
                     self._add(*_source_problem(("data", name), details))
         return found
-
-    def _known_data_sets(self, field: str, grids: Sequence[Grid], known: Mapping[str, sources.Source]) -> None:
-        """Every data set that a grid names must be known."""
-        for grid in grids:
-            for name in grid.axes.get(field, ()):
-                if name not in known:
-                    path: Path = ("grids", grid.name, field)
-                    names = ", ".join(known)
-                    message = f"found {shown(name)}; allowed: {names}, or a data set that the key data describes"
-                    self._add(path if path in self.source.places else ("fixed", field), message)
-
-    def _quantizers(self, path: Path, own: dict[str, Any], fixed: dict[str, Any], experiment: Experiment) -> list[str]:
-        place: Path = (*path, "quantizer") if "quantizer" in own else ("fixed", "quantizer")
-        value = own.get("quantizer", fixed.get("quantizer"))
-        allowed = ", ".join(experiment.variants)
-        if value is None:
-            self._add(path, f"quantizer is missing (here or in fixed); allowed: {allowed}")
-            return []
-        found: list[str] = []
-        if value == []:
-            self._add(place, f"is an empty list; allowed: {allowed}")
-        for index, item in enumerate(value if isinstance(value, list) else [value]):
-            if isinstance(item, str) and item in experiment.variants:
-                found.append(item)
-            else:
-                at = (*place, index) if isinstance(value, list) else place
-                self._add(at, f"found {shown(item)}; allowed: {allowed}")
-        return list(dict.fromkeys(found))
-
-    def _seeds(self, path: Path, fields: dict[str, Any]) -> tuple[int, ...]:
-        own = "seeds" in fields
-        value = fields["seeds"] if own else self.source.data.get("seeds", [0])
-        try:
-            return TypeAdapter(Seeds).validate_python(value)
-        except ValidationError as error:
-            if own:  # the sweep's own seeds are checked with the outline
-                self._add((*path, "seeds"), f"found {shown(value)}; {error.errors()[0]['msg']}")
-            return (0,)
-
-    def _axis(self, path: Path, variant: type[Settings], field: str, value: Any) -> tuple[Any, ...]:
-        """The values of one field, each checked on its own; empty where one of them is wrong."""
-        values = value if isinstance(value, list) else [value]
-        if not values:
-            self._add(path, "is an empty list; allowed: one value or more")
-        checked: list[Any] = []
-        for index, item in enumerate(values):
-            try:
-                checked.append(field_type(variant, field).validate_python(item))
-            except ValidationError as error:
-                at = (*path, index) if isinstance(value, list) else path
-                self._add(at, f"found {shown(item)}; {allowed(error)}")
-        return tuple(dict.fromkeys(checked)) if len(checked) == len(values) else ()
-
-    def _breaches(self, path: Path, variant: type[Settings], axes: Mapping[str, tuple[Any, ...]]) -> None:
-        """Reports every combination of values that breaks a rule of the variant, once."""
-        for rule in variant.rules:
-            read = _read_by(variant, rule.fields)
-            given = {field: axes[field] for field in axes if field in read}
-            needed = {field for field in read if variant.model_fields[field].is_required()}
-            if not needed <= given.keys() or not all(given.values()):
-                continue  # what the rule reads is missing or wrong, and said already
-            messages: dict[str, Path] = {}
-            for values in itertools.product(*given.values()):
-                known = dict(zip(given, values, strict=True))
-                breach = rule.breach(*(_value(variant, field, known) for field in rule.fields))
-                if breach:
-                    first = rule.fields[0]
-                    place = (*path, first) if (*path, first) in self.source.places else ("fixed", first)
-                    messages.setdefault(f"found {shown(_value(variant, first, known))}, which {breach}", place)
-            for message, place in messages.items():
-                self._add(place, message)
-
-    def _not_a_field(self, field: str, quantizer: str, experiment: Experiment) -> str:
-        owners = [name for name, variant in experiment.variants.items() if field in variant.model_fields]
-        fields = experiment.variants[quantizer].model_fields
-        if owners:
-            return f"is no field of {quantizer}, only of {', '.join(owners)}; give those a grid of their own"
-        return unknown(field, [*fields, "seeds"])
-
-    def _unused(self, fixed: dict[str, Any], used: set[str], experiment: Experiment) -> None:
-        every = {field for variant in experiment.variants.values() for field in variant.model_fields}
-        for field in sorted(fixed.keys() - used):
-            if field not in every:
-                self._add(("fixed", field), unknown(field, every))
-            elif self.source.data.get("grids"):
-                self._add(("fixed", field), "is no field of any quantizer in the grids; remove it")
-
-
-def _read_by(variant: type[Settings], fields: Sequence[str]) -> set[str]:
-    # A computed default may read any other field, so a rule on such a field has to see them all.
-    computed = any(variant.model_fields[field].default_factory_takes_validated_data for field in fields)
-    return set(variant.model_fields) if computed else set(fields)
-
-
-def _value(variant: type[Settings], field: str, known: Mapping[str, Any]) -> Any:
-    if field in known:
-        return known[field]
-    return variant.model_fields[field].get_default(call_default_factory=True, validated_data=dict(known))
 
 
 def _outline_problem(details: Any) -> tuple[Path, str]:
@@ -443,36 +289,8 @@ def _source_problem(path: Path, details: Any) -> tuple[Path, str]:
         return path, f"{rest[-1]} is missing"
     if kind == "extra_forbidden":
         return (*path, *rest), unknown(str(rest[-1]), _FORMATS[details["loc"][0]].model_fields)
+    if kind == "split":
+        return path, details["msg"]
     if not rest:
         return path, f"found {shown(value)}; allowed: a mapping with the key format"
     return (*path, *rest), f"found {shown(value)}; {details['msg'].replace('Input should be', 'allowed:')}"
-
-
-def _apply_overrides(source: Source, overrides: Sequence[str]) -> list[Problem]:
-    """Sets each `KEY=VALUE` in the source's data, in place; returns what is wrong with them."""
-    problems: list[Problem] = []
-    for text in overrides:
-        option = f"--set {text}"
-        key, equals, value_text = text.partition("=")
-        parts = tuple(key.split("."))
-        if not equals or not all(parts):
-            problems.append(Problem(option, "", "allowed: KEY=VALUE, such as seeds=3 or fixed.steps=200"))
-            continue
-        if len(parts) == 1 and parts[0] not in _Outline.model_fields:
-            parts = ("fixed", parts[0])
-        try:
-            value = read_text(value_text, option).data if value_text.strip() else None
-        except SweepFileError as error:
-            problems += error.problems
-            continue
-        target = source.data
-        for part in parts[:-1]:
-            target = target.setdefault(part, {}) if isinstance(target, dict) else None
-        if not isinstance(target, dict):
-            problems.append(Problem(option, key, "is no key of the file that can hold other keys"))
-            continue
-        target[parts[-1]] = value
-        for stale in [place for place in source.places if place[: len(parts)] == parts]:
-            del source.places[stale]
-        source.places[parts] = option
-    return problems

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
 from dvq_ray.coverage import SearchCoverage, coverage
+from dvq_ray.pace import Estimate
 from dvq_ray.plan import plan_of
 from dvq_ray.search.spec import Search, SearchError
 from dvq_ray.spec import SweepSpec
@@ -31,21 +31,22 @@ class Standing:
     """Under the headings: by grid, or one line."""
     notes: Sequence[tuple[str, str]]
     """What there is to say besides, each with its label."""
-    seconds_left: float | None
-    """What is missing would take them, one cell at a time; None where nothing like it was measured."""
-    unmeasured: str
-    """What that was."""
+    left: Estimate
+    """How long what is missing will take."""
     cell_ids: Collection[str] | None
     """The cells that are wanted; None where any row of the store may be one."""
 
 
-def grids_standing(spec: SweepSpec, rows: pd.DataFrame) -> Standing:
+def grids_standing(spec: SweepSpec, rows: pd.DataFrame, missing_curves: Collection[str] = ()) -> Standing:
     """Of a sweep of grids, from the columns `cell_id`, `status` and `duration_seconds` of all rows."""
-    plan = plan_of(spec, rows)
+    plan = plan_of(spec, rows, missing_curves=missing_curves)
     wanted = {cell.cell_id for cell in plan.cells}
     failed = sum(cell_id in wanted for cell_id in rows.loc[~rows["status"].isin(FINISHED), "cell_id"])
-    unmeasured = sorted({cell.quantizer for cell in plan.to_run} - plan.seconds_per_nominal.keys())
-    unwanted = f"{plan.unwanted:,} rows of cells that the sweep file does not name"
+    notes = []
+    if plan.unwanted:
+        notes.append(("besides", f"{plan.unwanted:,} rows of cells that the sweep file does not name"))
+    if plan.without_curve:
+        notes.append(("curves", f"{plan.without_curve:,} of the missing cells have a row, but their curve is missing"))
     return Standing(
         what="cells",
         wanted=len(wanted),
@@ -54,21 +55,22 @@ def grids_standing(spec: SweepSpec, rows: pd.DataFrame) -> Standing:
         missing=len(plan.to_run),
         headings=("grid", "done", "failed", "missing"),
         counts=[(grid.name, (grid.done, grid.failed, grid.missing)) for grid in plan.grids()],
-        notes=[("besides", unwanted)] if plan.unwanted else [],
-        seconds_left=plan.expected_seconds(1),
-        unmeasured=", ".join(unmeasured),
+        notes=notes,
+        left=plan.estimate(),
         cell_ids=wanted,
     )
 
 
 def search_standing(spec: SweepSpec, search: Search, store: Store, rows: pd.DataFrame) -> Standing:
     """Of a search: from its journal, where that is at hand, and else from its rows alone."""
-    states, notes = _from_journal(spec, search, store) or (_from_rows(store), list[tuple[str, str]]())
+    notes = list[tuple[str, str]]()
+    states = _from_journal(spec, search, store, notes) or _from_rows(store)
     done = states.get("complete", 0) + states.get("stopped early", 0)
     failed = states.get("failed", 0)
     missing = max(search.suggestions - done - failed, 0)
-    seconds = rows["duration_seconds"].dropna()
-    each = len(search.seeds) * statistics.median(seconds) if len(seconds) else None
+    # Optuna takes a second to import, which a look at grids need not spend.
+    from dvq_ray.search.drive import search_estimate
+
     return Standing(
         what="suggestions",
         wanted=search.suggestions,
@@ -78,26 +80,29 @@ def search_standing(spec: SweepSpec, search: Search, store: Store, rows: pd.Data
         headings=("suggestions", *states),
         counts=[(f"of {len(search.seeds)} cells", list(states.values()))],
         notes=notes,
-        seconds_left=None if each is None else each * missing,
-        unmeasured="it",
+        left=search_estimate(search, rows, missing, spec.resources),
         cell_ids=None,
     )
 
 
-def _from_journal(spec: SweepSpec, search: Search, store: Store) -> tuple[dict[str, int], list[tuple[str, str]]] | None:
-    # Optuna takes a second to import, which a look at grids need not spend.
+def _from_journal(spec: SweepSpec, search: Search, store: Store, notes: list[tuple[str, str]]) -> dict[str, int] | None:
     from dvq_ray.search.suggestions import STATES_IN_WORDS, Suggestions, quiet
 
+    if "://" in store.absolute_location:  # where there is no journal
+        return None
     with quiet():
         try:
-            suggestions = Suggestions.looked_at(spec.name, search, store)
-        except SearchError:  # under a URI there is no journal
+            suggestions = Suggestions.looked_at(
+                spec.name, search, store, lambda warning: notes.append(("journal", warning))
+            )
+        except SearchError as error:
+            notes.append(("journal", str(error)))
             return None
         if suggestions is None:
             return None
         found = {STATES_IN_WORDS[name]: count for name, count in suggestions.states().items()}
-        states = {**dict.fromkeys(STATES_IN_WORDS.values(), 0), **found}
-        return states, [("best", best.in_words(search)) for best in suggestions.best()]
+        notes += [("best", best.in_words(search)) for best in suggestions.best()]
+        return {**dict.fromkeys(STATES_IN_WORDS.values(), 0), **found}
 
 
 def _from_rows(store: Store) -> dict[str, int]:

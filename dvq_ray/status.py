@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 import textwrap
 from collections.abc import Collection, Mapping, Sequence
@@ -13,15 +12,17 @@ import click
 import pandas as pd
 from pyarrow import fs
 from rich.console import Console
-from rich.text import Text
 
-from dvq_ray.failures import FailureKind, failure_kinds, plain
+from dvq_ray import commands
+from dvq_ray.failures import FailureKind, failure_kinds
+from dvq_ray.heartbeat import Driver, drivers
 from dvq_ray.pace import COLUMNS, Pace, hours, pace
 from dvq_ray.problems import SweepFileError
 from dvq_ray.progress import counts_table, rate, span
 from dvq_ray.spec import Resources, SweepSpec, parse_sweep
 from dvq_ray.standing import Standing, grids_standing, search_standing
 from dvq_ray.store import FINISHED, Store, StoreError
+from dvq_ray.terminal import Command, complain, console, plain
 
 ALL_DONE, SOME_FAILED, UNREADABLE, INCOMPLETE = 0, 1, 2, 3
 PATIENCE = timedelta(minutes=10)
@@ -33,7 +34,7 @@ LONGEST_LINE = 300
 _LABEL = 11
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.command(cls=Command, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.argument("store")
 def main(store: str) -> None:
     """Say how the sweep of the store STORE (a folder or a URI) is doing. Nothing is written or moved.
@@ -41,13 +42,12 @@ def main(store: str) -> None:
     Exit codes: 0 all cells are done; 1 each has a row and some failed; 2 there is no store, or it cannot be read; 3
     some are missing. Of a search, suggestions stand for cells.
     """
-    console = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
     try:
-        sys.exit(_Report(console, Store(store), datetime.now(UTC)).told())
+        sys.exit(_Report(console(), Store(store), datetime.now(UTC)).told())
     except SweepFileError as error:
-        click.echo(plain("\n".join(str(problem) for problem in error.problems)), err=True)
+        complain("\n".join(str(problem) for problem in error.problems))
     except (StoreError, OSError, UnicodeDecodeError) as error:
-        click.echo(plain(str(error)), err=True)
+        complain(str(error))
     sys.exit(UNREADABLE)
 
 
@@ -75,17 +75,22 @@ class _Report:
         if spec is None:
             return self._rows(rows)
         search = spec.search
-        standing = search_standing(spec, search, store, rows) if search else grids_standing(spec, rows)
+        if search:
+            standing = search_standing(spec, search, store, rows)
+        else:
+            standing = grids_standing(spec, rows, store.missing_curves())
         self._say_counts(spec, standing)
         measured = pace(rows, self._now)
         checkpoints = self._checkpoints(rows)
-        quiet = self._is_quiet(spec, measured, checkpoints)
-        self._say_pace(standing, measured, quiet)
+        found = drivers(store, self._now)
+        quiet = not any(driver.runs for driver in found) if found else self._is_quiet(spec, measured, checkpoints)
+        self._say_pace(standing, measured, quiet and not found)
+        self._say_drivers(standing, found)
         self._say_hours(rows, spec.resources)
         wanted, failed = standing.cell_ids, _failed(rows)
         self._say_files(checkpoints, quiet, {*failed})
         self._say_failures([cell_id for cell_id in failed if wanted is None or cell_id in wanted])
-        self._say_next(spec, standing, quiet)
+        self._say_next(spec, standing, quiet, is_known=bool(found))
         return INCOMPLETE if standing.missing else SOME_FAILED if standing.failed else ALL_DONE
 
     def _rows(self, rows: pd.DataFrame) -> int:
@@ -96,7 +101,7 @@ class _Report:
         table = counts_table("trainable, quantizer", "done", "failed")
         for names, group in rows.groupby(["trainable", "quantizer"], observed=True):
             done = int(group["status"].isin(FINISHED).sum())
-            table.add_row(_text(" ".join(map(str, names))), f"{done:,}", f"{len(group) - done:,}")
+            table.add_row(" ".join(map(str, names)), f"{done:,}", f"{len(group) - done:,}")
         self._console.print(table)
         self._say_pace(None, pace(rows, self._now), quiet=True)
         failed = _failed(rows)
@@ -110,18 +115,19 @@ class _Report:
         wrapper = textwrap.TextWrapper(
             width, initial_indent=first, subsequent_indent=rest, break_long_words=False, break_on_hyphens=False
         )
-        self._console.print(wrapper.fill(plain(text, one_line=True)))
+        for line in wrapper.wrap(plain(text, one_line=True)) or [first.rstrip()]:
+            self._console.print(line)
 
     def _command(self, label: str, text: str) -> None:
         """One line that may be copied."""
-        self._console.print(f"{label:<{_LABEL}}{plain(text, one_line=True)}")
+        self._console.print(f"{label:<{_LABEL}}{text}")
 
     def _say_counts(self, spec: SweepSpec, standing: Standing) -> None:
         share = f"{standing.done:,} of {standing.wanted:,} {standing.what} done"
         self._line("", f"{spec.name}: {share}, {standing.failed:,} failed, {standing.missing:,} missing")
         table = counts_table(*standing.headings)
         for name, counts in standing.counts:
-            table.add_row(_text(name), *(f"{count:,}" for count in counts))
+            table.add_row(name, *(f"{count:,}" for count in counts))
         self._console.print(table)
         for label, note in standing.notes:
             self._line(label, note)
@@ -131,7 +137,7 @@ class _Report:
             over = f"over the last {_cells(measured.cells)} ({span(measured.span_seconds)})"
             self._line("rate", f"{rate(measured.per_second)} {over}, {measured.at_once:.1f} at a time")
         if standing and standing.missing:
-            self._line("left", _time_left(standing, measured))
+            self._line("left", standing.left.in_words(measured.at_once if measured else 1))
         if measured is None:
             self._line("last", "nothing has been finished yet")
         elif quiet and standing and standing.missing:
@@ -139,6 +145,24 @@ class _Report:
             self._line("last", f"nothing has been finished for {ago}; it seems that nothing runs")
         else:
             self._line("last", f"a cell was finished {span(self._seconds_ago(measured.last))} ago")
+
+    def _say_drivers(self, standing: Standing, found: Sequence[Driver]) -> None:
+        """Those that run; where none does and something is missing, how the last one ended."""
+        for driver in found:
+            if driver.runs:
+                started = span(self._seconds_ago(driver.started_at))
+                self._line("driver", f"runs on {driver.host} (process {driver.pid}), since {started} ago")
+        if not found or not standing.missing or any(driver.runs for driver in found):
+            return
+        last = found[0]
+        ago = span(self._seconds_ago(last.last_seen))
+        if last.ended:
+            self._line("driver", f"ended {ago} ago on {last.host}: {last.ended}")
+        elif last.is_certain:
+            self._line("driver", f"died on {last.host} (process {last.pid}); it was last alive {ago} ago")
+        else:
+            self._line("driver", f"no sign of life from {last.host} (process {last.pid}) for {ago}: it has died, or "
+                                 "the store is out of its reach")  # fmt: skip
 
     def _say_hours(self, rows: pd.DataFrame, resources: Resources) -> None:
         spent = hours(rows, resources)
@@ -183,17 +207,17 @@ class _Report:
         shown = [f"... {hidden} lines", *kind.traceback[hidden:]] if hidden > 1 else kind.traceback
         for line in shown:
             self._console.print(f"    {_cut(line)}")
-        self._command("  again", f"python -m dvq_ray.rerun {shlex.quote(self._store.location)} {kind.cell_id}")
+        self._command("  again", commands.rerun(self._store.location, kind.cell_id))
 
-    def _say_next(self, spec: SweepSpec, standing: Standing, quiet: bool) -> None:
+    def _say_next(self, spec: SweepSpec, standing: Standing, quiet: bool, *, is_known: bool) -> None:
         self._console.print()
         location = self._store.location
         if standing.missing and not quiet:
-            self._command("next", "wait; it seems to be running")
+            self._command("next", "wait; it is running" if is_known else "wait; it seems to be running")
         elif not standing.missing and not standing.failed:
-            self._command("next", f"python -m analysis {shlex.quote(location)}")
+            self._command("next", commands.analysis(location))
         else:
-            self._command("next", _sweep_again(location, spec.name) + ("" if standing.missing else " --retry-failed"))
+            self._command("next", commands.sweep(location, spec.name) + ("" if standing.missing else " --retry-failed"))
 
     def _checkpoints(self, rows: pd.DataFrame) -> dict[str, fs.FileInfo]:
         """Those of cells that are not done, by cell id, the latest first."""
@@ -203,7 +227,7 @@ class _Report:
         return {info.base_name: info for info in found if info.base_name not in done}
 
     def _is_quiet(self, spec: SweepSpec, measured: Pace | None, checkpoints: Mapping[str, fs.FileInfo]) -> bool:
-        """Whether there has been no sign of life for longer than there should be."""
+        """Whether no row and no checkpoint has come for longer than one should take: all that old stores tell."""
         kept = next(iter(checkpoints.values()), None)
         signs = [measured.last if measured else None, kept.mtime if kept else None]
         latest = max((sign for sign in signs if sign), default=None)
@@ -214,15 +238,6 @@ class _Report:
 
     def _seconds_ago(self, moment: datetime) -> float:
         return max((self._now - moment).total_seconds(), 0.0)  # clocks of two machines may differ
-
-
-def _sweep_again(location: str, name: str) -> str:
-    """The command that goes on with the sweep. From the resolved sweep file, where that is at hand as a file."""
-    place, mark, query = location.partition("?") if "://" in location else (location, "", "")
-    results, _, folder = place.rpartition("/")
-    spec = "SWEEP_FILE" if "://" in location else shlex.quote(f"{location}/sweep.yaml")
-    renamed = f" --set name={shlex.quote(folder)}" if folder != name else ""
-    return f"python -m dvq_ray.sweep {spec} --results {shlex.quote((results or '.') + mark + query)}{renamed}"
 
 
 def _cells(count: int) -> str:
@@ -236,17 +251,6 @@ def _failed(rows: pd.DataFrame) -> list[str]:
 def _is_checkpoint(info: fs.FileInfo) -> bool:
     """Whether it is one that a cell can go on from; what could not be read is in a folder of its own."""
     return bool(os.path.basename(os.path.dirname(info.path)) == "checkpoints")
-
-
-def _time_left(standing: Standing, measured: Pace | None) -> str:
-    if standing.seconds_left is None or measured is None:
-        return f"unknown: nothing of {standing.unmeasured} has been measured"
-    at_once = f"at {measured.at_once:.1f} at a time"
-    return f"about {span(standing.seconds_left / max(measured.at_once, 1e-3))} {at_once}, going by measured durations"
-
-
-def _text(name: str) -> Text:
-    return Text(plain(name, one_line=True))
 
 
 def _cut(line: str) -> str:

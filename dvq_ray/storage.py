@@ -1,8 +1,9 @@
 """Whole files in a folder or on object storage, through the faults that either may have.
 
-A file comes into being whole or not at all. Where the storage is busy or out of reach, what was asked is done again for
-a while: a request by the AWS SDK, a whole operation here. Every operation may be done twice without harm. What waiting
-cannot help, such as a full disk or a bucket that is not there, is told at once.
+A file comes into being whole or not at all, and stays: once a write returns, a power cut cannot undo it. Where the
+storage is busy or out of reach, what was asked is done again for a while: a request by the AWS SDK, a whole operation
+here. Every operation may be done twice without harm. What waiting cannot help, such as a full disk or a bucket that is
+not there, is told at once.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from urllib.parse import parse_qsl, quote, urlsplit
 
 import pyarrow as pa
 from pyarrow import fs
+
+from dvq_ray import disk
 
 _Found = TypeVar("_Found")
 
@@ -54,8 +57,6 @@ _SECRET = re.compile(r"key|secret|token|password|signature|^sas", re.IGNORECASE)
 _S3_QUERY = ("region", "scheme", "endpoint_override", "tls_ca_file_path")
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}")
 _REQUESTS_AT_ONCE = 16
-_FEW = 8
-"""Files that are asked for one by one: a folder may hold thousands more."""
 _PROBE = bytes(1 << 16)
 
 
@@ -69,7 +70,7 @@ class OutOfReachError(StoreError):
 
 def below(location: str | Path, name: str) -> str:
     """The location of that name below a folder or a URI; a URI's query stays behind it."""
-    text, name = str(location), checked_name(name)
+    text, name = _not_empty(location), checked_name(name)
     if "://" not in text:
         return f"{text.rstrip('/')}/{name}"
     scheme, _, rest = text.partition("://")
@@ -94,13 +95,16 @@ class Storage:
     """
 
     def __init__(self, location: str | Path) -> None:
-        text = str(location)
+        text = _not_empty(location)
         is_uri = "://" in text
         if is_uri:
             _refuse_credentials(text)
+        else:
+            text = _local_path(text)
+        _refuse_unlike_encodings(text)
         self._answered = False
         self.location = _without_slash(text)
-        """As it was named. It never holds credentials."""
+        """As it was named, with a leading `~` expanded. It never holds credentials."""
         try:
             self.filesystem, root = (
                 self.patiently(self.location, lambda: _opened(self.location))
@@ -108,7 +112,7 @@ class Storage:
                 else (fs.LocalFileSystem(), str(Path(text).absolute()))
             )
         except (OSError, ValueError) as error:  # pyarrow's ArrowInvalid is a ValueError
-            raise _refusal(self.location, "opened", error) from error
+            raise refusal(self.location, "opened", error) from error
         self._answered = False
         self.root = root.rstrip("/")
         self.absolute_location = self.location if is_uri else self.root
@@ -117,11 +121,24 @@ class Storage:
         """Whether it is a folder, where no request costs time."""
 
     def put(self, path: str, content: bytes | pa.Buffer) -> None:
-        """Writes a file, in place of one of that name. Whoever reads meanwhile sees the old one or the new one."""
+        """Writes a file, in place of one of that name. Whoever reads meanwhile sees the old one or the new one.
+
+        It survives a power cut from the moment that this returns.
+        """
+        self._put(path, content, disk.write_durable)
+
+    def put_unsynced(self, path: str, content: bytes | pa.Buffer) -> None:
+        """As `put`, in a hundredth of the time on a disk, where a power cut may lose or empty the file for a while."""
+        self._put(path, content, disk.write_unsynced)
+
+    def _put(self, path: str, content: bytes | pa.Buffer, write: Callable[[str, bytes | pa.Buffer], None]) -> None:
         try:
-            self.patiently(path, lambda: self._put_once(path, content))
+            if self.is_local:
+                self.patiently(path, lambda: write(path, content))
+            else:
+                self.patiently(path, lambda: self._upload(path, content))
         except OSError as error:
-            raise _refusal(path, "written", error) from error
+            raise refusal(path, "written", error) from error
 
     def overwrite(self, path: str, content: bytes) -> None:
         """As `put`, into the file that is there, for readers that keep it open. They may see it half written."""
@@ -134,7 +151,7 @@ class Storage:
                 stream.write(content)
                 stream.truncate()
         except OSError as error:
-            raise _refusal(path, "written", error) from error
+            raise refusal(path, "written", error) from error
 
     def get(self, path: str) -> bytes | None:
         """The content of a file; None where there is none."""
@@ -143,7 +160,7 @@ class Storage:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise _refusal(path, "read", error) from error
+            raise refusal(path, "read", error) from error
 
     def delete(self, paths: Iterable[str]) -> None:
         """Removes files. One that is gone already does no harm."""
@@ -155,13 +172,19 @@ class Storage:
         Raises `FileNotFoundError` where there is no such file.
         """
         try:
-            if self.is_local:
-                os.makedirs(os.path.dirname(to), exist_ok=True)
             self.patiently(path, lambda: self._move_once(path, to))
         except FileNotFoundError:
             raise
         except OSError as error:
-            raise _refusal(path, "moved", error) from error
+            raise refusal(path, "moved", error) from error
+
+    def exists(self, path: str) -> bool:
+        """Whether there is a file or a folder; on object storage a folder is there as long as a file is in it."""
+        try:
+            info = self.patiently(path, lambda: self.filesystem.get_file_info(path))
+        except OSError as error:
+            raise refusal(path, "read", error) from error
+        return bool(info.type != fs.FileType.NotFound)
 
     def files(self, folder: str, *, below: bool = False) -> list[fs.FileInfo]:
         """The files right in a folder, or all below it; those whose names begin with a dot are nobody's to read."""
@@ -169,22 +192,10 @@ class Storage:
         try:
             found = self.patiently(folder, lambda: self.filesystem.get_file_info(selector))
         except OSError as error:
-            raise _refusal(folder, "read", error) from error
+            problem = disk.problem_of_path(folder) if self.is_local else ""
+            raise (StoreError(problem) if problem else refusal(folder, "read", error)) from error
         shown = [info for info in found if info.type == fs.FileType.File and not info.base_name.startswith(".")]
         return sorted(shown, key=lambda info: info.path)
-
-    def existing(self, paths: list[str]) -> list[str]:
-        """Those of some paths in one folder that are files. Over a network many are looked for in one listing."""
-        if not paths:
-            return []
-        if not self.is_local and len(paths) > _FEW:
-            there = {info.path for info in self.files(os.path.dirname(paths[0]))}
-            return [path for path in paths if path in there]
-        try:
-            infos = self.patiently(paths[0], lambda: self.filesystem.get_file_info(paths))
-        except OSError as error:
-            raise _refusal(paths[0], "read", error) from error
-        return [info.path for info in infos if info.type == fs.FileType.File]
 
     def each(self, action: Callable[[str], _Found], paths: Iterable[str]) -> list[_Found]:
         """What `action` gives for each of the paths, of which several are seen to at once."""
@@ -218,8 +229,17 @@ class Storage:
             time.sleep(wait * random.uniform(0.5, 1))  # workers that failed together must not come back together
             wait = min(2 * wait, LONGEST_WAIT_SECONDS)
 
+    def check_place(self) -> None:
+        """Raises `StoreError`, which says what to do, where a folder can neither be written nor created.
+
+        Writes nothing. Object storage is only asked by writing.
+        """
+        if self.is_local and (problem := disk.problem_of_folder(self.root)):
+            raise StoreError(problem)
+
     def check_writable(self) -> None:
         """Writes and removes a small file, in the nearest folder that there is. Raises `StoreError` with what to do."""
+        self.check_place()
         folder = self.root
         while self.is_local and not os.path.lexists(folder):
             folder = os.path.dirname(folder)
@@ -239,22 +259,9 @@ class Storage:
                         if os.path.getmtime(path) < before:
                             os.unlink(path)
 
-    def _put_once(self, path: str, content: bytes | pa.Buffer) -> None:
-        if not self.is_local:
-            with self.filesystem.open_output_stream(path) as stream:  # shows an object once it is whole
-                stream.write(content)
-            return
-        folder, name = os.path.split(path)
-        temporary = f"{folder}/.{name.lstrip('.')}.{uuid.uuid4().hex[:8]}"
-        os.makedirs(folder, exist_ok=True)
-        try:
-            with open(temporary, "wb") as stream:
-                stream.write(content)
-            os.replace(temporary, path)
-        except OSError:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-            raise
+    def _upload(self, path: str, content: bytes | pa.Buffer) -> None:
+        with self.filesystem.open_output_stream(path) as stream:  # shows an object once it is whole
+            stream.write(content)
 
     def _get_once(self, path: str) -> bytes:
         with self.filesystem.open_input_stream(path) as stream:
@@ -266,15 +273,28 @@ class Storage:
         except FileNotFoundError:
             return  # by another process, or by a request whose answer was lost
         except OSError as error:
-            raise _refusal(path, "removed", error) from error
+            raise refusal(path, "removed", error) from error
 
     def _move_once(self, path: str, to: str) -> None:
+        if self.is_local:
+            disk.move_durable(path, to)
+            return
         try:
             self.filesystem.move(path, to)
         except OSError as error:
             gone = isinstance(error, FileNotFoundError) or _GONE.search(str(error))
             if not gone or self.filesystem.get_file_info(to).type != fs.FileType.File:  # moved, and the answer lost
                 raise
+
+
+def _local_path(text: str) -> str:
+    if "\0" in text:
+        raise StoreError(f"{text!r} is not a folder; allowed: the path of a folder, or a URI")
+    expanded = os.path.expanduser(text)
+    if expanded == text and text.startswith("~"):
+        user = text.partition("/")[0]
+        raise StoreError(f"{text}: there is no home folder for {user}; write the whole path, or ./{text} for that name")
+    return expanded
 
 
 def _without_slash(location: str) -> str:
@@ -322,11 +342,32 @@ def _refuse_credentials(uri: str) -> None:
         )
 
 
+def _not_empty(location: str | Path) -> str:
+    """The location as text. An unset shell variable would mean the root of the disk, or the working folder."""
+    if (text := str(location)) in ("", "file://"):
+        raise StoreError(f"{text!r} is not a location; allowed: a folder, or a URI such as s3://bucket/results")
+    return text
+
+
+def _refuse_unlike_encodings(location: str) -> None:
+    """Arrow encodes file names in UTF-8. If Python does not, the two would write to different folders."""
+    try:
+        if os.fsencode(location) == location.encode():
+            return
+    except UnicodeEncodeError:
+        pass
+    raise StoreError(
+        f"{location!r}: the path of a store must be valid UTF-8, and Python must read it as UTF-8; rename the folder, "
+        "or set PYTHONUTF8=1"
+    )
+
+
 def _may_pass(error: OSError) -> bool:
     return error.errno in _PASSING_ERRNO or (error.errno is None and bool(_PASSING.search(str(error))))
 
 
-def _refusal(path: str, done: str, error: Exception) -> StoreError:
+def refusal(path: str, done: str, error: Exception) -> StoreError:
+    """What to tell a user of an operation that failed."""
     return StoreError(f"{path} cannot be {done}: {_in_words(error)}")
 
 
@@ -340,6 +381,8 @@ def _in_words(error: Exception) -> str:
             return f"{reason}; make it accessible to this user, or name another place"
         if error.errno in (errno.EEXIST, errno.ENOTDIR):
             return "there is a file where a folder should be; move it, or name another place"
+        if error.errno == errno.ENOENT:
+            return f"{reason}; no file can be created there: name another place"
         return reason
     if "NO_SUCH_BUCKET" in text:
         return f"there is no such bucket; create it, or name another ({text})"

@@ -104,6 +104,9 @@ class PackTrainable(tune.Trainable):
             report["seconds_done"] += advance.nominal_seconds
             report["cells_done"] += advance.done
             report["cells_failed"] += advance.failed
+            if advance.value is not None:
+                report[BEST_VALUE] = min(advance.value, report.get(BEST_VALUE, advance.value))
+                report[LAST_VALUE] = advance.value
             if self._tells(advance, report):
                 break
         return report
@@ -133,6 +136,8 @@ def carrying(trainable: type[PackTrainable], packs: Sequence[str], context: dict
     return Carrying
 
 
+BEST_VALUE, LAST_VALUE = "best_value", "last_value"
+"""Keys of what a step reports of the experiment's main metric, where a cell measured it."""
 TRAINING_STEP, WATCHED, LOGGED = "training_step", "watched", "logged"
 """Keys of what a suggestion's trial reports besides: its step, the watched column at it, and the curve so far."""
 

@@ -19,6 +19,7 @@ from dvq_ray.executors import WORKER_RESTARTS, Death, Job
 from dvq_ray.kills_on_nodes import KillsOnNodes
 from dvq_ray.lost_workers import LostWorkerError
 from dvq_ray.store import StoreError
+from dvq_ray.trainables import BEST_VALUE, LAST_VALUE
 
 if TYPE_CHECKING:
     from ray.tune.experiment import Trial
@@ -153,6 +154,9 @@ class PackWatch(Watch):
         """Cells came to an end."""
         super().on_trial_result(iteration, trials, trial, result)
         self.job.progress.advance(result["cells_done"], result["cells_failed"], result["seconds_done"])
+        for key in (BEST_VALUE, LAST_VALUE):
+            if key in result:
+                self.job.progress.measured(result[key])
 
     def died(self, trial: Trial, death: Death) -> None:
         """Its cells without a row are tried one by one."""

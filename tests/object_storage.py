@@ -35,6 +35,10 @@ _ENVIRONMENT = {
 _NOT_OURS = ("AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3")
 
 
+_numbers = itertools.count()
+"""Of folders: moto keeps its buckets for as long as the process lives, whatever serves them."""
+
+
 class ObjectStorage:
     """One bucket. `failing` says which requests fail; `requests` are all that came, as method and path."""
 
@@ -47,11 +51,10 @@ class ObjectStorage:
         self.faults: list[Fault] = []
         """Those that came about."""
         self.endpoint = ""
-        self._numbers = itertools.count()
 
     def uri(self, folder: str | None = None, bucket: str = _BUCKET) -> str:
         """That of a folder; without a name, of one that nobody else has."""
-        path = folder or f"results-{next(self._numbers)}"
+        path = folder or f"results-{next(_numbers)}"
         return f"s3://{bucket}/{path}?endpoint_override={self.endpoint.replace(':', '%3A').replace('/', '%2F')}"
 
     @contextmanager

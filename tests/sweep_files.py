@@ -53,8 +53,8 @@ def write(folder: Path, text: str = TINY, name: str = "sweep.yaml") -> Path:
 
 def write_pictures(folder: Path) -> None:
     """Three images of 8x8 to train on and three to test on, in folders of their own."""
-    for split in ("train", "test"):
+    for number, split in enumerate(("train", "test")):
         (folder / split).mkdir()
         for i in range(3):
-            pixels = np.random.default_rng(i).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+            pixels = np.random.default_rng([i, number]).integers(0, 256, (8, 8, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(folder / split / f"{i}.png")

@@ -51,6 +51,21 @@ def test_a_sweep_file_that_is_none_any_more_is_told_with_its_place(tmp_path: Pat
         coverage(store)
 
 
+@pytest.mark.parametrize("size", [1 << 19, 1 << 20])
+def test_a_foreign_sweep_file_that_is_too_large_is_rejected(tmp_path: Path, size: int) -> None:
+    store = Store(tmp_path / "tiny")
+    store.write_sweep(f"{TINY}#{'-' * size}\n")
+    with pytest.raises(SweepFileError, match=r"tiny/sweep\.yaml: is too large; allowed: at most 524,288 bytes"):
+        coverage(store)
+
+
+def test_a_foreign_sweep_file_of_too_many_cells_is_rejected(tmp_path: Path) -> None:
+    store = Store(tmp_path / "tiny")
+    store.write_sweep(TINY.replace("seeds: 2", "seeds: 1000000\nmax_cells: 9000000000000"))
+    with pytest.raises(SweepFileError, match="max_cells: found 9000000000000; allowed: less than"):
+        coverage(store)
+
+
 def searched_row(spec: SweepSpec, number: int, seed: int, slices: int, **changes: Any) -> dict[str, Any]:
     assert spec.search is not None
     point = Point(experiment=spec.experiment, settings=spec.search.settings({"slices": slices}))

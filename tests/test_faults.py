@@ -72,15 +72,33 @@ def test_a_dry_run_moves_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "faulty" / "set_aside").exists()
 
 
-def test_two_drivers_on_one_store_leave_each_cell_once(tmp_path: Path, undisturbed: pd.DataFrame) -> None:
-    command = [sys.executable, "-m", "dvq_ray.sweep", str(write(tmp_path, SWEEP)), "--results", str(tmp_path)]
+COUNTED = """
+import sys
+from dvq_ray.static_prior import run
+from dvq_ray.sweep import main
+log, outcome = open(sys.argv.pop(1), "a", buffering=1), run._outcome
+run._outcome = lambda *arguments: (log.write("computed\\n"), outcome(*arguments))[1]
+main()
+"""
+
+
+def test_two_drivers_on_one_store_leave_each_cell_once_and_compute_none_twice(
+    tmp_path: Path, undisturbed: pd.DataFrame
+) -> None:
+    logs = [tmp_path / "one.log", tmp_path / "other.log"]
+    options = [str(write(tmp_path, SWEEP)), "--results", str(tmp_path), "--in-process"]
     drivers = [
-        subprocess.Popen([*command, "--in-process"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        for _ in range(2)
-    ]
+        subprocess.Popen(
+            [sys.executable, "-c", COUNTED, str(log), *options],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )
+        for log in logs
+    ]  # fmt: skip
     for driver in drivers:
         output, _ = driver.communicate(timeout=120)
         assert driver.returncode == 0, output
+    assert all(len(log.read_text().splitlines()) <= len(undisturbed) for log in logs)
+    assert Store(tmp_path / "faulty").missing_curves() == set()
     Store(tmp_path / "faulty").merge()  # the last to end may have been the first to merge
     pd.testing.assert_frame_equal(rows(tmp_path), undisturbed, check_exact=True)
 

@@ -237,3 +237,21 @@ def test_a_store_that_fails_within_a_cell_is_no_failure_of_the_cell(tmp_path: Pa
     with pytest.raises(StoreError, match="the disk is full"):
         list(run_pack(pack_of(full), store, RUN, CPU))
     assert not store.statuses()
+
+
+def test_the_main_metric_is_reported_for_finished_cells_and_from_curves_that_have_it(store: Store) -> None:
+    def compute(settings: Any, seeds: Sequence[int], surroundings: Surroundings) -> Iterator[Outcome | Underway]:
+        for seed in seeds:
+            yield Underway(share=0.2)
+            yield Underway(share=0.5, logged=[{"step": 0, "test_mse": 9.0}, {"step": 1, "test_mse": 7.5}])
+            if seed == 1:
+                raise ValueError("no")
+            yield Outcome(metrics=measured(float("nan") if seed == 2 else 2.5))
+
+    pack = pack_of(compute, seeds=3)
+    watched = dataclasses.replace(pack.cells[0].point.experiment, watched={"test_mse": "test_mse"})
+    point = Point(experiment=watched, settings=pack.cells[0].point.settings)
+    advances = run_pack(Pack(cells=[point.cell(seed) for seed in range(3)]), store, RUN, CPU)
+    assert [each.value for each in advances] == [None, 7.5, 2.5, None, 7.5, None, None, 7.5, None]
+    later = dataclasses.replace(RUN, run_id="later")
+    assert [each.value for each in run_pack(pack_of(compute, seeds=1), store, later, CPU)] == [None, None, 2.5]

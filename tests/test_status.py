@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 
 from dvq_ray.cells import Cell, expand
 from dvq_ray.pack import failed_row
+from dvq_ray.progress import span
 from dvq_ray.provenance import Run
 from dvq_ray.spec import SweepSpec, parse_sweep
 from dvq_ray.status import main as status
@@ -53,7 +54,7 @@ def done(cell: Cell, *, ended_ago: float, seconds: float, **changes: Any) -> dic
 
 def fill(store: Store, rows: Sequence[dict[str, Any]], spec: SweepSpec = SPEC) -> None:
     for row in rows:
-        store.write_cell(spec.experiment, row, [])
+        store.write_cell(spec.experiment, row, [{"step": 0}])
 
 
 def test_a_finished_sweep_is_told_and_nothing_is_written(tmp_path: Path) -> None:
@@ -81,7 +82,7 @@ def test_what_is_left_follows_from_measured_durations_and_from_how_many_ran_at_o
     text = text_of(result)
     assert "4 of 8 cells done, 0 failed, 4 missing" in text
     assert "1.2 cells/min over the last 4 cells (3 min), 2.0 at a time" in text
-    assert "left about 3 min at 2.0 at a time, going by measured durations" in text
+    assert "left about 3 min with 2 at a time, going by measured durations" in text
     assert "nothing has been finished for 2.0 h; it seems that nothing runs" in text
     assert "0.11 CPU hours" in text
     assert "GPU" not in text
@@ -110,11 +111,25 @@ def test_a_sweep_that_runs_is_waited_for(store: Store) -> None:
     assert result.output.splitlines()[-1].split(maxsplit=1) == ["next", "wait; it seems to be running"]
 
 
-def test_time_is_unknown_where_nothing_like_what_is_missing_was_measured(store: Store) -> None:
-    assert "left unknown: nothing of dvq, vq has been measured" in text_of(told(store))
+def test_what_was_not_measured_is_nominally_fast_or_as_fast_as_the_others(tmp_path: Path) -> None:
+    store = Store(tmp_path / "tiny")
+    text = TINY.replace("steps: 20", "steps: 40_000_000")
+    store.write_sweep(text)
+    cells = expand(parse_sweep(text, "tiny.yaml"))[0]
+    nominal = [cell.nominal_seconds() for cell in cells]
+    assert f"left about {span(sum(nominal))} with 1 at a time, at nominal speed, not" in text_of(told(store))
     assert "nothing has been finished yet" in told(store).output
-    fill(store, [done(CELLS[0], ended_ago=200, seconds=1.0)])
-    assert "left unknown: nothing of dvq has been measured" in text_of(told(store))
+    fill(store, [done(cells[0], ended_ago=200, seconds=2 * nominal[0])])
+    half_as_fast = f"about {span(2 * sum(nominal[1:]))} with 1 at a time, going by measured durations of others for dvq"
+    assert half_as_fast in text_of(told(store))
+
+
+def test_on_a_gpu_nominal_speed_says_nothing(tmp_path: Path) -> None:
+    store = Store(tmp_path / "tiny")
+    store.write_sweep(TINY + "resources: {gpu: 1}\n")
+    assert "left unknown: nothing was measured yet, and nominal speed is a CPU's" in text_of(told(store))
+    fill(store, [done(cell, ended_ago=9, seconds=7200.0) for cell in CELLS[:4]])
+    assert "unknown" not in text_of(told(store))
 
 
 def test_rows_of_another_run_do_not_tell_the_rate(store: Store) -> None:

@@ -17,13 +17,15 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
+from dvq_ray import load_results
 from dvq_ray import storage as storage_module
+from dvq_ray.status import main as status
 from dvq_ray.storage import OutOfReachError, Storage, StoreError, below
 from dvq_ray.store import Store
 from dvq_ray.sweep import main as sweep
 from tests.object_storage import PASSING, Fault, ObjectStorage, serving
 from tests.sweep_files import write as write_sweep_file
-from tests.test_store import row, write
+from tests.test_store import row, single, write
 
 # Locations
 
@@ -83,6 +85,79 @@ def test_credentials_in_a_location_are_refused_and_not_repeated(location: str) -
 def test_a_location_that_is_none_is_told(location: str, message: str) -> None:
     with pytest.raises(StoreError, match=message):
         Store(location)
+
+
+@pytest.mark.parametrize(
+    "name", ["a[b]", "[red]", "*", "a?b", "50% off", "%41", "a#b", "a b", "a:b", "é", "{x}", "./~x", "-x"]
+)
+def test_the_characters_of_a_folders_name_stand_for_themselves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = str(write_sweep_file(tmp_path))
+    for _ in range(2):
+        assert CliRunner().invoke(sweep, [path, "--results", name, "--in-process"]).exit_code == 0
+    assert len(pd.read_parquet(tmp_path / name / "tiny" / "cells")) == 8
+    assert len(load_results(f"{name}/tiny", where=[("seed", "==", 1)])) == 4
+    assert sorted(os.listdir(tmp_path)) == sorted([os.path.basename(name), "sweep.yaml"])
+    assert CliRunner().invoke(status, [f"{name}/tiny"] if name[0] != "-" else ["--", f"{name}/tiny"]).exit_code == 0
+
+
+def test_a_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    path = str(write_sweep_file(tmp_path))
+    result = CliRunner().invoke(sweep, [path, "--results=~/x", "--in-process"])
+    assert result.exit_code == 0, result.output
+    assert f"{tmp_path}/home/x/tiny" in result.output
+    assert len(load_results("~/x/tiny")) == len(load_results(tmp_path / "home" / "x" / "tiny")) == 8
+    assert CliRunner().invoke(status, ["~/x/tiny"]).exit_code == 0
+    assert Store("~").absolute_location == str(tmp_path / "home")
+
+
+@pytest.mark.parametrize(
+    ("results", "words"),
+    [
+        ("dangling", r"{0}/dangling is a link to /nowhere/big, which does not exist"),
+        ("dangling/below", r"{0}/dangling is a link to /nowhere/big, which does not exist"),
+        ("chain", r"{0}/chain is a link to dangling, which does not exist"),
+        ("loop", r"{0}/loop is a link that leads back to itself"),
+        ("loops/below", r"{0}/loops is a link that leads back to itself"),
+        ("file", r"{0}/file is a file, and should be a folder"),
+        ("file/below", r"{0}/file is a file, and should be a folder"),
+        ("to_file", r"{0}/to_file is a file, and should be a folder"),
+        ("x" * 256, "x: the name is longer than 255 bytes"),
+        ("new/" + "é" * 128 + "/x", "é: the name is longer than 255 bytes"),
+        ("~nobody_here/x", "there is no home folder for ~nobody_here"),
+        ("", "'' is not a location"),
+        ("a\0b", r"'a\x00b/tiny' is not a folder"),
+        ("p\udce4th", r"'p\udce4th/tiny': the path of a store must be valid UTF-8"),
+    ],
+)
+@pytest.mark.parametrize("option", ["--in-process", "--dry-run"])
+def test_a_place_where_nothing_can_be_is_told_and_nothing_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, results: str, words: str, option: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = str(write_sweep_file(tmp_path))
+    (tmp_path / "file").write_text("")
+    for name, target in {
+        "dangling": "/nowhere/big", "chain": "dangling", "loop": "loop", "loops": "looping", "looping": "loops",
+        "to_file": "file",
+    }.items():  # fmt: skip
+        (tmp_path / name).symlink_to(target)
+    before = sorted(os.listdir(tmp_path))
+    result = CliRunner().invoke(sweep, [path, "--results", results, option])
+    assert result.exit_code == 2, result.output
+    assert words.format(tmp_path) in result.output
+    assert "Traceback" not in result.output
+    assert sorted(os.listdir(tmp_path)) == before
+
+
+def test_a_link_to_a_folder_is_that_folder(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to("folder")
+    write(Store(tmp_path / "link" / "sweep"), row("a"))
+    assert list(Store(tmp_path / "folder" / "sweep").statuses()) == ["a"]
 
 
 @pytest.mark.parametrize("variable", ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"])
@@ -248,7 +323,7 @@ def test_a_storage_that_fails_sets_nothing_aside(s3: ObjectStorage, monkeypatch:
     write(store, row("a"), row("b"))
     monkeypatch.setattr(storage_module, "PATIENCE_SECONDS", 0)
     for fault in ("internal_error", "denied"):
-        with s3.failing(fault, path="a-run.parquet"), pytest.raises(StoreError, match=r"a-run\.parquet|cannot be read"):
+        with s3.failing(fault, path="a-run-"), pytest.raises(StoreError, match="a-run-"):
             store.set_aside_unreadable()
     assert store.set_aside_unreadable() == []
     assert list(store.statuses()) == ["a", "b"]
@@ -320,7 +395,7 @@ def test_a_sweep_on_object_storage_that_fails_now_and_then_has_the_rows_of_one_i
         (errno.EACCES, "Permission denied; make it accessible"),
     ],
 )
-@pytest.mark.parametrize("call", ["open", "replace"])
+@pytest.mark.parametrize("call", ["open", "fsync", "replace"])
 def test_a_disk_that_takes_nothing_more_is_told_and_nothing_half_written_is_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, words: str, call: str
 ) -> None:
@@ -328,21 +403,21 @@ def test_a_disk_that_takes_nothing_more_is_told_and_nothing_half_written_is_left
     write(store, row("a"))
     tried = []
 
-    def refuse(path: str, *_: object, **__: object) -> None:
-        tried.append(path)
-        raise OSError(number, os.strerror(number), path)
+    def refuse(*arguments: object) -> None:
+        tried.append(arguments)
+        raise OSError(number, os.strerror(number))
 
     with monkeypatch.context() as patch:
         if call == "open":
-            patch.setattr(storage_module, "open", refuse, raising=False)
+            patch.setattr("dvq_ray.disk.open", refuse, raising=False)
         else:
-            patch.setattr("dvq_ray.storage.os.replace", refuse)
-        with pytest.raises(StoreError, match=f"curves/b-run.parquet cannot be written: .*{words}"):
+            patch.setattr(f"dvq_ray.disk.os.{call}", refuse)
+        with pytest.raises(StoreError, match=f"curves/b-run-.* cannot be written: .*{words}"):
             write(store, row("b"))
         with pytest.raises(StoreError, match=words):
             store.check_writable()
     assert len(tried) == 2  # waiting would not help
-    assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == ["a-run.parquet"] * 2
+    assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == [single("a")] * 2
     assert list(store.statuses()) == ["a"]
 
 
@@ -383,7 +458,7 @@ def test_trying_a_folder_that_is_not_there_yet_does_not_make_it(tmp_path: Path) 
     Store(tmp_path / "a" / "b").check_writable()
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "a").write_text("no folder")
-    with pytest.raises(StoreError, match="a file where a folder should be"):
+    with pytest.raises(StoreError, match="a is a file, and should be a folder; move it"):
         Store(tmp_path / "a" / "b").check_writable()
 
 
@@ -396,7 +471,7 @@ def test_a_hiccup_of_a_network_file_system_is_waited_for(tmp_path: Path, monkeyp
             raise OSError(number, os.strerror(number), path)
         replace(path, to)
 
-    monkeypatch.setattr("dvq_ray.storage.os.replace", stale)
+    monkeypatch.setattr("dvq_ray.disk.os.replace", stale)
     write(Store(tmp_path), row("a"), curve=False)
     assert list(Store(tmp_path).statuses()) == ["a"]
 
@@ -410,7 +485,7 @@ def test_a_crash_in_the_middle_of_a_write_leaves_nothing_to_read(
     def crash(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("dvq_ray.storage.os.replace", crash)
+    monkeypatch.setattr("dvq_ray.disk.os.replace", crash)
     with pytest.raises(KeyboardInterrupt):
         write(store, row("b" * 16))
     monkeypatch.undo()

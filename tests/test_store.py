@@ -17,8 +17,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from dvq_ray import load_results
+from dvq_ray.attempts import file_name
 from dvq_ray.coverage import Coverage, coverage
 from dvq_ray.experiments import EXPERIMENTS
+from dvq_ray.merging import Merger
 from dvq_ray.spec import parse_sweep
 from dvq_ray.storage import Storage
 from dvq_ray.store import Store, StoreError, cell_schema, curve_schema
@@ -36,6 +38,11 @@ def row(cell_id: str, *, status: str = "ok", test_mse: float = 1.0, minute: int 
     }  # fmt: skip
 
 
+def single(cell_id: str, **more: Any) -> str:
+    """The name of the file of a cell that was written and not merged since."""
+    return file_name(row(cell_id, **more))
+
+
 def write(store: Store, *rows: dict[str, Any], curve: bool = True) -> None:
     for one in rows:
         logged = [{"step": step, "test_mse": one["test_mse"] + step} for step in (0, 1)] if curve else []
@@ -48,7 +55,7 @@ def files(store: Store, part: str = "cells") -> list[str]:
 
 def frame_of(store: Store, part: str = "cells") -> pd.DataFrame:
     """Read as one reads it who knows nothing of dvq_ray."""
-    return pd.read_parquet(f"{store._root}/{part}", filesystem=store._fs)
+    return pd.read_parquet(f"{store._root}/{part}", filesystem=store._storage.filesystem)
 
 
 def put(store: Store, path: str, content: bytes | pa.Table) -> None:
@@ -113,7 +120,7 @@ def test_a_missing_or_empty_store_has_no_rows(store: Store) -> None:
 
 def test_writing_a_cell_twice_leaves_one_file_and_one_row(store: Store) -> None:
     write(store, row("a" * 16), row("a" * 16))
-    assert files(store) == ["a" * 16 + "-run.parquet"]
+    assert files(store) == ["a" * 16 + "-run-20260101T000000.000000.parquet"]
     assert len(store.load()) == 1
 
 
@@ -159,12 +166,22 @@ def test_merging_keeps_every_row_and_is_the_same_twice(store: Store) -> None:
     pd.testing.assert_frame_equal(store.load(), before)
 
 
+def end() -> None:
+    raise KeyboardInterrupt
+
+
 def test_a_merge_that_died_before_it_removed_the_old_files_doubles_nothing(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(store, *(row(f"{n:016x}") for n in range(5)))
     with monkeypatch.context() as patch:
-        patch.setattr(Storage, "delete", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(Storage, "delete", lambda *_: end())
+        with pytest.raises(KeyboardInterrupt):
+            store.merge()
+    assert (len(files(store, "curves")), len(files(store))) == (6, 5)
+    assert len(store.load_curves()) == 10
+    with monkeypatch.context() as patch:
+        patch.setattr(Storage, "delete", lambda _, paths: None if "/curves/" in str(paths) else end())
         with pytest.raises(KeyboardInterrupt):
             store.merge()
     assert len(files(store)) == 6
@@ -176,7 +193,7 @@ def test_a_merge_that_died_before_it_removed_the_old_files_doubles_nothing(
 
 
 def test_large_files_are_left_alone(folder: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dvq_ray.store.ROWS_IN_A_FILE", 4)
+    monkeypatch.setattr("dvq_ray.merging.ROWS_IN_A_FILE", 4)
     write(folder, *(row(f"{n:016x}") for n in range(4)))
     folder.merge()
     large = files(folder)
@@ -190,14 +207,14 @@ def test_large_files_are_left_alone(folder: Store, monkeypatch: pytest.MonkeyPat
 def test_two_stores_merging_at_once_lose_nothing(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     write(store, *(row(f"{n:016x}") for n in range(6)))
     other = Store(store.location)
-    original = Store._replace
+    original = Merger.replace
 
-    def meanwhile(self: Store, *arguments: Any) -> None:
-        monkeypatch.setattr(Store, "_replace", original)
+    def meanwhile(self: Merger, *arguments: Any) -> None:
+        monkeypatch.setattr(Merger, "replace", original)
         other.merge()
         original(self, *arguments)
 
-    monkeypatch.setattr(Store, "_replace", meanwhile)
+    monkeypatch.setattr(Merger, "replace", meanwhile)
     store.merge()
     assert len(store.load()) == 6
 
@@ -217,9 +234,10 @@ def test_a_filter_sees_only_the_row_that_stands(folder: Store) -> None:
 
 def test_files_of_an_older_version_are_read_with_their_missing_columns_empty(store: Store) -> None:
     write(store, row("a"))
-    old = pq.read_table(f"{store._root}/cells/a-run.parquet", filesystem=store._fs).drop_columns(["perplexity"])
+    path, there = f"{store._root}/cells/{single('a')}", store._storage.filesystem
+    old = pq.read_table(path, filesystem=there).drop_columns(["perplexity"])
     write(store, row("b", perplexity=[2.0]))
-    put(store, "cells/a-run.parquet", old)
+    put(store, f"cells/{single('a')}", old)
     frame = store.load().set_index("cell_id")
     assert frame["perplexity"].isna().to_dict() == {"a": True, "b": False}
     assert frame["perplexity"]["b"] == [2.0]
@@ -227,8 +245,8 @@ def test_files_of_an_older_version_are_read_with_their_missing_columns_empty(sto
 
 def test_a_broken_file_is_named(store: Store) -> None:
     write(store, row("a"), row("b"))
-    put(store, "cells/b-run.parquet", b"PAR1 no more")
-    with pytest.raises(StoreError, match=r"b-run\.parquet cannot be read"):
+    put(store, f"cells/{single('b')}", b"PAR1 no more")
+    with pytest.raises(StoreError, match=r"b-run-\d+T\d+\.\d+\.parquet cannot be read"):
         store.load()
 
 
@@ -250,7 +268,7 @@ def test_a_restarted_worker_sees_what_its_run_wrote_and_no_other(store: Store) -
 
 def test_merging_keeps_the_curve_of_a_cell_whose_row_is_about_to_come(store: Store) -> None:
     write(store, row("a"), row("b", run_id="other"))
-    remove(store, "cells/b-other.parquet")
+    remove(store, f"cells/{single('b', run_id='other')}")
     store.merge()
     write(store, row("b", run_id="other"), curve=False)
     assert store.load_curves()["cell_id"].to_list() == ["a", "a", "b", "b"]
@@ -258,7 +276,7 @@ def test_merging_keeps_the_curve_of_a_cell_whose_row_is_about_to_come(store: Sto
 
 def test_merging_drops_the_curve_of_a_worker_that_died_before_its_row(folder: Store) -> None:
     write(folder, row("a", run_id="died", test_mse=5.0))
-    remove(folder, "cells/a-died.parquet")
+    remove(folder, f"cells/{single('a', run_id='died')}")
     write(folder, row("a", minute=1), row("b"))
     folder.merge()
     curves = frame_of(folder, "curves")
@@ -327,7 +345,7 @@ NO_KEYS = {"city": ["Bern"], "degrees": [3.5]}
 
 
 def broken(kind: str) -> bytes | pa.Table:
-    """What is no file of a store, for one reason."""
+    """What is not a file of a store, for one reason."""
     good = pa.Table.from_pylist([row("b", seed=1)], cell_schema(EXPERIMENT))
     if kind == "cut off":
         sink = io.BytesIO()
@@ -338,7 +356,7 @@ def broken(kind: str) -> bytes | pa.Table:
     if kind == "of other types":
         return good.set_column(good.schema.get_field_index("seed"), "seed", pa.array(["one"]))
     if kind == "of types that do not go with ours":
-        return good.set_column(good.schema.get_field_index("seed"), "seed", pa.array([1.0]))
+        return good.set_column(good.schema.get_field_index("seed"), "seed", pa.array([1.5]))
     if kind == "without ids":
         return good.set_column(0, "cell_id", pa.array([None], pa.string()))
     return b"no Parquet at all"
@@ -349,7 +367,7 @@ def broken(kind: str) -> bytes | pa.Table:
     [
         ("cut off", "cannot be read"),
         ("no Parquet", "cannot be read"),
-        ("of something else", "is no file of a store: it has no column cell_id, status, run_started_at"),
+        ("of something else", "is not a file of a store: it has no column cell_id, status, run_started_at"),
         ("of other types", "the column seed holds string, and should hold int64"),
         ("of types that do not go with ours", "the column seed holds double, and should hold int64"),
         ("without ids", "there are rows without cell_id"),
@@ -373,9 +391,9 @@ def test_a_file_that_cannot_be_read_is_set_aside_and_the_rest_is_read(store: Sto
 
 def test_a_row_outlives_a_curve_that_is_set_aside(store: Store) -> None:
     write(store, row("a"), row("b"))
-    put(store, "curves/a-run.parquet", b"PAR1 no more")
+    put(store, f"curves/{single('a')}", b"PAR1 no more")
     (aside,) = store.set_aside_unreadable()
-    assert aside.path.endswith("curves/a-run.parquet")
+    assert aside.path.endswith(f"curves/{single('a')}")
     assert list(store.statuses()) == ["a", "b"]
     assert set(store.load_curves()["cell_id"]) == {"b"}
 
@@ -383,11 +401,11 @@ def test_a_row_outlives_a_curve_that_is_set_aside(store: Store) -> None:
 def test_a_merge_of_a_store_with_a_broken_file_names_it_and_loses_nothing(store: Store) -> None:
     write(store, row("a"), row("b"))
     for part in ("curves", "cells"):
-        put(store, f"{part}/a-run.parquet", b"PAR1 no more")
-        with pytest.raises(StoreError, match=rf"{part}/a-run\.parquet cannot be read"):
+        put(store, f"{part}/{single('a')}", b"PAR1 no more")
+        with pytest.raises(StoreError, match=rf"{part}/{single('a')} cannot be read"):
             store.merge()
     assert len(store.set_aside_unreadable()) == 2
-    assert list(store.statuses()) == ["a", "b"]  # rows are merged first
+    assert list(store.statuses()) == ["b"]
 
 
 # What somebody else put there
@@ -469,3 +487,17 @@ def test_names_cannot_lead_out_of_the_store(store: Store, name: str) -> None:
         with pytest.raises(StoreError, match="cannot be the name of a file"):
             act()
     assert not store.exists()
+
+
+def test_a_listing_that_misses_a_file_and_what_it_was_merged_into_is_not_believed(
+    folder: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(folder, row("a"), row("b"), row("c"))
+    listings = [folder._reader.files("cells")]
+    folder.merge()
+    listings.append(folder._reader.files("cells"))
+    torn = listings[0][2:]  # listed while the others went, and before the merged file was seen
+    answers = iter([torn])
+    files = folder._reader.files
+    monkeypatch.setattr(folder._reader, "files", lambda part: next(answers, None) or files(part))
+    assert list(folder.statuses()) == ["a", "b", "c"]

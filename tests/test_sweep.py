@@ -63,7 +63,7 @@ def test_a_dry_run_counts_each_grid_and_writes_nothing(tmp_path: Path) -> None:
     lines = [line.split() for line in result.output.splitlines()]
     assert ["plain", "0", "0", "4"] in lines
     assert ["slices", "0", "0", "4"] in lines
-    assert "expected time: unknown" in result.output
+    assert "at nominal speed, not measured here" in result.output
     assert not (tmp_path / "results").exists()
 
 
@@ -75,7 +75,7 @@ def test_a_dry_run_tells_done_missing_and_unwanted_cells_and_the_time(tmp_path: 
     assert ["slices", "2", "0", "2"] in lines
     assert "no longer wanted: 5 cells" in result.output
     assert "to run: 5 cells in" in result.output
-    assert "s with 1 at a time" in result.output
+    assert "s with 1 at a time, going by measured durations\n" in result.output
 
 
 def test_failed_cells_are_rows_and_only_they_are_retried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,43 +162,7 @@ def test_a_store_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "results").write_text("a file where the folder should be")
     result = run(tmp_path)
     assert result.exit_code == 2
-    assert "cannot be" in result.output
-
-
-def test_a_stored_cell_runs_again_and_is_identical(tmp_path: Path) -> None:
-    run(tmp_path)
-    store = str(tmp_path / "results" / "tiny")
-    result = CliRunner().invoke(rerun, [store, cells(tmp_path).index[0]])
-    assert result.exit_code == 0, result.output
-    assert result.output.rstrip().endswith("identical")
-
-
-@pytest.mark.parametrize(("factor", "verdict", "code"), [(1.001, "within tolerance", 0), (1.5, "different", 1)])
-def test_a_row_that_differs_is_told(tmp_path: Path, factor: float, verdict: str, code: int) -> None:
-    run(tmp_path)
-    folder = tmp_path / "results" / "tiny" / "cells"
-    (path,) = folder.iterdir()
-    frame = pd.read_parquet(path)
-    frame["test_mse"] *= factor
-    frame.to_parquet(path)
-    result = CliRunner().invoke(rerun, [str(folder.parent), frame["cell_id"].iloc[3]])
-    assert result.output.rstrip().endswith(verdict)
-    assert result.exit_code == code
-
-
-def test_a_cell_that_is_not_there_or_of_another_revision_is_told(tmp_path: Path) -> None:
-    run(tmp_path)
-    folder = tmp_path / "results" / "tiny" / "cells"
-    absent = CliRunner().invoke(rerun, [str(folder.parent), "0" * 16])
-    assert absent.exit_code == 2
-    assert "no cell of that id" in absent.output
-    (path,) = folder.iterdir()
-    frame = pd.read_parquet(path)
-    frame["cell_id"] = [f"{n:016x}" for n in range(len(frame))]
-    frame.to_parquet(path)
-    changed = CliRunner().invoke(rerun, [str(folder.parent), "0" * 16])
-    assert changed.exit_code == 2
-    assert "would compute something else" in changed.output
+    assert "results is a file, and should be a folder" in result.output
 
 
 LEARNED = """\
@@ -235,12 +199,13 @@ def test_images_of_ones_own_are_trained_on_and_a_cell_runs_again_identically(pic
 def test_images_that_are_not_there_are_told_before_anything_starts(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     result = run(tmp_path, *arguments, text=LEARNED.replace("FOLDER", str(tmp_path)))
     assert f"mine: {tmp_path}/train" in result.output
-    assert result.exit_code == (0 if arguments else 2)
+    assert result.exit_code == 2
     assert not (tmp_path / "results").exists()
 
 
 def test_an_image_that_cannot_be_read_is_the_error_of_the_cells_that_wanted_it(pictures: Path) -> None:
-    (pictures / "train" / "2.png").write_bytes(b"no image")
+    image = pictures / "train" / "2.png"
+    image.write_bytes(image.read_bytes()[:100])  # its header is whole, and passes the look at all of them
     result = run(pictures, text=LEARNED.replace("FOLDER", str(pictures)))
     assert result.exit_code == 1
     frame = cells(pictures)

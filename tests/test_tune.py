@@ -147,9 +147,11 @@ def test_a_sweep_under_tune_gives_the_same_bytes_as_in_process_and_prints_no_noi
     code, output = finish(start(tmp_path))
     assert code == 0, output
     pd.testing.assert_frame_equal(results(tmp_path), undisturbed, check_exact=True)
-    allowed = ("killed:", "results:", "next:")
+    allowed = ("killed:", "expected time:", "results:", "next:")
     lines = [line for line in output.splitlines() if " of 180 cells, " not in line]
     assert all(line.startswith(allowed) for line in lines), output
+    best = results(tmp_path)["test_mse"].min()
+    assert f"(best {best:.4g})" in output or f", test_mse {best:.4g}," in output
     assert len(list((tmp_path / "killed" / "cells").iterdir())) == 1
 
 
@@ -281,7 +283,7 @@ def test_a_training_keeps_a_checkpoint_when_its_terminal_closes(tmp_path: Path, 
     process = start(tmp_path, text=text)
     assert process.stdout is not None
     for line in process.stdout:
-        if " left" in line and "unknown" not in line:  # one part in a hundred is done
+        if " left" in line and "unknown" not in line and "about" not in line:  # one part in a hundred is done
             break
     assert not checkpoints(tmp_path)
     for _ in range(2):  # the system tells each process, and so does the shell
@@ -301,7 +303,7 @@ def test_a_search_stops_early_what_falls_behind_and_survives_its_driver(tmp_path
     code, output = finish(start(tmp_path, text=SEARCH))
     assert code == 0, output
     assert " stopped early, of 6 wanted" in output
-    allowed = ("killed:", "  best:", "results:", "journal:", "next:")
+    allowed = ("killed:", "expected time:", "  best:", "results:", "journal:", "next:")
     lines = [line for line in output.splitlines() if " of 6 suggestions, " not in line]
     assert all(line.startswith(allowed) or " suggestions, 0 failed" in line for line in lines), output
     rows = results(tmp_path)

@@ -12,6 +12,7 @@ from analysis.claims import learned_prior, sentences, static_prior
 from analysis.claims.cells import differing
 from analysis.claims.claim import Claim, Settings, Test
 from analysis.claims.verdicts import Cell, Decision, Outcome, decide
+from analysis.numbers import as_csv
 from analysis.rows import Rows
 from analysis.sidecar import as_json, commits, digest_of, provenance
 from analysis.tables import Column, Section, Table, markdown
@@ -36,7 +37,7 @@ def files(decided: Sequence[Decision], rows: Rows) -> dict[str, bytes]:
     """Contents by suffix. Equal rows give equal bytes."""
     return {
         ".md": _markdown(decided).encode(),
-        ".csv": pd.DataFrame(list(_lines(decided))).to_csv(index=False, lineterminator="\n").encode(),
+        ".csv": as_csv(pd.DataFrame(list(_lines(decided)))),
         ".json": _json(decided, rows),
     }
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -90,14 +91,15 @@ def _draw(panel: Panel, selection: SearchSelection, field: str, table: pd.DataFr
         if pd.notna(best[field]):
             panel.axes.plot([float(best[field])], [best["mean"]], linestyle="", **marks.BEST, zorder=5)
         return False
-    counts = [int((here[field] == value).sum()) for value in values]
+    at = [_equal(here[field], value) for value in values]
+    counts = [int(each.sum()) for each in at]
     texts = [f"{_text(value)}\n({count})" for value, count in zip(values, counts, strict=True)]
     panel.axes.set_xticks(range(len(values)), texts, linespacing=1.0)
     panel.axes.tick_params(axis="x", pad=1.5)
     panel.axes.set_xlim(-0.6, len(values) - 0.4)
     champions = []
-    for place, value in enumerate(values):
-        some = here[here[field] == value]
+    for place in range(len(values)):
+        some = here[at[place]]
         if len(some):
             first = int(np.argmin(sign * some["mean"]))
             champions.append((place, some.iloc[first]))
@@ -109,9 +111,16 @@ def _draw(panel: Panel, selection: SearchSelection, field: str, table: pd.DataFr
         line = tops["mean"].set_axis(places).reindex(range(len(values)))  # which breaks at a value without a point
         panel.axes.plot(line.index, line, linewidth=1.0, zorder=3, color=marks.BLACK)
     marks.means(panel, places, tops, _LINE, zorder=3.5)
-    at = [place for place, row in champions if row["point_id"] == best["point_id"]]
-    panel.axes.plot(at, [best["mean"]] * len(at), linestyle="", **marks.BEST, zorder=5)
+    on_top = [place for place, row in champions if row["point_id"] == best["point_id"]]
+    panel.axes.plot(on_top, [best["mean"]] * len(on_top), linestyle="", **marks.BEST, zorder=5)
     return True
+
+
+def _equal(column: pd.Series[Any], value: Any) -> npt.NDArray[np.bool_]:
+    """Where a column holds a value, the last digits of a float aside: stores of earlier versions hold 0.1 x 3."""
+    if isinstance(value, float):
+        return np.asarray(np.isclose(column.to_numpy(np.float64), value, rtol=1e-12, atol=1e-12))
+    return np.asarray(column == value, bool)
 
 
 def _listed(axis: Axis) -> Sequence[Any] | None:

@@ -74,6 +74,8 @@ class Archive:
         for batch in batches:
             if batch.md5:
                 self._check_digest(batch)
+            elif batch.path.suffix == ".npz":
+                self._check_form(batch, *_npz_form(batch, self.remedy))  # before memory is taken for what it claims
             data = self._load(batch)
             self._check_form(batch, data.shape, data.dtype)
             rows[start : start + batch.images] = data

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
+import PIL
 from numpy.typing import NDArray
 
 from dvq_ray.learned_prior import array_archives
-from dvq_ray.learned_prior.encoded_images import check_folder, check_parquet, read_folder, read_parquet, state_of_files
+from dvq_ray.learned_prior.encoded_images import EncodedSource, check_encoded, read_encoded, state_of_files
+from dvq_ray.learned_prior.image_decoding import quietly
 from dvq_ray.learned_prior.node_cache import read_once
 from dvq_ray.learned_prior.photos import read_photos
 from dvq_ray.learned_prior.settings import LearnedPriorSettings
@@ -25,6 +26,7 @@ from dvq_ray.learned_prior.sources import (
     ImagesError,
     ParquetSource,
     PhotosSource,
+    printable,
 )
 
 __all__ = ["Images", "ImagesError", "check", "load_images", "problems"]
@@ -48,15 +50,42 @@ def load_images(source: AnySource, image_size: int) -> Images:
 
     Raises `ImagesError` with the file for whatever is missing, broken or not of that size.
     """
-    train, test = _read(source, image_size)
+    with quietly():
+        train, test = _read(source.expanded(), image_size)
     return Images(train=train, test=test, sha256=_digest(train, test))
 
 
-def check(source: AnySource, image_size: int, name: str) -> None:
+def check(source: AnySource, image_size: int, name: str, note: Callable[[str], None] = lambda _: None) -> None:
     """A quick look before anything is started: are the files there, and are they what they should be?
 
-    Reads checksums, headers and first images, not all pixels. Raises `ImagesError` that begins with `name`.
+    Reads checksums, headers and first images, not all pixels. Raises `ImagesError` with a line for each problem, which
+    begins with `name`, like what `note` is called with: what is no problem, but would surprise a user.
     """
+    with quietly():
+        problems = _problems(source.expanded(), image_size, lambda text: note(printable(f"{name}: {text}")))
+    if problems:
+        raise ImagesError("\n".join(printable(f"{name}: {problem}") for problem in problems)) from problems[0]
+
+
+def problems(
+    settings: Iterable[LearnedPriorSettings],
+    data: Mapping[str, AnySource],
+    note: Callable[[str], None] = lambda _: None,
+) -> list[str]:
+    """What `check` finds wrong with the data sets that cells of these settings read, each looked at once."""
+    found: dict[str, None] = {}  # dictionaries, because a data set is looked at for each size of its images
+    notes: dict[str, None] = {}
+    for name, image_size in sorted({(one.dataset, one.image_size) for one in settings}):
+        try:
+            check(data[name], image_size, name, lambda text: notes.setdefault(text))
+        except ImagesError as error:
+            found |= dict.fromkeys(str(error).splitlines())
+    for text in notes:
+        note(text)
+    return list(found)
+
+
+def _problems(source: AnySource, image_size: int, note: Callable[[str], None]) -> list[ImagesError]:
     try:
         match source:
             case PhotosSource():
@@ -65,24 +94,13 @@ def check(source: AnySource, image_size: int, name: str) -> None:
                 array_archives.cifar10(source, image_size).check()
             case ImagenetSource():
                 array_archives.imagenet(source, image_size).check()
-            case FolderSource():
-                check_folder(Path(source.train), image_size)
-                check_folder(Path(source.test), image_size)
-            case ParquetSource():
-                check_parquet(source, image_size)
+            case FolderSource() | ParquetSource():
+                return check_encoded(source, image_size, note)
     except ImagesError as error:
-        raise ImagesError(f"{name}: {error}") from error
-
-
-def problems(settings: Iterable[LearnedPriorSettings], data: Mapping[str, AnySource]) -> list[str]:
-    """What `check` finds wrong with the data sets that cells of these settings read, each looked at once."""
-    found = []
-    for name, image_size in sorted({(one.dataset, one.image_size) for one in settings}):
-        try:
-            check(data[name], image_size, name)
-        except ImagesError as error:
-            found.append(str(error))
-    return found
+        return [error]
+    except OSError as error:  # a file that went away meanwhile
+        return [ImagesError(printable(str(error)))]
+    return []
 
 
 def _read(source: AnySource, image_size: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
@@ -95,19 +113,16 @@ def _read(source: AnySource, image_size: int) -> tuple[NDArray[np.uint8], NDArra
         case ImagenetSource():
             archive = array_archives.imagenet(source, image_size)
             return archive.read(archive.train), archive.read(archive.test)
-        case FolderSource():
-            return read_folder(Path(source.train), image_size), read_folder(Path(source.test), image_size)
-        case ParquetSource():
-            if not any("://" in location for location in (source.train, source.test)):
-                return _read_parquet(source, image_size)
-            states = [state_of_files(location) for location in (source.train, source.test)]
-            key = json.dumps([source.model_dump(mode="json"), image_size, states])
-            return read_once(key, lambda: _read_parquet(source, image_size))
+        case FolderSource() | ParquetSource():
+            if not _is_slow(source):
+                return read_encoded(source, image_size)
+            key = json.dumps([source.model_dump(mode="json"), image_size, state_of_files(source), PIL.__version__])
+            return read_once(key, lambda: read_encoded(source, image_size))
 
 
-def _read_parquet(source: ParquetSource, image_size: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    train, test = (read_parquet(location, source.column, image_size) for location in (source.train, source.test))
-    return train, test
+def _is_slow(source: EncodedSource) -> bool:
+    """Whether images come from afar, or are large as a rule."""
+    return source.fit != "error" or "://" in source.train or "://" in (source.test or "")
 
 
 def _digest(*splits: NDArray[np.uint8]) -> str:

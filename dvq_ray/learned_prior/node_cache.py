@@ -1,8 +1,8 @@
-"""Images that come from afar, kept on each machine: the first trial reads and decodes them, the others map the file.
+"""Images that take long to read, kept on each machine: the first trial reads and decodes them, the others map the file.
 
-The folder is `$DVQ_RAY_CACHE`, or one of this user's own among the temporary files of the machine. What lies in it can
-be removed at any time. It is found again by where the images are, their size and the state of their files, so that a
-file that was replaced is read anew.
+They are in a private folder below `$DVQ_RAY_CACHE`, or among the temporary files of the machine. It can be removed at
+any time. Images are found again by where they are, their size and the state of their files, so that a file that was
+replaced is read again.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import getpass
 import hashlib
 import logging
 import os
+import stat
 import tempfile
 import uuid
 from collections.abc import Callable
@@ -32,10 +33,8 @@ def read_once(key: str, read: Callable[[], Splits]) -> Splits:
     Where nothing can be kept, on a full disk for example, or what is kept is broken, every process reads for itself.
     Pages of a kept file are shared by all processes that map it, and what one writes into them the others do not see.
     """
-    folder = _root() / hashlib.sha256(key.encode()).hexdigest()[:32]
     try:
-        folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _check_own(folder.parent)
+        folder = _private_folder() / hashlib.sha256(key.encode()).hexdigest()[:32]
         with FileLock(f"{folder}.lock"):
             if not folder.is_dir():
                 _keep(folder, read())
@@ -48,20 +47,29 @@ def read_once(key: str, read: Callable[[], Splits]) -> Splits:
 def _kept(folder: Path) -> Splits:
     try:
         train, test = (np.load(folder / name, mmap_mode="c", allow_pickle=False) for name in _NAMES)
-    except ValueError as error:
-        raise OSError(f"{folder} can be removed, it holds something else than images: {error}") from error
+    except (ValueError, EOFError) as error:
+        raise OSError(f"{folder} can be removed, it holds something other than images: {error}") from error
     return train, test
 
 
-def _root() -> Path:
+def _private_folder() -> Path:
+    """A folder of this user alone, made where it is missing. Raises `OSError` where it is open to others.
+
+    The user may have no name and no home: a container can run as any number.
+    """
     given = os.environ.get("DVQ_RAY_CACHE")
-    return Path(given) if given else Path(tempfile.gettempdir()) / f"dvq_ray-images-{getpass.getuser()}"
-
-
-def _check_own(folder: Path) -> None:
-    # Anybody may make a folder of that name among the temporary files, and put other images into it.
-    if hasattr(os, "getuid") and folder.stat().st_uid != os.getuid():
-        raise PermissionError(f"{folder} belongs to somebody else; DVQ_RAY_CACHE names another folder")
+    root = Path(os.path.expanduser(given) if given else tempfile.gettempdir())
+    folder = root / f"dvq_ray-images-{os.getuid() if hasattr(os, 'getuid') else getpass.getuser()}"
+    root.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if hasattr(os, "getuid"):
+        # Anybody may make a folder or a link of that name among the temporary files, and put other images into it.
+        state = folder.lstat()
+        if not stat.S_ISDIR(state.st_mode) or state.st_uid != os.getuid() or state.st_mode & 0o077:
+            raise PermissionError(
+                f"{folder} is not a folder of this user alone (mode 700); remove it, or name another in DVQ_RAY_CACHE"
+            )
+    return folder
 
 
 def _keep(folder: Path, splits: Splits) -> None:
@@ -69,5 +77,8 @@ def _keep(folder: Path, splits: Splits) -> None:
     unfinished = folder.with_name(f"{folder.name}.{uuid.uuid4().hex[:8]}")
     unfinished.mkdir()
     for name, images in zip(_NAMES, splits, strict=True):
-        np.save(unfinished / name, images, allow_pickle=False)
+        with (unfinished / name).open("wb") as file:
+            np.save(file, images, allow_pickle=False)
+            file.flush()
+            os.fsync(file.fileno())  # a name must not outlive a power cut that its content does not
     unfinished.rename(folder)

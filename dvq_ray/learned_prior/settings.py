@@ -9,9 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from dvq_ray.settings import Rule, Settings, slices_divide
-
-Count = Annotated[int, Field(ge=1)]
+from dvq_ray.settings import Count, Rule, Settings, slices_divide
 
 CHANNELS = 3
 

@@ -3,6 +3,7 @@
     data:
       butterflies: {format: folder, train: data/butterflies/train, test: data/butterflies/test}
       faces: {format: parquet, train: s3://bucket/faces/train-*.parquet, test: s3://bucket/faces/test.parquet}
+      holidays: {format: folder, train: ~/Pictures, holdout: 0.1, fit: crop}
 
 A name is part of a cell's identity, its source is not: the same images may lie elsewhere on another machine. Nothing
 here opens a file; `dvq_ray.learned_prior.images` does.
@@ -10,21 +11,41 @@ here opens a file; `dvq_ray.learned_prior.images` does.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 from pydantic_core import PydanticCustomError
+
+Fit = Literal["error", "crop", "resize"]
 
 
 class ImagesError(ValueError):
     """Images that cannot be used: says which file, what was expected, what was found and how to get it."""
 
+    where = expected = found = remedy = ""
+
     @classmethod
     def of(cls, where: object, *, expected: str, found: str, remedy: str = "") -> Self:
         """One problem, in the order in which every message says it."""
-        return cls(f"{where}: expected {expected}; found {found}" + (f". {remedy}" if remedy else ""))
+        where, found = printable(str(where)), printable(found)
+        error = cls(f"{where}: expected {expected}; found {found}" + (f". {remedy}" if remedy else ""))
+        error.where, error.expected, error.found, error.remedy = where, expected, found, remedy
+        return error
+
+
+def printable(text: str) -> str:
+    """The text with escapes for control characters, and for bytes of file names that are not UTF-8."""
+    return "".join(one if one.isprintable() else _escape(one) for one in text)
+
+
+def _escape(character: str) -> str:
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:  # Python's stand-in for a byte
+        return f"\\x{code - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode()
 
 
 def _local(folder: str) -> str:
@@ -50,13 +71,18 @@ class Source(BaseModel):
     locations: ClassVar[tuple[str, ...]] = ()
     """Fields that hold a path or URI."""
 
+    def expanded(self) -> Self:
+        """The same source with the home folder in place of `~` in local paths."""
+        return self.model_copy(update={field: os.path.expanduser(path) for field, path in self._local().items()})
+
     def absolute(self) -> Self:
         """The same source with local paths as they are from any working folder; URIs stay."""
-        return self.model_copy(update={field: _absolute(getattr(self, field)) for field in self.locations})
+        paths = self.expanded()._local()
+        return self.model_copy(update={field: str(Path(path).absolute()) for field, path in paths.items()})
 
-
-def _absolute(location: str) -> str:
-    return location if "://" in location else str(Path(location).expanduser().absolute())
+    def _local(self) -> Mapping[str, str]:
+        paths = {field: getattr(self, field) for field in self.locations}
+        return {field: path for field, path in paths.items() if path is not None and "://" not in path}
 
 
 class PhotosSource(Source):
@@ -83,22 +109,46 @@ class ImagenetSource(Source):
     locations: ClassVar = ("folder",)
 
 
-class FolderSource(Source):
+class EncodedSource(Source):
+    """Encoded images, of a size and with a test split that their owner did not choose for us."""
+
+    fit: Fit = "error"
+    """What becomes of an image of another size than `image_size`. `crop` scales the shorter side to it and cuts out
+    the middle; `resize` scales both sides, whatever the proportions; both with Pillow's bicubic filter, antialiased.
+    `error` refuses it before the start."""
+    holdout: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """In place of `test`: the part of `train` that is for testing. Content alone decides which images that is (see
+    `dvq_ray.learned_prior.train_test_split`)."""
+    overlap: Literal["error", "allowed"] = "error"
+    """Whether images may be in `train` and in `test`. Images of a single colour always may."""
+    train: str
+    test: str | None = None
+
+    @model_validator(mode="after")
+    def _one_test(self) -> Self:
+        if self.test is None and self.holdout is None:
+            raise PydanticCustomError("split", "test is missing; allowed: test, or holdout in its place")
+        if self.test is not None and self.holdout is not None:
+            raise PydanticCustomError("split", "test and holdout are both given; allowed: one of the two")
+        return self
+
+
+class FolderSource(EncodedSource):
     """Image files below two folders, nested or not, in the order of their paths."""
 
     format: Literal["folder"] = "folder"
     train: LocalFolder
-    test: LocalFolder
+    test: LocalFolder | None = None
     locations: ClassVar = ("train", "test")
 
 
-class ParquetSource(Source):
+class ParquetSource(EncodedSource):
     """Parquet files with a column of encoded images (JPEG, PNG ...): binary, or struct<bytes: binary, ...>."""
 
     format: Literal["parquet"] = "parquet"
     train: ParquetLocation
     """Path or URI of a file; a * in the file name stands for several, read in the order of their names."""
-    test: ParquetLocation
+    test: ParquetLocation | None = None
     column: Annotated[str, Field(min_length=1)] = "image"
     locations: ClassVar = ("train", "test")
 

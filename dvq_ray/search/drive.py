@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
+import pandas as pd
 from optuna.trial import TrialState
 from rich.console import Console
 from rich.table import Table
 
+from dvq_ray import commands
 from dvq_ray.budget import BUDGET_SPENT, Budget
 from dvq_ray.executors import INTERRUPTED, Executor, running
+from dvq_ray.pace import MEASURED, NOMINAL, UNKNOWN_ON_GPU, Estimate
 from dvq_ray.progress import Progress
 from dvq_ray.search.sampling import draws
 from dvq_ray.search.space import Params
@@ -19,7 +24,7 @@ from dvq_ray.search.spec import Search
 from dvq_ray.search.suggestions import STATES_IN_WORDS, Suggestions, journal_path, quiet
 from dvq_ray.search.supply import Supply
 from dvq_ray.settings import Settings
-from dvq_ray.spec import SweepSpec
+from dvq_ray.spec import Resources, SweepSpec
 from dvq_ray.store import Store
 
 _LISTED = 20_000
@@ -37,8 +42,35 @@ def examples(search: Search) -> Iterator[Settings]:
         yield from (search.settings(params) for params in islice(drawn, _EXAMPLES) if search.possible(params))
 
 
-def print_plan(console: Console, spec: SweepSpec, search: Search, store: Store) -> None:
-    """The space, its size, and what is stored. Writes nothing."""
+def search_estimate(search: Search, rows: pd.DataFrame, suggestions: int, resources: Resources) -> Estimate:
+    """How long suggestions will take: by the `duration_seconds` of rows, and else by examples from the whole space."""
+    measured = rows["duration_seconds"].dropna()
+    if len(measured):
+        each = statistics.median(measured) * len(search.seeds)
+        return Estimate(seconds=each * suggestions, basis=MEASURED, measured=True)
+    seconds = [settings.nominal_seconds() for settings in examples(search)]
+    if resources.gpu:
+        return UNKNOWN_ON_GPU
+    if not seconds:
+        return Estimate(seconds=None, basis="nothing was measured yet", measured=False)
+    each = statistics.mean(seconds) * len(search.seeds)
+    return Estimate(seconds=each * suggestions, basis=NOMINAL, measured=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ahead:
+    """What a run of a search would begin with."""
+
+    left: int
+    """Suggestions that are to come."""
+    failed: int
+    """Those that failed and would be left alone."""
+
+
+def print_plan(
+    console: Console, spec: SweepSpec, search: Search, store: Store, slots: int, *, retry_failed: bool
+) -> Ahead:
+    """Prints the space, its size, what is stored and what is to come. Writes nothing."""
     table = Table(box=None, pad_edge=False)
     table.add_column("field")
     table.add_column("values", overflow="fold")
@@ -58,8 +90,22 @@ def print_plan(console: Console, spec: SweepSpec, search: Search, store: Store) 
         suggestions = Suggestions.looked_at(spec.name, search, store)
         console.print(f"wanted: {wanted}; so far {_states(suggestions) if suggestions else 'none'}")
         for best in suggestions.best() if suggestions else ():
-            console.print(f"best:   {best.in_words(search)}", markup=False)
+            console.print(f"best:   {best.in_words(search)}")
+        at_hand = _at_hand(suggestions, retry_failed=retry_failed) if suggestions else 0
+        failed = suggestions.states().get("fail", 0) if suggestions else 0
     console.print(f"stored: {len(store.statuses()):,} cells in {store.location}")
+    left = max(search.suggestions - at_hand, 0)
+    time = f"; expected time: {_estimate(spec, search, store, left).in_words(slots)}" if left else ""
+    console.print(f"to run: {left:,} suggestions{time}")
+    return Ahead(left=left, failed=0 if retry_failed else failed)
+
+
+def _at_hand(suggestions: Suggestions, *, retry_failed: bool) -> int:
+    return suggestions.count(failed=not retry_failed) - suggestions.states().get("running", 0)
+
+
+def _estimate(spec: SweepSpec, search: Search, store: Store, left: int) -> Estimate:
+    return search_estimate(search, store.load(["cell_id", "duration_seconds"]), left, spec.resources)
 
 
 def run_search(
@@ -68,7 +114,7 @@ def run_search(
 ) -> int:  # fmt: skip
     """Runs the search to its end, or to an interruption. Returns the exit code of the command line."""
     with Suggestions.held(spec.name, search, store) as suggestions:
-        at_hand = suggestions.count(failed=not retry_failed) - suggestions.states().get("running", 0)
+        at_hand = _at_hand(suggestions, retry_failed=retry_failed)
         left = max(search.suggestions - at_hand, 0)
         interrupted = False
         if left:
@@ -90,7 +136,8 @@ def _run(
         progress.advance(int(not failed), int(failed), 1.0)
         progress.note = "; ".join(f"best {best.in_words(search)}" for best in suggestions.best()[:1])
 
-    with running(spec, store, executor, budget, progress) as (job, _):
+    with running(spec, store, executor, budget, progress) as (job, slots):
+        progress.expect(_estimate(spec, search, store, left), slots)
         supply = Supply(search, suggestions, store, job.run, retry_failed=retry_failed, on_told=told)
         executor.search(supply, job)
     return job.interruption.asked
@@ -101,26 +148,25 @@ def _report(
     interrupted: bool,
 ) -> int:  # fmt: skip
     states, front = suggestions.states(), suggestions.best()
-    console.print(f"{spec.name}: {_states(suggestions)}, of {search.suggestions:,} wanted", markup=False)
+    console.print(f"{spec.name}: {_states(suggestions)}, of {search.suggestions:,} wanted")
     name = "best" if len(search.objectives) == 1 else "front"
     for best in front:
-        console.print(f"  {name}: {best.in_words(search)}", markup=False)
+        console.print(f"  {name}: {best.in_words(search)}")
     failed, missing = states.get("fail", 0), search.suggestions - sum(states.values())
     if failed:
-        console.print("  the column `error` has each exception; --retry-failed tries these again", markup=False)
+        console.print("  the column `error` has each exception; --retry-failed tries these again")
     stopped = "" if interrupted or states.get("complete", 0) >= search.suggestions else budget.spent()
     if missing > 0 and not interrupted and not stopped:
         console.print(f"  no point is left to suggest: the space holds no more than {sum(states.values())}")
-    cells = store.place("cells")
-    console.print(f"results: {store.location}   (pandas.read_parquet('{cells}'))", markup=False)
-    console.print(f"journal: {journal_path(store)}   (optuna-dashboard opens it)", markup=False)
+    console.print(f"results: {store.location}   ({commands.read_cells(store.place('cells'))})")
+    console.print(f"journal: {journal_path(store)}   (optuna-dashboard opens it)")
     if interrupted:
         console.print("interrupted: the same command goes on from here")
         return INTERRUPTED
     if stopped:
         console.print(f"{stopped}: the same command goes on from here")
         return BUDGET_SPENT
-    console.print(f"next:    python -m analysis {store.location}", markup=False)
+    console.print(f"next:    {commands.what_next(store.location, states.get('complete', 0))}")
     return 1 if failed else 0
 
 

@@ -34,6 +34,10 @@ BLIND_DRAWS = 10_000
 """How often a new point is drawn at random from a space that is a continuum, before it is given up."""
 MOST_LISTED = 200_000
 """Combinations of a finite space that are listed; larger ones are drawn from."""
+MOST_STEPS = 1_000_000
+"""Values of a range that Optuna is given as steps. More are a continuum to it, and what it draws is rounded."""
+_FINEST_STEP = 1e-7
+"""As a share of the largest value: below it, Optuna finds that the errors of floats lie beside its steps."""
 
 Verdict = Literal["new", "known", "impossible"]
 
@@ -114,6 +118,7 @@ class Choosing(BaseSampler):
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """A value for every field."""
+        space = self._chooser.search.space
         fixed = trial.system_attrs.get("fixed_params", {})
         drawn, verdicts = dict[str, Any](), list[Verdict]()
         for _ in range(DRAWS):
@@ -122,6 +127,7 @@ class Choosing(BaseSampler):
             for field, distribution in search_space.items():
                 if field not in drawn:
                     drawn[field] = self._inner.sample_independent(study, trial, field, distribution)
+            drawn = space.snapped(drawn)
             verdicts.append(self._chooser.verdict({**drawn, **fixed}))
             if verdicts[-1] == "new" or fixed.keys() == search_space.keys():
                 return drawn
@@ -196,8 +202,20 @@ class _Ranking(BaseSampler):
                 for field, value in params.items()}  # fmt: skip
 
 
+class _Smooth(GPSampler):
+    """Sees whole numbers of a long range as a continuum: it would list them, at gigabytes for each hundred million."""
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        return {
+            field: FloatDistribution(each.low, each.high, log=each.log)
+            if isinstance(each, IntDistribution) and (each.high - each.low) // each.step >= MOST_STEPS
+            else each
+            for field, each in super().infer_relative_search_space(study, trial).items()
+        }
+
+
 _SAMPLERS: Mapping[Sampler, Callable[[int], BaseSampler]] = {
-    "gp": lambda seed: GPSampler(seed=seed, warn_independent_sampling=False),
+    "gp": lambda seed: _Smooth(seed=seed, warn_independent_sampling=False),
     "cmaes": lambda seed: CmaEsSampler(seed=seed, warn_independent_sampling=False),
     "random": lambda seed: RandomSampler(seed=seed),
     "nsga2": lambda seed: NSGAIISampler(seed=seed),
@@ -228,9 +246,13 @@ def distributions_of(space: Space) -> dict[str, BaseDistribution]:
 def _distribution(axis: Axis) -> BaseDistribution:
     if isinstance(axis, Choices):
         return CategoricalDistribution(axis.choices)
+    values = axis.values()
+    high = axis.high if values is None else values[-1]  # Optuna warns of bounds between two steps
     if axis.whole:
-        return IntDistribution(int(axis.low), int(axis.high), log=axis.log, step=int(axis.step or 1))
-    return FloatDistribution(axis.low, axis.high, log=axis.log, step=axis.step)
+        return IntDistribution(int(axis.low), int(high), log=axis.log, step=int(axis.step or 1))
+    finest = max(_FINEST_STEP * max(abs(axis.low), abs(axis.high)), (high - axis.low) / MOST_STEPS)
+    step = axis.step if axis.step and axis.step > finest else None
+    return FloatDistribution(axis.low, high, log=axis.log, step=step)
 
 
 def draws(space: Space, rng: np.random.Generator) -> Iterator[dict[str, Any]]:
@@ -243,10 +265,10 @@ def _draw(space: Space, rng: np.random.Generator) -> dict[str, Any]:
     drawn = dict[str, Any]()
     for field, axis in space.axes.items():
         if not isinstance(axis, Choices) and axis.log:
-            value = float(np.exp(rng.uniform(np.log(axis.low), np.log(axis.high))))
+            value = float(np.clip(np.exp(rng.uniform(np.log(axis.low), np.log(axis.high))), axis.low, axis.high))
             drawn[field] = round(value) if axis.whole else value
         elif (values := axis.values()) is not None:
-            drawn[field] = values[rng.integers(len(values))]
+            drawn[field] = values[int(rng.integers(len(values)))]
         elif not isinstance(axis, Choices):
             drawn[field] = float(rng.uniform(axis.low, axis.high))
     return drawn

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -21,6 +22,11 @@ Sampler = Literal["tpe", "gp", "cmaes", "random", "nsga2", "nsga3"]
 MOST_SUGGESTIONS = 100_000
 MOST_COMBINATIONS_TRIED = 20_000
 """Of a finite space, when a file is checked for having any point at all."""
+LARGEST_SEED = 2**63 - 1
+LARGEST_BOUND = 2**53
+"""Of whole numbers: Optuna draws them as floats, which hold no larger ones exactly."""
+FINEST_STEP = 1e-12
+"""As a share of the larger bound: below it, floats do not tell steps apart."""
 USUAL_QUANTIZER = "dvq"
 """What is searched where neither `fixed` nor `space` names a quantizer."""
 _STRICT = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
@@ -48,7 +54,7 @@ class _Outline(BaseModel):
     model_config = _STRICT
     objective: Annotated[dict[str, Direction], Field(min_length=1, max_length=2)]
     sampler: Sampler = "tpe"
-    sampler_seed: Annotated[int, Field(ge=0)] = 0
+    sampler_seed: Annotated[int, Field(ge=0, le=LARGEST_SEED)] = 0
     suggestions: Annotated[int, Field(ge=1, le=MOST_SUGGESTIONS)]
     space: Annotated[dict[str, dict[str, Any]], Field(min_length=1)]
     max_bits: Annotated[float, Field(gt=0)] | None = None
@@ -141,19 +147,20 @@ class _Checker:
         self._check_required(variants, outline.space)
         self._check_objective(outline)
         self._check_sampler(outline, axes)
-        self._check_start(outline, axes)
+        self._check_start(outline, axes, variants)
         if self.problems:
             return None
+        space = Space(axes)
         search = Search(
             experiment=self.experiment,
             fixed=self.fixed,
-            space=Space(axes),
+            space=space,
             objectives=outline.objective,
             sampler=outline.sampler,
             sampler_seed=outline.sampler_seed,
             suggestions=outline.suggestions,
             seeds=self.seeds,
-            start_from=tuple(outline.start_from),
+            start_from=tuple(space.snapped(params) for params in outline.start_from),
             max_bits=outline.max_bits,
             stop_early=outline.stop_early,
         )
@@ -177,11 +184,12 @@ class _Checker:
         known = self.experiment.variants
         if "quantizer" in space:
             named = space["quantizer"].get("choices")
-            return [known[name] for name in named if name in known] if isinstance(named, list) else []
+            names = [name for name in named if isinstance(name, str)] if isinstance(named, list) else []
+            return [known[name] for name in names if name in known]
         if "quantizer" not in self.fixed:
             self.fixed["quantizer"] = USUAL_QUANTIZER
         name = self.fixed["quantizer"]
-        if name not in known:
+        if not isinstance(name, str) or name not in known:
             self._add(("fixed", "quantizer"), f"found {shown(name)}; allowed: {', '.join(known)}")
             return []
         return [known[name]]
@@ -200,14 +208,10 @@ class _Checker:
 
     def _check_value(self, path: Path, field: str, value: Any, variants: Sequence[type[Settings]]) -> bool:
         """Whether every quantizer that has the field takes the value."""
-        for variant in variants:
-            if field in variant.model_fields:
-                try:
-                    field_type(variant, field).validate_python(value)
-                except ValidationError as error:
-                    self._add(path, f"found {shown(value)}; {allowed(error)}")
-                    return False
-        return True
+        error = _rejection(field, value, variants)
+        if error is not None:
+            self._add(path, f"found {shown(value)}; {allowed(error)}")
+        return error is None
 
     def _axis(self, field: str, given: Mapping[str, Any], variants: Sequence[type[Settings]]) -> Axis | None:
         path: Path = ("search", "space", field)
@@ -229,9 +233,9 @@ class _Checker:
             self._add(path, f"found {shown(given)}; allowed: choices, some of {known}")
             return None
         for index, name in enumerate(names):
-            if name not in self.experiment.variants:
+            if not isinstance(name, str) or name not in self.experiment.variants:
                 self._add((*path, "choices", index), f"found {shown(name)}; allowed: {known}")
-        return Choices(choices=tuple(dict.fromkeys(names)))
+        return Choices(choices=tuple(name for place, name in enumerate(names) if name not in names[:place]))
 
     def _choices(
         self, path: Path, field: str, given: Mapping[str, Any], owners: Sequence[type[Settings]]
@@ -260,7 +264,7 @@ class _Checker:
         if self.problems > before:
             return None
         low, high = given["low"], given["high"]
-        whole = isinstance(low, int) and isinstance(high, int)
+        whole = all(_takes_whole_numbers_alone(variant, field) for variant in owners)
         if not all(isinstance(bound, int | float) and not isinstance(bound, bool) for bound in (low, high)):
             self._add(path, f"{field} takes no numbers; allowed: choices")
         elif low > high:
@@ -269,13 +273,21 @@ class _Checker:
             self._add((*path, "low"), f"found {shown(low)}; allowed on a log scale: above 0")
         elif log and step is not None:
             self._add((*path, "step"), "does not go with log; keep one")
-        elif step is not None and (not isinstance(step, int if whole else int | float) or step <= 0):
-            kind = "whole number" if whole else "number"
-            self._add((*path, "step"), f"found {shown(step)}; allowed: a {kind} above 0")
+        elif whole and (large := next((key for key in ("low", "high") if abs(given[key]) > LARGEST_BOUND), "")):
+            self._add((*path, large), f"found {shown(given[large])}; allowed in a range: up to {LARGEST_BOUND}")
+        elif step is not None:
+            self._check_step((*path, "step"), step, FINEST_STEP * max(abs(low), abs(high)), whole=whole)
         if self.problems > before:
             return None
-        whole = whole and all(_takes_whole_numbers_alone(variant, field) for variant in owners)
         return Range(low=low, high=high, log=log, step=step, whole=whole)
+
+    def _check_step(self, path: Path, step: Any, finest: float, *, whole: bool) -> None:
+        kind = f"whole number above 0, up to {LARGEST_BOUND}" if whole else "number above 0"
+        right = isinstance(step, int if whole else int | float) and not isinstance(step, bool)
+        if not right or not 0 < step <= (LARGEST_BOUND if whole else sys.float_info.max):
+            self._add(path, f"found {shown(step)}; allowed: a {kind}")
+        elif step < finest:
+            self._add(path, f"found {shown(step)}, too fine for these bounds; allowed: at least {finest:g}, or no step")
 
     def _check_required(self, variants: Sequence[type[Settings]], space: Mapping[str, Any]) -> None:
         for variant in variants:
@@ -308,14 +320,17 @@ class _Checker:
             message = f"choices in {', '.join(named)}" if named else "a single field"
             self._add(("search", "sampler"), f'found "cmaes", which takes two ranges or more, and here are {message}')
 
-    def _check_start(self, outline: _Outline, axes: Mapping[str, Axis]) -> None:
+    def _check_start(self, outline: _Outline, axes: Mapping[str, Axis], variants: Sequence[type[Settings]]) -> None:
         for index, params in enumerate(outline.start_from):
             for field, value in params.items():
                 path: Path = ("search", "start_from", index, field)
                 if field not in outline.space:
                     self._add(path, unknown(field, outline.space))
-                elif field in axes and not _holds(axes[field], value):
-                    self._add(path, f"found {shown(value)}, which is not in space; allowed: {axes[field]}")
+                elif field in axes:
+                    # The first: a start from 4.0 is not one from the count 4, though both are equal.
+                    wrong_kind = field != "quantizer" and _rejection(field, value, variants) is not None
+                    if wrong_kind or not axes[field].holds(value):
+                        self._add(path, f"found {shown(value)}, which is not in space; allowed: {axes[field]}")
 
     def _check_possible(self, search: Search) -> None:
         for index, params in enumerate(search.start_from):
@@ -341,19 +356,20 @@ def numeric_metrics(experiment: Experiment) -> list[str]:
     return [field.name for field in fields(experiment.metrics) if hints[field.name] in numbers]
 
 
+def _rejection(field: str, value: Any, variants: Sequence[type[Settings]]) -> ValidationError | None:
+    """Why a quantizer that has the field does not take the value; None where all of them do."""
+    for variant in variants:
+        if field in variant.model_fields:
+            try:
+                field_type(variant, field).validate_python(value)
+            except ValidationError as error:
+                return error
+    return None
+
+
 def _takes_whole_numbers_alone(variant: type[Settings], field: str) -> bool:
-    try:
-        field_type(variant, field).validate_python(1.5)
-    except ValidationError as error:
-        return error.errors()[0]["type"].startswith("int")
-    return False
-
-
-def _holds(axis: Axis, value: Any) -> bool:
-    if isinstance(axis, Choices):
-        return value in axis.choices
-    values = axis.values()
-    return isinstance(value, int | float) and axis.low <= value <= axis.high and (values is None or value in values)
+    error = _rejection(field, 1.5, [variant])
+    return error is not None and error.errors()[0]["type"].startswith("int")
 
 
 def _outline_problem(details: Any) -> tuple[Path, str]:

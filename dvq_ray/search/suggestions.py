@@ -13,28 +13,31 @@ suggestion's number, so that a search that was cut off goes on as it would have.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import click
 import numpy as np
 import optuna
 from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from dvq_ray.cells import Point
+from dvq_ray.search import journal as journals
+from dvq_ray.search.audit import SEEDS, without_broken_state, without_contradictions
+from dvq_ray.search.journal import Journal, JournalFile
+from dvq_ray.search.restoring import load_rows, with_suggestions_of_rows
 from dvq_ray.search.sampling import Best, Chooser, Choosing, distributions_of, point_of, sampler_of
 from dvq_ray.search.space import Params
 from dvq_ray.search.spec import Search, SearchError
 from dvq_ray.store import Store
 
-_SEEDS = "seeds"
+_RESUMES = "resumes from the lines before that and the rows of the store"
 _COUNTED = (TrialState.RUNNING, TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 
 
@@ -72,6 +75,10 @@ def study_name(name: str, search: Search) -> str:
     return f"{name}-{digest[:8]}"
 
 
+def _warn(text: str) -> None:
+    click.echo(f"warning: {text}", err=True)
+
+
 STATES_IN_WORDS = {"complete": "complete", "pruned": "stopped early", "fail": "failed", "running": "underway"}
 """States of Optuna's trials as those of suggestions."""
 
@@ -89,7 +96,7 @@ class Suggestions:
     def kept(name: str, search: Search, path: Path) -> Suggestions:
         """Those of the journal at `path`, which comes into being where it is not there."""
         study = optuna.create_study(
-            storage=JournalStorage(JournalFileBackend(str(path))),
+            storage=JournalStorage(JournalFile(path)),
             study_name=study_name(name, search),
             directions=list(search.objectives.values()),
             load_if_exists=True,
@@ -99,30 +106,42 @@ class Suggestions:
         return Suggestions(search, study)
 
     @staticmethod
-    def looked_at(name: str, search: Search, store: Store) -> Suggestions | None:
-        """Those of the journal beside `store`, to read; None where there are none. Writes nothing."""
+    def looked_at(name: str, search: Search, store: Store, warn: Callable[[str], None] = _warn) -> Suggestions | None:
+        """Those of the journal beside `store`, to read; None where there are none. Writes nothing.
+
+        Where the journal is damaged they are those that `held` would find; `warn` is given a line that says so.
+        """
         path = journal_path(store)
-        if not path.exists():
+        journal = journals.read(path)
+        if journal is None:
             return None
-        storage = JournalStorage(JournalFileBackend(str(path)))
+        if not journals.is_locked(path):  # else another process may be in the middle of a line
+            rows = load_rows(search, store)
+            journal = without_contradictions(journal, study_name(name, search), search, rows)
+            journal = with_suggestions_of_rows(journal, study_name(name, search), search, rows)
+            if journal.reason:
+                warn(f"{path}{journal.reason}; the next run {_RESUMES}")
         try:
-            return Suggestions(search, optuna.load_study(study_name=study_name(name, search), storage=storage))
+            return Suggestions(
+                search, optuna.load_study(study_name=study_name(name, search), storage=journal.storage())
+            )
         except KeyError:  # the journal is of searches for something else
             return None
 
     @staticmethod
     @contextmanager
-    def held(name: str, search: Search, store: Store) -> Iterator[Suggestions]:
-        """Those of the journal beside `store`. Raises `SearchError` where another process holds them."""
+    def held(name: str, search: Search, store: Store, warn: Callable[[str], None] = _warn) -> Iterator[Suggestions]:
+        """Those of the journal beside `store`. Raises `SearchError` where another process holds them.
+
+        Where the journal is damaged it is mended first; `warn` is given a line that says how.
+        """
         path = journal_path(store)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(path.with_name("lock"), "w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # goes with the process, however that ends
-            except OSError:
-                raise SearchError(f"{store.location}: another search runs on this store; wait for it to end") from None
-            with quiet():
-                yield Suggestions.kept(name, search, path)
+        with journals.locked(path, store.location), quiet():
+            journals.remove_stale_lock(path)
+            journal = journals.read(path)
+            if journal is not None:
+                _mend(journal, name, search, path, store, warn)
+            yield Suggestions.kept(name, search, path)
 
     def underway(self) -> list[Suggestion]:
         """Those that were asked for and never told: their search was cut off. They are to be taken up again."""
@@ -142,7 +161,7 @@ class Suggestions:
 
     def ask(self) -> Suggestion | None:
         """The next one; None where there is nothing left to suggest until one of those underway is told."""
-        known = {self._point(trial).point_id for trial in self._drawn()}
+        known = {point_id for trial in self._drawn() for point_id in self._ids(trial)}
         best = self.best()
         chooser = Chooser(self.search, known, best)
         if not chooser.any_left():
@@ -155,7 +174,7 @@ class Suggestions:
             self._study.tell(trial, state=TrialState.FAIL)
             return self.ask()
         suggestion = self._suggestion(frozen)
-        trial.set_user_attr(_SEEDS, list(suggestion.seeds))
+        trial.set_user_attr(SEEDS, list(suggestion.seeds))
         return suggestion
 
     def tell(self, suggestion: Suggestion, state: TrialState, values: Sequence[float] | None = None) -> None:
@@ -216,18 +235,45 @@ class Suggestions:
             self._points[trial.number] = point_of(self.search, trial.params) if possible else None
         return self._points[trial.number]
 
+    def _ids(self, trial: FrozenTrial) -> set[str]:
+        """Of its point, and of the nearest one of the space: earlier versions suggested 0.1 x 3, and not 0.3."""
+        point = self._point(trial)
+        nearest = self.search.space.snapped(trial.params)
+        if nearest == trial.params or not self.search.possible(nearest):
+            return {point.point_id}
+        return {point.point_id, point_of(self.search, nearest).point_id}
+
     def _suggestion(self, trial: FrozenTrial) -> Suggestion:
         return Suggestion(number=trial.number, params=trial.params, point=self._point(trial), seeds=self._seeds(trial))
 
     def _seeds(self, trial: FrozenTrial) -> tuple[int, ...]:
         """The search's own, and one more for each time that the point was suggested before and did not fail."""
-        if _SEEDS in trial.user_attrs:
-            return tuple(trial.user_attrs[_SEEDS])
+        if SEEDS in trial.user_attrs:
+            return tuple(trial.user_attrs[SEEDS])
         point_id = self._point(trial).point_id
         earlier = [t for t in self._drawn() if t.number < trial.number and t.state is not TrialState.FAIL]
         times = sum(self._point(t).point_id == point_id for t in earlier)
         first = max(self.search.seeds) + 1
         return (*self.search.seeds, *range(first, first + times))
+
+
+def _mend(journal: Journal, name: str, search: Search, path: Path, store: Store, warn: Callable[[str], None]) -> None:
+    """Leaves in the file what is right, and what the store knows besides. What is wrong is set aside."""
+    study, rows = study_name(name, search), load_rows(search, store)
+    journal = without_contradictions(journal, study, search, rows)
+    journal = without_broken_state(journal, study, search)
+    journal = with_suggestions_of_rows(journal, study, search, rows)
+    aside = ""
+    if journal.tail:
+        # Named after its content, so that doing this twice leaves one copy.
+        digest = hashlib.sha256(journal.tail).hexdigest()[:8]
+        place = Path(store.absolute_location) / "set_aside" / "search" / f"{path.name}-{digest}"
+        journals.write(place, journal.tail)
+        aside = f"{len(journal.tail):,} bytes from there on are set aside as {place}; "
+    if not journal.tidy:
+        journals.write(path, journal.content())
+    if journal.reason:
+        warn(f"{path}{journal.reason}; {aside}the search {_RESUMES}")
 
 
 @contextmanager

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pyarrow.compute as pc
 from optuna.trial import TrialState
@@ -18,9 +16,8 @@ from dvq_ray.pack import failed_row
 from dvq_ray.provenance import Run
 from dvq_ray.search.spec import Search
 from dvq_ray.search.suggestions import Suggestion, Suggestions
-from dvq_ray.store import FINISHED, SUGGESTION, Status, Store
-
-Row = Mapping[str, Any]
+from dvq_ray.search.verdict import Row, rows_by_cell, verdict
+from dvq_ray.store import FINISHED, SUGGESTION, Status, Store, StoreError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,26 +136,13 @@ class Supply:
         """Tells the suggestions whose cells are all there, and queues what others still need."""
         for suggestion in list(self._open.values()):
             cells = [suggestion.point.cell(seed) for seed in suggestion.seeds]
-            verdict = self._verdict(cells)
-            if verdict is not None:
+            found = verdict(self.search, [cell.cell_id for cell in cells], self._rows)
+            if found is not None:
                 del self._open[suggestion.number]
-                self.suggestions.tell(suggestion, *verdict)
-                self._on_told(verdict[0])
+                self.suggestions.tell(suggestion, *found)
+                self._on_told(found[0])
             else:
                 self._queue(suggestion, [cell for cell in cells if cell.cell_id not in self._rows])
-
-    def _verdict(self, cells: Sequence[Cell]) -> tuple[TrialState, list[float] | None] | None:
-        """What to tell; None where that is not known yet."""
-        found = [self._rows[cell.cell_id] for cell in cells if cell.cell_id in self._rows]
-        if any(row["status"] == "stopped" for row in found):
-            return TrialState.PRUNED, None
-        values = [[_number(row[metric]) for metric in self.search.objectives] for row in found]
-        if any(row["status"] not in FINISHED for row in found) or not np.isfinite(values).all():
-            # The other repetitions are not run: there is no mean to be had.
-            return TrialState.FAIL, None
-        if len(found) < len(cells):
-            return None
-        return TrialState.COMPLETE, [sum(each) / len(each) for each in zip(*values, strict=True)]
 
     def _queue(self, suggestion: Suggestion, missing: Sequence[Cell]) -> None:
         queued = {cell.cell_id for pack in self._packs for cell in pack.cells}
@@ -182,13 +166,8 @@ class Supply:
         """What the store holds of these cells, or of all, by id."""
         columns = ["cell_id", "status", *self.search.objectives]
         where = None if cell_ids is None else pc.field("cell_id").isin(list(cell_ids))
-        frame = self._store.load(columns=columns, where=where)
-        return dict(zip(frame["cell_id"], _records(frame), strict=True))
-
-
-def _records(frame: pd.DataFrame) -> list[Row]:
-    return [{str(column): value for column, value in row.items()} for row in frame.to_dict("records")]
-
-
-def _number(value: Any) -> float:
-    return math.nan if value is None else float(value)
+        try:
+            frame = self._store.load(columns=columns, where=where)
+        except StoreError:  # perhaps of an objective that no file has, in a store of another trainable
+            frame = self._store.load(where=where).reindex(columns=columns)
+        return rows_by_cell(self.search, frame)

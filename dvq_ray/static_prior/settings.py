@@ -12,9 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from dvq_ray.settings import Rule, Settings, slices_divide
-
-Count = Annotated[int, Field(ge=1)]
+from dvq_ray.settings import Count, Rule, Settings, slices_divide
 
 TEST_SAMPLES = 4096
 """Test vectors of every cell. A constant of the experiment, not a field: changing it raises the revision."""
@@ -146,6 +144,7 @@ class KMeansFields(CodebookSettings):
         Rule(fields=("slices", "dimension"), breach=slices_divide),
         Rule(fields=("codebook_size", "train_samples"), breach=_enough_samples),
     )
+    logs_curve: ClassVar[bool] = False
 
     def nominal_seconds(self) -> float:
         """Lloyd's passes over the training vectors, and drawing the data."""

@@ -5,9 +5,21 @@ import itertools
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from analysis.style import Look, dvq_look, joint_vq_look, kmeans_look, svq_look, told_apart, vq_look, wide_vq_look
+from analysis.style import (
+    Look,
+    dvq_look,
+    joint_vq_look,
+    kmeans_look,
+    printed,
+    rendered,
+    svq_look,
+    told_apart,
+    vq_look,
+    wide_vq_look,
+)
 
 Matrix = NDArray[np.float64]
 LOOKS = {
@@ -62,3 +74,11 @@ def test_kmeans_has_the_colour_of_the_vq_that_it_is_held_against() -> None:
     for size in (2, 16, 100, 1024, 2**20):
         assert kmeans_look(size).colour == vq_look(size).colour
         assert kmeans_look(size).line != vq_look(size).line
+
+
+@pytest.mark.parametrize("name", ["a$b$c", "$\\frac{1$", "$", "a\\$b", "_^{}\\", "[x] :smile:"])
+def test_a_name_in_a_figure_is_not_parsed_as_a_formula(name: str) -> None:
+    with printed():
+        figure = Figure()
+        figure.suptitle(name)
+        assert rendered(figure)[".svg"].count(b"<use ") == len(name)

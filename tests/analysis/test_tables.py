@@ -70,3 +70,23 @@ def test_latex_is_typeset_without_a_complaint(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-2000:]
     assert "Overfull" not in done.stdout
+
+
+def test_no_character_of_a_name_breaks_a_row() -> None:
+    name = "[0.5]*x\r\n\n\x1b[31m~~a~~ $b$\u202e"
+    table = Table(
+        name="T", title=name, notes=[name],
+        columns=[Column(heading=name, is_text=True), Column(heading="n")],
+        sections=[Section(title=name, rows=[[name, "1"], ["*", "2"]])],
+    )  # fmt: skip
+    text = markdown(table)
+    (row,) = (line for line in text.splitlines() if line.endswith("| 1 |"))
+    assert row == "| \\[0.5\\]\\*x  \\~\\~a\\~\\~ \\$b\\$ | 1 |"
+    assert len([line for line in text.splitlines() if line.startswith("|")]) == 5
+    lines = latex(table, "tab:x").splitlines()
+    (row,) = (line for line in lines if line.endswith("& 1 \\\\"))
+    assert (
+        row == "{}[0.5]*x  \\textasciitilde{}\\textasciitilde{}a\\textasciitilde{}\\textasciitilde{} \\$b\\$ & 1 \\\\"
+    )
+    assert "{}* & 2 \\\\" in lines
+    assert all(line.isprintable() for line in lines)

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
 import io
+import os
+import pwd
+import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,10 +44,10 @@ def never() -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
 
 def put_images(storage: ObjectStorage, folder: str, seed: int) -> ParquetSource:
     uris = {split: storage.uri(folder).replace(folder, f"{folder}/{split}.parquet") for split in ("train", "test")}
+    pixels = np.random.default_rng(seed).integers(0, 256, (4, 8, 8, 3), dtype=np.uint8)
     for split, uri in uris.items():
-        pixels = np.random.default_rng(seed).integers(0, 256, (3, 8, 8, 3), dtype=np.uint8)
         images = []
-        for image in pixels if split == "train" else pixels[:1]:
+        for image in pixels[:3] if split == "train" else pixels[3:]:
             file = io.BytesIO()
             Image.fromarray(image).save(file, "PNG")
             images.append(file.getvalue())
@@ -125,18 +129,96 @@ def test_on_a_full_disk_images_are_read_without_being_kept(
     assert "No space left on device" in caplog.text
 
 
-def test_a_folder_of_somebody_else_is_not_trusted(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def private_folder(cache: Path) -> Path:
+    """The one folder that this user's images are in."""
+    (folder,) = cache.iterdir()
+    return folder
+
+
+def test_images_are_kept_in_a_folder_that_is_private_whatever_the_umask(cache: Path) -> None:
+    umask = os.umask(0)
+    try:
+        read_once("key", lambda: SPLITS)
+    finally:
+        os.umask(umask)
+    assert stat.S_IMODE(private_folder(cache).stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize("open_to_others", ["of another user", "writable", "readable", "link", "file"])
+def test_a_folder_that_others_may_have_filled_is_not_trusted(
+    open_to_others: str, cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     read_once("key", lambda: SPLITS)
-    monkeypatch.setattr("os.getuid", lambda: 12345)
+    folder = private_folder(cache)
+    if open_to_others == "of another user":
+        uid = os.getuid() + 1
+        monkeypatch.setattr("os.getuid", lambda: uid)
+        folder.rename(folder.with_name(f"dvq_ray-images-{uid}"))
+    elif open_to_others in ("writable", "readable"):
+        folder.chmod(0o777 if open_to_others == "writable" else 0o755)
+    else:
+        folder.rename(cache / "elsewhere")
+        if open_to_others == "link":
+            folder.symlink_to(cache / "elsewhere")
+        else:
+            folder.write_text("")
     other, _ = read_once("key", lambda: (255 - SPLITS[0], SPLITS[1]))
     np.testing.assert_array_equal(other, 255 - SPLITS[0])
+    assert "images are not kept on this machine" in caplog.text
+
+
+def test_the_cache_may_be_named_by_a_tilde(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("DVQ_RAY_CACHE", "~/scratch")
+    read_once("key", lambda: SPLITS)
+    assert private_folder(tmp_path / "scratch").is_dir()
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() != 0, reason="only root may become somebody else")
+@pytest.mark.parametrize("home", [None, "/proc/none"])
+def test_a_user_without_name_and_home_reads_and_keeps_images(home: str | None) -> None:
+    """As in a container that runs as any number."""
+    nobody = 54_321
+    with pytest.raises(KeyError):
+        pwd.getpwuid(nobody)
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o777)
+        for split, seeds in {"train": (1, 2), "test": (3,)}.items():
+            images = [np.random.default_rng(seed).integers(0, 256, (8, 8, 3), dtype=np.uint8) for seed in seeds]
+            files = [io.BytesIO() for _ in images]
+            for image, file in zip(images, files, strict=True):
+                Image.fromarray(image).save(file, "PNG")
+            pq.write_table(pa.table({"image": [file.getvalue() for file in files]}), f"{folder}/{split}.parquet")
+        code = (
+            "import os\n"
+            "from dvq_ray.learned_prior.images import *\n"
+            "from dvq_ray.learned_prior.sources import *\n"
+            f"source = ParquetSource(train='file://{folder}/train.parquet', test='file://{folder}/test.parquet')\n"
+            "load_images(source, 8)\n"  # imports all that it needs: the other user may not see this Python
+            "load_images.cache_clear()\n"
+            f"os.setgroups([]); os.setgid({nobody}); os.setuid({nobody})\n"
+            "check(source, 8, 'mine')\n"
+            "print(len(load_images(source, 8).train))\n"
+            "print(SOURCE.validate_python({'format': 'folder', 'train': '~/a', 'test': '~/b'}).expanded().train[-3:])"
+        )
+        environment = {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(sys.path), "TMPDIR": folder}
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            env=environment | ({"HOME": home} if home else {}),
+        )
+        assert done.stderr == ""
+        assert done.stdout.split() == ["2", "~/a" if home is None else "e/a"]
+        (kept,) = Path(folder).glob(f"dvq_ray-images-{nobody}/*/train.npy")
+        assert kept.stat().st_uid == nobody
 
 
 def test_what_is_broken_or_a_pickle_is_passed_over(cache: Path, caplog: pytest.LogCaptureFixture) -> None:
     read_once("key", lambda: SPLITS)
-    (file,) = cache.glob("*/train.npy")
+    (file,) = cache.glob("*/*/train.npy")
     np.save(file, np.array([{"an": "object"}], dtype=object), allow_pickle=True)
     for _ in range(2):
         np.testing.assert_array_equal(read_once("key", lambda: SPLITS)[0], SPLITS[0])
         file.write_bytes(file.read_bytes()[:40])
-    assert caplog.text.count("holds something else than images") == 2
+    assert caplog.text.count("holds something other than images") == 2

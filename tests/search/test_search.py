@@ -9,12 +9,14 @@ import subprocess
 import sys
 import time
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import optuna
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
 from optuna.storages import JournalStorage
@@ -120,6 +122,27 @@ def test_points_that_the_store_holds_cost_nothing(tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(cells(tmp_path)[before.columns], before)
 
 
+def test_a_search_goes_on_in_a_store_of_a_grid_that_answers_it(tmp_path: Path) -> None:
+    grid = TEXT.partition("search:")[0].replace("fixed: {", "fixed: {quantizer: dvq, ")
+    run(tmp_path, text=f"{grid}grids: {{a: {{slices: [1, 2, 4], codebook_size: [4, 8, 16]}}}}\n")
+    for wanted in (2, 4):  # rows of which none names a suggestion
+        result = run(tmp_path, text=text(suggestions=wanted))
+        assert f"{wanted} complete, of {wanted} wanted" in result.output
+        assert "warning" not in result.output
+
+
+def test_a_search_begins_in_a_store_that_has_no_value_of_its_objective(tmp_path: Path) -> None:
+    run(tmp_path, text=text(suggestions=1))
+    for file in (tmp_path / "results" / "found" / "cells").glob("*.parquet"):
+        pq.write_table(pq.read_table(file).drop_columns(["rate_curve_mse"]), file)  # as of another trainable
+    (tmp_path / "results" / "found" / "search" / "journal.log").unlink()
+    other = text(suggestions=2, objective="{rate_curve_mse: minimize}").replace("steps: 20", "steps: 30")
+    result = run(tmp_path, text=other)
+    assert result.exit_code == 0, result.output
+    assert "2 complete, of 2 wanted" in result.output
+    assert "warning" not in run(tmp_path, text=other).output
+
+
 def test_the_same_command_again_runs_nothing_and_more_suggestions_what_is_new(tmp_path: Path) -> None:
     run(tmp_path, text=text(suggestions=3))
     before = cells(tmp_path)
@@ -136,6 +159,19 @@ def test_start_points_come_first_and_are_completed_by_the_sampler(tmp_path: Path
     found = [trial.params for trial in trials(tmp_path)]
     assert found[0] == {"slices": 4, "codebook_size": 4}  # the only size that max_bits leaves
     assert found[1] == {"slices": 1, "codebook_size": 16}
+
+
+@pytest.mark.parametrize("start", [True, 1.0])
+def test_a_search_that_an_earlier_version_started_from_true_or_1_0_resumes(start: Any, tmp_path: Path) -> None:
+    spec = load_sweep(write(tmp_path, text(suggestions=3)))
+    assert spec.search is not None
+    earlier = replace(spec.search, start_from=({"slices": start, "codebook_size": 4},))
+    with Suggestions.held(spec.name, earlier, Store(tmp_path / "results" / "found")):
+        pass
+    result = run(tmp_path, text=text(suggestions=3))
+    assert "3 complete" in result.output
+    assert "warning" not in run(tmp_path, text=text(suggestions=4)).output
+    assert trials(tmp_path)[0].params == {"slices": 1, "codebook_size": 4}
 
 
 def test_a_start_point_that_was_cut_off_while_it_was_drawn_is_suggested_again(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,12 @@ def axis(text: str) -> str:
     return body(space="{slices: {choices: [1, 2]}, codebook_size: " + text + "}")
 
 
+def bound(text: str, start: str = "") -> str:
+    """A search over a field that takes floats."""
+    space = SPACE.replace("{slices", "{init_bound: " + text + ", slices")
+    return body(space=space, **({"start_from": f"[{{init_bound: {start}}}]"} if start else {}))
+
+
 def test_a_right_file_resolves_space_seeds_and_defaults(tmp_path: Path) -> None:
     found = search(HEAD + GOOD, tmp_path)
     assert found.space.axes == {"slices": Choices(choices=(1, 2)), "codebook_size": Choices(choices=(4,))}
@@ -51,6 +58,39 @@ def test_ranges_take_the_type_of_their_field(tmp_path: Path) -> None:
     whole = [isinstance(axis, Range) and axis.whole for axis in axes.values()]
     assert whole == [True, True, False]
     assert [axis.values() is None for axis in axes.values()] == [False, False, True]
+
+
+def test_start_points_are_the_values_of_the_space_that_they_stand_for(tmp_path: Path) -> None:
+    steps = "{low: 0.1, high: 1.0, step: 0.1}"
+    for written, meant in (("0.3", 0.3), ("0.30000000000000004", 0.3), ("1", 1), ("1.0", 1.0)):
+        assert search(bound(steps, written), tmp_path).start_from == ({"init_bound": meant},)
+    found = search(bound("{low: 0.1, high: 1.0}", "0.30000000000000004"), tmp_path)
+    assert found.start_from == ({"init_bound": 0.30000000000000004},)
+
+
+@pytest.mark.parametrize(
+    ("field", "axis", "size"),
+    [
+        ("train_samples", "{low: 512, high: 300000000, log: true}", 299_999_489),
+        ("train_samples", "{low: 512, high: 9007199254740992}", 9_007_199_254_740_481),
+        ("init_bound", "{low: 0.1, high: 10.0, step: 0.00000001}", 990_000_001),
+        ("steps", "{low: 1, high: 1000000000000, step: 7}", 142_857_142_858),
+    ],
+)
+def test_a_large_range_is_counted_and_not_listed(field: str, axis: str, size: int, tmp_path: Path) -> None:
+    text = body(space="{" + field + ": " + axis + ", slices: {choices: [2]}, codebook_size: {choices: [4]}}")
+    tracemalloc.start()
+    try:
+        assert search(text, tmp_path).space.size() == size
+        assert tracemalloc.get_traced_memory()[1] < 20_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_large_dimension_that_slices_do_not_divide_is_rejected_at_once(tmp_path: Path) -> None:
+    text = body(space="{slices: {choices: [7]}, codebook_size: {choices: [4]}}")
+    text = text.replace("dimension: 16", "dimension: 299999989")
+    assert any("does not divide dimension = 299999989" in each for each in problems(text, tmp_path))
 
 
 def test_fields_that_a_quantizer_lacks_are_left_out_of_its_points(tmp_path: Path) -> None:
@@ -109,6 +149,36 @@ WRONG = {
     "start outside": (body(start_from="[{slices: 4}]"), "search.start_from[0].slices: found 4, which is not in space; allowed: 1, 2"),
     "start unknown": (body(start_from="[{slizes: 1}]"), "search.start_from[0].slizes: unknown key"),
     "start that cannot be": (body(start_from="[{slices: 2, codebook_size: 4}]", max_bits="3"), "search.start_from[0]: is no point: codes take 4 bits"),
+    "start from true": (body(start_from="[{slices: true}]"), "search.start_from[0].slices: found true, which is not in space; allowed: 1, 2"),
+    "start from 2.0": (body(start_from="[{slices: 2.0}]"), "search.start_from[0].slices: found 2.0, which is not in space; allowed: 1, 2"),
+    "start from 4.0 in a range": (body(space="{slices: {low: 1, high: 4, step: 3}, codebook_size: {choices: [4]}}", start_from="[{slices: 4.0}]"), "search.start_from[0].slices: found 4.0, which is not in space; allowed: 1 to 4 (in steps of 3)"),
+    "start from true in a range": (body(space="{slices: {low: 1, high: 4}, codebook_size: {choices: [4]}}", start_from="[{slices: true}]"), "search.start_from[0].slices: found true"),
+    "start from true in floats": (bound("{low: 0.5, high: 2.0}", "true"), "search.start_from[0].init_bound: found true, which is not in space; allowed: 0.5 to 2"),
+    "start beside the steps": (bound("{low: 0.1, high: 1.0, step: 0.1}", "0.35"), "search.start_from[0].init_bound: found 0.35, which is not in space; allowed: 0.1 to 1 (in steps of 0.1)"),
+    "start from no number": (bound("{low: 0.1, high: 1.0, step: 0.1}", ".nan"), "search.start_from[0].init_bound: found nan"),
+    "start from infinity": (bound("{low: 0.1, high: 1.0, step: 0.1}", ".inf"), "search.start_from[0].init_bound: found inf"),
+    "start from text": (bound("{low: 0.1, high: 1.0, step: 0.1}", "'0.3'"), 'search.start_from[0].init_bound: found "0.3"'),
+    "start from a list": (body(start_from="[{slices: [1]}]"), "search.start_from[0].slices: found [1]"),
+    "true among choices": (axis("{choices: [4, true]}"), "search.space.codebook_size.choices[1]: found true; allowed: a valid integer"),
+    "4.0 among choices": (axis("{choices: [4, 4.0]}"), "search.space.codebook_size.choices[1]: found 4.0; allowed: a valid integer"),
+    "list among choices": (axis("{choices: [[4]]}"), "search.space.codebook_size.choices[0]: found [4]"),
+    "list among quantizers": (body(space="{quantizer: {choices: [[vq]]}, codebook_size: {choices: [4]}}"), "search.space.quantizer.choices[0]: found ['vq']; allowed: vq, dvq, kmeans"),
+    "fixed list of quantizers": (body().replace("factors: 8", "factors: 8, quantizer: [vq]"), "FILE:4: fixed.quantizer: found ['vq']; allowed: vq, dvq, kmeans"),
+    "true for a bound": (axis("{low: true, high: 8}"), "search.space.codebook_size.low: found true; allowed: a valid integer"),
+    "true for a float bound": (bound("{low: true, high: 8.0}"), "search.space.init_bound.low: found true; allowed: a valid number"),
+    "4.0 for a bound": (axis("{low: 4.0, high: 8}"), "search.space.codebook_size.low: found 4.0; allowed: a valid integer"),
+    "true for a step": (axis("{low: 4, high: 8, step: true}"), "search.space.codebook_size.step: found true; allowed: a whole number above 0"),
+    "true for a float step": (bound("{low: 0.1, high: 1.0, step: true}"), "search.space.init_bound.step: found true; allowed: a number above 0"),
+    "infinite step": (bound("{low: 0.1, high: 1.0, step: .inf}"), "search.space.init_bound.step: found inf; allowed: a number above 0"),
+    "step that is no number": (bound("{low: 0.1, high: 1.0, step: .nan}"), "search.space.init_bound.step: found nan; allowed: a number above 0"),
+    "step below what floats hold": (bound("{low: 0.1, high: 10.0, step: 1.0e-300}"), "search.space.init_bound.step: found 1e-300, too fine for these bounds; allowed: at least 1e-11, or no step"),
+    "bound beyond 63 bits": (axis("{low: 4, high: 9223372036854775808}"), "search.space.codebook_size.high: found 9223372036854775808; allowed"),
+    "bound beyond what floats hold": (axis("{low: 4, high: 9007199254740993}"), "search.space.codebook_size.high: found 9007199254740993; allowed in a range: up to 9007199254740992"),
+    "step beyond 63 bits": (axis("{low: 4, high: 8, step: 9223372036854775808}"), "search.space.codebook_size.step: found 9223372036854775808; allowed"),
+    "seed of the sampler beyond 63 bits": (body(sampler_seed="9223372036854775808"), "search.sampler_seed: found 9223372036854775808"),
+    "suggestions beyond 63 bits": (body(suggestions="9223372036854775808"), "search.suggestions: found 9223372036854775808"),
+    "bits that are no number": (body(max_bits=".inf"), "search.max_bits: found inf"),
+    "bits beyond floats": (body(max_bits="1" + 400 * "0"), "search.max_bits: found 1000"),
     "nothing can be": (body(max_bits="1"), "search.space: holds no point that can be; for example codes take 2 bits"),
     "cmaes of choices": (body(sampler="cmaes"), 'search.sampler: found "cmaes", which takes two ranges or more, and here are choices in slices, codebook_size'),
     "stopping what is done in one go": (body(stop_early="{scheduler: asha, grace_steps: 5}"), "search.stop_early: needs an objective that is known while a cell is computed; allowed: none; static_prior computes a cell in one go"),
@@ -136,4 +206,4 @@ def test_a_data_set_that_is_not_known_is_told(tmp_path: Path) -> None:
         "name: x\ntrainable: learned_prior\nfixed: {dimension: 8, slices: 2}\nsearch: {objective: {mse: minimize}, "
         "suggestions: 2, space: {dataset: {choices: [photos, fotos]}}}\n"
     )
-    assert any('found "fotos"; allowed: photos' in problem for problem in problems(text, tmp_path))
+    assert any('found "fotos"; did you mean photos? allowed: photos' in problem for problem in problems(text, tmp_path))

@@ -1,0 +1,163 @@
+"""What in a journal cannot be: trials that are not of the search, and values that its store contradicts.
+
+A record can be changed without becoming unreadable. The store is the truth, so that what does not agree with it is cut
+off, with all that follows.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
+
+import optuna
+import pandas as pd
+from optuna.distributions import check_distribution_compatibility
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from dvq_ray.search.journal import Journal, Record
+from dvq_ray.search.sampling import distributions_of, point_of, sampler_of
+from dvq_ray.search.spec import Search
+from dvq_ray.search.verdict import Row, rows_by_cell, verdict
+
+SEEDS = "seeds"
+"""The attribute of a trial that holds the repetitions of its suggestion."""
+FIXED = "fixed_params"
+"""Optuna's own, of a trial that was enqueued."""
+_NOTE = "dashboard:"
+"""What the names of attributes begin with that `optuna-dashboard` keeps."""
+_CREATE_STUDY, _DELETE_STUDY, _SET_STUDY_ATTRIBUTE, _CREATE_TRIAL, _SET_TRIAL_ATTRIBUTE = 0, 1, 3, 4, 9
+"""Optuna's numbers for what a record does; those of attributes are for its own ones."""
+_STATEFUL = ("cmaes", "nsga2", "nsga3")
+_TOLERANCE = 1e-9
+"""Between a value in the journal and the mean of its rows, which are computed alike."""
+_FOREIGN, _REFUTED = "is not one of this search", "contradicts its cells in the store"
+
+
+def without_contradictions(journal: Journal, study_name: str, search: Search, rows: pd.DataFrame) -> Journal:
+    """The records before the first one that cannot be of this search, or that the store contradicts."""
+    orphan = _first_orphan(journal.records)
+    if orphan is not None:
+        journal = journal.cut(orphan, "is about a trial that no line before it creates")
+    by_cell = rows_by_cell(search, rows)
+    while (study := _study(journal, study_name)) is not None:
+        wanted = [StudyDirection.MINIMIZE if way == "minimize" else StudyDirection.MAXIMIZE
+                  for way in search.objectives.values()]  # fmt: skip
+        if study.directions != wanted:
+            place = next(i for i, record in enumerate(journal.records) if record.get("study_name") == study_name)
+            journal = journal.cut(place, "is of a search in another direction")
+            continue
+        wrong = {trial.number: why for trial in study.get_trials(deepcopy=False)
+                 if (why := _contradiction(trial, search, by_cell))}  # fmt: skip
+        if not wrong:
+            break
+        place, number = _first_record_of(wrong, study_name, journal)
+        journal = journal.cut(place, f"is wrong: suggestion {number} {wrong[number]}")
+    return journal
+
+
+def without_broken_state(journal: Journal, study_name: str, search: Search) -> Journal:
+    """The records from which the sampler can draw. It keeps what it has learnt in attributes, CMA-ES as a pickle."""
+    if search.sampler not in _STATEFUL:
+        return journal
+    while (study := _study(journal, study_name)) is not None:
+        study.sampler = sampler_of(search, len(study.get_trials(deepcopy=False)))
+        try:
+            study.ask(distributions_of(search.space))  # in memory
+            break
+        except Exception:  # whatever its state makes it run into
+            states = [i for i, record in enumerate(journal.records) if is_state(record)]
+            if not states:
+                raise
+            last = journal.records[states[-1]].get("trial_id")  # a state may take several records of a trial
+            first = next(i for i in states if journal.records[i].get("trial_id") == last)
+            journal = journal.cut(first, f"is wrong: {search.sampler} cannot go on from that state")
+    return journal
+
+
+def is_state(record: Record) -> bool:
+    """Whether it holds what a sampler has learnt, of a study or of a trial."""
+    named = record.get("system_attr")
+    is_attribute = record["op_code"] in (_SET_STUDY_ATTRIBUTE, _SET_TRIAL_ATTRIBUTE) and isinstance(named, dict)
+    return is_attribute and not any(name.startswith((FIXED, _NOTE)) for name in named or ())
+
+
+def _study(journal: Journal, name: str) -> optuna.Study | None:
+    try:
+        return optuna.load_study(study_name=name, storage=journal.storage())
+    except KeyError:
+        return None
+
+
+def _contradiction(trial: FrozenTrial, search: Search, by_cell: Mapping[str, Row]) -> str:
+    """What is wrong with a trial of the study; empty where nothing is."""
+    if not _is_suggestion(trial, search):
+        return _FOREIGN
+    if trial.state not in (TrialState.COMPLETE, TrialState.PRUNED) or SEEDS not in trial.user_attrs:
+        return ""
+    if not search.possible(trial.params):  # any more, in this version
+        return ""
+    cell_ids = [point_of(search, trial.params).cell_id(seed) for seed in trial.user_attrs[SEEDS]]
+    state, values = verdict(search, cell_ids, by_cell) or (TrialState.RUNNING, None)
+    pairs = zip(trial.values, values, strict=True) if trial.state is TrialState.COMPLETE and values else ()
+    agrees = trial.state is state and all(math.isclose(*pair, rel_tol=_TOLERANCE) for pair in pairs)
+    return "" if agrees else _REFUTED
+
+
+def _is_suggestion(trial: FrozenTrial, search: Search) -> bool:
+    axes, kinds = search.space.axes, distributions_of(search.space)
+    fixed, seeds = trial.system_attrs.get(FIXED, {}), trial.user_attrs.get(SEEDS, [*search.seeds])
+    if not isinstance(fixed, dict) or not (fixed.keys() | trial.params.keys()) <= axes.keys():
+        return False
+    try:
+        for field, value in [*fixed.items(), *trial.params.items()]:
+            as_drawn = kinds[field].to_external_repr(kinds[field].to_internal_repr(value))  # 4 where 4.0 was enqueued
+            if not axes[field].holds(as_drawn):
+                return False
+        for field, kind in trial.distributions.items():
+            check_distribution_compatibility(kind, kinds[field])
+    except (TypeError, ValueError):
+        return False
+    first = max(search.seeds) + 1
+    if not isinstance(seeds, list) or seeds != [*search.seeds, *range(first, first + len(seeds) - len(search.seeds))]:
+        return False
+    if trial.state not in (TrialState.COMPLETE, TrialState.PRUNED):
+        return True
+    values = trial.values if trial.state is TrialState.COMPLETE else [0.0] * len(search.objectives)
+    is_whole = trial.params.keys() == axes.keys() and values is not None and len(values) == len(search.objectives)
+    return is_whole and all(isinstance(value, int | float) and math.isfinite(value) for value in values)
+
+
+def _first_record_of(numbers: Collection[int], study_name: str, journal: Journal) -> tuple[int, int]:
+    """The first record that says anything of one of those trials of the study, and the trial's number."""
+    storage = journal.storage()
+    study_id = storage.get_study_id_from_name(study_name)
+    ids = {storage.get_trial_id_from_study_id_trial_number(study_id, number): number for number in numbers}
+    for place, record in enumerate(journal.records):
+        if record.get("trial_id") in ids:
+            return place, ids[record["trial_id"]]
+    first = min(ids)  # it has been wrong since it was enqueued
+    return next(place for place, count in enumerate(_trials_until(journal.records)) if count > first), ids[first]
+
+
+def _first_orphan(records: Sequence[Record]) -> int | None:
+    """The first record about a trial that is not there: one that created it is missing."""
+    for place, count in enumerate(_trials_until(records)):
+        trial_id = records[place].get("trial_id", 0)
+        if type(trial_id) is not int or not (0 <= trial_id < count or "trial_id" not in records[place]):
+            return place
+    return None
+
+
+def _trials_until(records: Sequence[Record]) -> Iterator[int]:
+    """The number of trials once each record has been replayed: as Optuna counts."""
+    studies, studies_so_far, trials = dict[int, str](), 0, 0
+    for record in records:
+        operation = record["op_code"]
+        if operation == _CREATE_STUDY and record["study_name"] not in studies.values():
+            studies[studies_so_far] = record["study_name"]
+            studies_so_far += 1
+        elif operation == _DELETE_STUDY:
+            studies.pop(record["study_id"], None)
+        trials += operation == _CREATE_TRIAL and record["study_id"] in studies
+        yield trials
