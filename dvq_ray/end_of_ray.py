@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 _MARK = "DVQ_RAY_FOLDER"
 """In the environment of every process of a cluster that this process started."""
-
+_LOOKS = 20
 _ending = threading.Lock()
 
 
@@ -51,15 +52,26 @@ def end_without_ray(why: str, folder: Path, job: Job | None) -> NoReturn:
         print(text, file=sys.stderr, flush=True)
     with suppress(OSError, ValueError):
         sys.stdout.flush()
-    _end_processes(folder)
+    end_processes(folder)
     remove(folder)
     os._exit(code)
 
 
-def _end_processes(folder: Path) -> None:
-    """Ends what is left of a cluster. Ray's agents would live for a minute more."""
+def end_processes(folder: Path) -> None:
+    """Ends what is left of a cluster that this process started there. Ray's agents would live for a minute more."""
     mark = f"{_MARK}={folder}\0".encode()
+    for _ in range(_LOOKS):  # one may have started another meanwhile
+        found = list(_processes_with(mark))
+        if not found:
+            return
+        for process in found:
+            with suppress(OSError):
+                os.kill(process, signal.SIGKILL)
+        time.sleep(0.05)
+
+
+def _processes_with(mark: bytes) -> Iterator[int]:
     for place in Path("/proc").glob("[0-9]*/environ"):
-        with suppress(OSError):
-            if mark in place.read_bytes() and int(place.parent.name) != os.getpid():
-                os.kill(int(place.parent.name), signal.SIGKILL)
+        with suppress(OSError):  # it is gone, or of another user
+            if mark in place.read_bytes():
+                yield int(place.parent.name)

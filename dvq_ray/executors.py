@@ -17,12 +17,12 @@ import dvq_ray
 from dvq_ray.budget import Budget
 from dvq_ray.cells import Pack
 from dvq_ray.cluster_watch import ClusterWatch, services_of_cluster
-from dvq_ray.end_of_ray import end_without_ray, marked
+from dvq_ray.end_of_ray import end_processes, end_without_ray, marked
 from dvq_ray.experiment.registry import EXPERIMENTS
 from dvq_ray.heartbeat import Heartbeat
 from dvq_ray.home import ensure_home
 from dvq_ray.interruption import INTERRUPTED as INTERRUPTED
-from dvq_ray.interruption import Interruption
+from dvq_ray.interruption import Interrupted, Interruption
 from dvq_ray.pack import Advance, run_pack
 from dvq_ray.progress import Progress
 from dvq_ray.provenance import Run
@@ -255,7 +255,10 @@ class UnderTune:
                 with self._cluster:
                     yield self._slots(resources)
             finally:
-                ray.shutdown(wait_for_processes=True)
+                try:
+                    ray.shutdown(wait_for_processes=True)
+                finally:
+                    end_processes(self._folder)
 
     def _lost(self, why: str) -> NoReturn:
         end_without_ray(why, self._folder, self._job)
@@ -279,6 +282,8 @@ class UnderTune:
                         _temp_dir=given_to_ray(self._folder),
                         **quiet,
                     )
+        except SystemExit as error:  # from a handler of SIGTERM that Ray sets as it starts
+            raise Interrupted from error
         except Exception as error:
             where = f"no Ray cluster can be used at {self._address}" if self._address else "Ray does not start here"
             raise ResourcesError(f"{where}: {' '.join(str(error).split())}") from error

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -78,15 +79,18 @@ def versions() -> dict[str, str]:
 
 @cache
 def device_name(device: str) -> str:
-    """The processor's or the GPU's own name."""
+    """The processor's or the GPU's own name, or what else is known of it: a row must not fail for want of a name."""
     if device.startswith("cuda"):
-        import torch
+        with suppress(Exception):  # the GPU may be what failed
+            import torch
 
-        return str(torch.cuda.get_device_name(device))
+            return str(torch.cuda.get_device_name(device))
+        return device
     if sys.platform == "linux":
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
+        with suppress(OSError):
+            for line in Path("/proc/cpuinfo").read_text(errors="replace").splitlines():
+                if line.startswith("model name"):
+                    return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
 
 

@@ -8,7 +8,3 @@ CLUSTER_LOST = 4
 
 class ResourcesError(RuntimeError):
     """No such cluster, or a trial needs more than there is and would wait for ever. Raised before anything starts."""
-
-
-class ClusterLostError(RuntimeError):
-    """Ray's own processes ended while cells were running. Nothing is wrong with the cells."""

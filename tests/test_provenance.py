@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import platform
 import shutil
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import dvq_ray
+from dvq_ray import provenance
 from dvq_ray.provenance import digest_of_sources
 
 PACKAGE = Path(dvq_ray.__file__).parent
@@ -36,3 +38,14 @@ def test_another_line_or_another_name_is_another_digest(copy: Path) -> None:
     changed = digest_of_sources(copy)
     (copy / "streams.py").rename(copy / "rivers.py")
     assert len({before, changed, digest_of_sources(copy)}) == 3
+
+
+def test_a_device_that_says_no_name_has_one_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    provenance.device_name.cache_clear()
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda _: 1 / 0)
+    monkeypatch.setattr(Path, "read_text", lambda *_, **__: (_ for _ in ()).throw(PermissionError("/proc/cpuinfo")))
+    try:
+        assert provenance.device_name("cuda:1") == "cuda:1"
+        assert provenance.device_name("cpu") == (platform.processor() or platform.machine())
+    finally:
+        provenance.device_name.cache_clear()
