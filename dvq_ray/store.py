@@ -399,7 +399,9 @@ def _order_of(cell_ids: pa.ChunkedArray) -> tuple[pa.Array, bool]:
     return order, bool(pc.any(pc.equal(ordered[1:], ordered[:-1])).as_py())
 
 
-def _logs_curve(trainable: str, quantizer: str) -> bool:
+def _logs_curve(trainable: str | None, quantizer: str | None) -> bool:
+    if trainable is None or quantizer is None:
+        return False
     try:
         return find_experiment(trainable).variant(quantizer).logs_curve
     except ProviderError:  # of a store from elsewhere

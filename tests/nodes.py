@@ -33,7 +33,7 @@ def workers_of(nodes: Iterable[Any]) -> list[int]:
     found = []
     for path in Path("/proc").iterdir():
         try:
-            if path.name.isdecimal() and "Trainable" in (path / "cmdline").read_text():
+            if path.name.isdecimal() and b"Trainable" in (path / "cmdline").read_bytes():
                 environment = (path / "environ").read_text(errors="replace").split("\0")
                 found += [int(path.name)] if raylets & {*environment} else []
         except OSError:

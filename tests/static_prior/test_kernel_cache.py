@@ -12,7 +12,7 @@ import pytest
 
 COMPILES = """\
 import numpy as np
-from dvq_ray.experiments.static_prior import compiled, kernel_cache
+from dvq_ray.fitting import compiled, kernel_cache
 mse, _ = compiled.evaluate(np.zeros((1, 1, 2), np.float32), np.ones((4, 2), np.float32))
 assert mse == 1.0
 print(kernel_cache.has_place())
@@ -47,7 +47,7 @@ KERNEL = ["kernel.evaluate", "kernel.evaluate", "kernel.train", "kernel.train"]
 
 def block(code: Path) -> None:
     """Makes sure that nothing can be kept beside the source, not even by root."""
-    cache = code / "dvq_ray" / "static_prior" / "__pycache__"
+    cache = code / "dvq_ray" / "fitting" / "__pycache__"
     shutil.rmtree(cache, ignore_errors=True)
     cache.touch()
 
