@@ -32,7 +32,7 @@ def workers(rows: Rows) -> Iterator[Callable[..., Future[Any]]]:
         try:
             yield lambda work, *args, **options: pool.submit(_call, work, *args, **options)
         finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+            pool.shutdown(cancel_futures=True)
             gc.unfreeze()
 
 
