@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
@@ -89,13 +89,14 @@ def main(
             return
         raise click.UsageError("name at least one store")
     folder = None if needs else Path(out) if out else _default_folder(stores)
-    kept = _kept_values(only)
     try:
+        rows = load_rows(stores, _kept_values(only))
+        _print(*rows.notes)
         if folder is None:
             assert needs is not None
-            code = _check(needs, stores, kept)
+            code = _check(needs, rows)
         else:
-            code = _make(folder, stores, kept, named, allow_missing)
+            code = _make(folder, rows, named, allow_missing)
     except (StoreError, ValueError) as error:
         complain(str(error))
         code = 2
@@ -131,30 +132,22 @@ def _print(*lines: str) -> None:
         say(line)
 
 
-def _notes(rows: Rows) -> Sequence[str]:
-    return rows.notes
-
-
-def _check(name: str, stores: Sequence[str], only: Mapping[str, str]) -> int:
+def _check(name: str, rows: Rows) -> int:
     """Prints what of an item is missing from the stores."""
-    rows = load_rows(stores, only)
-    _print(*rows.notes)
     lines, code = needs_text.check_claims(rows) if name == CLAIMS else needs_text.check_item(figures.ITEMS[name], rows)
     _print(*lines)
     return code
 
 
-def _make(
-    folder: Path, stores: Sequence[str], only: Mapping[str, str], named: Sequence[str], allow_missing: bool
-) -> int:
+def _make(folder: Path, rows: Rows, named: Sequence[str], allow_missing: bool) -> int:
     """Makes and writes the named items, or all of them and the report."""
-    with workers(stores, only) as submit:
-        notes = submit(_notes)
-        names = [name for name in figures.ITEMS if name in named or not named]
+    names = [name for name in figures.ITEMS if name in named or not named]
+    for trainable in {figures.ITEMS[name].needs.trainable for name in names}:
+        rows.points(trainable)  # found once, before there are processes
+    with workers(rows) as submit:
         deciding = submit(claims.results) if CLAIMS in named or not named else None
         making = [submit(build.make_named, name, allow_missing=allow_missing) for name in names]
         describing = None if named else submit(page.origin_of)
-        _print(*notes.result())
         attempts = []
         for attempt in (future.result() for future in making):
             _print(*_settled(folder, attempt))

@@ -1,4 +1,4 @@
-"""Work on the rows of some stores, on all cores."""
+"""Work on some rows, on all cores."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ import gc
 import multiprocessing
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
-from functools import lru_cache
 from typing import Any
 
-from .data.rows import Rows, load_rows
+from .data.rows import Rows
 
 
 def usable_cores() -> int:
@@ -21,28 +20,29 @@ def usable_cores() -> int:
 
 
 @contextmanager
-def workers(stores: Sequence[str], only: Mapping[str, str]) -> Iterator[Callable[..., Future[Any]]]:
+def workers(rows: Rows) -> Iterator[Callable[..., Future[Any]]]:
     """As many processes as there are usable cores, and what has them call a function of the rows.
 
-    Its future has the result, or the error of reading the rows or of the function. Each process reads the rows when it
-    first needs them. The processes start with the first call, which must come before this process reads anything:
-    reading starts threads, and a process that has threads cannot be forked safely.
+    Its future has the result of the function, or its error. On Linux the processes are forked, and share the rows with
+    this one: Arrow must not have started threads by then. Elsewhere each of them gets a copy.
     """
     context = multiprocessing.get_context("fork" if sys.platform == "linux" else None)
-    # Nothing that a process inherits is garbage: it need not look through all that, and so copy it.
-    with ProcessPoolExecutor(usable_cores(), context, initializer=gc.freeze) as pool:
+    gc.freeze()  # no process then looks through what they share for garbage, and so copies it
+    with ProcessPoolExecutor(usable_cores(), context, initializer=_receive, initargs=(rows,)) as pool:
         try:
-            yield lambda *work, **options: pool.submit(_work, tuple(stores), tuple(only.items()), *work, **options)
+            yield lambda work, *args, **options: pool.submit(_call, work, *args, **options)
         finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+            pool.shutdown(cancel_futures=True)
+            gc.unfreeze()
 
 
-def _work(
-    stores: tuple[str, ...], only: tuple[tuple[str, str], ...], work: Callable[..., Any], *args: Any, **options: Any
-) -> Any:
-    return work(_rows(stores, only), *args, **options)
+_received: list[Rows] = []
+"""In a process that works for another: the rows."""
 
 
-@lru_cache(maxsize=1)
-def _rows(stores: tuple[str, ...], only: tuple[tuple[str, str], ...]) -> Rows:
-    return load_rows(stores, dict(only))
+def _receive(rows: Rows) -> None:
+    _received[:] = [rows]
+
+
+def _call(work: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    return work(_received[0], *args, **options)

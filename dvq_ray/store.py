@@ -263,6 +263,7 @@ class Store:
             types_mapper=lambda kind: pd.ArrowDtype(kind) if pa.types.is_list(kind) else None,
             categories=[name for name in categories if name in table.column_names],
             self_destruct=True,
+            use_threads=False,  # which Arrow would keep, and a process with threads cannot be forked safely
         )
         del table
         pa.default_memory_pool().release_unused()

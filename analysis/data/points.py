@@ -61,16 +61,15 @@ def unusable_rows(
     suspect = ~np.logical_and.reduce([is_ok, *finite.values()])
     if incomplete:
         suspect |= rows["cell_id"].isin(list(incomplete)).to_numpy(bool)
-    states = {}
-    for place in np.flatnonzero(suspect).tolist():
-        status = rows["status"].iloc[place]
-        empty = [metric for metric, is_finite in finite.items() if not is_finite[place]]
+    states, places = {}, np.flatnonzero(suspect)
+    statuses, ids = (rows[name].iloc[places].tolist() for name in ("status", "cell_id"))
+    for place, status, cell_id in zip(places.tolist(), statuses, ids, strict=True):
         if status != "ok":
             states[place] = "stopped early" if status == "stopped" else f"failed ({status})"
-        elif empty:
+        elif empty := [metric for metric, is_finite in finite.items() if not is_finite[place]]:
             states[place] = f"without a finite {', '.join(empty)}"
         else:
-            states[place] = incomplete[rows["cell_id"].iloc[place]]
+            states[place] = incomplete[cell_id]
     return states
 
 

@@ -203,7 +203,7 @@ class Sheet:
         The scale begins at zero and ends above all that is drawn, unless `y_limits` gives it for each row. `y_label`
         may be one for each row too, `x_label` one for each column. `gap` is what parts rows of panels, titles aside.
         """
-        lines = wrap(footnote, _LINE_LETTERS)
+        lines = wrap(footnote, _LINE_LETTERS, break_on_hyphens=False)
         rows = [part for entries in (*legend, self._hole_entries()) for part in _fitting(entries)]
         text = _EDGE + len(lines) * _FOOTNOTE_INCHES + _GAP_INCHES
         bottom = text + len(rows) * _LEGEND_INCHES + _GAP_INCHES + (_BOTTOM if x_label else _GAP_INCHES)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -16,12 +18,9 @@ from analysis.data.rows import Rows
 from analysis.figures import ITEMS
 from analysis.workers import workers
 from dvq_ray.store import StoreError
-from tests.analysis.made_up import rows, write
+from tests.analysis.made_up import made_up_rows, rows, write
 
-
-@pytest.fixture
-def store(tmp_path: Path) -> str:
-    return write(tmp_path / "store", rows(2, quantizer="vq", dimension=2, codebook_size=4, factors=16))
+ROWS = made_up_rows(rows(2, quantizer="vq", dimension=2, codebook_size=4, factors=16))
 
 
 @pytest.fixture(autouse=True)
@@ -42,26 +41,36 @@ def _die(found: Rows, /, *_: object, **__: object) -> None:
     os._exit(1)
 
 
-def test_all_cores_work_on_the_rows_and_this_process_does_not(store: str) -> None:
-    with workers([store], {"seed": "1"}) as submit:
+def test_all_cores_work_on_the_rows_and_this_process_does_not() -> None:
+    with workers(ROWS) as submit:
         found = [future.result() for future in [submit(_process, 0.2) for _ in range(4)]]
-    assert {count for _, count in found} == {1}
+    assert {count for _, count in found} == {2}
     assert len({process for process, _ in found} - {os.getpid()}) == 2
 
 
-def test_an_error_of_the_work_or_of_reading_is_raised_with_its_result(store: str, tmp_path: Path) -> None:
-    with workers([store], {}) as submit, pytest.raises(StoreError, match="cannot be read"):
+def test_an_error_of_the_work_is_raised_with_its_result() -> None:
+    with workers(ROWS) as submit, pytest.raises(StoreError, match="cannot be read"):
         submit(_refuse).result()
-    with workers([str(tmp_path / "nowhere")], {}) as submit, pytest.raises(StoreError, match="nowhere is no store"):
-        submit(_process, 0.0).result()
 
 
-def test_a_process_that_dies_ends_the_work_and_does_not_hang_it(store: str) -> None:
-    with workers([store], {}) as submit, pytest.raises(BrokenProcessPool):
+def test_a_process_that_dies_ends_the_work_and_does_not_hang_it() -> None:
+    with workers(ROWS) as submit, pytest.raises(BrokenProcessPool):
         submit(_die).result()
 
 
-def test_a_process_that_dies_is_reported_in_a_line(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nothing is forked")
+def test_reading_leaves_no_threads_that_a_fork_would_lose(tmp_path: Path) -> None:
+    store = write(tmp_path / "store", rows(2, quantizer="vq", dimension=2, codebook_size=4, factors=16))
+    code = (
+        "import os, sys; import analysis.__main__; from analysis.data.rows import load_rows\n"
+        "count = lambda: len(os.listdir('/proc/self/task'))\n"
+        "before = count(); load_rows([sys.argv[1]]); assert count() == before, (before, count())"
+    )
+    subprocess.run([sys.executable, "-c", code, store], check=True)
+
+
+def test_a_process_that_dies_is_reported_in_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = write(tmp_path / "store", rows(2, quantizer="vq", dimension=2, codebook_size=4, factors=16))
     monkeypatch.setattr(build, "make_named", _die)
     result = CliRunner().invoke(main, [store])
     assert result.exit_code == 2
