@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 _MARK = "DVQ_RAY_FOLDER"
 """In the environment of every process of a cluster that this process started."""
-_LOOKS = 20
+_LOOKS = 200
+"""Ten seconds: on a busy machine a killed process takes a while to go."""
 _ending = threading.Lock()
 
 

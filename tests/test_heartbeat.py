@@ -28,8 +28,11 @@ from dvq_ray.sweep import main as sweep
 from tests.object_storage import serving
 from tests.sweep_files import SEARCH, TINY, write
 
-NOW = datetime.now(UTC)
 STALE = timedelta(seconds=MISSED * EVERY_SECONDS + 60)
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
 
 
 @pytest.fixture
@@ -44,7 +47,7 @@ def run(run_id: str = "a" * 32) -> Run:
 
 
 def the_driver(store: Store) -> Driver:
-    (found,) = drivers(store, datetime.now(UTC))
+    (found,) = drivers(store, now())
     return found
 
 
@@ -56,16 +59,16 @@ def leave(store: Store, name: str = "b.json", written: timedelta = timedelta(0),
     """A file of a driver on another machine, of so long ago."""
     sign = {
         "host": "afar", "pid": 77, "process": "boot pid:[1] 5", "every_seconds": 30.0, "ended": None,
-        "started_at": str(NOW - timedelta(hours=3)), "at": str(NOW), **changes,
+        "started_at": str(now() - timedelta(hours=3)), "at": str(now()), **changes,
     }  # fmt: skip
     store.write_driver(name, json.dumps(sign).encode())
-    moment = (NOW - written).timestamp()
+    moment = (now() - written).timestamp()
     os.utime(Path(store.location, "drivers", name), (moment, moment))
 
 
 def test_a_driver_is_alive_while_it_runs_and_then_says_how_it_ended(store: Store) -> None:
     with Heartbeat(store, run(), lambda: ""):
-        wait_for(lambda: bool(drivers(store, datetime.now(UTC))))
+        wait_for(lambda: bool(drivers(store, now())))
         driver = the_driver(store)
         assert (driver.runs, driver.is_certain, driver.ended) == (True, True, "")
         assert driver.pid == os.getpid()
@@ -106,7 +109,7 @@ def test_what_ended_a_driver_early_is_reported(
 def test_a_beat_comes_every_half_minute(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(heartbeat, "EVERY_SECONDS", 0.01)
     with Heartbeat(store, run(), lambda: ""):
-        wait_for(lambda: bool(drivers(store, datetime.now(UTC))))
+        wait_for(lambda: bool(drivers(store, now())))
         first = the_driver(store)
         wait_for(lambda: the_driver(store).last_seen > first.last_seen)
         assert the_driver(store).started_at == first.started_at
@@ -119,7 +122,7 @@ def test_a_store_that_cannot_be_written_does_not_disturb_the_run(store: Store, m
     monkeypatch.setattr(Store, "write_driver", fails)
     with Heartbeat(store, run(), lambda: ""):
         pass
-    assert drivers(store, NOW) == []
+    assert drivers(store, now()) == []
 
 
 def test_a_storage_that_does_not_answer_holds_nothing_up(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,7 +151,7 @@ def test_a_storage_that_does_not_answer_holds_nothing_up(store: Store, monkeypat
 def test_a_driver_on_another_machine_is_alive_where_its_file_is_recent_by_either_clock(
     store: Store, at: timedelta, written: timedelta, runs: bool
 ) -> None:
-    leave(store, at=str(NOW - at), written=written)
+    leave(store, at=str(now() - at), written=written)
     driver = the_driver(store)
     assert (driver.runs, driver.is_certain, driver.ended) == (runs, False, "")
     assert driver.last_seen <= datetime.now(UTC)
@@ -161,7 +164,7 @@ def test_a_driver_on_another_machine_is_alive_where_its_file_is_recent_by_either
 
 def test_a_file_that_both_clocks_put_into_the_future_says_nothing(store: Store) -> None:
     leave(store, at="9999-12-31T23:59:59Z", written=-timedelta(days=1))
-    assert drivers(store, NOW) == []
+    assert drivers(store, now()) == []
 
 
 def here(pid: int, start: str | None = None) -> dict[str, Any]:
@@ -175,8 +178,8 @@ def test_on_its_own_machine_a_driver_is_dead_or_alive_whatever_its_file_says(sto
         leave(store, "zombie.json", **here(process.pid))
     leave(store, "dead.json", **here(process.pid))
     leave(store, "number_reused.json", **here(os.getpid(), "1"))
-    leave(store, "alive.json", written=STALE, **(here(os.getpid()) | {"at": str(NOW - STALE)}))
-    found = {driver.run_id: (driver.runs, driver.is_certain) for driver in drivers(store, datetime.now(UTC))}
+    leave(store, "alive.json", written=STALE, **(here(os.getpid()) | {"at": str(now() - STALE)}))
+    found = {driver.run_id: (driver.runs, driver.is_certain) for driver in drivers(store, now())}
     dead = (False, True)
     assert found == {"zombie": dead, "dead": dead, "number_reused": dead, "alive": (True, True)}
 
@@ -184,7 +187,7 @@ def test_on_its_own_machine_a_driver_is_dead_or_alive_whatever_its_file_says(sto
 def test_a_later_driver_removes_files_of_dead_ones_and_leaves_the_living(store: Store) -> None:
     leave(store, "dead.json", **here(os.getpid(), "1"))
     leave(store, "ended.json", ended="done")
-    leave(store, "stale.json", written=STALE, at=str(NOW - STALE))
+    leave(store, "stale.json", written=STALE, at=str(now() - STALE))
     leave(store, "afar.json")
     (Path(store.location) / "drivers" / "note.txt").write_text("mine")
     with Heartbeat(store, run("c" * 32), lambda: ""):
@@ -198,7 +201,7 @@ def test_a_later_driver_removes_files_of_dead_ones_and_leaves_the_living(store: 
     [
         b"", b"{", b"[]", b"null", b"{}", b"\xff\xfe", b'"' + b"x" * LONGEST_FILE, b"[" * 4000,
         *(
-            json.dumps({"host": "h", "pid": 1, "process": "", "started_at": str(NOW), "at": str(NOW),
+            json.dumps({"host": "h", "pid": 1, "process": "", "started_at": str(now()), "at": str(now()),
                         "every_seconds": 30.0, "ended": None, **wrong}).encode()
             for wrong in (
                 {"pid": -1}, {"pid": 2**40}, {"pid": True}, {"host": "h" * 999}, {"every_seconds": 1e9},
@@ -210,7 +213,7 @@ def test_a_later_driver_removes_files_of_dead_ones_and_leaves_the_living(store: 
 )  # fmt: skip
 def test_an_invalid_file_is_skipped(store: Store, content: bytes) -> None:
     store.write_driver("b.json", content)
-    assert drivers(store, NOW) == []
+    assert drivers(store, now()) == []
     assert "next python -m dvq_ray.sweep" in text_of(store)
 
 
@@ -221,7 +224,7 @@ def test_what_is_not_a_plain_file_is_skipped(store: Store) -> None:
     (folder / "c.json").symlink_to("c.json")
     (folder / "d.json").symlink_to("/dev/zero")
     (folder / "e.json").symlink_to("nowhere")
-    assert drivers(store, NOW) == []
+    assert drivers(store, now()) == []
 
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9) | st.datetimes().map(str)
@@ -239,8 +242,8 @@ def test_no_value_of_a_file_is_an_error(value: Any, key: str) -> None:
         read = heartbeat._Sign.model_validate_json(json.dumps(sign))
     except ValueError:
         return
-    heartbeat._driver("b", read, NOW, NOW)
-    heartbeat._driver("b", read, NOW + timedelta(days=1), NOW)
+    heartbeat._driver("b", read, now(), now())
+    heartbeat._driver("b", read, now() + timedelta(days=1), now())
 
 
 def test_names_of_a_foreign_file_are_shown_and_not_obeyed(store: Store) -> None:

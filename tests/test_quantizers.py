@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 from vector_quantize_pytorch import VectorQuantize  # type: ignore[import-untyped]
 
-from dvq_ray import nearest
 from dvq_ray.experiment.registry import find_experiment
 from dvq_ray.experiments.learned_prior.settings import LearnedPriorSettings
+from dvq_ray.quantizer import nearest
 from dvq_ray.quantizer.base import Quantizer
 from dvq_ray.quantizer.codebook import CodebookQuantizer
 from dvq_ray.quantizer.codebook_module import CodebookModule
