@@ -18,17 +18,19 @@ import pandas as pd
 from rich.console import Console
 
 from benchmarks.static_prior.tables import say, show
-from dvq_ray.cells import Cell, pack_cells
-from dvq_ray.executors import InProcess, Job, UnderTune
-from dvq_ray.interruption import Interruption
-from dvq_ray.progress import Progress
-from dvq_ray.provenance import Run
+from dvq_ray.execution.in_process import InProcess
+from dvq_ray.execution.job import Job
+from dvq_ray.execution.progress import Progress
+from dvq_ray.execution.tune.under_tune import UnderTune
+from dvq_ray.process.interruption import Interruption
 from dvq_ray.search.sampling import point_of
-from dvq_ray.search.spec import Sampler, Search
 from dvq_ray.search.suggestions import Suggestions, quiet
 from dvq_ray.search.supply import Supply
-from dvq_ray.spec import SweepSpec, load_sweep
 from dvq_ray.store import Store
+from dvq_ray.store.provenance import Run
+from dvq_ray.sweep.cells import Cell, pack_cells
+from dvq_ray.sweep.search import Sampler, Search
+from dvq_ray.sweep.spec import SweepSpec, load_sweep
 
 SWEEP = Path("sweeps/search_static_slices.yaml")
 NEAR = 0.02

@@ -7,14 +7,15 @@ from pathlib import Path
 
 from rich.console import Console
 
-from dvq_ray.cells import Pack, expand
-from dvq_ray.executors import Job, UnderTune
-from dvq_ray.interruption import Interruption
-from dvq_ray.progress import Progress
-from dvq_ray.provenance import Run
-from dvq_ray.spec import Resources, load_sweep
+from dvq_ray.execution.job import Job
+from dvq_ray.execution.progress import Progress
+from dvq_ray.execution.tune.under_tune import UnderTune
+from dvq_ray.experiment.surroundings import Surroundings
+from dvq_ray.process.interruption import Interruption
 from dvq_ray.store import Store
-from dvq_ray.surroundings import Surroundings
+from dvq_ray.store.provenance import Run
+from dvq_ray.sweep.cells import Pack, expand
+from dvq_ray.sweep.spec import Resources, load_sweep
 
 QUARTER = Resources(cpu=0.5, gpu=0.25)
 

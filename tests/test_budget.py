@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from dvq_ray.budget import BUDGET_SPENT, Budget, Duration
-from dvq_ray.sweep import main
+from dvq_ray.cli.duration import Duration
+from dvq_ray.cli.sweep import main
+from dvq_ray.execution.budget import BUDGET_SPENT, Budget
 from tests.sweep_files import write
 
 SWEEP = """\

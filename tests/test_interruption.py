@@ -15,9 +15,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from dvq_ray import interruption as module
-from dvq_ray.interruption import Interrupted, Interruption
-from dvq_ray.sweep import main
+from dvq_ray.cli.sweep import main
+from dvq_ray.process import interruption as module
+from dvq_ray.process.interruption import Interrupted, Interruption
 from tests.sweep_files import write
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]

@@ -9,9 +9,9 @@ import pytest
 from click.testing import CliRunner
 
 from analysis.__main__ import main as analysis
-from dvq_ray.rerun import main as rerun
-from dvq_ray.status import main as status
-from dvq_ray.sweep import main as sweep
+from dvq_ray.cli.rerun import main as rerun
+from dvq_ray.cli.status import main as status
+from dvq_ray.cli.sweep import main as sweep
 from tests.sweep_files import write
 
 COMMANDS = {"sweep": sweep, "status": status, "rerun": rerun, "analysis": analysis}

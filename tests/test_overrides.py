@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from dvq_ray.cells import expand
-from dvq_ray.spec import load_sweep
+from dvq_ray.sweep.cells import expand
+from dvq_ray.sweep.spec import load_sweep
 from tests.mistakes import problems
 from tests.sweep_files import SEARCH, TINY, write
 

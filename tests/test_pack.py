@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from dvq_ray import pack as pack_module
-from dvq_ray.cells import Pack, Point
+from dvq_ray.execution import pack as pack_module
+from dvq_ray.execution.pack import run_pack
 from dvq_ray.experiment.experiment import Outcome, Underway
 from dvq_ray.experiment.registry import find_experiment
-from dvq_ray.pack import run_pack
-from dvq_ray.provenance import Run
+from dvq_ray.experiment.surroundings import Surroundings
 from dvq_ray.store import Store, StoreError
-from dvq_ray.surroundings import Surroundings
+from dvq_ray.store.provenance import Run
+from dvq_ray.sweep.cells import Pack, Point
 
 CPU = Surroundings()
 RUN = Run(run_id="run", sweep="sweep", commit="commit")

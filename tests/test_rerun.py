@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
 
-from dvq_ray.agreement import explain
+from dvq_ray.cli.agreement import explain
+from dvq_ray.cli.rerun import main as rerun
+from dvq_ray.cli.sweep import main as sweep
 from dvq_ray.experiment.registry import find_experiment
-from dvq_ray.rerun import main as rerun
-from dvq_ray.sweep import main as sweep
 from tests.sweep_files import TINY, write, write_pictures
 
 AMD = "AMD EPYC 7763 64-Core Processor"

@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from dvq_ray.cells import Cell, expand
-from dvq_ray.pack import failed_row
-from dvq_ray.progress import span
-from dvq_ray.provenance import Run
-from dvq_ray.spec import SweepSpec, parse_sweep
-from dvq_ray.status import main as status
+from dvq_ray.cli.status import main as status
+from dvq_ray.cli.sweep import main as sweep
+from dvq_ray.execution.pack import failed_row
 from dvq_ray.store import Store
-from dvq_ray.sweep import main as sweep
+from dvq_ray.store.provenance import Run
+from dvq_ray.sweep.cells import Cell, expand
+from dvq_ray.sweep.spec import SweepSpec, parse_sweep
+from dvq_ray.text import span
 from tests.object_storage import serving
 from tests.sweep_files import SEARCH, TINY, write
 

@@ -11,7 +11,7 @@ import pytest
 from dvq_ray.declarations.settings import Rule
 from dvq_ray.experiment.registry import find_experiment
 from dvq_ray.problems import MOST_PROBLEMS, SHOWN_PROBLEMS
-from dvq_ray.spec import load_sweep
+from dvq_ray.sweep.spec import load_sweep
 from tests.mistakes import problems
 from tests.sweep_files import write
 

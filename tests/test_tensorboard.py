@@ -12,14 +12,14 @@ import pytest
 from click.testing import CliRunner
 from tensorboardX.proto.event_pb2 import Event
 
-from dvq_ray.cells import Cell, Pack, expand
+from dvq_ray.cli.sweep import main as sweep
+from dvq_ray.execution.pack import run_pack
+from dvq_ray.execution.tensorboard import FILE_NAME, event_file, followed
 from dvq_ray.experiment.experiment import Outcome, Underway
-from dvq_ray.pack import run_pack
-from dvq_ray.provenance import Run
-from dvq_ray.spec import SweepSpec, load_sweep, parse_sweep
 from dvq_ray.store import Store, StoreError
-from dvq_ray.sweep import main as sweep
-from dvq_ray.tensorboard import FILE_NAME, event_file, followed
+from dvq_ray.store.provenance import Run
+from dvq_ray.sweep.cells import Cell, Pack, expand
+from dvq_ray.sweep.spec import SweepSpec, load_sweep, parse_sweep
 from tests.sweep_files import TINY, write, write_pictures
 
 CURVE: list[dict[str, Any]] = [
@@ -198,7 +198,7 @@ def test_a_file_is_written_where_the_curve_grew_at_most_once_in_so_many_seconds(
     store, written = Store(tmp_path), list[int]()
     monkeypatch.setattr(store, "write_tensorboard", lambda *file: written.append(max(scalars(file[-1])["bits"])))
     seconds = iter(range(1000))
-    monkeypatch.setattr("dvq_ray.tensorboard.time.monotonic", lambda: float(next(seconds)))
+    monkeypatch.setattr("dvq_ray.execution.tensorboard.time.monotonic", lambda: float(next(seconds)))
     list(followed(training([Outcome()]), [CELL], store, every_seconds))
     assert written == steps
 

@@ -335,7 +335,7 @@ def test_a_search_stops_early_what_falls_behind_and_survives_its_driver(tmp_path
 FAULTS = """\
 import os, signal
 from pathlib import Path
-from dvq_ray import oom_kills
+from dvq_ray.execution.tune import oom_kills
 from dvq_ray.fitting import fit
 original, kills = fit._problem, Path(os.environ["KILLS"])
 oom_kills._counters = lambda root: [kills]  # the kernel's own count

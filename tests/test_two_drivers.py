@@ -10,16 +10,18 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from dvq_ray.cells import Cell, Pack, expand
-from dvq_ray.executors import Death, InProcess, Job
-from dvq_ray.interruption import Interruption
-from dvq_ray.pack import failed_row
-from dvq_ray.progress import Progress
-from dvq_ray.provenance import Run
-from dvq_ray.spec import parse_sweep
+from dvq_ray.cli.sweep import _run_packs
+from dvq_ray.execution.executor import Death
+from dvq_ray.execution.in_process import InProcess
+from dvq_ray.execution.job import Job
+from dvq_ray.execution.pack import failed_row
+from dvq_ray.execution.progress import Progress
+from dvq_ray.experiment.surroundings import Surroundings
+from dvq_ray.process.interruption import Interruption
 from dvq_ray.store import Store
-from dvq_ray.surroundings import Surroundings
-from dvq_ray.sweep import _run_packs
+from dvq_ray.store.provenance import Run
+from dvq_ray.sweep.cells import Cell, Pack, expand
+from dvq_ray.sweep.spec import parse_sweep
 from tests.sweep_files import TINY
 
 SPEC = parse_sweep(TINY, "tiny.yaml")

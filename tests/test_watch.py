@@ -20,10 +20,12 @@ from ray.exceptions import (
     TaskUnschedulableError,
 )
 
-from dvq_ray.executors import WORKER_RESTARTS, Death, Job
-from dvq_ray.kills_on_nodes import OOM_KILLS, KillsOnNodes
-from dvq_ray.lost_workers import LostWorkerError, trials_take_failures
-from dvq_ray.watch import NODE_LOSSES, PackWatch, is_node_loss
+from dvq_ray.execution.executor import Death
+from dvq_ray.execution.job import Job
+from dvq_ray.execution.tune.kills_on_nodes import OOM_KILLS, KillsOnNodes
+from dvq_ray.execution.tune.lost_workers import LostWorkerError, trials_take_failures
+from dvq_ray.execution.tune.under_tune import WORKER_RESTARTS
+from dvq_ray.execution.tune.watch import NODE_LOSSES, PackWatch, is_node_loss
 
 untyped: Any = exceptions
 UNREACHED = ActorUnavailableError("RpcError: recvmsg:Connection reset by peer rpc_code: 14", None)

@@ -17,10 +17,10 @@ from pydantic import TypeAdapter
 from dvq_ray.declarations.field import Axis, axes_of
 from dvq_ray.declarations.metric import Metric, metrics_of
 from dvq_ray.declarations.settings import Settings
+from dvq_ray.experiment.surroundings import Surroundings
 from dvq_ray.providers import Provided, ProviderError
 from dvq_ray.quantizer.base import Quantizer
 from dvq_ray.quantizer.registry import QUANTIZERS
-from dvq_ray.surroundings import Surroundings
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,8 +17,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from dvq_ray.search.journal import Journal, Record
 from dvq_ray.search.sampling import distributions_of, point_of, sampler_of
-from dvq_ray.search.spec import Search
 from dvq_ray.search.verdict import Row, rows_by_cell, verdict
+from dvq_ray.sweep.search import Search
 
 SEEDS = "seeds"
 """The attribute of a trial that holds the repetitions of its suggestion."""

@@ -25,7 +25,7 @@ import optuna
 from optuna.storages import JournalStorage
 from optuna.storages.journal import BaseJournalBackend, JournalFileBackend
 
-from dvq_ray.search.spec import SearchError
+from dvq_ray.sweep.search import SearchError
 
 Record = Mapping[str, Any]
 

@@ -18,15 +18,15 @@ from optuna.distributions import BaseDistribution
 from optuna.storages import JournalStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from dvq_ray.cells import Point
-from dvq_ray.coverage import searched_rows
 from dvq_ray.search.audit import FIXED, SEEDS, is_state
 from dvq_ray.search.journal import InMemory, Journal, Record
 from dvq_ray.search.sampling import distributions_of, point_of
-from dvq_ray.search.space import Axis, Choices, Params
-from dvq_ray.search.spec import Search
 from dvq_ray.search.verdict import rows_by_cell, verdict
 from dvq_ray.store import SUGGESTION, Store
+from dvq_ray.sweep.cells import Point
+from dvq_ray.sweep.coverage import searched_rows
+from dvq_ray.sweep.search import Search
+from dvq_ray.sweep.space import Axis, Choices, Params
 
 
 @dataclass(frozen=True)

@@ -21,10 +21,10 @@ from optuna.samplers import (
 )
 from optuna.trial import FrozenTrial, TrialState
 
-from dvq_ray.cells import Point
-from dvq_ray.search.space import Axis, Choices, Params, Space
-from dvq_ray.search.spec import Sampler, Search
 from dvq_ray.streams import stream
+from dvq_ray.sweep.cells import Point
+from dvq_ray.sweep.search import Sampler, Search
+from dvq_ray.sweep.space import Axis, Choices, Params, Space
 
 DRAWS = 10
 """How often a sampler may come back with a point that cannot be, or was suggested before."""

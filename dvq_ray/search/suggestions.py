@@ -27,15 +27,15 @@ import optuna
 from optuna.storages import JournalStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from dvq_ray.cells import Point
 from dvq_ray.search import journal as journals
 from dvq_ray.search.audit import SEEDS, without_broken_state, without_contradictions
 from dvq_ray.search.journal import Journal, JournalFile
 from dvq_ray.search.restoring import load_rows, with_suggestions_of_rows
 from dvq_ray.search.sampling import Best, Chooser, Choosing, distributions_of, point_of, sampler_of
-from dvq_ray.search.space import Params
-from dvq_ray.search.spec import Search, SearchError
 from dvq_ray.store import Store
+from dvq_ray.sweep.cells import Point
+from dvq_ray.sweep.search import Search, SearchError
+from dvq_ray.sweep.space import Params
 
 _RESUMES = "resumes from the lines before that and the rows of the store"
 _COUNTED = (TrialState.RUNNING, TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)

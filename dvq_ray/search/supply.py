@@ -11,13 +11,13 @@ import pandas as pd
 import pyarrow.compute as pc
 from optuna.trial import TrialState
 
-from dvq_ray.cells import LONGEST_PACK_SECONDS, Cell, Pack, SuggestedAs
-from dvq_ray.pack import failed_row
-from dvq_ray.provenance import Run
-from dvq_ray.search.spec import Search
+from dvq_ray.execution.pack import failed_row
 from dvq_ray.search.suggestions import Suggestion, Suggestions
 from dvq_ray.search.verdict import Row, rows_by_cell, verdict
 from dvq_ray.store import FINISHED, SUGGESTION, Status, Store, StoreError
+from dvq_ray.store.provenance import Run
+from dvq_ray.sweep.cells import LONGEST_PACK_SECONDS, Cell, Pack, SuggestedAs
+from dvq_ray.sweep.search import Search
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,13 +8,13 @@ from contextlib import closing
 from dataclasses import fields
 from typing import Any, ClassVar
 
-from dvq_ray.cells import Cell, Point
-from dvq_ray.columns import cell_schema, cell_table, curve_table
+from dvq_ray.execution.pack import run_cell
 from dvq_ray.experiment.experiment import Experiment, Outcome, Underway
 from dvq_ray.experiment.registry import find_experiment
-from dvq_ray.pack import run_cell
-from dvq_ray.provenance import Run
-from dvq_ray.surroundings import Surroundings
+from dvq_ray.experiment.surroundings import Surroundings
+from dvq_ray.store.columns import cell_schema, cell_table, curve_table
+from dvq_ray.store.provenance import Run
+from dvq_ray.sweep.cells import Cell, Point
 
 
 class ExperimentContract:

@@ -13,8 +13,8 @@ import optuna
 import pytest
 from click.testing import CliRunner
 
+from dvq_ray.cli.status import main as status
 from dvq_ray.search.suggestions import Suggestions
-from dvq_ray.status import main as status
 from tests.search.damaged import Ran
 
 WANTED = 10

@@ -17,7 +17,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from dvq_ray.search.journal import InMemory, Journal, JournalFile, parse, read, remove_stale_lock, write
-from dvq_ray.search.spec import SearchError
+from dvq_ray.sweep.search import SearchError
 
 DAMAGED = 3000
 

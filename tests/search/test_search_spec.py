@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from dvq_ray.problems import SweepFileError
-from dvq_ray.search.space import Choices, Range
-from dvq_ray.search.spec import Search
-from dvq_ray.spec import load_sweep
+from dvq_ray.sweep.search import Search
+from dvq_ray.sweep.space import Choices, Range
+from dvq_ray.sweep.spec import load_sweep
 from tests.sweep_files import write
 
 HEAD = "name: x\ntrainable: static_prior\nseeds: 2\nfixed: {dimension: 16, factors: 8}\n"

@@ -1,0 +1,12 @@
+"""The Parquet set of a sweep: writing rows without loss, merging files, reading."""
+
+from __future__ import annotations
+
+from dvq_ray.store.columns import FINISHED, SUGGESTION, Status, cell_schema, curve_schema
+from dvq_ray.store.storage import OutOfReachError, StoreError
+from dvq_ray.store.store import SetAside, Store
+
+__all__ = [
+    "FINISHED", "SUGGESTION", "OutOfReachError", "SetAside", "Status", "Store", "StoreError", "cell_schema",
+    "curve_schema",
+]  # fmt: skip
