@@ -18,6 +18,7 @@ import pandas as pd
 from rich.console import Console
 
 from benchmarks.static_prior.tables import say, show
+from dvq_ray.execution.grid_packs import GridPacks
 from dvq_ray.execution.in_process import InProcess
 from dvq_ray.execution.job import Job
 from dvq_ray.execution.progress import Progress
@@ -100,7 +101,7 @@ def _course(
     with quiet(), _job(spec, store) as job:
         suggestions = Suggestions.kept("benchmark", search, journal)
         supply = Supply(search, suggestions, store, job.run, retry_failed=False, on_told=lambda state: None)
-        InProcess().search(supply, job)
+        InProcess().run(supply, job)
         for suggestion in suggestions.told():
             point_id = suggestion.point.point_id
             spent += 1 if point_id in seen else len(search.seeds)
@@ -116,7 +117,7 @@ def _course(
 def _run_grid(spec: SweepSpec, cells: Sequence[Cell], store: Store, *, in_process: bool) -> None:
     executor = InProcess() if in_process else UnderTune(None)
     with executor.started(spec.resources) as slots, _job(spec, store) as job:
-        executor.run(pack_cells(cells, slots), job)
+        executor.run(GridPacks(pack_cells(cells, slots), job), job)
     store.merge()
 
 

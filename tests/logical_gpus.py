@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from dvq_ray.execution.grid_packs import GridPacks
 from dvq_ray.execution.job import Job
 from dvq_ray.execution.progress import Progress
 from dvq_ray.execution.tune.under_tune import UnderTune
@@ -34,10 +35,10 @@ def main(file: Path, store: str, address: str) -> None:
             store=Store(store), run=Run.start("nodes"), resources=QUARTER, surroundings=Surroundings(),
             progress=progress, interruption=interruption,
         )  # fmt: skip
-        deaths = executor.run([Pack(cells=[cell]) for cell in cells], job)
-    for cell_id, death in deaths.items():
-        print(cell_id, death.status, death.error)
-    sys.exit(1 if deaths else 0)
+        executor.run(GridPacks([Pack(cells=[cell]) for cell in cells], job), job)
+    failed = job.store.load(["cell_id", "status", "error"]).query("status != 'ok'")
+    print(failed.to_string())
+    sys.exit(1 if len(failed) else 0)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from rich.console import Console
 
 from benchmarks.static_prior.tables import say, show, spread
+from dvq_ray.execution.grid_packs import GridPacks
 from dvq_ray.execution.job import Job
 from dvq_ray.execution.progress import Progress
 from dvq_ray.execution.tune.under_tune import UnderTune
@@ -187,7 +188,7 @@ def run_tiny(packs: Sequence[Pack], location: str) -> TinyRun:
             interruption=interruption,
         )
         before = Moment.now()
-        executor.run(packs, job)
+        executor.run(GridPacks(packs, job), job)
         return TinyRun(before=before, after=Moment.now(), at=samples.at)
 
 

@@ -141,7 +141,7 @@ def _run(
     with running(spec, store, executor, budget, progress) as (job, slots):
         progress.expect(_estimate(spec, search, store, left), slots)
         supply = Supply(search, suggestions, store, job.run, retry_failed=retry_failed, on_told=told)
-        executor.search(supply, job)
+        executor.run(supply, job)
     return job.interruption.asked
 
 

@@ -6,7 +6,6 @@ import math
 import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -18,10 +17,9 @@ from dvq_ray.cli.terminal import Command, complain, console, counts_table
 from dvq_ray.declarations.settings import Settings
 from dvq_ray.execution.budget import BUDGET_SPENT, Budget
 from dvq_ray.execution.executor import Executor, ResourcesError
+from dvq_ray.execution.grid_packs import GridPacks
 from dvq_ray.execution.in_process import InProcess
-from dvq_ray.execution.job import Job
 from dvq_ray.execution.machine import usable_cores, usable_gpus
-from dvq_ray.execution.pack import failed_row
 from dvq_ray.execution.progress import Progress
 from dvq_ray.execution.running import running
 from dvq_ray.execution.tune.ray_address import cluster_address
@@ -29,15 +27,12 @@ from dvq_ray.execution.tune.under_tune import UnderTune
 from dvq_ray.problems import SweepFileError
 from dvq_ray.process.interruption import INTERRUPTED
 from dvq_ray.store import FINISHED, Store, StoreError
-from dvq_ray.store.provenance import Run
-from dvq_ray.sweep.cells import Cell, Pack, pack_cells
+from dvq_ray.sweep.cells import Cell, pack_cells
 from dvq_ray.sweep.plan import Plan, make_plan
 from dvq_ray.sweep.search import Search, SearchError
 from dvq_ray.sweep.spec import SweepSpec, load_sweep
 
 GO_ON = "The same command goes on once that is mended."
-ONE_BY_ONE = 3
-"""How often cells whose worker died by no doing of theirs are tried one by one before that is their row."""
 
 
 def _not_empty(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
@@ -239,42 +234,10 @@ def _run_cells(console: Console, plan: Plan, store: Store, executor: Executor, b
     with running(plan.spec, store, executor, budget, progress) as (job, slots):
         progress.expect(plan.estimate(), slots)
         try:
-            _run_packs(plan.to_run, slots, job, executor)
+            executor.run(GridPacks(pack_cells(plan.to_run, slots), job), job)
         except StoreError as error:
             raise StoreError(f"{error}\nthe sweep was ended; what was written is kept. {GO_ON}") from error
     return job.interruption.asked
-
-
-def _run_packs(cells: Sequence[Cell], slots: int, job: Job, executor: Executor) -> None:
-    began = datetime.now(UTC)
-    executor.run(pack_cells(cells, slots), job)
-    left = _left(cells, job.store, job.run, began)
-    for attempt in range(ONE_BY_ONE):
-        if not left or job.ending:
-            return
-        # Their worker died again and again. One by one, so that a cell that kills takes no other with it.
-        died = executor.run([Pack(cells=[cell]) for cell in left], job)
-        if job.interruption.asked:
-            return
-        without_row = _left(left, job.store, job.run, began)
-        left = []
-        for cell in without_row:
-            death = died.get(cell.cell_id)
-            if death and (death.its_own or attempt == ONE_BY_ONE - 1):
-                row = failed_row(cell, job.run, death.status, death.error)
-                job.store.write_cell(cell.point.experiment, row, ())
-                job.progress.advance(0, 1, cell.nominal_seconds())
-            else:
-                left.append(cell)
-
-
-def _left(cells: Sequence[Cell], store: Store, run: Run, began: datetime) -> list[Cell]:
-    """The cells that nobody has computed since this run began: another driver's row may stand before this one's."""
-    rows = store.load(columns=["cell_id", "status", "run_id", "run_started_at"])
-    is_done = rows["status"].isin(FINISHED) & ~rows["cell_id"].isin(store.missing_curves())
-    is_tried = (rows["run_id"] == run.run_id) | (rows["run_started_at"] >= began)
-    computed = {*rows.loc[is_done | is_tried, "cell_id"]}
-    return [cell for cell in cells if cell.cell_id not in computed]
 
 
 def _example(store: Store, cells: Sequence[Cell], status: str) -> str:

@@ -5,11 +5,12 @@ Ray Tune carries packs of cells; it does not define identity, seeds, grids or re
 
 from __future__ import annotations
 
+import base64
 import json
 import sys
 import time
 import zlib
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator
 from typing import Any
 
 import ray
@@ -27,6 +28,12 @@ from dvq_ray.sweep.cells import Pack
 STEP_SECONDS, STEP_SECONDS_PER_TRIAL = 1.0, 0.03
 """A step ends with the first cell that is done after the former: often enough to watch. With many trials at once it is
 the latter times their number: the driver takes some 2 ms for each report, and trials wait for it."""
+
+
+BEST_VALUE, LAST_VALUE = "best_value", "last_value"
+"""Keys of what a step reports of the experiment's main metric, where a cell measured it."""
+TRAINING_STEP, WATCHED, LOGGED = "training_step", "watched", "logged"
+"""Keys of what a step reports of a cell that may be stopped early: its step, the watched column at it, its curve."""
 
 
 @ray.remote(num_cpus=0)
@@ -50,14 +57,13 @@ class PackTrainable(tune.Trainable):
 
     A Tune step is about a second of cells, or longer where many trials report. Rows and checkpoints of cells go from
     the worker to the store; only counts go to the driver. Tune's own checkpoints are not used: the store is the state,
-    and a pack that comes back after its worker died goes on behind what it wrote.
+    and a pack that comes back after its worker died resumes after the last row written.
     """
 
     def setup(  # type: ignore[override]
-        self, config: dict[str, Any], packs: Sequence[str], context: dict[str, Any]
+        self, config: dict[str, Any], context: dict[str, Any]
     ) -> None:
-        """Takes what all packs share. `packs` are packs as JSON; `config["pack"]` says which is this trial's."""
-        self._packs = packs
+        """Takes what all packs share."""
         self._store = Store(context["store"])
         self._run = Run(**context["run"])
         self._surroundings = Surroundings(**context["surroundings"])
@@ -67,18 +73,20 @@ class PackTrainable(tune.Trainable):
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Takes up another pack in the same worker."""
+        """Begins another pack in the same worker."""
         self.cleanup()
-        self._pack = self._pack_of(new_config)
+        self._pack = Pack.from_plain(json.loads(zlib.decompress(base64.b85decode(new_config["pack"]))))
+        self._rows_told = 0
+        self.config = {}  # each result would carry it
         self._between_cells = True
         self._advances = run_pack(self._pack, self._store, self._run, self._surroundings)
         return True
 
-    def _pack_of(self, config: Mapping[str, Any]) -> Pack:
-        return Pack.from_plain(json.loads(self._packs[config["pack"]]))
-
     def step(self) -> dict[str, Any]:
-        """Runs cells for about a second, or longer among many trials, and reports how many came to which end."""
+        """Runs cells for about a second, or longer among many trials, and reports how many ended.
+
+        A step also ends where a curve that is watched grows.
+        """
         with Interruption() as interruption:
             interruption.listen()
             report = self._report(interruption)
@@ -112,48 +120,7 @@ class PackTrainable(tune.Trainable):
         return report
 
     def _tells(self, advance: Advance, report: dict[str, Any]) -> bool:
-        """Whether the step ends with this; adds what there is to tell."""
-        return False
-
-    def cleanup(self) -> None:
-        """Stops the cell in hand, which keeps a checkpoint where it takes long."""
-        if self._advances is not None:
-            self._advances.close()
-
-
-def carrying(trainable: type[PackTrainable], packs: Sequence[str], context: dict[str, Any]) -> type[PackTrainable]:
-    """The trainable with what all of its workers share, as part of its code.
-
-    Tune's own way puts these into Ray's object store, from where Ray would try to recover them when the raylet is
-    ended, and end the driver with exit code 1 because it cannot.
-    """
-    packed = zlib.compress(json.dumps(list(packs)).encode())  # they are much alike
-
-    class Carrying(trainable):  # type: ignore[misc, valid-type]
-        def setup(self, config: dict[str, Any]) -> None:
-            super().setup(config, packs=json.loads(zlib.decompress(packed)), context=context)
-
-    return Carrying
-
-
-BEST_VALUE, LAST_VALUE = "best_value", "last_value"
-"""Keys of what a step reports of the experiment's main metric, where a cell measured it."""
-TRAINING_STEP, WATCHED, LOGGED = "training_step", "watched", "logged"
-"""Keys of what a suggestion's trial reports besides: its step, the watched column at it, and the curve so far."""
-
-
-class SuggestionTrainable(PackTrainable):
-    """Runs the cells of a search's suggestion. A step ends too where a curve that is watched grows."""
-
-    def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """As its parent; `config["pack"]` is the pack itself, as JSON."""
-        self._rows_told = 0
-        return super().reset_config(new_config)
-
-    def _pack_of(self, config: Mapping[str, Any]) -> Pack:
-        return Pack.from_plain(json.loads(config["pack"]))
-
-    def _tells(self, advance: Advance, report: dict[str, Any]) -> bool:
+        """Whether the step ends with this; adds the curve of a cell that may be stopped early."""
         watched = self._pack.suggested.watched if self._pack.suggested else None
         if watched is None or len(advance.logged) <= self._rows_told:
             return False
@@ -161,3 +128,22 @@ class SuggestionTrainable(PackTrainable):
         last = advance.logged[-1]
         report |= {TRAINING_STEP: last["step"], WATCHED: last[watched], LOGGED: list(advance.logged)}
         return True
+
+    def cleanup(self) -> None:
+        """Stops the cell in hand, which keeps a checkpoint where it takes long."""
+        if self._advances is not None:
+            self._advances.close()
+
+
+def carrying(trainable: type[PackTrainable], context: dict[str, Any]) -> type[PackTrainable]:
+    """The trainable with what all of its workers share, as part of its code.
+
+    Tune's own way puts this into Ray's object store, from where Ray would try to recover it when the raylet is ended,
+    and end the driver with exit code 1 because it cannot.
+    """
+
+    class Carrying(trainable):  # type: ignore[misc, valid-type]
+        def setup(self, config: dict[str, Any]) -> None:
+            super().setup(config, context=context)
+
+    return Carrying

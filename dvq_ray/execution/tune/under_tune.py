@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import secrets
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import dvq_ray
-from dvq_ray.execution.executor import Death, ResourcesError
+from dvq_ray.execution.executor import PackSource, ResourcesError
 from dvq_ray.execution.job import Job
 from dvq_ray.execution.machine import usable_cores, usable_gpus
 from dvq_ray.execution.tune.cluster_watch import ClusterWatch, services_of_cluster
@@ -26,20 +25,15 @@ from dvq_ray.process.interruption import Interrupted
 from dvq_ray.providers import code_of
 from dvq_ray.quantizer.registry import QUANTIZERS
 from dvq_ray.store import StoreError
-from dvq_ray.sweep.cells import Pack
 from dvq_ray.sweep.spec import Resources
 
 if TYPE_CHECKING:
-    from ray.tune import TuneConfig
-
-    from dvq_ray.execution.tune.watch import Watch
-    from dvq_ray.search.supply import Supply
+    from ray.tune.experiment import Trial
 
 PACKS_AT_ONCE = 5000
 """Tune keeps some KB of every trial for as long as its controller lives, so each controller gets this many."""
-WORKER_RESTARTS = 2
-"""How often a pack whose worker died is taken up again before its cells are tried one by one."""
-
+WAITING_TRIALS = 200
+"""Trials of a grid that may wait for room, or more on a large cluster, as is Tune's own rule for grids."""
 QUIET_RAY = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
@@ -136,52 +130,11 @@ class UnderTune:
             where = f"no Ray cluster can be used at {self._address}" if self._address else "Ray does not start here"
             raise ResourcesError(f"{where}: {' '.join(str(error).split())}") from error
 
-    def run(self, packs: Sequence[Pack], job: Job) -> Mapping[str, Death]:
-        """Hands the packs to Tune, some thousands at a time."""
-        died: dict[str, Death] = {}
-        for start in range(0, len(packs), PACKS_AT_ONCE):
-            if not job.ending:
-                died |= self._tune(packs[start : start + PACKS_AT_ONCE], job)
-        return died
-
-    def _tune(self, packs: Sequence[Pack], job: Job) -> dict[str, Death]:
-        from ray import tune
-
-        from dvq_ray.execution.tune.trainables import PackTrainable
-        from dvq_ray.execution.tune.watch import PackWatch
-
+    def run(self, source: PackSource, job: Job) -> None:
+        """Hands the packs to Tune, some thousands to each of its controllers."""
         gate = self._gate(job)
-        watch = PackWatch(job, gate)
-        config = tune.TuneConfig(
-            max_concurrent_trials=self._at_once,
-            reuse_actors=True,
-            trial_name_creator=lambda trial: f"pack_{trial.config['pack']}",
-            trial_dirname_creator=lambda trial: f"pack_{trial.config['pack']}",
-        )
-        space = {"pack": tune.grid_search(list(range(len(packs))))}
-        self._fit(PackTrainable, [json.dumps(pack.to_plain()) for pack in packs], space, config, watch, gate, job)
-        return {cell.cell_id: death for pack, death in watch.deaths.items() for cell in packs[pack].cells}
-
-    def search(self, supply: Supply, job: Job) -> None:
-        """A Tune trial for each pack, as many at once as fit; the next suggestion is asked for when one can start."""
-        from ray import tune
-
-        from dvq_ray.execution.tune.searcher import Feedback, PackSearcher, scheduler_of
-        from dvq_ray.execution.tune.trainables import SuggestionTrainable
-
-        if self._address and self._at_once:  # trials that wait are what makes a cluster grow
-            os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(self._at_once)
-        gate = self._gate(job)
-        searcher = PackSearcher(supply, lambda: self._slots(job.resources), lambda: job.ending)
-        config = tune.TuneConfig(
-            num_samples=-1,  # the supply says when it is finished
-            search_alg=searcher,
-            scheduler=scheduler_of(supply),
-            reuse_actors=True,
-            trial_name_creator=lambda trial: f"suggestion_{trial.config['number']}_{trial.trial_id}",
-            trial_dirname_creator=lambda trial: f"suggestion_{trial.config['number']}_{trial.trial_id}",
-        )
-        self._fit(SuggestionTrainable, (), {}, config, Feedback(searcher, supply, job, gate), gate, job)
+        while not (source.finished or job.ending):
+            self._tune(source, job, gate)
 
     def _slots(self, resources: Resources) -> int:
         import ray
@@ -203,17 +156,30 @@ class UnderTune:
         gate: Any = Gate
         return gate.options(scheduling_strategy=here).remote()  # it is lost with the driver, and not before
 
-    def _fit(
-        self, trainable: Any, packs: Sequence[str], space: dict[str, Any], config: TuneConfig, watch: Watch,
-        gate: Any, job: Job,
-    ) -> None:  # fmt: skip
+    def _most_waiting(self, source: PackSource) -> int:
+        """How many trials may wait for room. Those that wait are what makes a cluster grow."""
+        if source.learns:
+            return self._at_once if self._address and self._at_once else 1
+        import ray
+
+        return max(WAITING_TRIALS, int(1.1 * ray.cluster_resources().get("CPU", 1.0)))
+
+    def _room(self, source: PackSource, job: Job) -> int | None:
+        """How many packs may be underway; None where Tune decides."""
+        return self._slots(job.resources) if source.learns else self._at_once
+
+    def _tune(self, source: PackSource, job: Job, gate: Any) -> None:
         from ray import tune
 
         from dvq_ray.execution.tune.lost_workers import trials_take_failures
-        from dvq_ray.execution.tune.trainables import carrying
-        from dvq_ray.execution.tune.watch import stopper
+        from dvq_ray.execution.tune.searcher import PackSearcher, scheduler_of
+        from dvq_ray.execution.tune.trainables import PackTrainable, carrying
+        from dvq_ray.execution.tune.watch import WORKER_RESTARTS, Watch, stopper
 
         self._job = job
+        os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(self._most_waiting(source))
+        searcher = PackSearcher(source, lambda: self._room(source, job), lambda: job.ending, PACKS_AT_ONCE)
+        watch = Watch(job, gate, source, searcher.packs)
         watch.begin(self._cluster)
         context = {
             "store": job.store.absolute_location,
@@ -223,12 +189,15 @@ class UnderTune:
             "at_once": self._slots(job.resources),
         }
         tuner = tune.Tuner(
-            tune.with_resources(
-                carrying(trainable, packs, context),
-                {"cpu": job.resources.cpu, "gpu": job.resources.gpu},
+            tune.with_resources(carrying(PackTrainable, context), {"cpu": job.resources.cpu, "gpu": job.resources.gpu}),
+            tune_config=tune.TuneConfig(
+                num_samples=-1,  # the source says when it is finished
+                search_alg=searcher,
+                scheduler=scheduler_of(source.halving),
+                reuse_actors=True,
+                trial_name_creator=_trial_name,
+                trial_dirname_creator=_trial_name,
             ),
-            param_space=space,
-            tune_config=config,
             run_config=tune.RunConfig(
                 name="sweep",
                 storage_path=str(self._folder),
@@ -248,6 +217,10 @@ class UnderTune:
                 raise
         if watch.store_error:
             raise StoreError(watch.store_error)
+
+
+def _trial_name(trial: Trial) -> str:
+    return f"pack_{trial.trial_id}"
 
 
 def _travelling() -> dict[str, Any]:

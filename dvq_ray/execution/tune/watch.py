@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import traceback
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,21 +15,23 @@ from ray import cloudpickle, tune
 from ray.exceptions import ActorUnavailableError, OutOfMemoryError, RayActorError
 
 from dvq_ray.execution.exception_text import clean
-from dvq_ray.execution.executor import Death
+from dvq_ray.execution.executor import Death, PackSource
 from dvq_ray.execution.job import Job
 from dvq_ray.execution.tune.kills_on_nodes import KillsOnNodes
 from dvq_ray.execution.tune.lost_workers import LostWorkerError
-from dvq_ray.execution.tune.trainables import BEST_VALUE, LAST_VALUE
-from dvq_ray.execution.tune.under_tune import WORKER_RESTARTS
+from dvq_ray.execution.tune.trainables import BEST_VALUE, LAST_VALUE, LOGGED
 from dvq_ray.store import StoreError
+from dvq_ray.sweep.cells import Pack
 
 if TYPE_CHECKING:
     from ray.tune.experiment import Trial
 
     from dvq_ray.execution.tune.cluster_watch import ClusterWatch
 
+WORKER_RESTARTS = 2
+"""How often a pack whose worker died is run again before its cells are tried one by one."""
 NODE_LOSSES = 100
-"""How often a pack is taken up again because its node was lost: that is no fault of its own."""
+"""How often a pack is run again because its node was lost, which it did not cause."""
 _RAISED = re.compile(r"^(?!traceback)[A-Za-z_][\w.]*: \S.*$", re.MULTILINE)
 """The line of a traceback that names its exception."""
 MEMORY_RESTARTS = 1
@@ -37,14 +39,20 @@ MEMORY_RESTARTS = 1
 
 
 class Watch(tune.Callback):
-    """Feeds the progress line and the budget, and tells faults apart.
+    """Feeds the progress line and the budget, tells faults apart, and reports to the source how its packs end.
 
-    A trial whose node was lost is taken up again and again, one whose worker died a few times. A store that cannot be
+    A trial whose node was lost is run again and again, one whose worker died a few times. A store that cannot be
     written ends everything: what would be computed from there on would be lost.
+
+    `packs` are those of the trials that have not ended. What has ended is removed here.
     """
 
-    def __init__(self, job: Job, gate: Any) -> None:
+    def __init__(self, job: Job, gate: Any, source: PackSource, packs: dict[str, Pack]) -> None:
         self.job = job
+        self._source = source
+        self._packs = packs
+        self._logged: dict[str, Sequence[Mapping[str, Any]]] = {}
+        self._done: set[str] = set()
         self._cluster: ClusterWatch | None = None
         self.store_error = ""
         """Why the store could not be used, by a worker."""
@@ -65,9 +73,6 @@ class Watch(tune.Callback):
         self._cluster = cluster
         self._kills.started_here()
 
-    def died(self, trial: Trial, death: Death) -> None:
-        """A trial came to its end because its worker died."""
-
     def on_step_end(self, iteration: int, trials: list[Trial], **_: Any) -> None:
         """A tick of the progress line and of the budget."""
         running = {trial.trial_id for trial in trials if trial.status == "RUNNING"}
@@ -80,19 +85,29 @@ class Watch(tune.Callback):
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **_: Any
     ) -> None:
-        """The store can be used."""
+        """Counts cells, and keeps the curve so far: the row of a cell that is stopped early is written from it."""
         self._store_faults = 0
         self._kills.reported(trial.trial_id, result)
+        values = [result[key] for key in (BEST_VALUE, LAST_VALUE) if key in result]
+        self._source.counted(result["cells_done"], result["cells_failed"], result["seconds_done"], values)
+        if LOGGED in result:
+            self._logged[trial.trial_id] = result[LOGGED]
+        if result.get("pack_done"):
+            self._done.add(trial.trial_id)
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
-        """Forgets what Tune would keep of it."""
-        self._ended(trial)
-        # Statistics of every metric of every trial, some 20 KB each, until the sweep ends.
+        """Its pack is done, or the scheduler stopped it; or everything is to stop."""
+        pack, logged, is_done = self._ended(trial)
+        # Tune would keep these of every trial, some 20 KB of statistics among them, until the sweep ends.
         for statistics in ("metric_analysis", "metric_n_steps"):
             getattr(trial.run_metadata, statistics, {}).clear()
+        trial.config, trial.evaluated_params = {}, {}
+        trial.experiment_tag = ""
+        if pack is not None and (is_done or not self.job.ending):
+            self._source.ended(pack, stopped=None if is_done else logged)
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
-        """Its worker is gone and it is about to be taken up again."""
+        """Its worker is gone and it is about to be run again."""
         error = _error(trial)
         if fault := _store_fault(error):
             self._store_faults += 1
@@ -106,8 +121,8 @@ class Watch(tune.Callback):
             trial.max_failures = min(trial.max_failures, failures + MEMORY_RESTARTS - 1)
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
-        """It was taken up again often enough."""
-        self._ended(trial)
+        """It was run again often enough."""
+        pack = self._ended(trial)[0]
         error = _error(trial)
         if fault := _store_fault(error):
             self.store_error = fault
@@ -117,14 +132,13 @@ class Watch(tune.Callback):
         # Tune gives up at once what fails before it runs.
         never_ran = trial.run_metadata.num_failures <= trial.max_failures
         memory = self._memory_ran_out(trial, error)
-        self.died(
-            trial,
-            Death(
-                status="out_of_memory" if memory else "error",
-                error=_text(trial, error, memory),
-                its_own=not is_node_loss(error) and not never_ran,
-            ),
+        death = Death(
+            status="out_of_memory" if memory else "error",
+            error=_text(trial, error, memory),
+            its_own=not is_node_loss(error) and not never_ran,
         )
+        if pack is not None:
+            self._source.ended(pack, death=death)
 
     def _memory_ran_out(self, trial: Trial, error: object) -> str:
         """How that is known; empty if it did not, or nothing says so."""
@@ -134,35 +148,16 @@ class Watch(tune.Callback):
             return "memory ran out in the worker"
         return self._kills.since_last_report(trial.trial_id, error) if isinstance(error, RayActorError) else ""
 
-    def _ended(self, trial: Trial) -> None:
+    def _ended(self, trial: Trial) -> tuple[Pack | None, Sequence[Mapping[str, Any]] | None, bool]:
+        """Forgets a trial. Gives its pack, what it logged last, and whether it did all of its pack."""
         if self._last_cells is not None:
             self._last_cells.discard(trial.trial_id)
+        is_done = trial.trial_id in self._done
+        self._done.discard(trial.trial_id)
+        return self._packs.pop(trial.trial_id, None), self._logged.pop(trial.trial_id, None), is_done
 
     def __reduce__(self) -> Any:  # Tune pickles what it is given, but never comes back to it
         return object, ()
-
-
-class PackWatch(Watch):
-    """A watch over the packs of grids."""
-
-    def __init__(self, job: Job, gate: Any) -> None:
-        super().__init__(job, gate)
-        self.deaths: dict[int, Death] = {}
-        """By number of the pack."""
-
-    def on_trial_result(
-        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **_: Any
-    ) -> None:
-        """Cells came to an end."""
-        super().on_trial_result(iteration, trials, trial, result)
-        self.job.progress.advance(result["cells_done"], result["cells_failed"], result["seconds_done"])
-        for key in (BEST_VALUE, LAST_VALUE):
-            if key in result:
-                self.job.progress.measured(result[key])
-
-    def died(self, trial: Trial, death: Death) -> None:
-        """Its cells without a row are tried one by one."""
-        self.deaths[trial.config["pack"]] = death
 
 
 def is_node_loss(error: object) -> bool:
