@@ -299,7 +299,7 @@ WRONG_DATA = {
     ),
     "unknown format": (
         "data: {m: {format: zip}}\n",
-        "FILE:3: data.m.format: found \"zip\"; allowed: 'photos', 'cifar10', 'imagenet', 'folder', 'parquet'",
+        'FILE:3: data.m.format: found "zip"; allowed: photos, cifar10, imagenet, folder, parquet',
     ),
     "a part is missing": (
         "data: {m: {format: folder, train: a}}\n",

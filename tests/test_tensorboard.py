@@ -77,7 +77,7 @@ def test_the_checksum_is_that_of_the_standard() -> None:
 
 
 def test_a_file_holds_every_value_of_the_curve_at_its_step_and_time() -> None:
-    content = event_file(CURVE, {})
+    content = event_file(CURVE, {}, "training_seconds")
     assert scalars(content) == {
         "bits": {0: 7.25, 10: np.float32(1 / 3), 20: float("inf")},
         "train_bits": {10: 2.0, 20: 1.0},
@@ -88,7 +88,7 @@ def test_a_file_holds_every_value_of_the_curve_at_its_step_and_time() -> None:
 
 
 def test_a_file_says_what_is_trained_as_text_and_as_hyperparameters() -> None:
-    content = event_file(CURVE, {"quantizer": "dvq", "slices": 4})
+    content = event_file(CURVE, {"quantizer": "dvq", "slices": 4}, "training_seconds")
     values = {value.tag: value for event in events(content) for value in event.summary.value}
     text = values["settings/text_summary"].tensor.string_val[0].decode()
     assert text.splitlines()[2:] == ["| quantizer | dvq |", "| slices | 4 |"]
@@ -97,7 +97,10 @@ def test_a_file_says_what_is_trained_as_text_and_as_hyperparameters() -> None:
 
 
 def test_a_longer_curve_leaves_records_where_they_were() -> None:
-    lengths = [[len(record) for record in records(event_file(CURVE[:rows], {"slices": 4}))] for rows in (1, 2, 3)]
+    lengths = [
+        [len(record) for record in records(event_file(CURVE[:rows], {"slices": 4}, "training_seconds"))]
+        for rows in (1, 2, 3)
+    ]
     assert lengths[1][: len(lengths[0])] == lengths[0]
     assert lengths[2][: len(lengths[1])] == lengths[1]
 

@@ -18,8 +18,6 @@ RELATIVE_TOLERANCE = 0.01
 SPREADS = 2 * math.sqrt(2)
 """Two trainings that differ only by chance differ by at most this many standard deviations between seeds, 19 times in
 20: twice the standard deviation of a difference."""
-DATA = "data_sha256"
-"""The column that identifies the data set, if the experiment reads one."""
 _COMPUTES = ("numpy", "numba", "scikit-learn", "torch")
 """Packages whose versions a number can depend on."""
 
@@ -48,8 +46,9 @@ def explain(
     experiment: Experiment, stored: Mapping[str, Any], fresh: Mapping[str, Any], seeds: Sequence[float]
 ) -> Explanation:
     """Explains a row that differs, given the main metric of all stored seeds of its point."""
-    if stored.get(DATA) != fresh.get(DATA):
-        return Explanation(lines=[f"{DATA} differs: these are not the images of the stored row"])
+    digest = experiment.data_sets.digest_column if experiment.data_sets else ""
+    if stored.get(digest) != fresh.get(digest):
+        return Explanation(lines=[f"{digest} differs: these are not the data of the stored row"])
     unlike = _unlike(experiment, stored, fresh)
     if not unlike:
         where = f"the stored row was computed on {_device(stored)}, this one on {_device(fresh)}"

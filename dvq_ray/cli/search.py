@@ -37,9 +37,11 @@ _EXAMPLES = 200
 
 def examples(search: Search) -> Iterator[Settings]:
     """Some points of the space, which name all data sets that it does."""
-    axis = search.space.axes.get("dataset")
+    data_sets = search.experiment.data_sets
+    field = data_sets.field if data_sets else ""
+    axis = search.space.axes.get(field)
     for name in (axis.values() if axis else None) or (None,):
-        named = {} if name is None else {"dataset": name}
+        named = {} if name is None else {field: name}
         drawn: Iterator[Params] = ({**params, **named} for params in draws(search.space, np.random.default_rng(0)))
         yield from (search.settings(params) for params in islice(drawn, _EXAMPLES) if search.possible(params))
 

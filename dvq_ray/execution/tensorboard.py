@@ -28,30 +28,30 @@ FILE_NAME = "events.out.tfevents.dvq_ray"
 """TensorBoard takes for event files what has `tfevents` in its name."""
 SETTINGS = "settings"
 """Tag of the text that says what is trained."""
-_NOT_SCALARS = ("step", "training_seconds")
 _Told = TypeVar("_Told")
 
 
-def event_file(curve: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]) -> bytes:
+def event_file(curve: Sequence[Mapping[str, Any]], settings: Mapping[str, Any], elapsed: str = "") -> bytes:
     """The file: a scalar for each column of the curve at each step, the settings as a text and as hyperparameters.
 
-    Rows have `step` and `training_seconds`; other values are numbers, or None for what is not known at that step. The
-    seconds of training stand for the time of day, so that TensorBoard's relative axis is the time that training took.
+    Rows have `step` and, where it is named, the column `elapsed`; other values are numbers, or None for what is not
+    known at that step. The seconds of training stand for the time of day, so that TensorBoard's relative axis is the
+    time that training took.
     """
-    return b"".join(_record(event.SerializeToString()) for event in _events(curve, settings))
+    return b"".join(_record(event.SerializeToString()) for event in _events(curve, settings, elapsed))
 
 
-def _events(curve: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]) -> Iterator[Event]:
+def _events(curve: Sequence[Mapping[str, Any]], settings: Mapping[str, Any], elapsed: str) -> Iterator[Event]:
     yield Event(file_version="brain.Event:2")
     rows = [f"| {field} | {value} |" for field, value in settings.items()]
     yield Event(summary=summary.text(SETTINGS, "\n".join(["| field | value |", "| --- | --- |", *rows])))
-    tags = list(dict.fromkeys(tag for row in curve for tag in row if tag not in _NOT_SCALARS))
+    tags = list(dict.fromkeys(tag for row in curve for tag in row if tag not in ("step", elapsed)))
     of_experiment, of_session, _ = summary.hparams(dict(settings), dict.fromkeys(tags))
     yield Event(summary=of_experiment)
     yield Event(summary=of_session)
     for row in curve:
         values = [Summary.Value(tag=tag, simple_value=row[tag]) for tag in tags if row.get(tag) is not None]
-        yield Event(wall_time=row["training_seconds"], step=row["step"], summary=Summary(value=values))
+        yield Event(wall_time=row.get(elapsed, 0.0), step=row["step"], summary=Summary(value=values))
 
 
 def _record(content: bytes) -> bytes:
@@ -81,7 +81,9 @@ class _Followed:
         if len(self._curve) == self._rows_kept:
             return
         try:
-            content = event_file(self._curve, {**self._cell.point.settings.columns(), "seed": self._cell.seed})
+            point = self._cell.point
+            settings = {**point.settings.columns(), "seed": self._cell.seed}
+            content = event_file(self._curve, settings, point.experiment.elapsed_column)
             self._store.write_tensorboard(self._cell.cell_id, FILE_NAME, content)
         except Exception as error:  # no training is to end because it cannot be watched
             with suppress(Warning):  # where warnings are errors

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from dvq_ray.experiment.experiment import DataSets, Experiment
+from dvq_ray.experiment.data_sets import DataSets
+from dvq_ray.experiment.experiment import Experiment
 from dvq_ray.experiment.registry import find_experiment
 from dvq_ray.problems import Problem, Problems, SweepFileError, cut, dotted, shown, unknown
 from dvq_ray.providers import ProviderError
@@ -29,7 +30,7 @@ def apply_overrides(source: Source, overrides: Sequence[str], top_keys: Collecti
         key, equals, value = text.partition("=")
         parts = _parts(key, data)
         if not equals or not all(parts):
-            problems.add(Problem(option, "", "allowed: KEY=VALUE, such as seeds=3 or fixed.steps=200"))
+            problems.add(Problem(option, "", "allowed: KEY=VALUE, such as seeds=3 or fixed.FIELD=VALUE"))
         elif wrong := _unknown_name(parts, data, top_keys):
             problems.add(Problem(option, *wrong))
         else:

@@ -9,17 +9,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path as FilePath
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, ValidationError
 from pydantic_core import PydanticCustomError
 
 from dvq_ray.declarations.values import causes
+from dvq_ray.experiment.data_sets import DataSets, DataSource
 from dvq_ray.experiment.experiment import Experiment
 from dvq_ray.experiment.registry import built_in_experiments, find_experiment
 from dvq_ray.experiment.surroundings import Surroundings
-from dvq_ray.experiments.learned_prior import sources
-from dvq_ray.problems import Path, Problem, Problems, SweepFileError, nearest, not_among, shown, unknown
+from dvq_ray.problems import Path, Problem, Problems, SweepFileError, listed, nearest, not_among, shown, unknown
 from dvq_ray.providers import ProviderError
 from dvq_ray.sweep.grids import MAX_CELLS, MOST_MAX_CELLS, Grid, check_grids, seeds_of
 from dvq_ray.sweep.overrides import apply_overrides
@@ -31,7 +31,6 @@ from dvq_ray.sweep.yaml_writer import write_yaml
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,79}$"
 LEAST_RESOURCE = 0.001
 """Of a CPU or a GPU; Ray counts in ten-thousandths."""
-_FORMATS = {kind.model_fields["format"].default: kind for kind in get_args(sources.AnySource)}
 _STRICT = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
 
@@ -79,7 +78,7 @@ class SweepSpec:
     search: Search | None
     """None where it has grids."""
     resources: Resources
-    data: Mapping[str, sources.Source]
+    data: Mapping[str, DataSource]
     """Data sets by name, the built-in ones included."""
     checkpoint_seconds: float
     """Between two checkpoints of a cell that takes longer."""
@@ -145,7 +144,7 @@ class _Checker:
         outline = self._outline()
         experiment = self._experiment()
         grids: tuple[Grid, ...] = ()
-        data_sets: dict[str, sources.Source] | None = None
+        data_sets: dict[str, DataSource] | None = None
         search = None
         if experiment:
             data_sets = self._described_data_sets(experiment)
@@ -211,7 +210,7 @@ class _Checker:
         given = self.data.get("max_cells")
         return given if isinstance(given, int) and 1 <= given <= MOST_MAX_CELLS else MAX_CELLS
 
-    def _grids(self, experiment: Experiment, data_sets: Mapping[str, sources.Source] | None) -> tuple[Grid, ...]:
+    def _grids(self, experiment: Experiment, data_sets: Mapping[str, DataSource] | None) -> tuple[Grid, ...]:
         if "search" in self.data or not isinstance(self.data.get("grids"), dict):
             return ()
         return check_grids(
@@ -229,7 +228,7 @@ class _Checker:
         fixed = self.data.get("fixed", {})
         return check_search(self.data["search"], fixed, tuple(self._seeds()), experiment, self._add)
 
-    def _searched_data_sets(self, field: str, search: Search, known: Mapping[str, sources.Source]) -> None:
+    def _searched_data_sets(self, field: str, search: Search, known: Mapping[str, DataSource]) -> None:
         """Every data set that a search names must be known."""
         axis = search.space.axes.get(field)
         names = axis.choices if isinstance(axis, Choices) else (search.fixed.get(field),)
@@ -238,7 +237,7 @@ class _Checker:
                 path: Path = ("search", "space", field) if axis else ("fixed", field)
                 self._add(path, f"{not_among(name, known)}, or a data set that the key data describes")
 
-    def _described_data_sets(self, experiment: Experiment) -> dict[str, sources.Source] | None:
+    def _described_data_sets(self, experiment: Experiment) -> dict[str, DataSource] | None:
         """The data sets that the file describes, and the built-in ones; None where `data` is no mapping."""
         given = self.data.get("data", {})
         if not isinstance(given, dict):
@@ -250,13 +249,24 @@ class _Checker:
             return {}
         found = dict(data_sets.built_in)
         for name, description in given.items():
-            try:
-                found[name] = sources.SOURCE.validate_python(description)
-            except ValidationError as error:
-                found[name] = next(iter(data_sets.built_in.values()))  # so that it counts as known
-                for details in causes(error):
-                    self._add(*_source_problem(("data", name), details))
+            found[name] = self._source(data_sets, ("data", name), description)
         return found
+
+    def _source(self, data_sets: DataSets, path: Path, description: object) -> DataSource:
+        formats = data_sets.formats
+        if not isinstance(description, dict):
+            self._add(path, f"found {shown(description)}; allowed: a mapping with the key format")
+        elif "format" not in description:
+            self._add(path, f"format is missing; allowed: {listed(formats)}")
+        elif not isinstance(given := description["format"], str) or given not in formats:
+            self._add((*path, "format"), not_among(given, formats))
+        else:
+            try:
+                return formats[given].model_validate(description)
+            except ValidationError as error:
+                for details in causes(error):
+                    self._add(*_source_problem(path, details, formats[given]))
+        return DataSource(format="")  # so that its name counts as known
 
 
 def _outline_problem(details: Any) -> tuple[Path, str]:
@@ -281,20 +291,14 @@ def _outline_problem(details: Any) -> tuple[Path, str]:
     return path, f"found {shown(value)}; {allowed}"
 
 
-def _source_problem(path: Path, details: Any) -> tuple[Path, str]:
+def _source_problem(path: Path, details: Any, source: type[DataSource]) -> tuple[Path, str]:
     """Where and what, of one pydantic error about the description of a data set at `path`."""
     kind, value = details["type"], details["input"]
-    rest: Path = tuple(details["loc"])[1:]  # the first part names the format, which is no key
-    if kind == "union_tag_invalid":
-        return (*path, "format"), f"found {shown(value['format'])}; allowed: {details['ctx']['expected_tags']}"
-    if kind == "union_tag_not_found":
-        return path, f"format is missing; allowed: {', '.join(_FORMATS)}"
+    rest: Path = tuple(details["loc"])
     if kind == "missing":
         return path, f"{rest[-1]} is missing"
     if kind == "extra_forbidden":
-        return (*path, *rest), unknown(str(rest[-1]), _FORMATS[details["loc"][0]].model_fields)
-    if kind == "split":
-        return path, details["msg"]
+        return (*path, *rest), unknown(str(rest[-1]), source.model_fields)
     if not rest:
-        return path, f"found {shown(value)}; allowed: a mapping with the key format"
+        return path, details["msg"]
     return (*path, *rest), f"found {shown(value)}; {details['msg'].replace('Input should be', 'allowed:')}"

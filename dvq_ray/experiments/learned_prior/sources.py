@@ -11,13 +11,13 @@ here opens a file; `dvq_ray.experiments.learned_prior.images` does.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, model_validator
+from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
+
+from dvq_ray.experiment.data_sets import DataSource
 
 Fit = Literal["error", "crop", "resize"]
 
@@ -64,34 +64,13 @@ LocalFolder = Annotated[str, Field(min_length=1), AfterValidator(_local)]
 ParquetLocation = Annotated[str, Field(min_length=1), AfterValidator(_pattern_in_file_name)]
 
 
-class Source(BaseModel):
-    """Where the images of one data set are. Decides nothing about a result as long as the pixels are the same."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
-    locations: ClassVar[tuple[str, ...]] = ()
-    """Fields that hold a path or URI."""
-
-    def expanded(self) -> Self:
-        """The same source with the home folder in place of `~` in local paths."""
-        return self.model_copy(update={field: os.path.expanduser(path) for field, path in self._local().items()})
-
-    def absolute(self) -> Self:
-        """The same source with local paths as they are from any working folder; URIs stay."""
-        paths = self.expanded()._local()
-        return self.model_copy(update={field: str(Path(path).absolute()) for field, path in paths.items()})
-
-    def _local(self) -> Mapping[str, str]:
-        paths = {field: getattr(self, field) for field in self.locations}
-        return {field: path for field, path in paths.items() if path is not None and "://" not in path}
-
-
-class PhotosSource(Source):
+class PhotosSource(DataSource):
     """Crops of the two photographs that scikit-learn ships: no download."""
 
     format: Literal["photos"] = "photos"
 
 
-class Cifar10Source(Source):
+class Cifar10Source(DataSource):
     """The official CIFAR-10 archive for Python, unpacked."""
 
     format: Literal["cifar10"] = "cifar10"
@@ -100,7 +79,7 @@ class Cifar10Source(Source):
     locations: ClassVar = ("folder",)
 
 
-class ImagenetSource(Source):
+class ImagenetSource(DataSource):
     """The official Downsampled ImageNet files (Chrabaszcz et al., arXiv 1707.08819), unpacked."""
 
     format: Literal["imagenet"] = "imagenet"
@@ -109,7 +88,7 @@ class ImagenetSource(Source):
     locations: ClassVar = ("folder",)
 
 
-class EncodedSource(Source):
+class EncodedSource(DataSource):
     """Encoded images, of a size and with a test split that their owner did not choose for us."""
 
     fit: Fit = "error"
@@ -154,9 +133,8 @@ class ParquetSource(EncodedSource):
 
 
 AnySource = PhotosSource | Cifar10Source | ImagenetSource | FolderSource | ParquetSource
-
-SOURCE: TypeAdapter[AnySource] = TypeAdapter(Annotated[AnySource, Field(discriminator="format")])
-"""Checks one value of a sweep file's `data`, and gives its source."""
+SOURCES: tuple[type[DataSource], ...] = (PhotosSource, Cifar10Source, ImagenetSource, FolderSource, ParquetSource)
+"""What a sweep file may describe, each by its `format`."""
 
 BUILT_IN: Mapping[str, AnySource] = {
     "photos": PhotosSource(),

@@ -33,7 +33,7 @@ class CodebookCodec(Codec):
 
     def evaluate(self, vectors: Vectors, sizes: tuple[int, ...]) -> tuple[float, list[npt.NDArray[np.int64]]]:
         """As of any codec, by the compiled kernel: the same bytes on every processor."""
-        from dvq_ray.fitting import compiled
+        from dvq_ray.fitting import compiled  # takes a second to import
 
         mse, counts = compiled.evaluate(self.codebooks, vectors)
         return mse, list(counts)
