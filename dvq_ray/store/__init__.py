@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dvq_ray.store.columns import FINISHED, SUGGESTION, Status, cell_schema, curve_schema
+from dvq_ray.store.setting_aside import SetAside
 from dvq_ray.store.storage import OutOfReachError, StoreError
-from dvq_ray.store.store import SetAside, Store
+from dvq_ray.store.store import Store
 
 __all__ = [
     "FINISHED", "SUGGESTION", "OutOfReachError", "SetAside", "Status", "Store", "StoreError", "cell_schema",

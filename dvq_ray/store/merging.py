@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from dvq_ray.store.attempts import best_rows, is_unsynced
 from dvq_ray.store.columns import ATTEMPT, FINISHED, STANDING
+from dvq_ray.store.layout import Layout
 from dvq_ray.store.reading import FILE, Reader
 from dvq_ray.store.storage import Storage
 
@@ -78,7 +79,7 @@ class Merger:
         attempts = table.group_by(ATTEMPT.names).aggregate([]).num_rows
         content = in_parquet(table)
         digest = hashlib.sha256(content).hexdigest()[:16]
-        path = f"{self._storage.root}/{part}/{attempts}-cells-{digest}.parquet"
+        path = Layout(self._storage.root).merged(part, attempts, digest)
         self._storage.put(path, content)
         return path
 
