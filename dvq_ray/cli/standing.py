@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from dvq_ray.store import FINISHED, Store
+from dvq_ray.store import Store
 from dvq_ray.sweep.coverage import SearchCoverage, coverage
 from dvq_ray.sweep.pace import Estimate
 from dvq_ray.sweep.plan import plan_of
@@ -40,8 +40,7 @@ class Standing:
 def grids_standing(spec: SweepSpec, rows: pd.DataFrame, missing_curves: Collection[str] = ()) -> Standing:
     """Of a sweep of grids, from the columns `cell_id`, `status` and `duration_seconds` of all rows."""
     plan = plan_of(spec, rows, missing_curves=missing_curves)
-    wanted = {cell.cell_id for cell in plan.cells}
-    failed = sum(cell_id in wanted for cell_id in rows.loc[~rows["status"].isin(FINISHED), "cell_id"])
+    counts = plan.counts()
     notes = []
     if plan.unwanted:
         notes.append(("besides", f"{plan.unwanted:,} rows of cells that the sweep file does not name"))
@@ -49,15 +48,15 @@ def grids_standing(spec: SweepSpec, rows: pd.DataFrame, missing_curves: Collecti
         notes.append(("curves", f"{plan.without_curve:,} of the missing cells have a row, but their curve is missing"))
     return Standing(
         what="cells",
-        wanted=len(wanted),
-        done=len(wanted) - failed - len(plan.to_run),
-        failed=failed,
-        missing=len(plan.to_run),
+        wanted=len(plan.cells),
+        done=counts.done,
+        failed=counts.failed,
+        missing=counts.missing,
         headings=("grid", "done", "failed", "missing"),
         counts=[(grid.name, (grid.done, grid.failed, grid.missing)) for grid in plan.grids()],
         notes=notes,
         left=plan.estimate(),
-        cell_ids=wanted,
+        cell_ids={cell.cell_id for cell in plan.cells},
     )
 
 

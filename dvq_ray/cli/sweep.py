@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import sys
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -26,7 +25,7 @@ from dvq_ray.execution.tune.ray_address import cluster_address
 from dvq_ray.execution.tune.under_tune import UnderTune
 from dvq_ray.problems import SweepFileError
 from dvq_ray.process.interruption import INTERRUPTED
-from dvq_ray.store import FINISHED, Store, StoreError
+from dvq_ray.store import Store, StoreError
 from dvq_ray.sweep.cells import Cell, pack_cells
 from dvq_ray.sweep.plan import Plan, make_plan
 from dvq_ray.sweep.search import Search, SearchError
@@ -111,8 +110,7 @@ def main(
         problems = [] if on_cluster else _data_problems(sweep, (cell.point.settings for cell in plan.to_run))
         if dry_run:
             _print_plan(screen, plan, store, slots)
-            failed = sum(grid.failed for grid in plan.grids())
-            sys.exit(_exit_code_of_a_run(sweep, store, executor, problems, len(plan.to_run), failed))
+            sys.exit(_exit_code_of_a_run(sweep, store, executor, problems, len(plan.to_run), plan.counts().failed))
         if problems:
             raise DataError("\n".join([*problems, "nothing was started and nothing written"]))
         sys.exit(_run(screen, plan, store, executor, budget))
@@ -200,28 +198,24 @@ def _print_plan(console: Console, plan: Plan, store: Store, slots: int) -> None:
 def _run(console: Console, plan: Plan, store: Store, executor: Executor, budget: Budget) -> int:
     """Runs what the plan says and reports it. Returns the exit code."""
     interrupted = False
-    statuses = plan.statuses
     if plan.to_run:
         interrupted = _run_cells(console, plan, store, executor, budget)
-        without_curve = store.missing_curves() & {cell.cell_id for cell in plan.to_run}
-        statuses = {cell: status for cell, status in store.statuses().items() if cell not in without_curve}
-    states = Counter(statuses.get(cell.cell_id, "missing") for cell in plan.cells)
-    done = sum(states.pop(status, 0) for status in FINISHED)
-    missing = states.pop("missing", 0)
-    console.print(f"{plan.spec.name}: {done:,} of {len(plan.cells):,} cells done, {states.total():,} failed")
-    for status, count in states.items():
+        plan = plan.held_against(store)
+    counts, failures = plan.counts(), plan.failures()
+    console.print(f"{plan.spec.name}: {counts.done:,} of {len(plan.cells):,} cells done, {counts.failed:,} failed")
+    for status, count in failures.items():
         console.print(f"  {status}: {count:,}, for example {_example(store, plan.cells, status)}")
-    if states:
+    if failures:
         console.print("  the column `error` has each exception; --retry-failed runs these cells again")
     console.print(f"results: {store.location}   ({commands.read_cells(store.place('cells'))})")
     if interrupted:
         console.print("interrupted: the same command goes on from here")
         return INTERRUPTED
-    if missing and budget.spent():
-        console.print(f"{budget.spent()}: the same command goes on with the {missing:,} cells that are missing")
+    if counts.missing and budget.spent():
+        console.print(f"{budget.spent()}: the same command goes on with the {counts.missing:,} cells that are missing")
         return BUDGET_SPENT
-    console.print(f"next:    {commands.what_next(store.location, done)}")
-    return 1 if states or missing else 0
+    console.print(f"next:    {commands.what_next(store.location, counts.done)}")
+    return 1 if counts.failed or counts.missing else 0
 
 
 def _run_cells(console: Console, plan: Plan, store: Store, executor: Executor, budget: Budget) -> bool:

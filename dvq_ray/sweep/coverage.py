@@ -90,7 +90,7 @@ def coverage(store: Store) -> Coverage | SearchCoverage | None:
         sweep_text=text,
         grids=plan.grids(),
         wanted=len(plan.cells),
-        missing=len(plan.to_run),
+        missing=plan.counts().missing,
         unwanted=plan.unwanted,
     )
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
@@ -14,13 +15,27 @@ from dvq_ray.sweep.spec import SweepSpec
 
 
 @dataclass(frozen=True, kw_only=True)
-class GridCount:
-    """Cells of one grid by their state in the store."""
+class Counts:
+    """Cells by their state in the store."""
 
-    name: str
     done: int
     failed: int
     missing: int
+
+    @staticmethod
+    def of(cell_ids: Iterable[str], statuses: Mapping[str, str]) -> Counts:
+        """Counts each cell once."""
+        states = [statuses.get(cell_id) for cell_id in dict.fromkeys(cell_ids)]
+        done = sum(state in FINISHED for state in states)
+        missing = sum(state is None for state in states)
+        return Counts(done=done, failed=len(states) - done - missing, missing=missing)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GridCount(Counts):
+    """Cells of one grid by their state in the store."""
+
+    name: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +59,22 @@ class Plan:
 
     def grids(self) -> list[GridCount]:
         """The state of each grid, in the order of the file."""
-        return [_count(name, ids, self.statuses) for name, ids in self.ids_by_grid.items()]
+        return [GridCount(name=name, **vars(Counts.of(ids, self.statuses))) for name, ids in self.ids_by_grid.items()]
+
+    def counts(self) -> Counts:
+        """The state of all cells; one that several grids name counts once."""
+        return Counts.of((cell.cell_id for cell in self.cells), self.statuses)
+
+    def failures(self) -> Counter[str]:
+        """How many cells have each status other than a finished one."""
+        statuses = (self.statuses.get(cell.cell_id) for cell in self.cells)
+        return Counter(status for status in statuses if status is not None and status not in FINISHED)
+
+    def held_against(self, store: Store) -> Plan:
+        """The same cells after a run: what it was to run has a row and a curve, or is missing."""
+        without_curve = store.missing_curves() & {cell.cell_id for cell in self.to_run}
+        statuses = {cell: status for cell, status in store.statuses().items() if cell not in without_curve}
+        return replace(self, statuses=statuses)
 
     def estimate(self) -> Estimate:
         """How long the cells to run will take, one at a time."""
@@ -85,10 +115,3 @@ def plan_of(
         without_curve=len(wanted & {*missing_curves}),
         seconds_per_nominal=seconds_per_nominal(cells, rows) if statuses and to_run else {},
     )
-
-
-def _count(name: str, ids: Sequence[str], statuses: Mapping[str, str]) -> GridCount:
-    states = [statuses.get(cell_id) for cell_id in dict.fromkeys(ids)]
-    done = sum(state in FINISHED for state in states)
-    missing = sum(state is None for state in states)
-    return GridCount(name=name, done=done, failed=len(states) - done - missing, missing=missing)
