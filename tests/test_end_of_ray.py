@@ -48,7 +48,7 @@ finally:
     print("nothing runs after it")
 """
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True)
-    kept = "the same command goes on from here"
+    kept = "the same command resumes from here"
     if asked:
         assert (done.returncode, done.stderr) == (130, f"interrupted: {kept}\n")
     else:

@@ -167,7 +167,7 @@ def test_a_training_in_one_process_keeps_what_it_has(number: signal.Signals, tmp
     process.send_signal(number)
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 130, output
-    assert "the same command goes on from here" in output
+    assert "the same command resumes from here" in output
     assert len(list(checkpoints.glob("[0-9a-f]*"))) == 1
 
 

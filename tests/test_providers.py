@@ -220,7 +220,7 @@ def test_a_package_cannot_take_a_built_in_name(tmp_path: Path, module: Callable[
     ("changes", "message"),
     [
         ({"main_metric": "nothing"}, "its main_metric nothing is none of its metrics"),
-        ({"metrics": dict}, "its metrics is no dataclass"),
+        ({"metrics": dict}, "its metrics is not a dataclass"),
         ({"watched": {"nothing": "test_mse"}}, "it watches nothing"),
     ],
 )

@@ -82,7 +82,7 @@ def test_of_several_stores_the_row_of_the_first_stands_before_the_filter_is_look
 
 
 def test_a_missing_store_and_a_missing_column_are_errors(tmp_path: Path, store: str) -> None:
-    with pytest.raises(StoreError, match="nowhere is no store"):
+    with pytest.raises(StoreError, match="nowhere is not a store"):
         load_results(tmp_path / "nowhere")
     with pytest.raises(StoreError, match="colour"):
         load_results(store, columns=["colour"])

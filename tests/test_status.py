@@ -299,7 +299,7 @@ def test_a_sweep_file_of_another_version_is_told_after_the_rows(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("", None, "is no store: there is no cells/*.parquet and no sweep.yaml in it"),
+        ("", None, "is not a store: there is no cells/*.parquet and no sweep.yaml in it"),
         ("sweep.yaml", b"\xff\xfe", "can't decode"),
         ("cells/a.parquet", b"no parquet", "a.parquet cannot be read"),
     ],

@@ -20,5 +20,7 @@ class Duration(click.ParamType[float]):
         except ValueError:
             seconds = 0.0
         if not seconds > 0:
-            self.fail(f"{value!r} is no length of time; allowed: a number with its unit, such as 90min, 2h or 1.5days")
+            self.fail(
+                f"{value!r} is not a length of time; allowed: a number with its unit, such as 90min, 2h or 1.5days"
+            )
         return seconds

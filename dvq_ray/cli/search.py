@@ -165,10 +165,10 @@ def _report(
     console.print(f"results: {store.location}   ({commands.read_cells(store.place('cells'))})")
     console.print(f"journal: {journal_path(store)}   (optuna-dashboard opens it)")
     if interrupted:
-        console.print("interrupted: the same command goes on from here")
+        console.print("interrupted: the same command resumes from here")
         return INTERRUPTED
     if stopped:
-        console.print(f"{stopped}: the same command goes on from here")
+        console.print(f"{stopped}: the same command resumes from here")
         return BUDGET_SPENT
     console.print(f"next:    {commands.what_next(store.location, states.get('complete', 0))}")
     return 1 if failed else 0

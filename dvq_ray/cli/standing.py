@@ -38,7 +38,7 @@ class Standing:
 
 
 def grids_standing(spec: SweepSpec, rows: pd.DataFrame, missing_curves: Collection[str] = ()) -> Standing:
-    """Of a sweep of grids, from the columns `cell_id`, `status` and `duration_seconds` of all rows."""
+    """How far grids have come, from the columns `cell_id`, `status` and `duration_seconds` of all rows."""
     plan = plan_of(spec, rows, missing_curves=missing_curves)
     counts = plan.counts()
     notes = []
@@ -61,7 +61,7 @@ def grids_standing(spec: SweepSpec, rows: pd.DataFrame, missing_curves: Collecti
 
 
 def search_standing(spec: SweepSpec, search: Search, store: Store, rows: pd.DataFrame) -> Standing:
-    """Of a search: from its journal, where that is at hand, and else from its rows alone."""
+    """How far a search has come, from its journal where that is at hand, and else from its rows alone."""
     notes = list[tuple[str, str]]()
     states = _from_journal(spec, search, store, notes) or _from_rows(store)
     done = states.get("complete", 0) + states.get("stopped early", 0)

@@ -1,4 +1,4 @@
-"""`python -m dvq_ray.status STORE`: how a sweep is doing, told from its store alone."""
+"""`python -m dvq_ray.status STORE`: how a sweep is doing, as its store alone says."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class _Report:
         """Says everything. Returns the exit code."""
         store = self._store
         if not store.exists():
-            raise StoreError(f"{store.location} is no store: there is no cells/*.parquet and no sweep.yaml in it")
+            raise StoreError(f"{store.location} is not a store: there is no cells/*.parquet and no sweep.yaml in it")
         text_columns = ["status", "trainable", "quantizer", "run_id", "run_device"]
         rows = store.load([*dict.fromkeys([*COLUMNS, *text_columns])], categories=text_columns)
         text = store.sweep_text()
@@ -147,7 +147,7 @@ class _Report:
             self._line("last", f"a cell was finished {span(self._seconds_ago(measured.last))} ago")
 
     def _say_drivers(self, standing: Standing, found: Sequence[Driver]) -> None:
-        """Those that run; where none does and something is missing, how the last one ended."""
+        """Says which run; where none does and something is missing, how the last one ended."""
         for driver in found:
             if driver.runs:
                 started = span(self._seconds_ago(driver.started_at))
@@ -195,7 +195,7 @@ class _Report:
         self._console.print()
         looked_at = sum(kind.cells for kind in kinds)
         if looked_at < len(cell_ids):
-            self._line("failed", f"{_cells(len(cell_ids))}; kinds are told of {looked_at:,} of them")
+            self._line("failed", f"{_cells(len(cell_ids))}; kinds are shown for {looked_at:,} of them")
         for kind in kinds[:SHOWN_KINDS]:
             self._say_kind(kind)
         if rest := kinds[SHOWN_KINDS:]:
@@ -220,7 +220,7 @@ class _Report:
             self._command("next", commands.sweep(location, spec.name) + ("" if standing.missing else " --retry-failed"))
 
     def _checkpoints(self, rows: pd.DataFrame) -> dict[str, fs.FileInfo]:
-        """Those of cells that are not done, by cell id, the latest first."""
+        """Checkpoints of cells that are not done, by cell id, the latest first."""
         found = [info for info in self._store.files_below("checkpoints") if _is_checkpoint(info)]
         found.sort(key=lambda info: info.mtime, reverse=True)
         done = set(rows.loc[rows["status"].isin(FINISHED), "cell_id"]) if found else set()

@@ -31,7 +31,7 @@ from dvq_ray.sweep.plan import Plan, make_plan
 from dvq_ray.sweep.search import Search, SearchError
 from dvq_ray.sweep.spec import SweepSpec, load_sweep
 
-GO_ON = "The same command goes on once that is mended."
+RESUMES = "The same command resumes once that is fixed."
 
 
 def _not_empty(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
@@ -79,11 +79,11 @@ def main(
     time_budget: float | None,
     gpu_hours: float | None,
 ) -> None:
-    """Run the cells of the sweep file SPEC that its store lacks.
+    """Run the cells of the sweep file SPEC that its store does not hold yet.
 
     Exit codes: 0 all cells are done; 1 some failed; 2 the sweep cannot be run as it is written, or its store cannot be
     used; 3 a budget was spent before all cells were done; 4 Ray's own processes ended; 130 interrupted. After 1, 3, 4
-    and 130, and after 2 once its cause is mended, the same command goes on. A sweep continues if its output can no
+    and 130, and after 2 once its cause is fixed, the same command resumes. A sweep continues if its output can no
     longer be written.
 
     --dry-run exits as the run would, as far as that shows beforehand: 0 it would start, or nothing is left to do; 1
@@ -118,7 +118,7 @@ def main(
         complain(str(error))
         sys.exit(2)
     except KeyboardInterrupt:
-        complain("interrupted: the same command goes on with what is not in the store")
+        complain("interrupted: the same command resumes with what is not in the store")
         sys.exit(INTERRUPTED)
 
 
@@ -127,7 +127,7 @@ class DataError(RuntimeError):
 
 
 def _data_problems(spec: SweepSpec, settings: Iterable[Settings]) -> list[str]:
-    """Of this machine's disks; a cluster has its own."""
+    """Looks at this machine's disks; a cluster has its own."""
     data_sets = spec.experiment.data_sets
     return (
         data_sets.problems(settings, spec.data, lambda text: click.echo(f"note: {text}", err=True)) if data_sets else []
@@ -209,10 +209,10 @@ def _run(console: Console, plan: Plan, store: Store, executor: Executor, budget:
         console.print("  the column `error` has each exception; --retry-failed runs these cells again")
     console.print(f"results: {store.location}   ({commands.read_cells(store.place('cells'))})")
     if interrupted:
-        console.print("interrupted: the same command goes on from here")
+        console.print("interrupted: the same command resumes from here")
         return INTERRUPTED
     if counts.missing and budget.spent():
-        console.print(f"{budget.spent()}: the same command goes on with the {counts.missing:,} cells that are missing")
+        console.print(f"{budget.spent()}: the same command resumes with the {counts.missing:,} cells that are missing")
         return BUDGET_SPENT
     console.print(f"next:    {commands.what_next(store.location, counts.done)}")
     return 1 if counts.failed or counts.missing else 0
@@ -230,7 +230,7 @@ def _run_cells(console: Console, plan: Plan, store: Store, executor: Executor, b
         try:
             executor.run(GridPacks(pack_cells(plan.to_run, slots), job), job)
         except StoreError as error:
-            raise StoreError(f"{error}\nthe sweep was ended; what was written is kept. {GO_ON}") from error
+            raise StoreError(f"{error}\nthe sweep was ended; what was written is kept. {RESUMES}") from error
     return job.interruption.asked
 
 

@@ -50,7 +50,7 @@ class Command(click.Command):
     a command that only reads is soon done anyway. By default Python would end with a traceback and exit code 1, which
     has another meaning here. A line on standard error says that output was lost, unless its reader has gone.
 
-    Characters that the output's encoding lacks are printed as their numbers.
+    Characters that the output's encoding does not have are printed as their numbers.
     """
 
     def main(self, *arguments: Any, **options: Any) -> Any:

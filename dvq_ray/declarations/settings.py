@@ -66,7 +66,7 @@ class Settings(BaseModel):
     def nominal_seconds(self) -> float:
         """About how long one cell takes on one core of a 2026 server.
 
-        Used to fill packs, to order them and, scaled by what was measured, to foretell durations.
+        Used to fill packs, to order them and, scaled by what was measured, to predict durations.
         """
         raise NotImplementedError
 

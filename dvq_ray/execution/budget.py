@@ -1,4 +1,4 @@
-"""What a run of a sweep may still spend. Once it is spent no further cell begins, and those in hand come to an end."""
+"""What a run of a sweep may still spend. Once it is spent no further cell begins, and those that run are finished."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Budget:
         return self._seconds is not None or self._gpu_hours is not None
 
     def hold(self, gpus: float) -> None:
-        """Tells that from now on trials hold so many GPUs."""
+        """Takes note that trials hold this many GPUs from now on."""
         now = self._clock()
         if self._started is None:
             self._started = self._last = now

@@ -25,8 +25,8 @@ from dvq_ray.sweep.cells import Cell, Pack, Point, SuggestedAs
 Written = tuple[dict[str, Any], Sequence[Mapping[str, Any]]]
 """A row and its curve."""
 
-MAY_GO_ON: tuple[str, ...] = ("out_of_memory", "error")
-"""Statuses of cells that keep their checkpoint: tried again elsewhere, they may come to an end."""
+RESUMABLE: tuple[str, ...] = ("out_of_memory", "error")
+"""Statuses of cells that keep their checkpoint: tried again elsewhere, they may finish."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,13 +39,13 @@ class Advance:
     status: str | None = None
     """That of the row, now that it is in the store; None while the cell is being computed."""
     logged: Sequence[Mapping[str, Any]] = ()
-    """The curve so far of a cell that is being computed, where its experiment tells it."""
+    """The curve so far of a cell that is being computed, where its experiment reports it."""
     value: float | None = None
     """The experiment's main metric, as far as it is known."""
 
     @property
     def done(self) -> bool:
-        """Whether the cell came to an end that counts."""
+        """Whether the cell finished."""
         return self.status in FINISHED
 
     @property
@@ -108,7 +108,7 @@ def run_pack(pack: Pack, store: Store, run: Run, surroundings: Surroundings) -> 
                     yield Advance(cell_id=cell.cell_id, nominal_seconds=seconds, logged=event.logged, value=value)
                     continue
                 row = _commit(commits, cell, run, pack.suggested, event)
-                if told[cell.cell_id] and row["status"] not in MAY_GO_ON:
+                if told[cell.cell_id] and row["status"] not in RESUMABLE:
                     commits.finish()
                     store.drop_checkpoint(cell.cell_id)
                 rest = (1 - told[cell.cell_id]) * cell.nominal_seconds()

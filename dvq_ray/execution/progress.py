@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from dvq_ray.sweep.pace import Estimate
 
 PLAIN_LINE_SECONDS = 10.0
-ENOUGH_TO_FORETELL = 0.01
-"""Share of the work after which the time left is told; the first cells carry the start-up of the workers."""
+ENOUGH_TO_PREDICT = 0.01
+"""Share of the work after which the time left is shown; the first cells carry the start-up of the workers."""
 
 _BAR, _WIDE = 14, 60
 """Width of the bar, and of terminals that have room for it."""
@@ -69,7 +69,7 @@ class Progress:
         self._at_once = at_once
 
     def advance(self, done: int, failed: int, nominal_seconds: float) -> None:
-        """Cells that came to an end since the last call, and the work that they stood for."""
+        """Takes note of cells that ended since the last call, and the work that they stood for."""
         self.done += done
         self.failed += failed
         self._seconds_done += nominal_seconds
@@ -100,7 +100,7 @@ class Progress:
     def line(self, width: int | None = None) -> str:
         """The state in one line; drops what matters least if it would be wider than `width`."""
         elapsed = max(self.elapsed_seconds(), 1e-9)
-        # Cells of a pack whose worker died are told again when the pack comes back.
+        # Cells of a pack whose worker died are counted again when the pack is resumed.
         ended = min(self.done + self.failed, self._total)
         facts = [
             f"{ended} of {self._total} {self._what}",
@@ -116,7 +116,7 @@ class Progress:
         return ", ".join(facts)
 
     def _left(self, elapsed: float) -> str:
-        if self._seconds_done > ENOUGH_TO_FORETELL * self._total_seconds:
+        if self._seconds_done > ENOUGH_TO_PREDICT * self._total_seconds:
             return f"{span(elapsed * max(self._total_seconds - self._seconds_done, 0.0) / self._seconds_done)} left"
         if self._expected is None or self._expected.seconds is None:
             return "unknown left"

@@ -68,6 +68,6 @@ class DataSets:
     ) -> list[str]:
         """What is wrong with the files that cells of these settings would read, as far as a quick look shows.
 
-        `note` is called with what is no problem, but would surprise a user.
+        `note` is called with what is not a problem, but would surprise a user.
         """
         return list(named(self.problems_path)(settings, data, note))

@@ -95,7 +95,7 @@ class Experiment:
     data_sets: DataSets | None = None
     """None for an experiment that reads no files."""
     watched: Mapping[str, str] = field(default_factory=dict)
-    """By metric, the curve column that foretells it while a cell is computed; none where that is done in one go."""
+    """By metric, the curve column that predicts it while a cell is computed; none where that is one step."""
     usual_quantizer: str = ""
     """The quantizer of a search that names none."""
     seeds_by: Sequence[str] = ()

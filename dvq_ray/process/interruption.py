@@ -43,7 +43,7 @@ class Interruption:
         return self
 
     def listen(self) -> None:
-        """From now on the first signal only asks. Takes the signals over from whatever handles them meanwhile."""
+        """Makes the first signal only ask, from now on. Takes the signals over from whatever handles them meanwhile."""
         self._listens = True
         self._handle()
 

@@ -56,7 +56,7 @@ def load_rows(search: Search, store: Store) -> pd.DataFrame:
     frame = store.load()
     fields = {field for variant in search.experiment.variants.values() for field in variant.model_fields}
     wanted = ["cell_id", "point_id", "trainable", "revision", "status", "seed", "run_started_at", SUGGESTION]
-    return frame.reindex(columns=[*wanted, *sorted(fields), *search.objectives])  # a store of a grid lacks some
+    return frame.reindex(columns=[*wanted, *sorted(fields), *search.objectives])  # a store of a grid does not have all
 
 
 def with_suggestions_of_rows(journal: Journal, study_name: str, search: Search, rows: pd.DataFrame) -> Journal:

@@ -85,7 +85,7 @@ class Chooser:
         return bool(self.best) or self.unseen(np.random.default_rng(0)) is not None
 
     def in_place_of(self, verdicts: Sequence[Verdict], rng: np.random.Generator) -> Params | None:
-        """What to suggest where all draws were in vain."""
+        """What to suggest where no draw could be used."""
         insists = "known" in verdicts and self.search.sampler != "random"  # which has nothing to insist on
         unseen = None if insists and self.best else self.unseen(rng)
         if unseen is None and self.best:

@@ -32,7 +32,7 @@ class Run:
         return Run(run_id=uuid.uuid4().hex, sweep=sweep, commit=_commit())
 
     def to_plain(self) -> dict[str, str]:
-        """As plain data for a Tune configuration."""
+        """Gives plain data for a Tune configuration."""
         return asdict(self)
 
 

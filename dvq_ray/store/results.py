@@ -44,8 +44,8 @@ def load_results(
     >>> sorted(cells["quantizer"].unique())
     ['kmeans', 'vq']
 
-    Raises `StoreError` where a store is missing, cannot be read or lacks a column, and where stores hold a column in
-    types that do not go together.
+    Raises `StoreError` where a store is missing, cannot be read or does not have a column, and where stores hold a
+    column in types that do not go together.
     """
     locations = [str(each) for each in ([stores] if isinstance(stores, str | Path) else stores)]
     expression = where if where is None or isinstance(where, pc.Expression) else pq.filters_to_expression(list(where))
@@ -56,7 +56,7 @@ def load_results(
         store = Store(location)
         table = store.table(names, expression)
         if table is None:
-            raise StoreError(f"{location} is no store: there is no cells/*.parquet in it")
+            raise StoreError(f"{location} is not a store: there is no cells/*.parquet in it")
         for ids in earlier:
             table = table.filter(pc.invert(pc.is_in(table["cell_id"], value_set=ids)))
         if len(locations) > 1:

@@ -29,7 +29,7 @@ class Rows:
         self._reader = Reader(self._storage)
         self.location = self._storage.location
         self.absolute_location = self._storage.absolute_location
-        """As `location`, from any working folder: what workers are told."""
+        """As `location`, from any working folder: this is what workers get."""
 
     def load(
         self,
@@ -59,7 +59,7 @@ class Rows:
         return frame
 
     def table(self, columns: Sequence[str] | None = None, where: pc.Expression | None = None) -> pa.Table | None:
-        """As `load`, in Arrow's form; None where there is no file. Rows that `where` leaves out are not read."""
+        """Loads rows in Arrow's form; None where there is no file. Rows that `where` leaves out are not read."""
         return self._table(columns, where, ())
 
     def _table(

@@ -3,7 +3,7 @@
 A file comes into being whole or not at all, and stays: once a write returns, a power cut cannot undo it. Where the
 storage is busy or out of reach, what was asked is done again for a while: a request by the AWS SDK, a whole operation
 here. Every operation may be done twice without harm. What waiting cannot help, such as a full disk or a bucket that is
-not there, is told at once.
+not there, is reported at once.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ class Storage:
         self._put(path, content, disk.write_durable)
 
     def put_unsynced(self, path: str, content: bytes | pa.Buffer) -> None:
-        """As `put`, in a hundredth of the time on a disk, where a power cut may lose or empty the file for a while."""
+        """Writes in a hundredth of the time of `put` on a disk; for a while a power cut may lose or empty the file."""
         self._put(path, content, disk.write_unsynced)
 
     def _put(self, path: str, content: bytes | pa.Buffer, write: Callable[[str, bytes | pa.Buffer], None]) -> None:
@@ -141,7 +141,7 @@ class Storage:
             raise refusal(path, "written", error) from error
 
     def overwrite(self, path: str, content: bytes) -> None:
-        """As `put`, into the file that is there, for readers that keep it open. They may see it half written."""
+        """Writes into the file that is there, for readers that keep it open. They may see it half written."""
         if not self.is_local:
             self.put(path, content)
             return

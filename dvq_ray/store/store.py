@@ -6,7 +6,7 @@
       curves/*.parquet    a row for every logged step of a cell
       checkpoints/        by cell id, of cells that were cut off; gone when the cell is done
       artifacts/          by cell id: images and the like
-      tensorboard/        by cell id, where asked for: event files, a view of the curves
+      tensorboard/        by cell id, where requested: event files, a view of the curves
       drivers/            by run: when its driver was last alive, and how it ended; only `status` looks at them
       set_aside/          files of cells/ and curves/ that could not be read, and damaged ends of search/
       search/             the journal of a search, which Optuna writes
@@ -57,14 +57,14 @@ class Store(Rows):
     # Writing
 
     def write_cell(self, experiment: Experiment, row: Mapping[str, Any], curve: Sequence[Mapping[str, Any]]) -> None:
-        """Commits one cell. Its curve comes first, so that a row in `cells` never lacks its curve."""
+        """Commits one cell. Its curve comes first, so that a row in `cells` is never without its curve."""
         for part, table in _tables(experiment, [(row, curve)]):
             self._storage.put(self._layout.row(part, row), in_parquet(table))
 
     def write_cell_unsynced(
         self, experiment: Experiment, row: Mapping[str, Any], curve: Sequence[Mapping[str, Any]]
     ) -> None:
-        """As `write_cell`, in a tenth of the time on a disk, where a power cut takes the cell until it is gathered."""
+        """Commits one cell in a tenth of the time on a disk, where a power cut takes it until it is gathered."""
         for part, table in _tables(experiment, [(row, curve)]):
             self._storage.put_unsynced(self._single_file(part, row), in_parquet(table))
 
@@ -108,7 +108,7 @@ class Store(Rows):
         self._storage.put(self._layout.sweep, text.encode())
 
     def write_driver(self, name: str, content: bytes) -> None:
-        """Keeps what a driver says of itself, in place of what it said before; a power cut ends the driver anyhow."""
+        """Keeps what a driver says of itself, in place of what it said before; a power cut ends the driver too."""
         self._storage.put_unsynced(self._layout.driver(name), content)
 
     def drop_driver(self, name: str) -> None:
@@ -147,7 +147,7 @@ class Store(Rows):
         self._storage.remove_leftovers(*self._layout.written_folders)
 
     def _drop_checkpoints_left_behind(self) -> None:
-        """Those of cells whose worker ended between the row and the end of its checkpoint."""
+        """Removes checkpoints of cells whose worker ended right after it wrote the row."""
         kept = [info.base_name for info in self._storage.files(self._layout.folder("checkpoints"))]
         if kept:
             statuses = self.statuses()

@@ -40,7 +40,7 @@ class Point:
 
     @cached_property
     def point_id(self) -> str:
-        """As `cell_id`, of the text without a seed: the same for all repetitions."""
+        """Hash of the text without a seed: the same for all repetitions."""
         name, revision = self.experiment.name, self.experiment.revision
         return _digest(f'{{"revision":{revision},"settings":{self.canonical},"trainable":"{name}"}}')
 
@@ -146,7 +146,7 @@ class Pack:
         return list(groups.values())
 
     def to_plain(self) -> dict[str, Any]:
-        """As plain data for a Tune configuration: each point's settings once, with its seeds."""
+        """Gives plain data for a Tune configuration: each point's settings once, with its seeds."""
         groups = self.by_point()
         return {
             "trainable": groups[0][0].experiment.name,

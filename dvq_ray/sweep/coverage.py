@@ -42,7 +42,7 @@ class SearchCoverage:
     sweep_text: str
     """The resolved sweep file, as run last."""
     wanted: int
-    """Suggestions that the sweep file asks for."""
+    """Suggestions that the sweep file requests."""
     repetitions: int
     """Of each."""
     suggestions: Mapping[State, int]
@@ -56,7 +56,7 @@ class Suggested:
     """A suggestion, as the rows of a store tell of it."""
 
     number: int
-    """From 0, in the order in which they were asked for."""
+    """From 0, in the order in which they were requested."""
     point_id: str
     state: State
     repeats: bool
@@ -157,7 +157,7 @@ def _of_point(point_id: str, cells: Sequence[_Cell], search: Search) -> list[Sug
             state = "failed"
         elif {cell.seed for cell in usable} >= set(search.seeds):
             state = "complete"
-        else:  # one whose point was taken up again had failed
+        else:  # one whose point was suggested again had failed
             state = "underway" if number == numbers[-1] else "failed"
         found.append(
             Suggested(

@@ -1,4 +1,4 @@
-"""The key `grids` of a sweep file: products of values of a trainable's fields, and every mistake in them."""
+"""The key `grids` of a sweep file: products of values of a trainable's fields, and every error in them."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def seeds_of(value: Any) -> Sequence[int]:
         raise PydanticCustomError("seeds", "allowed: a number of repetitions, or a list of seeds")
     wrong = [seed for seed in value if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0]
     if wrong:
-        raise PydanticCustomError("seeds", f"{shown(wrong[0])} is no seed; allowed: whole numbers from 0")
+        raise PydanticCustomError("seeds", f"{shown(wrong[0])} is not a seed; allowed: whole numbers from 0")
     return tuple(dict.fromkeys(value))
 
 
@@ -71,7 +71,7 @@ def check_grids(
 ) -> tuple[Grid, ...]:
     """The grids of the file, whose `grids` and `fixed` are mappings. Reports everything that is wrong.
 
-    `data_sets` are the names that the file and the experiment know; None where they are unknown for another mistake.
+    `data_sets` are the names that the file and the experiment know; None where they are unknown for another error.
     """
     return _Checker(source, experiment, problems, seeds, data_sets).grids(max_cells)
 
@@ -92,7 +92,7 @@ class _Checker:
         self.data_sets = data_sets
         self.fixed: Mapping[str, Any] = source.data.get("fixed", {})
         self.variants = {name: experiment.variant(name) for name in experiment.quantizers}
-        """Of the built-in quantizers, and of those that the file names."""
+        """Fields of the built-in quantizers, and of those that the file names."""
         self.unusable: dict[str, str] = {}
         """Quantizers that the file names and that cannot be used, with the reason."""
         for name in dict.fromkeys(_named_quantizers(source.data)):
@@ -116,7 +116,7 @@ class _Checker:
             else:
                 self.used |= self.fields  # it may have meant any of them
         for field in sorted(self.fixed.keys() & self.fields - self.used):
-            self._add(("fixed", field), "is no field of any quantizer in the grids; remove it")
+            self._add(("fixed", field), "is not a field of any quantizer in the grids; remove it")
         count = sum(_cell_count(draft) for draft in drafts)
         if count > max_cells:  # then rules are not checked: no product of their axes is expanded
             remedy = "raise max_cells to run more" if max_cells < MOST_MAX_CELLS else "max_cells cannot be larger"
@@ -196,7 +196,7 @@ class _Checker:
             self.used |= self.fixed.keys() & known
             for field in sorted(own.keys() & self.fields - known):
                 owners = ", ".join(other for other, variant in variants.items() if field in variant.model_fields)
-                message = f"is no field of {name}, only of {owners}; give those a grid of their own"
+                message = f"is not a field of {name}, only of {owners}; give those a grid of their own"
                 self._add((*path, field), message)
 
     def _is_quantizer(self, name: Any) -> bool:
@@ -310,7 +310,7 @@ def _cell_count(draft: Grid) -> int:
 
 
 def _named_quantizers(data: Mapping[str, Any]) -> Iterator[str]:
-    """Those that `fixed` and the grids name, as they name them."""
+    """Gives those that `fixed` and the grids name, as they name them."""
     for fields in (data.get("fixed"), *data["grids"].values()):
         listed = fields.get("quantizer") if isinstance(fields, dict) else None
         yield from (name for name in (listed if isinstance(listed, list) else [listed]) if isinstance(name, str))

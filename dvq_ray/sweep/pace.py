@@ -15,7 +15,7 @@ from dvq_ray.sweep.spec import Resources
 from dvq_ray.text import span
 
 COLUMNS = ("cell_id", "run_id", "run_device", "run_started_at", "duration_seconds")
-"""Of the rows that are asked for here."""
+"""Of the rows that are needed here."""
 RECENT = timedelta(minutes=10)
 """What was finished so long before the last cell tells the rate."""
 RECENT_CELLS = 100
@@ -47,9 +47,9 @@ class Pace:
 
 
 def pace(rows: pd.DataFrame, now: datetime) -> Pace | None:
-    """Of rows with `COLUMNS`; None where none of them says how long it took.
+    """Measures the pace from rows with `COLUMNS`; None where none of them says how long it took.
 
-    A training that went on from a checkpoint says when its last part began and how long all parts took, so its end is
+    A training that resumed from a checkpoint says when its last part began and how long all parts took, so its end is
     only known to lie before `now`.
     """
     timed = rows[rows["duration_seconds"].notna() & rows["run_started_at"].notna()]

@@ -1,4 +1,4 @@
-"""Wanted cells minus stored cells: what a sweep has, what it lacks, and how long that will take."""
+"""Wanted cells minus stored cells: what a sweep has, what is missing, and how long that will take."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class Plan:
 
 
 def make_plan(spec: SweepSpec, store: Store, *, retry_failed: bool) -> Plan:
-    """What is to be run: cells that the store lacks, and the failed ones where they are asked for."""
+    """Plans what to run: cells that the store does not hold, and the failed ones where they are requested."""
     rows = store.load(columns=list(COLUMNS))
     return plan_of(spec, rows, retry_failed=retry_failed, missing_curves=store.missing_curves())
 
@@ -94,7 +94,7 @@ COLUMNS = ("cell_id", "status", "duration_seconds")
 def plan_of(
     spec: SweepSpec, rows: pd.DataFrame, *, retry_failed: bool = False, missing_curves: Collection[str] = ()
 ) -> Plan:
-    """As `make_plan`, from all rows of a store with `COLUMNS`; those of cells whose curve is missing do not count."""
+    """Plans from all rows of a store with `COLUMNS`; those of cells whose curve is missing do not count."""
     cells, ids_by_grid = expand(spec)
     statuses = dict(zip(rows["cell_id"], rows["status"].astype(object), strict=True))
     statuses = {cell_id: status for cell_id, status in statuses.items() if cell_id not in missing_curves}

@@ -1,4 +1,4 @@
-"""The key `search` of a sweep file: what is searched, by what, and every mistake that can be made in it."""
+"""The key `search` of a sweep file: what is searched, by what, and every error that it can hold."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _Report = Callable[[Path, str], None]
 
 
 class SearchError(RuntimeError):
-    """A search that cannot be taken up; says why."""
+    """A search that cannot be started or resumed; says why."""
 
 
 class StopEarly(BaseModel):
@@ -45,7 +45,7 @@ class StopEarly(BaseModel):
     grace_steps: Annotated[int, Field(ge=1)]
     """Training steps that every suggestion gets."""
     reduction: Annotated[float, Field(gt=1)] = 3.0
-    """One in so many goes on at each rung; rungs are so many times as far apart."""
+    """One in so many continues at each rung; rungs are so many times as far apart."""
 
 
 class _Outline(BaseModel):
@@ -64,7 +64,7 @@ class _Outline(BaseModel):
 
 @dataclass(frozen=True, kw_only=True)
 class Search:
-    """A search that holds no mistake."""
+    """A search that holds no error."""
 
     experiment: Experiment
     fixed: Mapping[str, Any]
@@ -78,14 +78,14 @@ class Search:
     seeds: tuple[int, ...]
     """Repetitions of each."""
     start_from: tuple[Mapping[str, Any], ...]
-    """Tried first; fields that one of them lacks are left to the sampler."""
+    """Tried first; fields that one of them does not give are left to the sampler."""
     max_bits: float | None
     """Of the code of one vector, or of one image."""
     stop_early: StopEarly | None
 
     @property
     def watched(self) -> str | None:
-        """The curve column that foretells the objective, where suggestions are stopped early."""
+        """The curve column that predicts the objective, where suggestions are stopped early."""
         return self.experiment.watched[next(iter(self.objectives))] if self.stop_early else None
 
     def settings(self, params: Params) -> Settings:
@@ -174,7 +174,7 @@ class _Checker:
             for details in error.errors():
                 self._add(*_outline_problem(details))
             wrong = {details["loc"][0] for details in error.errors() if details["loc"]}
-        # What is right is still checked against the trainable, so that all mistakes are told at once.
+        # What is right is still checked against the trainable, so that all errors are reported at once.
         anything = {"objective": {numeric_metrics(self.experiment)[0]: "minimize"}, "suggestions": 1}
         right = {key: value for key, value in self.given.items() if key not in wrong}
         return _Outline.model_validate({**anything, **right}) if "space" in right else None
@@ -313,7 +313,7 @@ class _Checker:
                 self._add(("search", "objective", metric), unknown(metric, metrics))
             elif outline.stop_early and metric not in self.experiment.watched:
                 watched = (
-                    ", ".join(self.experiment.watched) or f"none; {self.experiment.name} computes a cell in one go"
+                    ", ".join(self.experiment.watched) or f"none; {self.experiment.name} computes a cell in one step"
                 )
                 message = f"needs an objective that is known while a cell is computed; allowed: {watched}"
                 self._add(("search", "stop_early"), message)
@@ -348,7 +348,7 @@ class _Checker:
                 try:
                     search.settings(params)
                 except ValueError as error:
-                    self._add(("search", "start_from", index), f"is no point: {error}")
+                    self._add(("search", "start_from", index), f"is not a point: {error}")
         size = search.space.size()
         if size is not None and size <= MOST_COMBINATIONS_TRIED:
             tried = list(islice(search.space.combinations(), MOST_COMBINATIONS_TRIED))

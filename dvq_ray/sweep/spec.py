@@ -1,6 +1,6 @@
-"""The sweep file: its form, its defaults, the overrides, and every mistake that a user can make in it.
+"""The sweep file: its form, its defaults, the overrides, and every error that a user can make in it.
 
-A file is checked whole. Whatever is wrong is said in one go, each problem with its file and line, its key, the
+A file is checked whole. All problems are reported at once, each with its file and line, its key, the
 value found and the values allowed, before Ray is started or anything written.
 """
 
@@ -69,7 +69,7 @@ class _Outline(BaseModel):
 
 @dataclass(frozen=True, kw_only=True)
 class SweepSpec:
-    """A sweep file that holds no mistake."""
+    """A sweep file that holds no error."""
 
     name: str
     experiment: Experiment
@@ -88,7 +88,7 @@ class SweepSpec:
     """The file's data with overrides applied, as it is kept beside the results."""
 
     def surroundings(self) -> Surroundings:
-        """Where its cells are computed."""
+        """What its cells are computed with."""
         return Surroundings(
             device="cuda" if self.resources.gpu else "cpu",
             gpu_share=self.resources.gpu or 1.0,
@@ -112,7 +112,7 @@ def load_sweep(path: FilePath, overrides: Sequence[str] = ()) -> SweepSpec:
     `overrides` are `KEY=VALUE`, VALUE in YAML, KEY a dotted path (`seeds`, `fixed.steps`, `grids.slicing.slices`)
     or the bare name of a field, which belongs to `fixed` (`steps`). They set what the file has, or what it could have
     and leaves to a default: a key of the sweep file, a field of the trainable, a data set that the sweep names. A name
-    that is new to the file, such as that of a further grid, is taken for a mistake, and so is an unknown key.
+    that is new to the file, such as that of a further grid, is taken for an error, and so is an unknown key.
 
     Raises `SweepFileError` with everything that is wrong.
     """
@@ -128,7 +128,7 @@ def load_sweep(path: FilePath, overrides: Sequence[str] = ()) -> SweepSpec:
 
 
 def parse_sweep(text: str, name: str) -> SweepSpec:
-    """As `load_sweep`, from the text of a sweep file that is called `name` in messages."""
+    """Checks a sweep like `load_sweep`, from the text of a sweep file that is called `name` in messages."""
     return _Checker(read_text(text, name), Problems()).spec()
 
 
@@ -155,7 +155,7 @@ class _Checker:
                 self._searched_data_sets(experiment.data_sets.field, search, data_sets)
             if not experiment.watched and self.data.get("tensorboard") is True:
                 trainings = ", ".join(other.name for other in built_in_experiments() if other.watched)
-                message = f"is of no use: {experiment.name} trains in one go; allowed: with {trainings}"
+                message = f"has no effect: {experiment.name} trains in one step; allowed: with {trainings}"
                 self._add(("tensorboard",), message)
         self.problems.raise_any()
         assert outline is not None
@@ -184,7 +184,7 @@ class _Checker:
             for details in causes(error):
                 self._add(*_outline_problem(details))
         if "grids" in self.data and "search" in self.data:
-            self._add(("search",), "stands beside grids; allowed: one of the two")
+            self._add(("search",), "cannot be combined with grids; allowed: one of the two")
         meant = {nearest(key, _Outline.model_fields) for key in self.data.keys() - _Outline.model_fields.keys()}
         if isinstance(self.source.data, dict) and not {"grids", "search"} & {*self.data, *meant}:
             self._add((), "grids is missing; allowed: grids, or search in their place")
@@ -238,14 +238,14 @@ class _Checker:
                 self._add(path, f"{not_among(name, known)}, or a data set that the key data describes")
 
     def _described_data_sets(self, experiment: Experiment) -> dict[str, DataSource] | None:
-        """The data sets that the file describes, and the built-in ones; None where `data` is no mapping."""
+        """The data sets that the file describes, and the built-in ones; None where `data` is not a mapping."""
         given = self.data.get("data", {})
         if not isinstance(given, dict):
             return None
         data_sets = experiment.data_sets
         if data_sets is None:
             if given:
-                self._add(("data",), f"is of no use: {experiment.name} draws its data")
+                self._add(("data",), f"has no effect: {experiment.name} draws its data")
             return {}
         found = dict(data_sets.built_in)
         for name, description in given.items():

@@ -77,7 +77,7 @@ def read_file(path: FilePath) -> Source:
 
 
 def read_text(text: str, name: str) -> Source:
-    """As `read_file`, of a text; `name` stands for the file in messages."""
+    """Reads a text like `read_file`; `name` stands for the file in messages."""
     if len(text) > LARGEST_FILE_BYTES or len(text.encode(errors="replace")) > LARGEST_FILE_BYTES:
         raise SweepFileError([Problem(name, "", _TOO_LARGE)])
     text = text.removeprefix("\ufeff")  # the mark by which some editors say that a file is in UTF-8

@@ -45,9 +45,9 @@ def end_without_ray(why: str, folder: Path, job: Job | None) -> NoReturn:
         if job is not None:
             job.progress.__exit__()  # a terminal gets its cursor back
     if job is not None and job.interruption.asked:  # Ray's processes got the signal too
-        text, code = "interrupted: the same command goes on from here", INTERRUPTED
+        text, code = "interrupted: the same command resumes from here", INTERRUPTED
     else:
-        text, code = f"{why}. Every row that was written is kept; the same command goes on from here", CLUSTER_LOST
+        text, code = f"{why}. Every row that was written is kept; the same command resumes from here", CLUSTER_LOST
     with suppress(OSError, ValueError):
         print(text, file=sys.stderr, flush=True)
     with suppress(OSError, ValueError):

@@ -66,7 +66,7 @@ class UnderTune:
         """What runs just now."""
 
     def check(self, resources: Resources) -> None:
-        """A cluster has to answer, and this machine to have as much as a trial asks for."""
+        """A cluster has to answer, and this machine to have as much as a trial requests."""
         if self._address:
             check_answers(self._address)
         else:
