@@ -1,6 +1,12 @@
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
+
+from dvq_ray.experiments.learned_prior.sources import FolderSource
 from dvq_ray.testing import ExperimentContract, QuantizerContract
+from tests.sweep_files import write_pictures
 
 BLOBS = {"quantizer": "dvq", "slices": 2, "dimension": 8, "codebook_size": 8, "train_samples": 512, "steps": 50}
 
@@ -38,7 +44,14 @@ class TestFactorialPrior(ExperimentContract):
 class TestLearnedPrior(ExperimentContract):
     experiment = "learned_prior"
     fields = {
-        "quantizer": "dvq", "slices": 2, "dimension": 4, "codebook_size": 8, "image_size": 16, "stem_channels": 4,
-        "body_channels": 4, "residual_channels": 4, "residual_blocks": 0, "steps": 3, "batch_size": 4,
+        "quantizer": "dvq", "slices": 2, "dimension": 4, "codebook_size": 8, "image_size": 8, "downsamplings": 1,
+        "stem_channels": 4, "body_channels": 4, "residual_channels": 4, "residual_blocks": 0, "steps": 3,
+        "batch_size": 4, "dataset": "few",
     }  # fmt: skip
     not_results = frozenset({"images_per_second", "peak_memory_bytes"})
+
+    @pytest.fixture(autouse=True)
+    def _few_images(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        write_pictures(tmp_path)
+        few = FolderSource(train=str(tmp_path / "train"), test=str(tmp_path / "test"))
+        monkeypatch.setattr(type(self), "data", {"few": few})

@@ -31,6 +31,21 @@ def test_processes_of_a_cluster_are_ended_with_all_that_they_started_and_no_othe
         assert others.wait(timeout=30) == -9
 
 
+def test_a_process_of_ray_that_sets_its_title_is_ended_too(tmp_path: Path) -> None:
+    code = "import sys, time; from ray._raylet import setproctitle; setproctitle('agent'); print(); time.sleep(99)"
+    with marked(tmp_path / "ours"):
+        mark_first = dict(reversed(list(os.environ.items())))
+        agent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, env=mark_first)
+    try:
+        assert agent.stdout is not None
+        agent.stdout.readline()  # it has its title
+        end_processes(tmp_path / "ours")
+        assert agent.wait(timeout=30) == -9
+    finally:
+        agent.kill()
+        agent.communicate()
+
+
 @pytest.mark.parametrize("asked", [True, False])
 def test_a_lost_cluster_ends_the_process_with_a_line_and_an_exit_code(asked: bool, tmp_path: Path) -> None:
     code = f"""

@@ -19,11 +19,15 @@ print(kernel_cache.has_place())
 """
 
 
+def copy_of_package(folder: Path) -> Path:
+    """The package without what is kept beside its source. Returns the folder to import it from."""
+    shutil.copytree("dvq_ray", folder / "code" / "dvq_ray", ignore=shutil.ignore_patterns("__pycache__"))
+    return folder / "code"
+
+
 @pytest.fixture
 def code(tmp_path: Path) -> Path:
-    """A copy of the package, in a folder of its own."""
-    shutil.copytree("dvq_ray", tmp_path / "code" / "dvq_ray", ignore=shutil.ignore_patterns("__pycache__"))
-    return tmp_path / "code"
+    return copy_of_package(tmp_path)
 
 
 def run(code: Path, **environment: str) -> str:
@@ -71,14 +75,31 @@ def test_where_nothing_can_be_kept_the_kernel_is_compiled_all_the_same(code: Pat
     assert kept(tmp_path) == []
 
 
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A copy of the package, and where numba has kept its kernel."""
+    folder = tmp_path_factory.mktemp("compiled")
+    code = copy_of_package(folder)
+    assert run(code, NUMBA_CACHE_DIR=str(folder / "numba")) == "True"
+    assert kept(folder / "numba") == KERNEL
+    return code, folder / "numba"
+
+
+def test_a_kernel_that_was_kept_is_used(compiled: tuple[Path, Path]) -> None:
+    code, place = compiled
+    before = {path: path.stat().st_mtime_ns for path in place.rglob("*.nb[ic]")}
+    assert run(code, NUMBA_CACHE_DIR=str(place)) == "True"
+    assert {path: path.stat().st_mtime_ns for path in place.rglob("*.nb[ic]")} == before
+
+
 @pytest.mark.parametrize("ending", ["nbi", "nbc"])
-@pytest.mark.parametrize("content", [b"", b"\0" * 4096, b"\x80\x04nonsense"])
-def test_what_a_power_cut_leaves_is_removed(code: Path, tmp_path: Path, ending: str, content: bytes) -> None:
-    place = tmp_path / "numba"
-    run(code, NUMBA_CACHE_DIR=str(place))
-    assert kept(place) == KERNEL
+@pytest.mark.parametrize("content", [b"", b"\0" * 4096, b"\x80\x04nonsense"], ids=["empty", "zeros", "nonsense"])
+def test_what_a_power_cut_leaves_is_removed(
+    compiled: tuple[Path, Path], tmp_path: Path, ending: str, content: bytes
+) -> None:
+    code, whole = compiled
+    place = shutil.copytree(whole, tmp_path / "numba")
     for path in place.rglob(f"*.{ending}"):
         path.write_bytes(content)
     assert run(code, NUMBA_CACHE_DIR=str(place)) == "False"
-    assert run(code, NUMBA_CACHE_DIR=str(place)) == "True"
-    assert kept(place) == KERNEL
+    assert kept(place) == []

@@ -28,11 +28,14 @@ _ending = threading.Lock()
 @contextmanager
 def marked(folder: Path) -> Iterator[None]:
     """Processes that are started meanwhile, and theirs, can be found by this folder."""
-    os.environ[_MARK] = str(folder)
+    # Ray's agents set a title for `ps`, and would overwrite the start of their environment, which may hold the mark.
+    added = {_MARK: str(folder), "SPT_NOENV": "1"}
+    os.environ.update(added)
     try:
         yield
     finally:
-        del os.environ[_MARK]
+        for name in added:
+            del os.environ[name]
 
 
 def end_without_ray(why: str, folder: Path, job: Job | None) -> NoReturn:
