@@ -16,6 +16,8 @@ from . import build, figures, needs_text
 from .build import Absent, Attempt, Made, Refused
 from .claims import product as claims
 from .data.rows import Rows, load_rows
+from .figures import generic
+from .figures.generic._points import needs_of
 from .output.product import write_files
 from .report import page
 from .report.render import render
@@ -23,8 +25,21 @@ from .workers import workers
 
 CLAIMS = "claims"
 """The item that is made of whatever is there: a claim with missing cells is reported as not run."""
+_WIDE = 31
 REPORT = "report"
 """The page of everything that was made, and of where it comes from."""
+
+
+class ItemName(click.ParamType[str]):
+    """The name of an item, of which those of an experiment's own are known once the stores are read."""
+
+    name = "item"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The name, where there may be such an item."""
+        if value not in figures.ITEMS and value != CLAIMS and not generic.PATTERN.fullmatch(value):
+            self.fail(f"{value!r} is no item; --list has the names, among them {', '.join([*figures.ITEMS, CLAIMS])}")
+        return value
 
 
 @click.command(cls=Command, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -44,13 +59,13 @@ REPORT = "report"
     "--item",
     "named",
     multiple=True,
-    type=click.Choice([*figures.ITEMS, CLAIMS]),
+    type=ItemName(),
     metavar="ITEM",
     help="Make this item and no other, and no report. Can be repeated; --list has the names.",
 )
 @click.option(
     "--needs",
-    type=click.Choice([*figures.ITEMS, CLAIMS]),
+    type=ItemName(),
     metavar="ITEM",
     help="Print what an item needs and what of it is missing from the stores; write nothing.",
 )
@@ -77,13 +92,16 @@ def main(
     if list_items:
         for name, item in figures.ITEMS.items():
             _print(f"{_padded(name)}{item.title}")
-        _print(f"{_padded(CLAIMS)}{claims.TITLE}")
+        _print(
+            f"{_padded(CLAIMS)}{claims.TITLE}", *(f"{name:<{_WIDE}}{title}" for name, title in generic.NAMES.items())
+        )
         return
     if needs == CLAIMS:
         _print(f"{_padded(CLAIMS)}{claims.TITLE}", *needs_text.needs_of_claims())
     elif needs:
-        item = figures.ITEMS[needs]
-        _print(f"{_padded(needs)}{item.title}", *needs_text.needs_of_item(item.needs))
+        declared = figures.ITEMS.get(needs)
+        title, its = (declared.title, declared.needs) if declared else ("of one experiment", needs_of("", ""))
+        _print(f"{_padded(needs)}{title}", *needs_text.needs_of_item(its))
     if not stores:
         if needs:
             return
@@ -134,21 +152,28 @@ def _print(*lines: str) -> None:
 
 def _check(name: str, rows: Rows) -> int:
     """Prints what of an item is missing from the stores."""
-    lines, code = needs_text.check_claims(rows) if name == CLAIMS else needs_text.check_item(figures.ITEMS[name], rows)
+    if name == CLAIMS:
+        lines, code = needs_text.check_claims(rows)
+    elif item := figures.named(rows, name):
+        lines, code = needs_text.check_item(item, rows)
+    else:
+        lines, code = ["not in this store"], 0
     _print(*lines)
     return code
 
 
 def _make(folder: Path, rows: Rows, named: Sequence[str], allow_missing: bool) -> int:
     """Makes and writes the named items, or all of them and the report."""
-    names = [name for name in figures.ITEMS if name in named or not named]
-    for trainable in {figures.ITEMS[name].needs.trainable for name in names}:
+    wanted = {name: figures.named(rows, name) for name in named if name != CLAIMS} if named else figures.items(rows)
+    items = {name: item for name, item in wanted.items() if item is not None}
+    for trainable in {item.needs.trainable for item in items.values()}:
         rows.points(trainable)  # found once, before there are processes
     with workers(rows) as submit:
         deciding = submit(claims.results) if CLAIMS in named or not named else None
-        making = [submit(build.make_named, name, allow_missing=allow_missing) for name in names]
+        making = [submit(build.make_named, name, allow_missing=allow_missing) for name in items]
         describing = None if named else submit(page.origin_of)
         attempts = []
+        _print(*(f"{_padded(name)}not in this store" for name in wanted if name not in items))
         for attempt in (future.result() for future in making):
             _print(*_settled(folder, attempt))
             attempts.append(attempt)
@@ -168,7 +193,7 @@ def _make(folder: Path, rows: Rows, named: Sequence[str], allow_missing: bool) -
     if deciding or any(isinstance(attempt, Made) for attempt in attempts):
         _print(f"look in:  {folder}")
     failures = (Refused, Absent) if named else Refused
-    return int(any(isinstance(attempt, failures) for attempt in attempts))
+    return int(len(items) < len(wanted) or any(isinstance(attempt, failures) for attempt in attempts))
 
 
 def _settled(folder: Path, attempt: Attempt) -> list[str]:

@@ -75,14 +75,16 @@ def make(item: Item, rows: Rows, *, allow_missing: bool) -> Attempt:
 
 def make_named(rows: Rows, name: str, *, allow_missing: bool) -> Attempt:
     """Makes the item of that name."""
-    return make(figures.ITEMS[name], rows, allow_missing=allow_missing)
+    item = figures.named(rows, name)
+    assert item is not None
+    return make(item, rows, allow_missing=allow_missing)
 
 
 def problems(selection: Selection, *, allow_missing: bool) -> list[str]:
     """A headline and its lines; empty where the item can be made."""
     if faults := selection.faults():
         return ["its points are not fit to draw", *faults]
-    if allow_missing or not selection.hole_count():
+    if allow_missing or selection.needs.tolerates_holes or not selection.hole_count():
         return []
     common = selection.common()
     where = f" (all: {common})" if common else ""

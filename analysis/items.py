@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -42,7 +43,7 @@ class Item:
         """Its heading in the report: its trainable, or that of all searches."""
         return self.needs.trainable or SEARCHES
 
-    def __reduce__(self) -> tuple[Callable[[str], Item], tuple[str]]:
+    def __reduce__(self) -> tuple[Callable[..., Item], tuple[str, ...]]:
         return _named, (self.name,)  # a process that gets it by name need not be able to pickle its functions
 
 
@@ -56,15 +57,18 @@ def figure(
     """Declares a figure. Beside it goes a `.csv` of the declared metrics and curves, or of other numbers."""
 
     def declared(draw: Draw) -> Item:
-        def make(selection: Selection) -> Product:
-            with style.printed():
-                drawn, caption = draw(selection)
-                files = style.rendered(drawn)
-            return Product(files={**files, ".csv": as_csv(numbers(selection))}, caption=caption)
-
+        make = partial(drawn, draw=draw, numbers=numbers)
         return Item(name=draw.__name__, title=title, needs=needs, make=make, draw=draw, select=select)
 
     return declared
+
+
+def drawn(selection: Selection, *, draw: Draw, numbers: Callable[[Selection], pd.DataFrame]) -> Product:
+    """A figure as a product, with a `.csv` of its numbers."""
+    with style.printed():
+        sheet, caption = draw(selection)
+        files = style.rendered(sheet)
+    return Product(files={**files, ".csv": as_csv(numbers(selection))}, caption=caption)
 
 
 def table(title: str, needs: Needs, *, select: Select = select) -> Callable[[Callable[[Selection], Product]], Item]:

@@ -107,6 +107,8 @@ class Needs:
     """Of each point. An interval takes two."""
     lowest_seed_only: bool = False
     """Use one repetition of each point, the same one: the lowest of those seeds."""
+    tolerates_holes: bool = False
+    """Whether the item is made of the cells that there are, and says which are missing."""
     training: tuple[str, ...] = ()
     """Columns that axes leave open, in which the repetitions of a point must agree."""
     alike: tuple[str, ...] = ()

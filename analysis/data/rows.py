@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TypeVar
@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from dvq_ray.experiment.registry import built_in_experiments
+from dvq_ray.experiment.registry import built_in_experiments, find_experiment
+from dvq_ray.providers import ProviderError
 from dvq_ray.store import FINISHED, SUGGESTION, Store, StoreError, cell_schema
 
 from .points import Points, points_of
@@ -124,9 +125,19 @@ def load_rows(locations: Sequence[str], only: Mapping[str, str] | None = None) -
     frame = _with_categories(frame)
     if SUGGESTION in frame and (count := int(frame[SUGGESTION].notna().sum())):
         notes.append(f"cells that a search suggested ({count:,}) are in no grid; only items of searches show them")
+    notes += _not_found(frame)
     return Rows(
         frame=frame, stores=tuple(locations), origins=origins, held=held, only=dict(only or {}), notes=tuple(notes)
     )  # fmt: skip
+
+
+def _not_found(frame: pd.DataFrame) -> Iterator[str]:
+    """A line for each experiment that this Python cannot import."""
+    for trainable, count in frame["trainable"].value_counts().sort_index().items():
+        try:
+            find_experiment(str(trainable))
+        except ProviderError as error:
+            yield f"no item shows {count:,} cells of {trainable}: {error}"
 
 
 def _load(location: str) -> pd.DataFrame:

@@ -79,8 +79,8 @@ def rendered(figure: Figure) -> dict[str, bytes]:
     return {".svg": svg.getvalue(), ".png": png.getvalue()}
 
 
-Line = Literal["-", ":"] | tuple[float, Sequence[float]]
-"""Matplotlib's line styles: a name, or an offset and lengths of ink and gap in points."""
+Line = Literal["-", ":", ""] | tuple[float, Sequence[float]]
+"""Matplotlib's line styles: a name, nothing for no line, or an offset and lengths of ink and gap in points."""
 DASHED: Line = (0, (3.5, 1.8))
 DASH_DOTTED: Line = (0, (4, 1.4, 1, 1.4))
 _LINES: Sequence[Line] = ("-", DASHED, ":", DASH_DOTTED)
@@ -131,6 +131,9 @@ _DVQ = Family(
 )
 _JOINT = Family([(0, "#DCE28C"), (2, "#C3CF62"), (3.3, "#809B26"), (6, "#2F3F0A")], "hp^<>H")
 _SVQ = Family([(0, "#BCA9EE"), (3, "#864C6C"), (6, "#33182B")], "Dp>v8H")
+_GREY = Family([(0, "#BDBDBD"), (10, "#3C3C3C")], ".")
+FAMILIES = {"green": _VQ, "orange": _DVQ, "olive": _JOINT, "plum": _SVQ, "grey": _GREY}
+"""By the name that a quantizer declares."""
 vq_look = _VQ.look
 """Plain VQ, by its codebook size."""
 dvq_look = _DVQ.look

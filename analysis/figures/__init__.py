@@ -9,7 +9,9 @@ from collections.abc import Iterator, Mapping
 from importlib import import_module
 from pkgutil import walk_packages
 
+from ..data.rows import Rows
 from ..items import SEARCHES, Item
+from . import generic
 
 _GROUPS = ("static_prior", "factorial_prior", "learned_prior", SEARCHES)
 
@@ -27,3 +29,13 @@ def _place(item: Item) -> tuple[int, bool, str]:
 
 ITEMS: Mapping[str, Item] = {item.name: item for item in sorted(_found(), key=_place)}
 """By name, in the order in which they are made."""
+
+
+def items(rows: Rows) -> Mapping[str, Item]:
+    """All of them, and the generic ones of the experiments in these rows."""
+    return {**ITEMS, **generic.items(rows)}
+
+
+def named(rows: Rows, name: str) -> Item | None:
+    """The item of that name; None where the rows have nothing that it could be made of."""
+    return ITEMS.get(name) or generic.named(rows, name)

@@ -30,7 +30,7 @@ def declared_numbers(selection: Selection) -> pd.DataFrame:
     tables = []
     for grid in selection.grids:
         for name in selection.needs.metrics:
-            if metric := _number_of(selection.rows, name):
+            if metric := number_of(selection.rows, name):
                 tables.append(metric_of(grid, name, grid.means(metric)))
         for column in selection.needs.curves:
             for point in grid.points:
@@ -85,7 +85,8 @@ def _inert(value: Any) -> Any:
     return _FORMULA.sub("'", value.replace("\r\n", "\n").replace("\r", "\n"))
 
 
-def _number_of(rows: pd.DataFrame, name: str) -> Metric | None:
+def number_of(rows: pd.DataFrame, name: str) -> Metric | None:
+    """A metric as a number of each cell: its mean over slices where it has one for each; None for text."""
     if pd.api.types.is_numeric_dtype(rows[name]):
         return name
     first = next(iter(rows[name].dropna()), None)

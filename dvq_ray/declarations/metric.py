@@ -20,6 +20,8 @@ class Metric:
     """None for what describes a cell and does not rank it."""
     is_result: bool = True
     """Whether equal cells have equal values; false for speed and memory."""
+    is_size: bool = False
+    """Whether it counts the numbers that a model holds: cells that agree in it have equally many parameters."""
     yardstick_for: str = ""
     """The metric that this one is a reference level of, such as `test_mse` for the error of predicting the mean."""
 

@@ -27,6 +27,8 @@ def analysis(*arguments: str | Path, items: Mapping[str, Item] = ITEMS, dpi: int
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(style._SETTINGS, "savefig.dpi", dpi)
         patch.setattr("analysis.figures.ITEMS", items)
+        if items is not ITEMS:
+            patch.setattr("analysis.figures.generic.items", lambda rows: {})
         return CliRunner().invoke(main, [str(argument) for argument in arguments])
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from click.testing import Result
 
-from analysis.figures import ITEMS
+from analysis.figures import ITEMS, generic
 from tests.analysis.command_line import ALWAYS, analysis, undrawn
 from tests.analysis.made_up import Row, row, rows, write
 
@@ -80,6 +80,10 @@ def test_every_figure_is_drawn_beside_its_store(holed: tuple[Path, Result]) -> N
     assert result.exit_code == 0, result.output
     figures = {f"{name}.{suffix}" for name in FIGURES for suffix in ("svg", "png", "csv", "json")}
     tables = {f"{name}.{suffix}" for name in TABLES for suffix in ("csv", "md", "tex", "json")}
+    figures |= {
+        f"static_prior-{end}.{suffix}" for end in ("over-axes", "rate") for suffix in ("svg", "png", "csv", "json")
+    }
+    tables |= {f"static_prior-versus.{suffix}" for suffix in ("csv", "md", "tex", "json")}
     assert set(files(store / "figures")) == figures | tables | ALWAYS
     assert result.output.splitlines()[-1] == f"look in:  {store / 'figures'}"
 
@@ -241,7 +245,7 @@ def test_a_single_value_on_every_axis_can_be_drawn(tmp_path: Path) -> None:
     cells = [*rows(2, quantizer="vq", **one), *rows(2, quantizer="dvq", slices=2, **one)]
     result = analysis(write(tmp_path / "store", cells), dpi=30)
     assert result.exit_code == 0, result.output
-    assert len(files(tmp_path / "store" / "figures").keys() - ALWAYS) == 4 * (5 + 3)
+    assert len(files(tmp_path / "store" / "figures").keys() - ALWAYS) == 4 * (5 + 3 + 2)
 
 
 def test_a_store_that_is_not_there_exits_with_2(tmp_path: Path) -> None:
@@ -269,7 +273,7 @@ def test_two_halves_of_a_sweep_are_as_good_as_the_whole(written: Path, tmp_path:
 def test_list_needs_no_store() -> None:
     result = analysis("--list")
     assert result.exit_code == 0
-    assert [line.split()[0] for line in result.output.splitlines()] == [*ITEMS, "claims"]
+    assert [line.split()[0] for line in result.output.splitlines()] == [*ITEMS, "claims", *generic.NAMES]
 
 
 def test_needs_says_what_is_lacking_and_writes_nothing(tmp_path: Path) -> None:

@@ -254,7 +254,7 @@ class LearnedPriorMetrics:
     """Training images a second, evaluation and start-up left out."""
     peak_memory_bytes: Annotated[int, Metric(label="peak memory", unit="bytes", is_result=False)]
     """Most memory held: the GPU's by torch, on a CPU that of the whole process."""
-    parameters: Annotated[int, Metric(label="parameters")]
+    parameters: Annotated[int, Metric(label="parameters", is_size=True)]
     """All that is trained, codebooks included."""
     codebook_parameters: Annotated[int, Metric(label="codebook parameters")]
     precision: Annotated[str, Metric(label="precision")]

@@ -116,7 +116,7 @@ class StaticPriorMetrics:
     """data_variance * 2^(-2 bits / D): the distortion of a Gaussian of that variance at the same rate."""
     bits_per_vector: Annotated[float, Metric(label="rate", unit="bits per vector")]
     """Of the codes, all being equally likely: slices * log2(codebook_size) of VQ, DVQ and k-means."""
-    codebook_parameters: Annotated[int, Metric(label="codebook parameters")]
+    codebook_parameters: Annotated[int, Metric(label="codebook parameters", is_size=True)]
     """Numbers that the codec holds: codebook_size * dimension of VQ, DVQ and k-means, whatever the slices."""
     codes_used: Annotated[list[int], Metric(label="codes used")]
     """[codebooks] codes that occur among the training vectors."""

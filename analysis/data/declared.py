@@ -1,0 +1,102 @@
+"""What the experiment and the quantizers of some rows declare of themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from dvq_ray.declarations.field import Axis
+from dvq_ray.declarations.metric import Metric
+from dvq_ray.experiment.experiment import Experiment
+from dvq_ray.experiment.registry import find_experiment
+from dvq_ray.providers import ProviderError
+from dvq_ray.quantizer.base import Quantizer
+from dvq_ray.quantizer.registry import QUANTIZERS
+
+from ..naming import number
+
+
+@dataclass(frozen=True, kw_only=True)
+class Declared:
+    """The declarations that one trainable's rows are read with."""
+
+    experiment: Experiment
+    quantizers: Mapping[str, type[Quantizer]]
+    """By the name that rows have: built-in ones first."""
+    unknown: Mapping[str, str]
+    """Quantizers of rows that are not found, and why."""
+
+    @cached_property
+    def axes(self) -> Mapping[str, Axis]:
+        """By field."""
+        return {name: axis for name, axis in self.experiment.axes(self.quantizers).items() if name != "quantizer"}
+
+    @cached_property
+    def metrics(self) -> Mapping[str, Metric]:
+        """By column."""
+        return self.experiment.measures()
+
+    @property
+    def size(self) -> str:
+        """The metric that counts a model's parameters; empty where none does."""
+        return next((name for name, metric in self.metrics.items() if metric.is_size), "")
+
+    def label(self, quantizer: str) -> str:
+        """What a quantizer is called."""
+        return self.quantizers[quantizer].label or quantizer.rpartition(":")[2]
+
+    def shade(self, quantizer: str) -> str:
+        """The field along which looks of a quantizer differ; empty where it has none."""
+        return self.quantizers[quantizer].shade
+
+    def value(self, field: str, value: Any) -> str:
+        """A field and its value in few words: `K = 16`."""
+        axis = self.axes[field]
+        return f"{axis.symbol or axis.label} = {axis.value(number(value))}"
+
+    def bits(self, points: pd.DataFrame) -> npt.NDArray[np.float64]:
+        """Bits of the codes of one vector or image, all codes being equally likely, for each point: [points]."""
+        deciding = [name for name, axis in self.axes.items() if axis.role != "training" and name in points]
+        kinds = points.groupby(["quantizer", *deciding], dropna=False, observed=True, sort=False).ngroup().to_numpy()
+        _, firsts = np.unique(kinds, return_index=True)
+        return np.array([self._bits(row) for row in points.iloc[firsts].to_dict("records")])[kinds]
+
+    def _bits(self, row: Mapping[Any, Any]) -> float:
+        known = self.experiment.variant(row["quantizer"]).model_fields
+        try:
+            settings = self.experiment.settings(
+                {name: _plain(row[name]) for name in known if name in row and not _is_missing(row[name])}
+            )
+        except ValueError:  # of an earlier revision, whose settings are no longer valid
+            return np.nan
+        return settings.code_bits()
+
+
+def declared(trainable: str, quantizers: Sequence[str]) -> Declared:
+    """Declarations for these quantizers' rows of a trainable. Raises `ProviderError` where it is not found."""
+    experiment = find_experiment(trainable)
+    order = {name: place for place, name in enumerate(experiment.quantizers)}
+    found, unknown = {}, {}
+    for name in sorted(quantizers, key=lambda name: (order.get(name, len(order)), name)):
+        try:
+            experiment.variant(name)
+            found[name] = QUANTIZERS.find(name).value
+        except ProviderError as error:
+            unknown[name] = str(error)
+    return Declared(experiment=experiment, quantizers=found, unknown=unknown)
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and np.isnan(value))
+
+
+def _plain(value: Any) -> Any:
+    """A stored value as a settings class takes it: columns with gaps make floats of counts."""
+    value = value.item() if isinstance(value, np.generic) else value
+    return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -1,0 +1,35 @@
+"""The look of any quantizer, from what it declares: a colour family, and the field along which it darkens."""
+
+from __future__ import annotations
+
+import colorsys
+import hashlib
+from typing import Any
+
+from matplotlib.colors import to_hex
+
+from dvq_ray.quantizer.base import Quantizer
+
+from .style import FAMILIES, Family, Look
+
+_HUES = (0.50, 0.89, 0.08, 0.71, 0.96, 0.55)
+"""Of quantizers that declare no family, between those of the families: teal, magenta, brown, indigo, rose, cyan."""
+_MARKERS = ("^vPdX", "Ds*ph", "o<>H8", "XPd^v", "ph8so", "*D<>^")
+_MIDDLE = 2.0**4
+
+
+def look_of(name: str, quantizer: type[Quantizer], value: Any = None) -> Look:
+    """How a quantizer is drawn; `value` is that of its `shade`.
+
+    A family that it declares, or else one that follows from its name, so that it is the same in every figure.
+    """
+    family = FAMILIES.get(quantizer.family) or _family_of(name)
+    return family.look(float(value) if isinstance(value, int | float) and value >= 1 else _MIDDLE)
+
+
+def _family_of(name: str) -> Family:
+    digest = hashlib.sha256(name.encode()).digest()
+    hue = _HUES[digest[0] % len(_HUES)]
+    shades = [(0.0, 0.78, 0.45), (4.0, 0.48, 0.75), (10.0, 0.18, 0.7)]
+    stops = [(at, to_hex(colorsys.hls_to_rgb(hue, lightness, full))) for at, lightness, full in shades]
+    return Family(stops, _MARKERS[digest[1] % len(_MARKERS)])

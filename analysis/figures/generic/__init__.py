@@ -1,0 +1,114 @@
+"""Items of whatever a store holds: they know experiments and quantizers by their declarations alone.
+
+`EXPERIMENT-over-axes`, `EXPERIMENT-rate` and `EXPERIMENT-versus` are made of each experiment in the stores;
+`EXPERIMENT-METRIC-over-FIELD` of any metric and field that one asks for.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from dvq_ray.experiment.experiment import Experiment
+from dvq_ray.experiment.registry import find_experiment
+from dvq_ray.providers import ProviderError
+
+from ...data.rows import Rows
+from ...data.selection import Selection
+from ...items import Item, drawn
+from ...output.numbers import number_of
+from . import over_axes, rate, versus
+from ._points import all_points, needs_of, numbers
+
+NAMES = {
+    "EXPERIMENT-over-axes": "The main metric over each setting that varies, of every quantizer",
+    "EXPERIMENT-METRIC-over-FIELD": "Any metric over any setting; made where it is named",
+    "EXPERIMENT-rate": "Distortion over rate for every quantizer, with the Pareto front",
+    "EXPERIMENT-versus": "Each quantizer against each other, paired by seed, at equal bits and at equal parameters",
+}
+"""What there is of each experiment in the stores."""
+PATTERN = re.compile(r"[\w.]+-(over-axes|rate|versus|\w+-over-\w+)")
+"""Names of these items."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenericItem(Item):
+    """An item of one experiment. Unlike others it is found by the experiment and the end of its name."""
+
+    def __reduce__(self) -> tuple[Callable[..., Item], tuple[str, ...]]:
+        return item, (self.needs.trainable, self.name.removeprefix(f"{slug(self.needs.trainable)}-"))
+
+
+def slug(trainable: str) -> str:
+    """A name that can be a file's: `my_package.mine.EXPERIMENT`."""
+    return re.sub(r"[^\w.]+", ".", trainable)
+
+
+def items(rows: Rows) -> Mapping[str, Item]:
+    """The generic items of each experiment in the rows, by name."""
+    found = [item(name, end) for name in known(rows) for end in ("over-axes", "rate", "versus")]
+    return {each.name: each for each in found}
+
+
+def named(rows: Rows, name: str) -> Item | None:
+    """One of them, or that of any metric over any field; None where the rows have no such thing."""
+    for trainable in known(rows):
+        prefix = f"{slug(trainable)}-"
+        if name.startswith(prefix):
+            end = name.removeprefix(prefix)
+            metric, over, field = end.rpartition("-over-")
+            declared = metric in find_experiment(trainable).measures() and {metric, field} <= {*rows.frame}
+            is_known = declared and number_of(rows.of(trainable), metric) is not None
+            if not over or end == "over-axes" or is_known:
+                return item(trainable, end)
+    return None
+
+
+def known(rows: Rows) -> Iterator[str]:
+    """The experiments of the rows, of which one that is not found has no items."""
+    for trainable in sorted(rows.frame["trainable"].dropna().unique()):
+        try:
+            find_experiment(trainable)
+        except ProviderError:
+            continue
+        yield str(trainable)
+
+
+def item(trainable: str, end: str) -> Item:
+    """The item whose name ends so."""
+    experiment = find_experiment(trainable)
+    label = experiment.label or experiment.name.rpartition(":")[2]
+    main = experiment.measures()[experiment.main_metric].label
+    metric, select = experiment.main_metric, all_points
+    match end:
+        case "over-axes":
+            title, make = f"{main} over each setting ({label})", _figure(over_axes.over_axes)
+            select = over_axes.some_points
+        case "rate":
+            title = f"{main} over rate for every quantizer, with the Pareto front ({label})"
+            make = _figure(rate.rate, rate.numbers)
+        case "versus":
+            title = f"{main} of each quantizer against each other, at equal bits and at equal parameters ({label})"
+            make, select = versus.versus, versus.some_points
+        case _:
+            metric, _, field = end.partition("-over-")
+            title = f"{experiment.measures()[metric].label} over {_axis_label(experiment, field)} ({label})"
+            make = _figure(partial(over_axes.over, field=field))
+    return GenericItem(
+        name=f"{slug(trainable)}-{end}", title=title[0].upper() + title[1:], needs=needs_of(trainable, metric),
+        make=make, select=select,
+    )  # fmt: skip
+
+
+def _figure(draw: Callable[[Selection], tuple[Figure, str]], its: Callable[[Selection], Any] = numbers) -> Any:
+    return partial(drawn, draw=draw, numbers=its)
+
+
+def _axis_label(experiment: Experiment, field: str) -> str:
+    axis = experiment.axes().get(field)
+    return axis.label if axis else field.replace("_", " ")

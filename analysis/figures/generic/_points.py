@@ -1,0 +1,174 @@
+"""The points of an experiment, whatever they are: each quantizer's, with what was set, its rate and its size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from textwrap import wrap
+from typing import Any
+
+import pandas as pd
+
+from ...data.curves_and_artifacts import CurvesAndArtifacts
+from ...data.declared import Declared, declared
+from ...data.needs import Grid, Needs
+from ...data.rows import Rows
+from ...data.selection import Selection
+from ...draw.looks import look_of
+from ...draw.style import Look
+from ...naming import listed
+from ...output.numbers import long_form, number_of
+from ...output.words import sentences
+
+NUMBERS = ["n", "wanted", "mean", "deviation", "low", "high"]
+WIDE = 20.0
+"""Where the highest mean is so many times the lowest, their axis is logarithmic."""
+_LABEL_LETTERS = 30
+BITS = "code_bits"
+"""The column of the rate: bits of the codes of one vector or image, all codes being equally likely."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AllPoints(Selection):
+    """All points of one experiment, a grid for each quantizer."""
+
+    declared: Declared
+    points: pd.DataFrame
+    """A row for each: `point_id`, `quantizer`, its settings, `BITS`."""
+
+    @property
+    def metric(self) -> str:
+        """The metric that the item shows."""
+        return self.needs.metrics[0]
+
+    @cached_property
+    def varied(self) -> list[str]:
+        """Fields with several values among the points of some quantizer, or of all that have them."""
+        return [name for name in self.declared.axes if name in self.points and self.points[name].nunique() > 1]
+
+    @cached_property
+    def data_fields(self) -> list[str]:
+        """Those of them that decide what is quantized, without any that follows from those before it."""
+        named, found, count = {*self.declared.experiment.seeds_by}, list[str](), 1
+        for name in self.varied:
+            if self.declared.axes[name].role == "data" or name in named:
+                groups = self.points.groupby([*found, name], dropna=False, observed=True).ngroups
+                if groups > count:
+                    found, count = [*found, name], groups
+        return found
+
+    def means(self, metric: str = "") -> pd.DataFrame:
+        """The points with `NUMBERS` of a metric, in the order of `points`."""
+        numbers = pd.concat([grid.means(metric or self.metric) for grid in self.grids], ignore_index=True)
+        return self.points.merge(numbers[["point_id", *NUMBERS]], on="point_id")
+
+    def y_label(self) -> str:
+        """The metric along an axis, its unit on a line of its own."""
+        metric = self.declared.metrics[self.metric]
+        return "\n".join(
+            [*wrap(metric.label, _LABEL_LETTERS), *wrap(f"({metric.unit})" if metric.unit else "", _LABEL_LETTERS)]
+        )
+
+    def look(self, quantizer: str, value: Any = None) -> Look:
+        """How a quantizer is drawn where its shade has this value."""
+        return look_of(quantizer, self.declared.quantizers[quantizer], value)
+
+    def name(self, quantizer: str, value: Any = None) -> str:
+        """`DVQ, L = 4`."""
+        label, shade = self.declared.label(quantizer), self.declared.shade(quantizer)
+        return label if value is None or not shade else f"{label}, {self.declared.value(shade, value)}"
+
+    def settings_text(self, fields: Sequence[str], values: Sequence[Any]) -> str:
+        """`D = 64, F = 1024`."""
+        pairs = zip(fields, values, strict=True)
+        return ", ".join(self.declared.value(name, value) for name, value in pairs if not pd.isna(value))
+
+    def holes(self) -> list[str]:
+        """A line for each quantizer and each fault of its cells."""
+        lines = []
+        for grid in self.grids:
+            states = list(grid.lost.values())
+            lines += [f"{grid.name}: {states.count(state):,} cells {state}" for state in sorted(set(states))]
+        return lines
+
+    def shown(self) -> str:
+        """Quantizers and how many points each has."""
+        return "; ".join(self.listing())
+
+    def listing(self) -> list[str]:
+        """A line for each quantizer."""
+        return [f"{grid.name}: {len(grid.table):,} points" for grid in self.grids]
+
+    def repetitions(self) -> str:
+        """How many there are, and what the intervals are."""
+        counts = sorted({len(seeds) for seeds in self.seeds.values()})
+        return f"Means of n = {_range(counts)} repetitions with 95% t-intervals (none of one repetition)."
+
+    def note(self, *parts: str) -> str:
+        """A footnote: what the item says, repetitions, and every cell that it leaves out."""
+        lines = [*self.holes(), *self.left_out]
+        left = f"Not used: {'; '.join(lines)}." if lines else ""
+        return sentences(*parts, self.repetitions(), left)
+
+
+def all_points(rows: Rows, needs: Needs) -> AllPoints | None:
+    """All points of the needs' trainable; None where there are none. Raises `ProviderError` where it is not found."""
+    frame = rows.of(needs.trainable)
+    if frame.empty:
+        return None
+    found = declared(needs.trainable, [str(name) for name in frame["quantizer"].dropna().unique()])
+    left_out = [
+        f"{int((frame['quantizer'] == name).sum()):,} cells of {name} ({why})" for name, why in found.unknown.items()
+    ]
+    if without := int(frame["quantizer"].isna().sum()):
+        left_out.append(f"{without:,} cells without a quantizer")
+    frame = frame[frame["quantizer"].isin([*found.quantizers])].reset_index(drop=True)
+    for metric in needs.metrics:
+        if callable(number := number_of(frame, metric)):
+            held = frame[metric].notna()
+            frame = frame.assign(**{metric: number(frame[held]).reindex(frame.index)})
+    heads = frame.drop_duplicates("point_id").astype({"quantizer": str, "point_id": str})
+    if heads.empty:
+        return None
+    grids = [
+        Grid(quantizer=name, axes={"point_id": tuple(sorted(heads.loc[heads["quantizer"] == name, "point_id"]))})
+        for name in found.quantizers
+    ]
+    fields = [name for name in found.axes if name in heads]
+    points = heads[["point_id", "quantizer", *fields]].reset_index(drop=True)
+    seeds = {str(point): tuple(sorted(its)) for point, its in frame.groupby("point_id", observed=True)["seed"]}
+    return AllPoints(
+        needs=needs, placed=[(grid, grid.find(frame)) for grid in grids], rows=frame,
+        seeds={(point,): its for point, its in seeds.items()}, left_out=tuple(left_out),
+        curves_and_artifacts=CurvesAndArtifacts(), declared=found,
+        points=points.assign(**{BITS: found.bits(points)}),
+    )  # fmt: skip
+
+
+def needs_of(trainable: str, metric: str, *others: str) -> Needs:
+    """Needs of an item that is made of whatever cells there are."""
+    return Needs(
+        trainable=trainable, metrics=(metric, *others), grids=("every point, of every quantizer",), choose=_no_grids,
+        sweeps=(), seeds_by=("point_id",), least_repetitions=1, tolerates_holes=True,
+    )  # fmt: skip
+
+
+def _no_grids(frame: pd.DataFrame) -> Sequence[Grid]:
+    return ()  # `all_points` finds them
+
+
+def points_of(selection: Selection) -> AllPoints:
+    """The selection that an item of this folder is always given."""
+    assert isinstance(selection, AllPoints)
+    return selection
+
+
+def numbers(selection: Selection) -> pd.DataFrame:
+    """Every point with its settings, its rate and the numbers of the metric."""
+    points = points_of(selection)
+    return long_form([points.means().assign(metric=points.metric)])
+
+
+def _range(counts: Sequence[int]) -> str:
+    return listed(counts) if len(counts) <= 3 else f"{counts[0]} to {counts[-1]}"

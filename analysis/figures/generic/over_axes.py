@@ -1,0 +1,176 @@
+"""A metric over each field that varies, or over one: for every quantizer, at the settings with most points."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from ...data.needs import Needs, distinct, spread
+from ...data.rows import Rows
+from ...data.selection import Selection
+from ...draw.sheet import Panel, Sheet, handle
+from ...draw.style import Look, distinguished
+from ...output.product import UnfitError
+from ...output.words import capitalised
+from ._points import WIDE, AllPoints, all_points, points_of
+
+_MOST_PANELS, _MOST_LINES = 6, 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Line:
+    """Points that differ in nothing but the field of the axis."""
+
+    quantizer: str
+    shade: Any
+    points: pd.DataFrame
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Cut:
+    """What one panel shows."""
+
+    field: str
+    held: str
+    """The other settings, in words."""
+    lines: Sequence[_Line]
+
+
+def some_points(rows: Rows, needs: Needs) -> AllPoints | None:
+    """All points; None also where no two differ in one field alone."""
+    points = all_points(rows, needs)
+    return points if points and any(_cut(points, points.means(), field).lines for field in _fields(points)) else None
+
+
+def over(selection: Selection, field: str) -> tuple[Figure, str]:
+    """The metric over one field."""
+    return _drawn(points_of(selection), [field])
+
+
+def over_axes(selection: Selection) -> tuple[Figure, str]:
+    """The main metric, a panel for each field."""
+    points = points_of(selection)
+    return _drawn(points, _fields(points))
+
+
+def _fields(points: AllPoints) -> list[str]:
+    return [name for name in points.varied if points.points[name].dropna().nunique() > 1]
+
+
+def _drawn(points: AllPoints, fields: Sequence[str]) -> tuple[Figure, str]:
+    means = points.means()
+    every = [_cut(points, means, field) for field in fields]
+    cuts = [cut for cut in every if cut.lines]
+    cuts = sorted(cuts, key=lambda cut: -sum(len(line.points) for line in cut.lines))[:_MOST_PANELS]
+    if not cuts:
+        names = " or in ".join(points.declared.axes[name].label for name in fields)
+        raise UnfitError(f"no two points differ in nothing but {names}")
+    looks = _looks(points, cuts)
+    axes, metric = points.declared.axes, points.declared.metrics[points.metric]
+    sheet = Sheet([axes[cut.field].title() for cut in cuts], columns=min(3, len(cuts)), inches=1.9)
+    values = []
+    for panel, cut in zip(sheet.panels, cuts, strict=True):
+        place = _axis(panel, points, cut)
+        for line in cut.lines:
+            at = line.points[cut.field].map(place)
+            panel.points(at, line.points, looks[line.quantizer, line.shade])
+            values += [*line.points["low"].dropna(), *line.points["high"].dropna(), *line.points["mean"].dropna()]
+    limits = _limits(values)
+    if limits[0] > 0 and limits[1] > WIDE * limits[0]:
+        for panel in sheet.panels:
+            panel.log_y(*limits)
+    drawn = {point for cut in cuts for line in cut.lines for point in line.points["point_id"]}
+    held = "; ".join(f"{axes[cut.field].label}: {cut.held}" for cut in cuts if cut.held)
+    note = points.note(
+        f"Each line holds all other settings at the values with most points. {capitalised(held)}." if held else "",
+        f"Drawn: {len(drawn):,} of {len(means):,} points; the .csv has all.",
+    )
+    title = "over each setting that varies" if len(fields) > 1 else f"over {axes[fields[0]].label}"
+    rows = -(-len(cuts) // min(3, len(cuts)))
+    figure = sheet.finish(
+        x_label="value of the setting", y_label=points.y_label(), footnote=note, y_limits=[limits] * rows,
+        legend=[[handle(look, points.name(*key)) for key, look in looks.items()]],
+    )  # fmt: skip
+    return figure, f"{capitalised(metric.label)} {title}. {_better(metric.better)}{note}"
+
+
+def _cut(points: AllPoints, means: pd.DataFrame, field: str) -> _Cut:
+    """The points along a field: those of equal data first, then for each quantizer those of equal settings."""
+    here = means[means[field].notna()]
+    here, held = _most(here, [name for name in points.data_fields if name != field], field)
+    words, lines = [points.settings_text(*zip(*held.items(), strict=True))] if held else [], list[_Line]()
+    for quantizer in points.declared.quantizers:
+        its = here[here["quantizer"] == quantizer]
+        shade = points.declared.shade(quantizer)
+        others = [name for name in points.varied if name not in (field, shade) and its[name].notna().any()]
+        its, its_held = _most(its, others, field)
+        own = {name: value for name, value in its_held.items() if name not in held and here[name].nunique() > 1}
+        found = [*_lines(its, quantizer, field, shade if shade in its else "")]
+        if found and own:
+            words.append(f"{points.name(quantizer)} at {points.settings_text(*zip(*own.items(), strict=True))}")
+        lines += found
+    return _Cut(field=field, held="; ".join(words), lines=lines)
+
+
+def _lines(its: pd.DataFrame, quantizer: str, field: str, shade: str) -> Iterator[_Line]:
+    values = spread(distinct(its, shade), _MOST_LINES) if shade and shade != field else (None,)
+    for value in values:
+        line = its if value is None else its[its[shade] == value]
+        line = line.drop_duplicates(field).sort_values(field)
+        if len(line) > 1:
+            yield _Line(quantizer=quantizer, shade=value, points=line)
+
+
+def _most(frame: pd.DataFrame, by: Sequence[str], field: str) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """The rows of the combination of these columns that reaches most values of the field, and the combination."""
+    names = [name for name in by if frame[name].nunique(dropna=False) > 1]
+    if not names or frame.empty:
+        return frame, {}
+    groups = frame.groupby(names, dropna=False, observed=True)
+    order = groups.agg(values=(field, "nunique"), points=("point_id", "size"))
+    best = order.sort_values(["values", "points"], ascending=False, kind="stable").index[0]
+    values = best if isinstance(best, tuple) else (best,)
+    inside = np.ones(len(frame), bool)
+    for name, value in zip(names, values, strict=True):
+        inside &= (frame[name].isna() if pd.isna(value) else frame[name] == value).to_numpy(bool)
+    return frame[inside], dict(zip(names, values, strict=True))
+
+
+def _axis(panel: Panel, points: AllPoints, cut: _Cut) -> dict[Any, float]:
+    """Sets the panel's axis; where each value of the field lies on it."""
+    values = sorted({value for line in cut.lines for value in line.points[cut.field]})
+    if all(isinstance(value, int | float) and value > 0 for value in values):
+        panel.log_x(values, most=6)
+        return {value: float(value) for value in values}
+    shown = [points.declared.axes[cut.field].value(value) for value in values]
+    panel.axes.set_xticks(range(len(values)), shown)
+    panel.axes.set_xlim(-0.5, len(values) - 0.5)
+    return {value: float(place) for place, value in enumerate(values)}
+
+
+def _looks(points: AllPoints, cuts: Sequence[_Cut]) -> dict[tuple[str, Any], Look]:
+    order = [*points.declared.quantizers]
+    drawn = {(line.quantizer, line.shade) for cut in cuts for line in cut.lines}
+    keys = sorted(drawn, key=lambda key: (order.index(key[0]), key[1] is not None, key[1] or 0))
+    return dict(zip(keys, distinguished([points.look(*key) for key in keys]), strict=True))
+
+
+def _limits(values: Sequence[float]) -> tuple[float, float]:
+    """Around the values: from zero, or in equal ratios where they are positive and far apart."""
+    if not values:
+        return 0.0, 1.0
+    low, high = min(values), max(values)
+    if low > 0 and high > WIDE * low:
+        return low / (high / low) ** 0.05, high * (high / low) ** 0.05
+    low, high = min(0.0, low), max(0.0, high)
+    room = 0.06 * (high - low or 1.0)
+    return low - room * (low < 0), high + room
+
+
+def _better(better: str | None) -> str:
+    return f"{better.capitalize()} is better. " if better else ""

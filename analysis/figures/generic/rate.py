@@ -1,0 +1,141 @@
+"""Distortion over rate for every quantizer, with the Pareto front: what no other point beats at as few bits."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from matplotlib.figure import Figure
+
+from ...data.needs import spread
+from ...data.selection import Selection
+from ...draw.sheet import Sheet, handle
+from ...draw.style import THEORY, Look
+from ...naming import listed
+from ...output.numbers import long_form
+from ...output.words import capitalised
+from ._points import BITS, WIDE, AllPoints, points_of
+
+_MOST_PANELS, _MOST_NAMES = 6, 4
+Floats = npt.NDArray[np.float64]
+ON_FRONT = "on_pareto_front"
+
+
+def fronts(selection: Selection) -> pd.DataFrame:
+    """Every point with its rate and numbers, and whether it is on the front of the points with equal data."""
+    points = points_of(selection)
+    means = points.means()
+    group = _groups(points, means)
+    on_front = np.zeros(len(means), bool)
+    sign = -1.0 if points.declared.metrics[points.metric].better == "higher" else 1.0
+    for places in pd.Series(range(len(means))).groupby(group).groups.values():
+        at = np.asarray(places)
+        on_front[at] = pareto(means[BITS].to_numpy()[at], sign * means["mean"].to_numpy()[at])
+    return means.assign(panel=group, **{ON_FRONT: on_front})
+
+
+def pareto(rate: Floats, cost: Floats) -> npt.NDArray[np.bool_]:
+    """For each point, whether no other has at most its rate and a lower cost, or a lower rate and its cost.
+
+    Points without a number are on no front.
+    """
+    found = np.zeros(len(rate), bool)
+    least = math.inf
+    for place in np.lexsort((cost, rate)):
+        if np.isfinite(rate[place]) and cost[place] < least:
+            found[place], least = True, cost[place]
+    return found
+
+
+def numbers(selection: Selection) -> pd.DataFrame:
+    """The same in long form."""
+    points = points_of(selection)
+    return long_form([fronts(selection).drop(columns="panel").assign(metric=points.metric)])
+
+
+def rate(selection: Selection) -> tuple[Figure, str]:
+    """A panel for each setting of the data."""
+    points = points_of(selection)
+    table = fronts(selection)
+    held = table.groupby("panel")[points.data_fields].first() if points.data_fields else pd.DataFrame(index=[0])
+    chosen = spread([*held.index], _MOST_PANELS)
+    titles = [points.settings_text(points.data_fields, held.loc[panel].tolist()) for panel in chosen]
+    columns = min(3, len(chosen))
+    sheet = Sheet(titles, columns=columns, inches=2.1 if columns > 1 else 3.0)
+    entries = dict[tuple[str, str], tuple[Look, str]]()
+    drawn = table[table["panel"].isin(chosen) & table[BITS].notna()]
+    held_means = drawn["mean"].dropna()
+    is_log = len(held_means) > 0 and bool(held_means.max() > WIDE * held_means.min() > 0)
+    for panel, group in zip(sheet.panels, chosen, strict=True):
+        here = drawn[drawn["panel"] == group]
+        if here.empty:
+            continue
+        panel.log_x(sorted(here[BITS].unique()), most=6)
+        for quantizer in points.declared.quantizers:
+            its = here[here["quantizer"] == quantizer]
+            shade = points.declared.shade(quantizer)
+            kinds = its.groupby(shade) if shade in its else [(None, its)]
+            for value, some in kinds:
+                if len(some):
+                    look = points.look(quantizer, value)
+                    panel.points(some[BITS], some, _dots(look))
+                    entries.setdefault((quantizer, look.colour), (look, points.name(quantizer, value)))
+        front = here[here[ON_FRONT]].sort_values(BITS)
+        panel.axes.step(front[BITS], front["mean"], where="post", color=THEORY.colour, linewidth=0.9, zorder=2)
+    limits = _limits(drawn, is_log=is_log)
+    if is_log:
+        for panel in sheet.panels:
+            panel.log_y(*limits)
+    left = len(held) - len(chosen)
+    unknown = int(table[BITS].isna().sum())
+    front_by = table[table[ON_FRONT]].groupby("quantizer").size()
+    tally = ", ".join(f"{points.declared.label(str(name))} {count}" for name, count in front_by.items())
+    note = points.note(
+        "Rate: bits of the codes of one vector or image, all codes being equally likely. Line: the Pareto front, by "
+        f"means: no point has a lower rate and is better. On the fronts of all data: {tally or 'no point'}.",
+        f"Drawn: {len(chosen)} of {len(held)} settings of the data ({listed(points.data_fields)}); the .csv has all."
+        if left else "",
+        f"{unknown:,} points whose settings are not valid in this version have no rate." if unknown else "",
+    )  # fmt: skip
+    rows = -(-len(chosen) // columns)
+    figure = sheet.finish(
+        x_label="rate (bits)", y_label=points.y_label(), footnote=note, y_limits=[limits] * rows,
+        legend=[[handle(_dots(look), name) for look, name in _few(entries)], [handle(THEORY, "front")]],
+    )  # fmt: skip
+    return figure, f"{capitalised(points.declared.metrics[points.metric].label)} over rate for every quantizer. {note}"
+
+
+def _groups(points: AllPoints, means: pd.DataFrame) -> npt.NDArray[np.int64]:
+    """For each point, the number of its combination of data fields."""
+    if not points.data_fields:
+        return np.zeros(len(means), np.int64)
+    return means.groupby(points.data_fields, dropna=False, observed=True).ngroup().to_numpy().astype(np.int64)
+
+
+def _dots(look: Look) -> Look:
+    return replace(look, line="")
+
+
+def _few(entries: Mapping[tuple[str, str], tuple[Look, str]]) -> Iterable[tuple[Look, str]]:
+    """At most four looks of each quantizer, from the lightest to the darkest."""
+    by_quantizer: dict[str, list[tuple[Look, str]]] = {}
+    for (quantizer, _), entry in entries.items():
+        by_quantizer.setdefault(quantizer, []).append(entry)
+    return [entry for its in by_quantizer.values() for entry in spread(its, _MOST_NAMES)]
+
+
+def _limits(drawn: pd.DataFrame, *, is_log: bool) -> tuple[float, float]:
+    held = drawn[["mean", "low", "high"]].to_numpy(float)
+    held = held[np.isfinite(held) & ((held > 0) | (not is_log))]
+    if not held.size:
+        return 0.0, 1.0
+    low, high = float(held.min()), float(held.max())
+    if is_log:
+        room = max((high / low) ** 0.06, 1.02)
+        return low / room, high * room
+    room = 0.06 * (high - low or 1.0)
+    return low - room, high + room

@@ -1,0 +1,143 @@
+"""A against B for all pairs of quantizers: paired by seed, at equal bits and at equal parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+
+from ...data.needs import Needs
+from ...data.rows import Rows
+from ...data.selection import Selection
+from ...data.summary import summaries
+from ...output.product import Product, table_product
+from ...output.tables import Section, Table, columns_of
+from ._points import BITS, NUMBERS, AllPoints, all_points, points_of
+
+EQUAL = "equal"
+"""`bits` or `parameters`."""
+OUTCOMES = ("win", "loss", "undecided", "too few pairs")
+_KEY = "_key"
+_DIGITS = 6
+
+
+def comparisons(selection: Selection) -> pd.DataFrame:
+    """Every pair of points of two quantizers that are alike in all that is compared: the metric of A less that of B.
+
+    Columns: `equal`, `a`, `b`, the data fields, `code_bits_a`, `code_bits_b`, `point_id_a`, `point_id_b`, `n`,
+    `wanted`, `mean`, `deviation`, `low`, `high`, `relative` (the mean over B's), `outcome` (of A).
+    """
+    points = points_of(selection)
+    return _compared(points, pd.concat(_pairs(points), ignore_index=True))
+
+
+def some_points(rows: Rows, needs: Needs) -> AllPoints | None:
+    """All points; None also where no two quantizers have points that can be compared."""
+    points = all_points(rows, needs)
+    return points if points and _pairs(points) else None
+
+
+def _pairs(points: AllPoints) -> list[pd.DataFrame]:
+    table = points.points.copy()
+    kinds = {"bits": table[BITS].round(_DIGITS)}
+    if size := points.declared.size:
+        kinds["parameters"] = points.means(size)["mean"].set_axis(table.index)
+    found = [
+        _paired(points, table.assign(**{_KEY: key}), a, b).assign(**{EQUAL: kind})
+        for kind, key in kinds.items()
+        for a, b in combinations(points.declared.quantizers, 2)
+    ]
+    return [pairs for pairs in found if len(pairs)]
+
+
+def _paired(points: AllPoints, table: pd.DataFrame, a: str, b: str) -> pd.DataFrame:
+    """Points of A and B with equal keys, equal data and, in the fields of training that both have, equal values."""
+    table = table[table[_KEY].notna()]
+    one, other = table[table["quantizer"] == a], table[table["quantizer"] == b]
+    pairs = one.merge(other, on=[_KEY, *points.data_fields], suffixes=("_a", "_b"))
+    for name in points.varied:
+        if points.declared.axes[name].role == "training" and f"{name}_a" in pairs:
+            ours, theirs = pairs[f"{name}_a"], pairs[f"{name}_b"]
+            pairs = pairs[(ours == theirs) | ours.isna() | theirs.isna()]
+    return pairs.assign(a=a, b=b)
+
+
+def _compared(points: AllPoints, pairs: pd.DataFrame) -> pd.DataFrame:
+    metric = points.metric
+    usable = points.rows.loc[points.is_usable, ["point_id", "seed", metric]].astype({"point_id": str})
+    ours, theirs = (usable.rename(columns={"point_id": f"point_id_{x}", metric: f"{metric}_{x}"}) for x in "ab")
+    both = pairs[["point_id_a", "point_id_b"]].reset_index(names="pair").merge(ours, on="point_id_a")
+    both = both.merge(theirs, on=["point_id_b", "seed"])
+    both = both.sort_values(["pair", "seed"], ignore_index=True)
+    values = {side: both[f"{metric}_{side}"].to_numpy(np.float64) for side in "ab"}
+    places = both["pair"].to_numpy(np.int64)
+    found = summaries(values["a"] - values["b"], places, len(pairs), least=2)
+    level = summaries(values["b"], places, len(pairs), least=2)["mean"]
+    sign = -1.0 if points.declared.metrics[metric].better == "higher" else 1.0
+    low, high = np.sort(np.stack([sign * found["low"], sign * found["high"]]), axis=0)
+    outcome = np.select([found["n"] == 0, high < 0, low > 0], ["too few pairs", "win", "loss"], "undecided")
+    wanted = [
+        len(set(points.seeds[a,]) | set(points.seeds[b,]))
+        for a, b in zip(pairs["point_id_a"], pairs["point_id_b"], strict=True)
+    ]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        relative = found["mean"] / level
+    about = [EQUAL, "a", "b", *points.data_fields, *(f"{name}_{side}" for side in "ab" for name in (BITS, "point_id"))]
+    return pairs[about].assign(metric=metric, wanted=wanted, **found, relative=relative, outcome=outcome)[
+        [*about, "metric", *NUMBERS, "relative", "outcome"]
+    ]
+
+
+def versus(selection: Selection) -> Product:
+    """Wins, losses and undecided comparisons of each pair of quantizers."""
+    points = points_of(selection)
+    table = comparisons(selection)
+    metric = points.declared.metrics[points.metric]
+    sections = [
+        Section(title=f"At equal {kind}", rows=[_row(points, its) for _, its in some.groupby(["a", "b"], sort=False)])
+        for kind, some in table.groupby(EQUAL, sort=False)
+    ]
+    better = metric.better or "lower"
+    note = points.note(
+        f"Each comparison is of two points on equal data, paired by seed, with equal values in all fields of training "
+        f"that both have. A win of A: the 95% t-interval of the paired differences of {metric.label} lies on the side "
+        f"where A is better ({better} is better). Intervals are for one comparison each: of many between equals, "
+        "one in twenty would be a win or a loss by chance. Bits: of codes that are all equally likely. "
+        f"{_sizes(points)}Difference: median of (A - B) / B over the comparisons. Pairs of points are not independent "
+        "where they share a point.",
+        _unmatched(points, table),
+    )
+    content = Table(
+        name="A against B",
+        title=f"{metric.label.capitalize()} of quantizer A against quantizer B ({points.needs.trainable}).",
+        columns=columns_of(["A", "B"], ["compared", "A wins", "A loses", "undecided", "too few pairs", "difference"]),
+        sections=sections, notes=[note],
+    )  # fmt: skip
+    return table_product(content, table, "tab:versus")
+
+
+def _row(points: AllPoints, table: pd.DataFrame) -> Sequence[str]:
+    counts = table["outcome"].value_counts()
+    a, b = (points.declared.label(str(table[side].iloc[0])) for side in "ab")
+    relative = table["relative"].replace([np.inf, -np.inf], np.nan).median()
+    return [
+        a, b, f"{len(table):,}", *(f"{int(counts.get(outcome, 0)):,}" for outcome in OUTCOMES),
+        "–" if np.isnan(relative) else f"{100 * relative:+.1f}%",
+    ]  # fmt: skip
+
+
+def _sizes(points: AllPoints) -> str:
+    size = points.declared.size
+    if not size:
+        return "No metric counts parameters. "
+    return "" if size == "parameters" else f"Parameters: the column {size}. "
+
+
+def _unmatched(points: AllPoints, table: pd.DataFrame) -> str:
+    """How many points are in no comparison."""
+    used = {*table["point_id_a"], *table["point_id_b"]}
+    left = points.points[~points.points["point_id"].isin(used)].groupby("quantizer", sort=False).size()
+    counts = ", ".join(f"{points.declared.label(str(name))} {count:,}" for name, count in left.items())
+    return f"Points without a partner: {counts}." if counts else ""

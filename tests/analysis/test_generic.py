@@ -1,0 +1,205 @@
+"""Items of whatever a store holds: a metric over any field, rate and distortion, one quantizer against another."""
+
+from __future__ import annotations
+
+import io
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import ttest_rel
+
+from analysis.build import Made, make
+from analysis.data.rows import Rows
+from analysis.draw.looks import look_of
+from analysis.draw.style import FAMILIES
+from analysis.figures import generic
+from analysis.figures.generic._points import AllPoints
+from analysis.figures.generic.rate import ON_FRONT, fronts, pareto
+from analysis.figures.generic.versus import comparisons
+from analysis.items import Item
+from dvq_ray.quantizers.dvq import Dvq
+from dvq_ray.quantizers.vq import Vq
+from tests.analysis.command_line import analysis
+from tests.analysis.made_up import Row, made_up_rows, row, rows, write
+
+DATA: Any = {"dimension": 16, "factors": 64}
+
+
+def small() -> list[Row]:
+    return [
+        *rows(quantizer="vq", codebook_size=[16, 256], init_bound=1.0, **DATA),
+        *rows(quantizer="dvq", codebook_size=16, slices=[2, 4], init_bound=1.0, **DATA),
+        *rows(quantizer="kmeans", codebook_size=[16, 256], slices=1, **DATA),
+    ]
+
+
+def made(cells: list[Row] | Rows, end: str) -> Made:
+    found = make(the_item(cells, end), as_rows(cells), allow_missing=False)
+    assert isinstance(found, Made), found
+    return found
+
+
+def selected(cells: list[Row], end: str) -> AllPoints:
+    item = the_item(cells, end)
+    found = item.select(made_up_rows(cells), item.needs)
+    assert isinstance(found, AllPoints)
+    return found
+
+
+def the_item(cells: list[Row] | Rows, end: str) -> Item:
+    item = generic.named(as_rows(cells), f"static_prior-{end}")
+    assert item is not None
+    return item
+
+
+def as_rows(cells: list[Row] | Rows) -> Rows:
+    return cells if isinstance(cells, Rows) else made_up_rows(cells)
+
+
+def csv_of(found: Made) -> pd.DataFrame:
+    return pd.read_csv(io.BytesIO(found.product.files[".csv"]))
+
+
+@given(st.lists(st.tuples(st.integers(1, 6), st.integers(1, 6) | st.just(np.nan)), max_size=12))
+def test_the_front_has_every_point_that_no_other_beats(points: list[tuple[float, float]]) -> None:
+    rate, cost = (np.array([point[i] for point in points], float) for i in (0, 1))
+    found = pareto(rate, cost)
+    for place, (r, c) in enumerate(points):
+        beaten = any(x <= r and y <= c and (x, y) != (r, c) for x, y in points)
+        if found[place]:
+            assert not beaten
+            assert np.isfinite(c)
+        elif np.isfinite(c) and not beaten:  # one of several equal points is enough
+            assert any(found[other] and points[other] == (r, c) for other in range(len(points)))
+
+
+def test_rates_are_those_of_the_codes_and_fronts_are_of_equal_data() -> None:
+    cells = [*small(), *rows(quantizer="vq", codebook_size=16, init_bound=1.0, dimension=16, factors=1024)]
+    table = fronts(selected(cells, "rate"))
+    firsts = table.drop_duplicates(["quantizer", "codebook_size", "slices"])
+    bits = firsts.set_index(["quantizer", "codebook_size", "slices"])["code_bits"].to_dict()
+    assert bits == {
+        ("vq", 16, 1): 4, ("vq", 256, 1): 8, ("dvq", 16, 2): 8, ("dvq", 16, 4): 16, ("kmeans", 16, 1): 4,
+        ("kmeans", 256, 1): 8,
+    }  # fmt: skip
+    assert table.loc[table["factors"] == 1024, ON_FRONT].all()  # nothing else has these data
+
+
+def test_a_comparison_is_the_paired_t_test_of_points_with_equal_bits() -> None:
+    cells = small()
+    table = comparisons(selected(cells, "versus"))
+    frame = made_up_rows(cells).frame
+    (one,) = table[(table["a"] == "dvq") & (table["b"] == "vq") & (table["equal"] == "bits")].to_dict("records")
+    dvq, vq = (frame[frame["point_id"] == one[f"point_id_{side}"]].sort_values("seed") for side in "ab")
+    assert (dvq["slices"].iloc[0], vq["codebook_size"].iloc[0]) == (2, 256)
+    expected = ttest_rel(dvq["test_mse"], vq["test_mse"])
+    interval = expected.confidence_interval(0.95)
+    assert (one["low"], one["high"]) == pytest.approx((interval.low, interval.high))
+    assert one["outcome"] == ("win" if interval.high < 0 else "loss" if interval.low > 0 else "undecided")
+
+
+@pytest.mark.parametrize(("shift", "outcome"), [(-1.0, "win"), (1.0, "loss"), (0.0, "undecided")])
+def test_outcomes_follow_the_paired_differences(shift: float, outcome: str) -> None:
+    cells = []
+    for seed, (noise, tilt) in enumerate([(0.0, 0.1), (3.0, -0.1), (9.0, 0.02), (5.0, -0.02)]):
+        for name, loss in (("dvq", 10 + noise + shift + tilt), ("vq", 10 + noise)):
+            fields: Any = {"quantizer": name, "codebook_size": 16, "init_bound": 1.0, **DATA}
+            one = row(seed=seed, **fields | ({"slices": 1} if name == "dvq" else {}))
+            cells.append({**one, "test_mse": loss})
+    table = comparisons(selected(cells, "versus"))
+    assert set(table["outcome"]) == {outcome}
+    assert set(table["equal"]) == {"bits", "parameters"}
+
+
+def test_points_of_unequal_trainings_are_not_compared() -> None:
+    cells = [
+        *rows(quantizer="vq", codebook_size=16, init_bound=[1.0, 0.05], **DATA),
+        *rows(quantizer="dvq", codebook_size=16, slices=1, init_bound=1.0, **DATA),
+        *rows(quantizer="kmeans", codebook_size=16, slices=1, **DATA),
+    ]
+    table = comparisons(selected(cells, "versus"))
+    counts = table[table["equal"] == "bits"].groupby(["a", "b"]).size().to_dict()
+    assert counts == {("dvq", "vq"): 1, ("dvq", "kmeans"): 1, ("kmeans", "vq"): 2}
+
+
+def test_failed_cells_are_counted_in_the_note_and_refuse_nothing() -> None:
+    cells = small()
+    cells[0] = row(seed=0, status="error", quantizer="vq", codebook_size=16, init_bound=1.0, **DATA)
+    found = made(cells, "over-axes")
+    assert "Not used: vq: 1 cells failed (error)" in found.product.caption
+    numbers = csv_of(found)
+    first = numbers[(numbers["quantizer"] == "vq") & (numbers["codebook_size"] == 16)]
+    assert (first["n"].tolist(), first["wanted"].tolist()) == ([2], [3])
+
+
+def test_one_repetition_has_a_mean_and_no_interval() -> None:
+    cells = list(rows(1, quantizer="vq", codebook_size=[16, 64], init_bound=1.0, **DATA))
+    numbers = csv_of(made(cells, "over-axes"))
+    assert numbers["n"].tolist() == [1, 1]
+    assert numbers["mean"].notna().all()
+    assert numbers["low"].isna().all()
+
+
+def test_all_points_are_in_the_numbers_and_the_note_says_how_many_are_drawn() -> None:
+    cells = [*small(), *rows(quantizer="vq", codebook_size=64, init_bound=10.0, dimension=2, factors=8)]
+    found = made(cells, "over-axes")
+    points = len({cell["point_id"] for cell in cells})
+    assert len(csv_of(found)) == points
+    assert f"of {points} points; the .csv has all" in found.product.caption
+
+
+def test_any_metric_can_be_drawn_over_any_field() -> None:
+    found = made(small(), "codes_used-over-codebook_size")
+    assert found.item.title == "Codes used over codebook size (static prior)"
+    assert set(csv_of(found)["metric"]) == {"codes_used"}
+    assert generic.named(made_up_rows(small()), "static_prior-nothing-over-codebook_size") is None
+    assert generic.named(made_up_rows(small()), "static_prior-test_mse-over-nothing") is None
+    assert generic.named(made_up_rows(small()), "other-rate") is None
+
+
+def test_an_item_survives_the_way_between_processes() -> None:
+    for end in ("over-axes", "rate", "versus", "test_mse-over-slices"):
+        item = the_item(small(), end)
+        again = pickle.loads(pickle.dumps(item))
+        assert (again.name, again.title, again.needs) == (item.name, item.title, item.needs)
+
+
+def test_the_command_makes_them_for_each_experiment_of_a_store_and_names_what_it_lacks(tmp_path: Path) -> None:
+    store = write(tmp_path / "store", small())
+    names = ["static_prior-rate", "static_prior-test_mse-over-slices"]
+    result = analysis(store, "--out", tmp_path / "out", *(f"--item={name}" for name in names), dpi=30)
+    assert result.exit_code == 0, result.output
+    for name in names:
+        assert {path.suffix for path in (tmp_path / "out").glob(f"{name}.*")} == {".svg", ".png", ".csv", ".json"}
+    result = analysis(store, "--out", tmp_path / "out", "--item=learned_prior-rate")
+    assert result.exit_code == 1
+    assert "learned_prior-rate" in result.output
+    assert "not in this store" in result.output
+    result = analysis(store, "--item", "rates")
+    assert result.exit_code == 2
+    assert "'rates' is no item" in result.output
+
+
+def test_cells_of_an_experiment_that_is_not_found_are_reported(tmp_path: Path) -> None:
+    others = rows(quantizer="vq", codebook_size=16, init_bound=1.0, **DATA)
+    gone = [{**cell, "trainable": "gone.away:IT", "cell_id": f"{place:016x}"} for place, cell in enumerate(others)]
+    cells = [*small(), *gone]
+    result = analysis(write(tmp_path / "store", cells), "--out", tmp_path, "--item=static_prior-versus")
+    assert result.exit_code == 0, result.output
+    assert "no item shows 3 cells of gone.away:IT" in result.output
+
+
+def test_looks_follow_what_a_quantizer_declares_and_its_name_where_it_declares_nothing() -> None:
+    assert look_of("dvq", Dvq, 4) == FAMILIES["orange"].look(4)
+    assert look_of("vq", Vq, 16) == FAMILIES["green"].look(16)
+    own = type("Own", (Vq,), {"family": "", "__module__": __name__})
+    colours = {look_of(f"package.module:{name}", own, 16).colour for name in ("A", "B", "C", "D", "E", "F")}
+    assert len(colours) > 2
+    assert not colours & {family.look(16).colour for family in FAMILIES.values()}
+    assert look_of("package.module:A", own, 16) == look_of("package.module:A", own, 16)
