@@ -68,7 +68,7 @@ class Ahead:
     left: int
     """Suggestions that are to come."""
     failed: int
-    """Those that failed and would be left alone."""
+    """Suggestions that failed and would be left alone."""
 
 
 def print_plan(
