@@ -43,7 +43,7 @@ def grids_standing(spec: SweepSpec, rows: pd.DataFrame, missing_curves: Collecti
     counts = plan.counts()
     notes = []
     if plan.unwanted:
-        notes.append(("besides", f"{plan.unwanted:,} rows of cells that the sweep file does not name"))
+        notes.append(("also", f"{plan.unwanted:,} rows of cells that the sweep file does not name"))
     if plan.without_curve:
         notes.append(("curves", f"{plan.without_curve:,} of the missing cells have a row, but their curve is missing"))
     return Standing(
