@@ -255,7 +255,7 @@ def driver(quick: bool) -> None:
     class EveryCell(dvq_ray.execution.tune.trainables.PackTrainable):
         """Reports after each cell, as a training reports each second."""
 
-        def _tells(self, advance: Any, report: dict[str, Any]) -> bool:
+        def _ends_step(self, advance: Any, report: dict[str, Any]) -> bool:
             return True
 
     scale = 10 if quick else 1

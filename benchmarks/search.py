@@ -100,7 +100,7 @@ def _course(
     seen = set[str]()
     with quiet(), _job(spec, store) as job:
         suggestions = Suggestions.kept("benchmark", search, journal)
-        supply = Supply(search, suggestions, store, job.run, retry_failed=False, on_told=lambda state: None)
+        supply = Supply(search, suggestions, store, job.run, retry_failed=False, on_result=lambda state: None)
         InProcess().run(supply, job)
         for suggestion in suggestions.told():
             point_id = suggestion.point.point_id

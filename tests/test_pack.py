@@ -214,7 +214,7 @@ def test_an_unreadable_checkpoint_is_set_aside_and_named(store: Store) -> None:
 
     pack = pack_of(compute, seeds=1)
     store.write_checkpoint(pack.cells[0].cell_id, b"")
-    with pytest.warns(UserWarning, match=f"unreadable/{pack.cells[0].cell_id}.*it is empty.; the cell begins anew"):
+    with pytest.warns(UserWarning, match=f"unreadable/{pack.cells[0].cell_id}.*it is empty.; the cell starts over"):
         list(run_pack(pack, store, RUN, CPU))
     assert len(list(Path(store.absolute_location, "checkpoints", "unreadable").iterdir())) == 1
 

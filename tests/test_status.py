@@ -199,7 +199,7 @@ def test_failed_rows_that_the_sweep_does_not_want_are_none_of_its_failures(store
     result = told(store)
     assert result.exit_code == 0
     assert "boom" not in result.output
-    assert "besides    1 rows of cells that the sweep file does not name" in result.output
+    assert "also       1 rows of cells that the sweep file does not name" in result.output
 
 
 def test_text_of_a_store_is_shown_and_not_obeyed(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from dvq_ray.sweep.pace import is_gpu
 
 IDENTICAL, CLOSE, DIFFERENT = "identical", "within tolerance", "different"
 RELATIVE_TOLERANCE = 0.01
-"""Between a GPU and a CPU, or two processors: roundings differ, and a code or two ends elsewhere."""
+"""What a GPU and a CPU, or two processors, may differ by: roundings differ, and a code or two ends elsewhere."""
 SPREADS = 2 * math.sqrt(2)
 """Two trainings that differ only by chance differ by at most this many standard deviations between seeds, 19 times in
 20: twice the standard deviation of a difference."""

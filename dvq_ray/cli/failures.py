@@ -25,7 +25,7 @@ class FailureKind:
     traceback: tuple[str, ...]
     """The other lines, without those that only mark places."""
     cell_id: str
-    """Of the example, as it is stored."""
+    """The id of the example, as it is stored."""
     cells: int
     """Among those that were looked at."""
 

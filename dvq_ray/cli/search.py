@@ -68,7 +68,7 @@ class Ahead:
     left: int
     """Suggestions that are to come."""
     failed: int
-    """Those that failed and would be left alone."""
+    """Suggestions that failed and would be left alone."""
 
 
 def print_plan(
@@ -135,14 +135,14 @@ def _run(
 ) -> bool:  # fmt: skip
     progress = Progress(left, float(left), console, what="suggestions")
 
-    def told(state: TrialState) -> None:
+    def show(state: TrialState) -> None:
         failed = state is TrialState.FAIL
         progress.advance(int(not failed), int(failed), 1.0)
         progress.note = "; ".join(f"best {best.in_words(search)}" for best in suggestions.best()[:1])
 
     with running(spec, store, executor, budget, progress) as (job, slots):
         progress.expect(_estimate(spec, search, store, left), slots)
-        supply = Supply(search, suggestions, store, job.run, retry_failed=retry_failed, on_told=told)
+        supply = Supply(search, suggestions, store, job.run, retry_failed=retry_failed, on_result=show)
         executor.run(supply, job)
     return job.interruption.asked
 

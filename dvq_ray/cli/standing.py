@@ -25,12 +25,12 @@ class Standing:
     done: int
     failed: int
     missing: int
-    """Those without a row; suggestions underway are among them."""
+    """Cells without a row, or suggestions that are not done; those underway are among them."""
     headings: Sequence[str]
     counts: Sequence[tuple[str, Sequence[int]]]
-    """Under the headings: by grid, or one line."""
+    """Numbers under the headings, by grid or in one line."""
     notes: Sequence[tuple[str, str]]
-    """What there is to say besides, each with its label."""
+    """Further lines, each with its label."""
     left: Estimate
     """How long what is missing will take."""
     cell_ids: Collection[str] | None
@@ -43,7 +43,7 @@ def grids_standing(spec: SweepSpec, rows: pd.DataFrame, missing_curves: Collecti
     counts = plan.counts()
     notes = []
     if plan.unwanted:
-        notes.append(("besides", f"{plan.unwanted:,} rows of cells that the sweep file does not name"))
+        notes.append(("also", f"{plan.unwanted:,} rows of cells that the sweep file does not name"))
     if plan.without_curve:
         notes.append(("curves", f"{plan.without_curve:,} of the missing cells have a row, but their curve is missing"))
     return Standing(

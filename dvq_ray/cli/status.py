@@ -43,7 +43,7 @@ def main(store: str) -> None:
     some are missing. Of a search, suggestions stand for cells.
     """
     try:
-        sys.exit(_Report(console(), Store(store), datetime.now(UTC)).told())
+        sys.exit(_Report(console(), Store(store), datetime.now(UTC)).show())
     except SweepFileError as error:
         complain("\n".join(str(problem) for problem in error.problems))
     except (StoreError, OSError, UnicodeDecodeError) as error:
@@ -59,8 +59,8 @@ class _Report:
         self._store = store
         self._now = now
 
-    def told(self) -> int:
-        """Says everything. Returns the exit code."""
+    def show(self) -> int:
+        """Prints everything. Returns the exit code."""
         store = self._store
         if not store.exists():
             raise StoreError(f"{store.location} is not a store: there is no cells/*.parquet and no sweep.yaml in it")
@@ -166,13 +166,13 @@ class _Report:
 
     def _say_hours(self, rows: pd.DataFrame, resources: Resources) -> None:
         spent = hours(rows, resources)
-        told = [
+        parts = [
             f"{count:,.1f} {kind} hours" if count >= 1 else f"{count:.2g} {kind} hours"
             for kind, count in spent.items()
             if count
         ]
-        if told:
-            self._line("so far", f"{' and '.join(told)}, in cells that were measured")
+        if parts:
+            self._line("so far", f"{' and '.join(parts)}, in cells that were measured")
 
     def _say_files(self, checkpoints: Mapping[str, fs.FileInfo], quiet: bool, failed: Collection[str]) -> None:
         for place, (name, info) in enumerate(checkpoints.items()):
@@ -249,7 +249,7 @@ def _failed(rows: pd.DataFrame) -> list[str]:
 
 
 def _is_checkpoint(info: fs.FileInfo) -> bool:
-    """Whether it is one that a cell can go on from; what could not be read is in a folder of its own."""
+    """Whether it is one that a cell can resume from; what could not be read is in a folder of its own."""
     return bool(os.path.basename(os.path.dirname(info.path)) == "checkpoints")
 
 

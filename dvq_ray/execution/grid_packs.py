@@ -30,9 +30,9 @@ class GridPacks:
         self._job = job
         self._packs = deque(packs)
         self._cells: Sequence[Cell] = [cell for pack in self._packs for cell in pack.cells]
-        """Those of this round."""
+        """The cells of this round."""
         self._rounds = 0
-        """Of single cells, so far."""
+        """Rounds of single cells, so far."""
         self._underway = 0
         self._deaths: dict[str, Death] = {}
         self._began = datetime.now(UTC)

@@ -50,7 +50,7 @@ class Advance:
 
     @property
     def failed(self) -> bool:
-        """Whether it came to another."""
+        """Whether it failed."""
         return self.status is not None and not self.done
 
 
@@ -69,7 +69,7 @@ class _StoredFiles:
 
     def reject_checkpoint(self, reason: str) -> None:
         aside = self._store.reject_checkpoint(self._cell_id)
-        warnings.warn(f"{aside}: no checkpoint to go on from ({reason}); the cell begins anew", stacklevel=2)
+        warnings.warn(f"{aside}: no checkpoint to resume from ({reason}); the cell starts over", stacklevel=2)
 
     def write_artifact(self, name: str, content: bytes) -> None:
         self._store.write_artifact(self._cell_id, name, content)
@@ -92,7 +92,7 @@ def run_pack(pack: Pack, store: Store, run: Run, surroundings: Surroundings) -> 
                 )
         left = [cell for cell in cells if cell.cell_id not in written]
         files = {cell.seed: _StoredFiles(store, cell.cell_id) for cell in left}
-        told = dict.fromkeys((cell.cell_id for cell in left), 0.0)
+        reported = dict.fromkeys((cell.cell_id for cell in left), 0.0)
         events = _rows(point, left, run, replace(surroundings, files=files))
         if surroundings.tensorboard:
             from dvq_ray.execution.tensorboard import followed  # takes seconds to import, and few ask for it
@@ -101,17 +101,17 @@ def run_pack(pack: Pack, store: Store, run: Run, surroundings: Surroundings) -> 
         with closing(events) as rows:
             for cell, event in rows:
                 if isinstance(event, Underway):
-                    share = max(event.share, told[cell.cell_id])
-                    new, told[cell.cell_id] = share - told[cell.cell_id], share
+                    share = max(event.share, reported[cell.cell_id])
+                    new, reported[cell.cell_id] = share - reported[cell.cell_id], share
                     seconds = new * cell.nominal_seconds()
                     value = point.experiment.main_value_so_far(event.logged)
                     yield Advance(cell_id=cell.cell_id, nominal_seconds=seconds, logged=event.logged, value=value)
                     continue
                 row = _commit(commits, cell, run, pack.suggested, event)
-                if told[cell.cell_id] and row["status"] not in RESUMABLE:
+                if reported[cell.cell_id] and row["status"] not in RESUMABLE:
                     commits.finish()
                     store.drop_checkpoint(cell.cell_id)
-                rest = (1 - told[cell.cell_id]) * cell.nominal_seconds()
+                rest = (1 - reported[cell.cell_id]) * cell.nominal_seconds()
                 value = point.experiment.main_value(row)
                 yield Advance(cell_id=cell.cell_id, status=row["status"], nominal_seconds=rest, value=value)
     commits.finish()

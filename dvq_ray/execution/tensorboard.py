@@ -1,7 +1,7 @@
 """The curve of a training as a TensorBoard event file: `<store>/tensorboard/<cell id>/events.out.tfevents.dvq_ray`.
 
 The format is TensorFlow's: records, each with its length and the masked CRC-32C of length and content, that hold
-`Event` messages of protocol buffers. A file is written whole each time. TensorBoard goes on reading behind what it has
+`Event` messages of protocol buffers. A file is written whole each time. TensorBoard continues to read after what it has
 read, which is right because a curve only grows: equal rows take equally many bytes.
 """
 

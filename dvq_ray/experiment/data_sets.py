@@ -45,7 +45,7 @@ class DataSource(BaseModel):
 
 @dataclass(frozen=True, kw_only=True)
 class DataSets:
-    """How an experiment comes to the data sets that its settings name."""
+    """How an experiment finds the data sets that its settings name."""
 
     field: str
     """The settings' field that names one."""

@@ -37,7 +37,7 @@ MOST_LISTED = 200_000
 MOST_STEPS = 1_000_000
 """Values of a range that Optuna is given as steps. More are a continuum to it, and what it draws is rounded."""
 _FINEST_STEP = 1e-7
-"""As a share of the largest value: below it, Optuna finds that the errors of floats lie beside its steps."""
+"""Share of the largest value: below it, Optuna finds that the errors of floats lie beside its steps."""
 
 Verdict = Literal["new", "known", "impossible"]
 
@@ -48,7 +48,7 @@ class Best:
 
     params: Params
     values: tuple[float, ...]
-    """Of the objectives."""
+    """Values of the objectives."""
     repetitions: int
 
     def in_words(self, search: Search) -> str:

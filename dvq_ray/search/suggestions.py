@@ -46,7 +46,7 @@ class Suggestion:
     """A point that was suggested, and the repetitions whose mean is its value."""
 
     number: int
-    """From 0, in the order in which they were requested."""
+    """Counts suggestions from 0, in the order in which they were requested."""
     params: Params
     point: Point
     seeds: tuple[int, ...]

@@ -35,14 +35,14 @@ class Supply:
         run: Run,
         *,
         retry_failed: bool,
-        on_told: Callable[[TrialState], None],
+        on_result: Callable[[TrialState], None],
     ) -> None:
         self.search = search
         self.suggestions = suggestions
         self._store = store
         self._run = run
         self._retry_failed = retry_failed
-        self._on_told = on_told
+        self._on_result = on_result
         self._open: dict[int, Suggestion] = {}
         self._underway: set[str] = set()
         self._packs: deque[Pack] = deque()
@@ -158,7 +158,7 @@ class Supply:
             if found is not None:
                 del self._open[suggestion.number]
                 self.suggestions.tell(suggestion, *found)
-                self._on_told(found[0])
+                self._on_result(found[0])
             else:
                 self._queue(suggestion, [cell for cell in cells if cell.cell_id not in self._rows])
 

@@ -219,14 +219,14 @@ def _conflict(schemas: Sequence[tuple[str, pa.Schema]]) -> str:
 
 def _with_columns(path: str, table: pa.Table, columns: Sequence[str]) -> pa.Table:
     """These columns of a file. What it does not have is empty; `FILE` is its path."""
-    made = {}
+    arrays = {}
     for name in columns:
         if name == FILE:
             places = pa.repeat(pa.scalar(0, pa.int32()), table.num_rows)
-            made[name] = pa.DictionaryArray.from_arrays(places, [path])
+            arrays[name] = pa.DictionaryArray.from_arrays(places, [path])
         else:
-            made[name] = table[name] if name in table.column_names else pa.nulls(table.num_rows)
-    return pa.table(made)
+            arrays[name] = table[name] if name in table.column_names else pa.nulls(table.num_rows)
+    return pa.table(arrays)
 
 
 def _with_schema(table: pa.Table, schema: pa.Schema) -> pa.Table:

@@ -29,7 +29,7 @@ class Rows:
         self._reader = Reader(self._storage)
         self.location = self._storage.location
         self.absolute_location = self._storage.absolute_location
-        """As `location`, from any working folder: this is what workers get."""
+        """The location from any working folder: this is what workers get."""
 
     def load(
         self,

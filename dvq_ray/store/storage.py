@@ -104,7 +104,7 @@ class Storage:
         _refuse_unlike_encodings(text)
         self._answered = False
         self.location = _without_slash(text)
-        """As it was named, with a leading `~` expanded. It never holds credentials."""
+        """The location as it was named, with a leading `~` expanded. It never holds credentials."""
         try:
             self.filesystem, root = (
                 self.patiently(self.location, lambda: _opened(self.location))
@@ -116,7 +116,7 @@ class Storage:
         self._answered = False
         self.root = root.rstrip("/")
         self.absolute_location = self.location if is_uri else self.root
-        """As `location`, from any working folder."""
+        """The location from any working folder."""
         self.is_local = isinstance(self.filesystem, fs.LocalFileSystem)
         """Whether it is a folder, where no request costs time."""
 

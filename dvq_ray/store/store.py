@@ -90,7 +90,7 @@ class Store(Rows):
         self._storage.overwrite(self._layout.events(cell_id, name), content)
 
     def write_checkpoint(self, cell_id: str, content: bytes) -> None:
-        """Keeps what an unfinished cell can go on from, in place of what it kept before."""
+        """Keeps what an unfinished cell can resume from, in place of what it kept before."""
         self._storage.put(self._layout.checkpoint(cell_id), content)
 
     def reject_checkpoint(self, cell_id: str) -> str:

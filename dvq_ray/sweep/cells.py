@@ -119,7 +119,7 @@ class SuggestedAs:
     """What a search wants to know of the cells of a suggestion."""
 
     number: int
-    """Of the suggestion."""
+    """The number of the suggestion."""
     objective: str
     """Metric column; its value becomes the column `search_objective` too."""
     watched: str | None

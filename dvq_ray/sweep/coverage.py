@@ -26,11 +26,11 @@ class Coverage:
     sweep_text: str
     """The resolved sweep file, as run last."""
     grids: Sequence[GridCount]
-    """In the order of the file; a cell that several grids name counts in each."""
+    """Counts by grid, in the order of the file; a cell that several grids name counts in each."""
     wanted: int
     """Cells that the sweep file names, each once."""
     missing: int
-    """Those without a row."""
+    """Wanted cells without a row."""
     unwanted: int
     """Cells with a row that it does not name."""
 
@@ -44,7 +44,7 @@ class SearchCoverage:
     wanted: int
     """Suggestions that the sweep file requests."""
     repetitions: int
-    """Of each."""
+    """Cells of each suggestion."""
     suggestions: Mapping[State, int]
     """How many there are by their state, of every state."""
     unwanted: int
@@ -56,7 +56,7 @@ class Suggested:
     """A suggestion, as the rows of a store tell of it."""
 
     number: int
-    """From 0, in the order in which they were requested."""
+    """Counts suggestions from 0, in the order in which they were requested."""
     point_id: str
     state: State
     repeats: bool
@@ -136,7 +136,7 @@ def suggested(rows: pd.DataFrame, search: Search) -> list[Suggested]:
 
 class _Cell(NamedTuple):
     number: int
-    """Of the suggestion that it was first computed for."""
+    """The suggestion that it was first computed for."""
     seed: int
     cell_id: str
     usable: bool

@@ -21,7 +21,7 @@ from dvq_ray.quantizer.registry import QUANTIZERS
 from dvq_ray.sweep.yaml_source import Source
 
 MAX_CELLS = 1_000_000
-"""Of a sweep that does not say how many it may have."""
+"""The limit of a sweep that does not say how many cells it may have."""
 MOST_MAX_CELLS = 10_000_000
 """What a sweep may say: planning this many takes minutes, and some 10 GB."""
 

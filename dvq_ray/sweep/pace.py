@@ -15,11 +15,11 @@ from dvq_ray.sweep.spec import Resources
 from dvq_ray.text import span
 
 COLUMNS = ("cell_id", "run_id", "run_device", "run_started_at", "duration_seconds")
-"""Of the rows that are needed here."""
+"""Columns of the rows that are needed here."""
 RECENT = timedelta(minutes=10)
-"""What was finished so long before the last cell tells the rate."""
+"""The rate is that of the cells that were finished this long before the last one."""
 RECENT_CELLS = 100
-"""At least so many, where the run has them."""
+"""The rate is that of at least this many cells, where the run has them."""
 SAMPLED = 20_000
 """Durations that are looked at; of more, evenly spaced ones."""
 _GPU = re.compile(r"NVIDIA|GeForce|Tesla|Quadro|TITAN|Instinct|Radeon (?!Graphics)")
@@ -32,7 +32,7 @@ class Pace:
 
     cells: int
     span_seconds: float
-    """From the first start of these cells to the last end."""
+    """Time from the first start of these cells to the last end."""
     at_once: float
     """How many ran at a time, on average."""
     longest_seconds: float
@@ -72,7 +72,7 @@ def pace(rows: pd.DataFrame, now: datetime) -> Pace | None:
 
 
 def seconds_per_nominal(cells: Sequence[Cell], rows: pd.DataFrame) -> dict[str, float]:
-    """By quantizer: measured seconds over nominal seconds, the median of cells that are done."""
+    """Measured seconds over nominal seconds, by quantizer: the median of cells that are done."""
     timed = rows[["cell_id", "duration_seconds"]].dropna()
     timed = timed.iloc[:: max(len(timed) // SAMPLED, 1)]
     seconds = dict(zip(timed["cell_id"], timed["duration_seconds"], strict=True))

@@ -48,14 +48,14 @@ class Plan:
     statuses: Mapping[str, str]
     """Status of every stored cell, wanted or not."""
     to_run: Sequence[Cell]
-    """In the order in which they are run."""
+    """Cells in the order in which they are run."""
     unwanted: int
     """Stored cells that the sweep file names no longer. They are kept."""
     without_curve: int
     """Cells among those to run that are done, but for their curve, which is missing."""
     ids_by_grid: Mapping[str, Sequence[str]]
     seconds_per_nominal: Mapping[str, float]
-    """By quantizer: measured seconds over nominal seconds, the median of the wanted cells that are done."""
+    """Measured seconds over nominal seconds, by quantizer: the median of the wanted cells that are done."""
 
     def grids(self) -> list[GridCount]:
         """The state of each grid, in the order of the file."""

@@ -23,12 +23,12 @@ Direction = Literal["minimize", "maximize"]
 Sampler = Literal["tpe", "gp", "cmaes", "random", "nsga2", "nsga3"]
 MOST_SUGGESTIONS = 100_000
 MOST_COMBINATIONS_TRIED = 20_000
-"""Of a finite space, when a file is checked for having any point at all."""
+"""Combinations of a finite space that are tried, when a file is checked for having any point at all."""
 LARGEST_SEED = 2**63 - 1
 LARGEST_BOUND = 2**53
-"""Of whole numbers: Optuna draws them as floats, which hold no larger ones exactly."""
+"""Bound of whole numbers: Optuna draws them as floats, which hold no larger ones exactly."""
 FINEST_STEP = 1e-12
-"""As a share of the larger bound: below it, floats do not tell steps apart."""
+"""Share of the larger bound: below it, floats do not tell steps apart."""
 _STRICT = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 _Report = Callable[[Path, str], None]
 
@@ -70,7 +70,7 @@ class Search:
     fixed: Mapping[str, Any]
     space: Space
     objectives: Mapping[str, Direction]
-    """By metric column; two of them make a search for the Pareto front."""
+    """Directions by metric column; two of them make a search for the Pareto front."""
     sampler: Sampler
     sampler_seed: int
     suggestions: int
@@ -80,7 +80,7 @@ class Search:
     start_from: tuple[Mapping[str, Any], ...]
     """Tried first; fields that one of them does not give are left to the sampler."""
     max_bits: float | None
-    """Of the code of one vector, or of one image."""
+    """Bits of the code of one vector, or of one image."""
     stop_early: StopEarly | None
 
     @property

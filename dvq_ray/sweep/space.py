@@ -52,7 +52,7 @@ class Range:
     log: bool
     """Whether equal ratios are equally likely, and not equal differences."""
     step: float | None
-    """Between neighbouring values, from `low` on."""
+    """Difference of neighbouring values, from `low` on."""
     whole: bool
     """Whether the field takes whole numbers alone."""
 

@@ -30,7 +30,7 @@ from dvq_ray.sweep.yaml_writer import write_yaml
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,79}$"
 LEAST_RESOURCE = 0.001
-"""Of a CPU or a GPU; Ray counts in ten-thousandths."""
+"""Smallest share of a CPU or a GPU; Ray counts in ten-thousandths."""
 _STRICT = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
 
@@ -81,7 +81,7 @@ class SweepSpec:
     data: Mapping[str, DataSource]
     """Data sets by name, the built-in ones included."""
     checkpoint_seconds: float
-    """Between two checkpoints of a cell that takes longer."""
+    """Time between two checkpoints of a cell that takes longer."""
     tensorboard: bool
     """Whether TensorBoard event files of trainings are kept."""
     resolved: Mapping[str, Any]

@@ -45,7 +45,7 @@ class Source:
     name: str
     data: Any
     places: dict[Path, str] = field(default_factory=dict)
-    """Of every key, and of the items of lists that stand on lines of their own."""
+    """Lines of every key, and of the items of lists that stand on lines of their own."""
 
     def where(self, path: Path) -> str:
         """`file:line` of the value at `path`, or of the nearest thing around it."""

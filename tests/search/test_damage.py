@@ -195,7 +195,7 @@ def test_the_state_of_a_sampler_that_cannot_be_read_is_cut_off(searches: dict[st
     ran.want(WANTED + 3)
     result = ran.run()
     assert result.exit_code == 0
-    assert "cmaes cannot go on from that state" in result.output
+    assert "cmaes cannot resume from that state" in result.output
     assert ran.problems(WANTED + 3, all_numbers=True) == []
 
 

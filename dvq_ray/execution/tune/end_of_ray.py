@@ -19,7 +19,7 @@ from dvq_ray.process.private_folder import remove
 CLUSTER_LOST = 4
 """Exit code of a sweep whose Ray cluster was lost."""
 _MARK = "DVQ_RAY_FOLDER"
-"""In the environment of every process of a cluster that this process started."""
+"""A variable in the environment of every process of a cluster that this process started."""
 _LOOKS = 200
 """Ten seconds: on a busy machine a killed process takes a while to go."""
 _ending = threading.Lock()

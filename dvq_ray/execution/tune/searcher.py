@@ -31,7 +31,7 @@ class PackSearcher(Searcher):
         self._ending = ending
         self._left = at_most
         self.packs: dict[str, Pack] = {}
-        """By trial, of those that have not ended."""
+        """Packs by trial, of those that have not ended."""
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]
         """The configuration of a trial; None where there is none just now."""

@@ -115,11 +115,11 @@ class PackTrainable(tune.Trainable):
             if advance.value is not None:
                 report[BEST_VALUE] = min(advance.value, report.get(BEST_VALUE, advance.value))
                 report[LAST_VALUE] = advance.value
-            if self._tells(advance, report):
+            if self._ends_step(advance, report):
                 break
         return report
 
-    def _tells(self, advance: Advance, report: dict[str, Any]) -> bool:
+    def _ends_step(self, advance: Advance, report: dict[str, Any]) -> bool:
         """Whether the step ends with this; adds the curve of a cell that may be stopped early."""
         watched = self._pack.suggested.watched if self._pack.suggested else None
         if watched is None or len(advance.logged) <= self._rows_told:

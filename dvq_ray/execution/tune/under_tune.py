@@ -48,7 +48,7 @@ QUIET_RAY = {
 _FAST_TORCH = {"THP_MEM_ALLOC_ENABLE": "1"}
 """Large pages for torch's tensors on a CPU: a training spends a tenth of its time on the first touch of memory."""
 _TRAVELS = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_DEFAULT_REGION", "AWS_REGION")
-"""Where object storage is. Never what opens it: credentials belong to the machines of a cluster."""
+"""Variables that say where object storage is. None that opens it: credentials belong to the machines of a cluster."""
 
 
 class UnderTune:

@@ -61,7 +61,7 @@ class Watch(tune.Callback):
         self._last_cells: set[str] | None = None
         self._node_losses: Counter[str] = Counter()
         self._store_faults = 0
-        """In a row, of any trial."""
+        """Failures in a row, of any trial."""
 
     @property
     def over(self) -> bool:
