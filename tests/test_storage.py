@@ -306,11 +306,12 @@ def test_a_merge_that_fails_in_the_middle_loses_nothing(s3: ObjectStorage, denie
 def test_what_cannot_be_copied_is_not_set_aside(s3: ObjectStorage) -> None:
     store = Store(s3.uri())
     write(store, row("a"))
-    path = f"{store._root}/cells/bad.parquet"
-    store._storage.put(path, b"no Parquet")
+    storage = Storage(store.location)
+    path = f"{storage.root}/cells/bad.parquet"
+    storage.put(path, b"no Parquet")
     with s3.failing("denied", path="set_aside"), pytest.raises(StoreError, match=r"bad\.parquet cannot be moved"):
         store.set_aside_unreadable()
-    assert store._storage.get(path) == b"no Parquet"
+    assert storage.get(path) == b"no Parquet"
     with s3.failing("denied", methods=["DELETE"]), pytest.raises(StoreError, match=r"bad\.parquet cannot be moved"):
         store.set_aside_unreadable()
     (aside,) = store.set_aside_unreadable()

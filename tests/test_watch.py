@@ -19,10 +19,17 @@ from ray.exceptions import (
     RuntimeEnvSetupError,
     TaskUnschedulableError,
 )
+from rich.console import Console
 
 from dvq_ray.executors import WORKER_RESTARTS, Death, Job
+from dvq_ray.interruption import Interruption
 from dvq_ray.kills_on_nodes import OOM_KILLS, KillsOnNodes
 from dvq_ray.lost_workers import LostWorkerError, trials_take_failures
+from dvq_ray.progress import Progress
+from dvq_ray.provenance import Run
+from dvq_ray.spec import Resources
+from dvq_ray.store import Store
+from dvq_ray.surroundings import Surroundings
 from dvq_ray.watch import NODE_LOSSES, PackWatch, is_node_loss
 
 untyped: Any = exceptions
@@ -50,6 +57,13 @@ def test_a_worker_that_is_out_of_reach_counts_as_lost_with_its_node(error: objec
     assert is_node_loss(error) is is_lost
 
 
+def job(folder: Path) -> Job:
+    return Job(
+        store=Store(folder / "store"), run=Run.start("watched"), resources=Resources(), surroundings=Surroundings(),
+        progress=Progress(1, 1.0, Console(quiet=True)), interruption=Interruption(),
+    )  # fmt: skip
+
+
 def trial_that_died_of(error: Exception, folder: Path) -> Any:
     """As Tune hands it to callbacks, after one failure more than it would bear."""
     path = folder / "error.pkl"
@@ -66,7 +80,7 @@ def trial(pickled: Path | None, folder: Path, failures: int = WORKER_RESTARTS + 
 
 @pytest.mark.parametrize(("error", "more"), [(UNREACHED, 1), (ON_A_LOST_NODE, 1), (BY_ITSELF, 0)])
 def test_only_what_is_no_fault_of_the_pack_gives_it_another_chance(error: Exception, more: int, tmp_path: Path) -> None:
-    watch, trial = PackWatch(cast(Job, None), gate=None), trial_that_died_of(error, tmp_path)
+    watch, trial = PackWatch(job(tmp_path), gate=None), trial_that_died_of(error, tmp_path)
     watch.on_trial_recover(0, [trial], trial)
     assert trial.max_failures == WORKER_RESTARTS + more
     for _ in range(2 * NODE_LOSSES):
@@ -75,7 +89,7 @@ def test_only_what_is_no_fault_of_the_pack_gives_it_another_chance(error: Except
 
 
 def death(error: Exception, folder: Path) -> Death:
-    watch, trial = PackWatch(cast(Job, None), gate=None), trial_that_died_of(error, folder)
+    watch, trial = PackWatch(job(folder), gate=None), trial_that_died_of(error, folder)
     watch.on_trial_error(0, [trial], trial)
     (found,) = watch.deaths.values()
     return found
@@ -131,7 +145,7 @@ def test_a_worker_that_died_for_want_of_memory_has_that_status_after_a_few_tries
     error: Exception, tmp_path: Path
 ) -> None:
     assert death(error, tmp_path).status == "out_of_memory"
-    watch, trial = PackWatch(cast(Job, None), gate=None), trial_that_died_of(error, tmp_path)
+    watch, trial = PackWatch(job(tmp_path), gate=None), trial_that_died_of(error, tmp_path)
     trial.run_metadata.num_failures = 1
     watch.on_trial_recover(0, [trial], trial)
     assert trial.max_failures == 1  # the next failure is the last one
@@ -140,7 +154,7 @@ def test_a_worker_that_died_for_want_of_memory_has_that_status_after_a_few_tries
 def test_a_kill_by_the_kernel_is_known_by_its_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     counts = iter([1, 1])
     monkeypatch.setattr(KillsOnNodes.__init__, "__defaults__", (lambda address: next(counts),))
-    watch = PackWatch(cast(Job, SimpleNamespace(progress=SimpleNamespace(advance=lambda *_: None))), gate=None)
+    watch = PackWatch(job(tmp_path), gate=None)
     died = trial_that_died_of(RayActorError(error_msg="The actor died.\n\tip: 10.0.0.1"), tmp_path)
     report = {"cells_done": 0, "cells_failed": 0, "seconds_done": 0.0, OOM_KILLS: 0, "node_ip": "10.0.0.1"}
     watch.on_trial_result(0, [died], died, report)
@@ -166,7 +180,7 @@ def test_an_error_that_cannot_be_read_is_told_as_text(content: bytes | None, tmp
     if content is not None:
         path.write_bytes(content)
     (tmp_path / "error.txt").write_bytes(b"Failure # 1\nOnlyOnceError: \x1b[31ma\xff")
-    watch, died = PackWatch(cast(Job, None), gate=None), trial(path, tmp_path)
+    watch, died = PackWatch(job(tmp_path), gate=None), trial(path, tmp_path)
     watch.on_trial_recover(0, [died], died)
     watch.on_trial_error(0, [died], died)
     assert "OnlyOnceError: a" in watch.deaths[0].error
@@ -174,7 +188,7 @@ def test_an_error_that_cannot_be_read_is_told_as_text(content: bytes | None, tmp
 
 def test_no_cell_is_blamed_when_ray_itself_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(KillsOnNodes, "started_here", lambda self: None)
-    watch, died = PackWatch(cast(Job, None), gate=None), trial_that_died_of(BY_ITSELF, tmp_path)
+    watch, died = PackWatch(job(tmp_path), gate=None), trial_that_died_of(BY_ITSELF, tmp_path)
     watch.begin(cast(Any, SimpleNamespace(refused=lambda: "the raylet is gone")))
     watch.on_trial_error(0, [died], died)
     assert watch.deaths == {}
