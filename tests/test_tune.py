@@ -16,8 +16,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 
 from dvq_ray.store import Store
+from dvq_ray.sweep import main
 from tests.sweep_files import NOT_A_RESULT, write
 
 pytestmark = pytest.mark.ray
@@ -66,7 +68,8 @@ search:
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
     folder = tmp_path_factory.mktemp("undisturbed")
-    assert start(folder, "--in-process").wait() == 0
+    done = CliRunner().invoke(main, [str(write(folder, SWEEP)), "--results", str(folder), "--in-process"])
+    assert done.exit_code == 0, done.output
     return results(folder)
 
 

@@ -304,7 +304,7 @@ def test_killed_at_random_moments_it_ends_with_the_wanted_suggestions_and_no_cel
     command = [sys.executable, "-m", "dvq_ray.sweep", str(path), "--results", results, "--in-process"]
     delays = random.Random(1)
     journal = tmp_path / "results" / "found" / "search" / "journal.log"
-    for _ in range(5):
+    for _ in range(3):
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
         size = journal.stat().st_size if journal.exists() else 0
         while process.poll() is None and (not journal.exists() or journal.stat().st_size == size):
