@@ -225,7 +225,7 @@ def test_two_stores_merging_at_once_lose_nothing(store: Store, monkeypatch: pyte
     assert len(store.load()) == 6
 
 
-def test_a_filter_may_read_columns_that_are_not_asked_for(store: Store) -> None:
+def test_a_filter_may_read_columns_that_are_not_requested(store: Store) -> None:
     write(store, row("a", test_mse=1.0), row("b", test_mse=2.0))
     frame = store.load(columns=["cell_id"], where=pc.field("test_mse") > 1.5)
     assert frame.to_dict("records") == [{"cell_id": "b"}]
@@ -467,7 +467,7 @@ def test_a_long_text_is_kept(folder: Store) -> None:
     assert folder.load(["error"])["error"].dropna().to_list() == [error]
 
 
-def test_what_is_no_file_is_passed_over(tmp_path: Path) -> None:
+def test_what_is_not_a_file_is_skipped(tmp_path: Path) -> None:
     store = Store(tmp_path / "sweep")
     write(store, row("a"), row("b"))
     folder = tmp_path / "sweep" / "cells"

@@ -79,7 +79,7 @@ def trial(pickled: Path | None, folder: Path, failures: int = WORKER_RESTARTS + 
 
 
 @pytest.mark.parametrize(("error", "more"), [(UNREACHED, 1), (ON_A_LOST_NODE, 1), (BY_ITSELF, 0)])
-def test_only_what_is_no_fault_of_the_pack_gives_it_another_chance(error: Exception, more: int, tmp_path: Path) -> None:
+def test_only_what_the_pack_did_not_cause_gives_it_another_chance(error: Exception, more: int, tmp_path: Path) -> None:
     watch, trial = PackWatch(job(tmp_path), gate=None), trial_that_died_of(error, tmp_path)
     watch.on_trial_recover(0, [trial], trial)
     assert trial.max_failures == WORKER_RESTARTS + more
@@ -175,7 +175,7 @@ class OnlyOnceError(Exception):
 
 
 @pytest.mark.parametrize("content", [pickle.dumps(OnlyOnceError("a", "b")), b"", b"nonsense", None])
-def test_an_error_that_cannot_be_read_is_told_as_text(content: bytes | None, tmp_path: Path) -> None:
+def test_an_error_that_cannot_be_read_is_reported_as_text(content: bytes | None, tmp_path: Path) -> None:
     path = tmp_path / "error.pkl"
     if content is not None:
         path.write_bytes(content)

@@ -168,7 +168,7 @@ def test_a_journal_of_a_newer_optuna_is_not_taken_for_a_damaged_one(tmp_path: Pa
         read(path)
 
 
-def test_what_is_no_journal_is_said_in_one_line(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_journal_is_reported_in_one_line(tmp_path: Path) -> None:
     folder, link, dangling, pipe = (tmp_path / name for name in ("folder", "link", "dangling", "pipe"))
     folder.mkdir()
     link.symlink_to(tmp_path / "file")
