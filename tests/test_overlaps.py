@@ -31,7 +31,7 @@ class World:
         self._written: list[dict[str, Any]] = []
 
     def store(self) -> Store:
-        """As a process of its own opens it."""
+        """The store, opened as another process would open it."""
         return Store(self.folder)
 
     def row(self, cell_id: str, run_id: str, minute: int, status: str = "ok") -> dict[str, Any]:

@@ -143,7 +143,7 @@ def draw_latents(seed: int = 1, batch: int = BATCH) -> Tensor:
 
 
 def train(quantizer: CodebookModule, *, steps: int = 3) -> None:
-    """As a training does, with Adam where codes take gradients."""
+    """Updates the codes as a training does, with Adam where they take gradients."""
     random = generator(5)
     quantizer.start(draw_latents(), random)
     parameters = list(quantizer.parameters())
@@ -175,7 +175,7 @@ def reference(case: Case, latents: Tensor, codebooks: Tensor) -> tuple[Tensor, l
 
 
 def gradients(latents: Tensor, losses: tuple[Tensor, Tensor, Tensor], codes: Tensor) -> list[Tensor]:
-    """Of the latents and the codes, where all three results count, each in another measure."""
+    """Gradients of the latents and the codes of a loss in which all three results count, each by its own measure."""
     quantized, codebook_loss, commitment_loss = losses
     weights = torch.linspace(-1, 1, quantized.numel(), dtype=quantized.dtype).view(quantized.shape)
     total = (weights * quantized).sum() + 30 * codebook_loss + 7 * commitment_loss

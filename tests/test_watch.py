@@ -65,7 +65,7 @@ def job(folder: Path) -> Job:
 
 
 def trial_that_died_of(error: Exception, folder: Path) -> Any:
-    """As Tune hands it to callbacks, after one failure more than it would bear."""
+    """A trial as Tune passes it to callbacks, after one failure more than allowed."""
     path = folder / "error.pkl"
     path.write_bytes(cast(Any, cloudpickle).dumps(error))
     return trial(path, folder)

@@ -46,7 +46,7 @@ LINES = CONTENT.splitlines(keepends=True)
 
 
 def trials_in(path: Path) -> list[tuple[TrialState, dict[str, Any], Any]]:
-    """As Optuna itself reads them."""
+    """The trials that Optuna itself reads."""
     study = optuna.load_study(study_name="found", storage=JournalStorage(JournalFileBackend(str(path))))
     return [(trial.state, trial.params, trial.values) for trial in study.get_trials()]
 
