@@ -1,11 +1,12 @@
-# `make results` sets up and runs the main job with its figures; `make test` sets up and runs every check.
+# `make results` sets up and runs the main job with its figures. `make check` sets up, lints, checks types and runs the
+# tests that need no Ray, in a few minutes; `make test` runs those that need Ray too, as CI does.
 # PYTHON=python3.12 picks another interpreter.
 
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: results test smoke clean
+.PHONY: results lint check test smoke clean
 
 results: $(READY)
 	$(BIN)/python -m dvq_ray.sweep sweeps/static_prior.yaml
@@ -14,10 +15,15 @@ results: $(READY)
 smoke: $(READY)
 	$(BIN)/python -m dvq_ray.sweep sweeps/smoke.yaml
 
-test: $(READY)
+lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+check: lint
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m "not ray and not slow"
+
+test: lint
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
 $(READY): pyproject.toml constraints.txt

@@ -17,7 +17,7 @@ from pyarrow import fs
 
 Fault = Literal["slow_down", "internal_error", "denied", "reset", "answer_lost", "delayed", "hanging"]
 PASSING: tuple[Fault, ...] = ("slow_down", "internal_error", "reset", "answer_lost", "delayed")
-"""Faults that a second try overcomes. With `answer_lost` the request is carried out, and nobody is told."""
+"""Faults that a second try overcomes. With `answer_lost` the request is carried out, and no answer is sent."""
 
 _ANSWERS = {
     "slow_down": ("503 Slow Down", "SlowDown", "Please reduce your request rate."),
@@ -36,7 +36,7 @@ _NOT_OURS = ("AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_ENDPOI
 
 
 _numbers = itertools.count()
-"""Of folders: moto keeps its buckets for as long as the process lives, whatever serves them."""
+"""Numbers of folders: moto keeps its buckets for as long as the process lives, whatever serves them."""
 
 
 class ObjectStorage:

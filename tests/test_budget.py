@@ -68,12 +68,12 @@ def test_lengths_of_time_have_units(text: str, seconds: float) -> None:
 
 
 @pytest.mark.parametrize("text", ["90", "soon", "-2h", "0s", "", "nan", "NaT", "2 fortnights"])
-def test_what_is_no_length_of_time_is_refused(text: str) -> None:
+def test_what_is_not_a_length_of_time_is_rejected(text: str) -> None:
     with pytest.raises(click.BadParameter, match="allowed: a number with its unit"):
         Duration().convert(text, None, None)
 
 
-def test_a_sweep_whose_time_is_spent_ends_between_cells_and_goes_on_with_the_same_command(tmp_path: Path) -> None:
+def test_a_sweep_whose_time_is_spent_ends_between_cells_and_resumes_with_the_same_command(tmp_path: Path) -> None:
     arguments = [str(write(tmp_path, SWEEP)), "--results", str(tmp_path), "--in-process"]
     cut = CliRunner().invoke(main, [*arguments, "--time-budget", "1ms"])
     assert cut.exit_code == BUDGET_SPENT, cut.output

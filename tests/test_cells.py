@@ -60,7 +60,7 @@ def test_every_field_seed_and_revision_changes_the_id() -> None:
     assert len(ids) == 3 + 9
 
 
-def test_a_changed_default_gives_new_ids(monkeypatch: object) -> None:
+def test_a_changed_default_gives_new_ids() -> None:
     experiment = find_experiment("static_prior")
 
     class Changed(experiment.variant("vq")):  # type: ignore[misc]
@@ -71,7 +71,9 @@ def test_a_changed_default_gives_new_ids(monkeypatch: object) -> None:
 
 
 def test_repetitions_of_a_point_share_its_point_id() -> None:
-    assert point().point_id == point().point_id != point(steps=10).point_id
+    first, second = point().cell(0), point().cell(1)
+    assert first.cell_id != second.cell_id
+    assert first.point.point_id == second.point.point_id != point(steps=10).point_id
 
 
 def test_a_cell_that_two_grids_name_is_wanted_once(tmp_path: Path) -> None:

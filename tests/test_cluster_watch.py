@@ -81,7 +81,7 @@ def test_a_machine_that_answers_late_has_not_lost_its_own_services(monkeypatch: 
     assert watch.refused() == ""
 
 
-def test_the_loss_is_told_once_from_a_thread() -> None:
+def test_the_loss_is_reported_once_from_a_thread() -> None:
     told: list[str] = []
     heard = threading.Event()
 
@@ -98,6 +98,6 @@ def test_the_loss_is_told_once_from_a_thread() -> None:
         assert "is gone" in told[0]
 
 
-def test_nothing_is_told_after_the_end() -> None:
+def test_nothing_is_reported_after_the_end() -> None:
     with listening() as server, ClusterWatch([service(server, own=True)], never):
         pass

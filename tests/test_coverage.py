@@ -44,7 +44,7 @@ def test_cells_are_counted_by_grid_and_state(tmp_path: Path) -> None:
     assert found.sweep_text == TINY
 
 
-def test_a_sweep_file_that_is_none_any_more_is_told_with_its_place(tmp_path: Path) -> None:
+def test_a_sweep_file_that_has_become_invalid_is_reported_with_its_place(tmp_path: Path) -> None:
     store = Store(tmp_path / "tiny")
     store.write_sweep(TINY.replace("steps: 20", "stepps: 20"))
     with pytest.raises(SweepFileError, match=r"tiny/sweep\.yaml:4.*stepps"):

@@ -183,7 +183,7 @@ def test_an_error_tells_of_what_it_follows_from(store: Store) -> None:
     assert "KeyError: 'the real cause'" in error_of(raising(chained()), store)
 
 
-def test_each_exception_of_a_group_is_told(store: Store) -> None:
+def test_each_exception_of_a_group_is_reported(store: Store) -> None:
     text = error_of(raising(ExceptionGroup("several", [ValueError("one"), KeyError("two")])), store)
     assert "ValueError: one" in text
     assert "KeyError: 'two'" in text
@@ -345,7 +345,7 @@ def test_a_computation_that_refuses_to_be_stopped_does_not_hinder_the_end(store:
 
 
 @pytest.mark.parametrize("error", [Interrupted(), KeyboardInterrupt()])
-def test_a_signal_is_no_failure_of_the_cell(error: BaseException, store: Store) -> None:
+def test_a_signal_is_not_a_failure_of_the_cell(error: BaseException, store: Store) -> None:
     # Outside of a sweep, KeyboardInterrupt is what Python raises at Ctrl-C.
     with pytest.raises(KeyboardInterrupt):
         list(run_pack(pack_of(raising(error)), store, RUN, CPU))

@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from datetime import UTC, datetime, timedelta
@@ -166,25 +167,38 @@ def test_a_file_that_both_clocks_put_into_the_future_says_nothing(store: Store) 
     assert drivers(store, now()) == []
 
 
-def here(pid: int, start: str | None = None) -> dict[str, Any]:
-    process = heartbeat._process(os.getpid()).split(" ")
-    return {"pid": pid, "process": " ".join([*process[:2], start or process[2]])}
+@pytest.fixture
+def this_process(tmp_path: Path) -> dict[str, Any]:
+    """What this process says of itself in its file as a driver."""
+    with Heartbeat(Store(tmp_path / "other"), run(), lambda: ""):
+        pass
+    sign = json.loads((tmp_path / "other" / "drivers" / f"{'a' * 32}.json").read_text())
+    return {field: sign[field] for field in ("host", "pid", "process")}
 
 
-def test_on_its_own_machine_a_driver_is_dead_or_alive_whatever_its_file_says(store: Store) -> None:
+def started_at_another_time(driver: dict[str, Any]) -> dict[str, Any]:
+    return {**driver, "process": driver["process"].rpartition(" ")[0] + " 1"}
+
+
+def test_on_its_own_machine_a_driver_is_dead_or_alive_whatever_its_file_says(
+    store: Store, this_process: dict[str, Any]
+) -> None:
     with subprocess.Popen(["true"]) as process:
-        wait_for(lambda: "has ended" in heartbeat._process(process.pid))
-        leave(store, "zombie.json", **here(process.pid))
-    leave(store, "dead.json", **here(process.pid))
-    leave(store, "number_reused.json", **here(os.getpid(), "1"))
-    leave(store, "alive.json", written=STALE, **(here(os.getpid()) | {"at": str(now() - STALE)}))
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        leave(store, "zombie.json", **{**this_process, "pid": process.pid})
+        assert not the_driver(store).runs
+    leave(store, "dead.json", **{**this_process, "pid": process.pid})
+    leave(store, "number_reused.json", **started_at_another_time(this_process))
+    leave(store, "alive.json", written=STALE, **this_process, at=str(now() - STALE))
     found = {driver.run_id: (driver.runs, driver.is_certain) for driver in drivers(store, now())}
     dead = (False, True)
     assert found == {"zombie": dead, "dead": dead, "number_reused": dead, "alive": (True, True)}
 
 
-def test_a_later_driver_removes_files_of_dead_ones_and_leaves_the_living(store: Store) -> None:
-    leave(store, "dead.json", **here(os.getpid(), "1"))
+def test_a_later_driver_removes_files_of_dead_ones_and_leaves_the_living(
+    store: Store, this_process: dict[str, Any]
+) -> None:
+    leave(store, "dead.json", **started_at_another_time(this_process))
     leave(store, "ended.json", ended="done")
     leave(store, "stale.json", written=STALE, at=str(now() - STALE))
     leave(store, "afar.json")
@@ -234,15 +248,12 @@ KEYS = ["host", "pid", "process", "started_at", "at", "every_seconds", "ended"]
 @settings(derandomize=True, max_examples=150, deadline=None)
 def test_no_value_of_a_file_is_an_error(value: Any, key: str) -> None:
     sign = {
-        "host": "h", "pid": 77, "process": "a b c", "every_seconds": 30.0, "ended": None,
-        "started_at": "0001-01-01T00:00:00+23:59", "at": "9999-12-31T23:59:59-23:59", key: value,
+        "process": "a b c", "started_at": "0001-01-01T00:00:00+23:59", "at": "9999-12-31T23:59:59-23:59", key: value
     }  # fmt: skip
-    try:
-        read = heartbeat._Sign.model_validate_json(json.dumps(sign))
-    except ValueError:
-        return
-    heartbeat._driver("b", read, now(), now())
-    heartbeat._driver("b", read, now() + timedelta(days=1), now())
+    with tempfile.TemporaryDirectory() as folder:
+        for written in (timedelta(0), -timedelta(days=1)):
+            leave(Store(folder), written=written, **sign)
+            assert len(drivers(Store(folder), now())) <= 1
 
 
 def test_names_of_a_foreign_file_are_shown_and_not_obeyed(store: Store) -> None:

@@ -18,7 +18,7 @@ import pytest
 from dvq_ray.cli.sweep import main
 from dvq_ray.process import interruption as module
 from dvq_ray.process.interruption import Interrupted, Interruption
-from tests.sweep_files import write
+from tests.sweep_files import write, write_pictures
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
@@ -147,8 +147,9 @@ def test_a_sweep_runs_in_a_thread(tmp_path: Path) -> None:
 TRAINING = """\
 name: tiny
 trainable: learned_prior
-fixed: {image_size: 16, dimension: 4, codebook_size: 4, stem_channels: 4, body_channels: 4, residual_channels: 4,
-        logistic_mixtures: 1, batch_size: 4, steps: 100000}
+data: {few: {format: folder, train: FOLDER/train, test: FOLDER/test}}
+fixed: {dataset: few, image_size: 8, downsamplings: 1, dimension: 4, codebook_size: 4, stem_channels: 4,
+        body_channels: 4, residual_channels: 4, logistic_mixtures: 1, batch_size: 4, steps: 1000000}
 grids:
   plain: {quantizer: vq}
 checkpoint_seconds: 0.2
@@ -158,7 +159,9 @@ checkpoint_seconds: 0.2
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
 def test_a_training_in_one_process_keeps_what_it_has(number: signal.Signals, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "dvq_ray.sweep", str(write(tmp_path, TRAINING)), "--results", str(tmp_path)]
+    write_pictures(tmp_path)
+    file = write(tmp_path, TRAINING.replace("FOLDER", str(tmp_path)))
+    command = [sys.executable, "-m", "dvq_ray.sweep", str(file), "--results", str(tmp_path)]
     process = subprocess.Popen([*command, "--in-process"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     checkpoints = tmp_path / "tiny" / "checkpoints"
     while not checkpoints.exists() or not list(checkpoints.glob("[0-9a-f]*")):

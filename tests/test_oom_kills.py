@@ -74,7 +74,7 @@ def known(count: int | None) -> tuple[KillsOnNodes, Counts]:
     return KillsOnNodes(counts), counts
 
 
-def test_a_count_that_rose_since_the_last_report_is_told() -> None:
+def test_a_count_that_rose_since_the_last_report_is_reported() -> None:
     kills, counts = known(3)
     kills.reported("a", report(3))
     counts.counts["10.0.0.2"] = 5
@@ -89,7 +89,7 @@ def test_a_count_that_is_as_before_tells_nothing() -> None:
     assert kills.since_last_report("a", DEATH) == ""
 
 
-def test_of_two_that_died_together_both_are_told() -> None:
+def test_two_that_died_together_are_both_reported() -> None:
     kills, counts = known(0)
     for trial in ("a", "b"):
         kills.reported(trial, report(0))

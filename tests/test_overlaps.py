@@ -31,7 +31,7 @@ class World:
         self._written: list[dict[str, Any]] = []
 
     def store(self) -> Store:
-        """As a process of its own opens it."""
+        """The store, opened as another process would open it."""
         return Store(self.folder)
 
     def row(self, cell_id: str, run_id: str, minute: int, status: str = "ok") -> dict[str, Any]:
@@ -191,7 +191,7 @@ def test_nothing_is_lost_wherever_two_interrupt_each_other(tmp_path: Path, begun
                 break
 
 
-@pytest.mark.parametrize("seeds", [range(2), pytest.param(range(2, 100), marks=pytest.mark.slow)], ids=["few", "many"])
+@pytest.mark.parametrize("seeds", [range(1), pytest.param(range(1, 100), marks=pytest.mark.slow)], ids=["few", "many"])
 @pytest.mark.parametrize("pair", PAIRS, ids=names)
 def test_nothing_is_lost_where_operations_come_in_any_order(
     tmp_path: Path, begun: World, pair: tuple[Act, Act], seeds: range

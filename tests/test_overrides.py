@@ -161,6 +161,6 @@ def test_an_override_can_reach_every_depth_of_a_search(tmp_path: Path) -> None:
     assert list(search.space.axes) == ["slices", "init_bound"]
 
 
-def test_all_wrong_overrides_are_reported_beside_what_is_wrong_in_the_file(tmp_path: Path) -> None:
+def test_all_wrong_overrides_are_reported_together_with_errors_in_the_file(tmp_path: Path) -> None:
     path = write(tmp_path, TINY.replace("seeds: 2", "seeds: 0"))
     assert len(problems(path, "stepps=1", "grids.x.y=1", "resources.cpu=none")) == 4

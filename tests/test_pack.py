@@ -83,7 +83,7 @@ def test_a_row_holds_identity_configuration_metrics_and_provenance(store: Store)
         (type("OutOfMemoryError", (RuntimeError,), {})("CUDA out of memory"), "out_of_memory"),
     ],
 )
-def test_a_failure_is_a_row_with_its_traceback_and_the_others_go_on(
+def test_a_failure_is_a_row_with_its_traceback_and_the_others_continue(
     store: Store, monkeypatch: pytest.MonkeyPatch, error: Exception, status: str, device: str
 ) -> None:
     monkeypatch.setattr(pack_module, "machine_columns", lambda device, _: {"run_device": device})
@@ -91,7 +91,7 @@ def test_a_failure_is_a_row_with_its_traceback_and_the_others_go_on(
     assert [cell.status for cell in done] == ["ok", status, "ok", "ok"]
     row = store.load().set_index("seed").loc[1]
     assert row["status"] == status
-    assert row["error"].startswith(f"{type(error).__name__}: {error}" if status == "error" else "")
+    assert row["error"].partition("\n")[0].endswith(f"{type(error).__name__}: {error}")
     assert "Traceback" in row["error"]
     assert "in compute" in row["error"]
 
@@ -169,7 +169,7 @@ def long_cell(settings: Any, seeds: Sequence[int], surroundings: Surroundings) -
         yield Outcome(metrics=measured(float(first)))
 
 
-def test_work_on_a_long_cell_is_told_as_it_is_done_and_adds_up_to_the_cell(store: Store) -> None:
+def test_progress_of_a_long_cell_is_reported_and_adds_up_to_the_cell(store: Store) -> None:
     pack = pack_of(long_cell, seeds=2)
     advances = list(run_pack(pack, store, RUN, CPU))
     assert [advance.status for advance in advances] == [None] * 4 + ["ok"] + [None] * 4 + ["ok"]
@@ -177,7 +177,7 @@ def test_work_on_a_long_cell_is_told_as_it_is_done_and_adds_up_to_the_cell(store
     assert store.read_artifact(pack.cells[1].cell_id, "note.txt") == b"done"
 
 
-def test_a_cell_that_is_stopped_goes_on_from_its_checkpoint_which_goes_when_it_is_done(store: Store) -> None:
+def test_a_stopped_cell_resumes_from_its_checkpoint_which_is_removed_when_it_is_done(store: Store) -> None:
     pack = pack_of(long_cell, seeds=1)
     running = run_pack(pack, store, RUN, CPU)
     for _ in range(3):
@@ -219,7 +219,7 @@ def test_an_unreadable_checkpoint_is_set_aside_and_named(store: Store) -> None:
     assert len(list(Path(store.absolute_location, "checkpoints", "unreadable").iterdir())) == 1
 
 
-def test_a_store_that_fails_within_a_cell_is_no_failure_of_the_cell(tmp_path: Path) -> None:
+def test_a_store_that_fails_within_a_cell_is_not_a_failure_of_the_cell(tmp_path: Path) -> None:
     def full(settings: Any, seeds: Sequence[int], surroundings: Surroundings) -> Iterator[Outcome]:
         raise StoreError("the disk is full")
         yield

@@ -222,7 +222,7 @@ def test_a_file_of_ones_own_that_only_looks_unsynced_is_not_deleted(tmp_path: Pa
     assert Path(aside.moved_to).read_bytes() == b"mine"
 
 
-def test_a_read_only_disk_is_told_as_such(disk: DiskImage) -> None:
+def test_a_read_only_disk_is_reported_as_such(disk: DiskImage) -> None:
     store = Store(disk.root / "results")
     store.check_place()
     subprocess.run(["mount", "-o", "remount,ro", str(disk.root)], check=True)
@@ -231,7 +231,7 @@ def test_a_read_only_disk_is_told_as_such(disk: DiskImage) -> None:
             check()
 
 
-def test_a_full_disk_is_told_and_loses_nothing(disk: DiskImage) -> None:
+def test_a_full_disk_is_reported_and_loses_nothing(disk: DiskImage) -> None:
     life = Life(disk)
     life.write("a")
 

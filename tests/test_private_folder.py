@@ -166,5 +166,5 @@ def test_another_takes_the_place_of_one_that_is_removed_before_it_is_locked(
         assert folder == made[1]
 
 
-def test_a_parent_that_is_not_there_is_no_error_for_the_removal(tmp_path: Path) -> None:
+def test_removal_succeeds_without_the_parent_folder(tmp_path: Path) -> None:
     remove_abandoned(tmp_path / "missing")

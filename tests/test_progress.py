@@ -27,7 +27,7 @@ def plain() -> tuple[Console, io.StringIO]:
     ("seconds", "text"),
     [(0.2, "0 s"), (45, "45 s"), (119, "2 min"), (3000, "50 min"), (3 * 3600, "3.0 h"), (200_000, "2.3 days")],
 )
-def test_a_duration_is_told_in_the_unit_that_a_person_would_use(seconds: float, text: str) -> None:
+def test_a_duration_is_given_in_the_unit_that_a_person_would_use(seconds: float, text: str) -> None:
     assert span(seconds) == text
 
 
@@ -50,7 +50,7 @@ def test_without_a_terminal_a_line_is_printed_now_and_then(clock: list[float]) -
     assert len(output.getvalue().splitlines()) == 2
 
 
-def test_cells_that_are_told_twice_do_not_exceed_the_total(clock: list[float]) -> None:
+def test_cells_that_are_reported_twice_do_not_exceed_the_total(clock: list[float]) -> None:
     console, _ = plain()
     progress = Progress(3, 3.0, console)
     progress.advance(done=5, failed=0, nominal_seconds=5.0)

@@ -28,7 +28,7 @@ def commit_of(copy: Path) -> str:
     return subprocess.run(command, cwd=copy.parent, capture_output=True, text=True, check=True).stdout.strip()
 
 
-def test_code_without_a_checkout_is_told_by_its_digest(copy: Path) -> None:
+def test_code_without_a_checkout_is_identified_by_its_digest(copy: Path) -> None:
     assert commit_of(copy) == f"sources-{digest_of_sources(PACKAGE)}"
 
 

@@ -143,7 +143,7 @@ def draw_latents(seed: int = 1, batch: int = BATCH) -> Tensor:
 
 
 def train(quantizer: CodebookModule, *, steps: int = 3) -> None:
-    """As a training does, with Adam where codes take gradients."""
+    """Updates the codes as a training does, with Adam where they take gradients."""
     random = generator(5)
     quantizer.start(draw_latents(), random)
     parameters = list(quantizer.parameters())
@@ -175,7 +175,7 @@ def reference(case: Case, latents: Tensor, codebooks: Tensor) -> tuple[Tensor, l
 
 
 def gradients(latents: Tensor, losses: tuple[Tensor, Tensor, Tensor], codes: Tensor) -> list[Tensor]:
-    """Of the latents and the codes, where all three results count, each in another measure."""
+    """Gradients of the latents and the codes of a loss in which all three results count, each by its own measure."""
     quantized, codebook_loss, commitment_loss = losses
     weights = torch.linspace(-1, 1, quantized.numel(), dtype=quantized.dtype).view(quantized.shape)
     total = (weights * quantized).sum() + 30 * codebook_loss + 7 * commitment_loss
@@ -491,7 +491,7 @@ def test_the_same_generator_gives_the_same_bytes(case: Case, learning: Learning)
 
 @every_learning
 @every_case
-def test_a_training_goes_on_from_its_state_dict_as_if_nothing_had_happened(case: Case, learning: Learning) -> None:
+def test_a_training_resumes_from_its_state_dict_as_if_nothing_had_happened(case: Case, learning: Learning) -> None:
     whole, first, second = case.make(learning), case.make(learning), case.make(learning)
     train(first)
     second.load_state_dict(first.state_dict())
@@ -708,6 +708,6 @@ def test_latents_without_positions_are_one_vector() -> None:
         (lambda: k_means(torch.zeros(1, 3, 2), 4, generator()), "3 vectors for 4 clusters; allowed: at least 4"),
     ],
 )
-def test_mistakes_are_told_with_what_is_allowed(wrong: Callable[[], Any], message: str) -> None:
+def test_errors_are_reported_with_what_is_allowed(wrong: Callable[[], Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         wrong()

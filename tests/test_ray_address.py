@@ -72,18 +72,18 @@ def refusal(address: str) -> str:
         ("10.0.0.1 6379", "is not the address of a Ray cluster"),
     ],
 )
-def test_what_is_no_address_is_told_with_what_to_write(address: str, said: str) -> None:
+def test_an_invalid_address_is_reported_with_what_to_write(address: str, said: str) -> None:
     assert said in refusal(address)
 
 
 @pytest.mark.parametrize(
     "address", ["127.0.0.1:1", "[::1]:1", "no-such-host.invalid:6379", "\udcff:6379", "x" * 300 + ":1"]
 )
-def test_an_address_at_which_nothing_listens_is_told(address: str) -> None:
+def test_an_address_at_which_nothing_listens_is_reported(address: str) -> None:
     assert "no Ray cluster answers at" in refusal(address)
 
 
-def test_a_host_that_never_answers_is_told_without_waiting_for_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_host_that_never_answers_is_reported_without_waiting_for_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
     over = threading.Event()
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: over.wait(60) and [])
     monkeypatch.setattr(ray_address, "_SECONDS", 0.05)
@@ -148,7 +148,7 @@ def test_another_service_is_told_apart(reply: bytes, said: str) -> None:
         assert said in refusal(address)
 
 
-def test_a_service_that_says_nothing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_service_that_says_nothing_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ray_address, "_SECONDS", 0.1)
     over = threading.Event()
 
@@ -160,7 +160,7 @@ def test_a_service_that_says_nothing_is_told(monkeypatch: pytest.MonkeyPatch) ->
         over.set()
 
 
-def test_a_real_web_server_is_told_to_be_one() -> None:
+def test_a_real_web_server_is_recognized() -> None:
     with http.server.HTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler) as server:
         threading.Thread(target=server.handle_request, daemon=True).start()
         text = refusal(f"127.0.0.1:{server.server_port}")

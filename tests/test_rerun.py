@@ -149,7 +149,7 @@ def test_a_fit_on_a_gpu_may_differ_from_one_on_a_cpu() -> None:
     assert not explain(static, before, {**now, "run_device": "Intel"}, [1.0, 1.2]).is_expected
 
 
-def test_a_cell_that_is_not_there_or_of_another_revision_is_told(tmp_path: Path) -> None:
+def test_a_missing_cell_or_one_of_another_revision_is_reported(tmp_path: Path) -> None:
     frame = stored(tmp_path)
     absent = again(tmp_path, "0" * 16)
     assert absent.exit_code == 2

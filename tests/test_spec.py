@@ -126,7 +126,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("text", "expected"), WRONG.values(), ids=WRONG.keys())
-def test_a_mistake_is_told_with_its_line_and_what_is_allowed(tmp_path: Path, text: str, expected: str) -> None:
+def test_an_error_is_reported_with_its_line_and_what_is_allowed(tmp_path: Path, text: str, expected: str) -> None:
     path = write(tmp_path, text)
     found = problems(path)
     assert any(expected in problem for problem in found), found
@@ -194,7 +194,7 @@ def test_a_mistake_does_not_hide_another_one(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
-def test_all_mistakes_are_told_at_once_in_the_order_of_the_file(tmp_path: Path) -> None:
+def test_all_errors_are_reported_at_once_in_the_order_of_the_file(tmp_path: Path) -> None:
     text = HEAD.replace("x", "../x") + "seeds: 0\nfixed: {stepps: 3}\ngrids:\n  a: {quantizer: vq, dimension: -1}\n"
     found = problems(write(tmp_path, text))
     assert [problem.split(":")[1] for problem in found] == ["1", "3", "4", "6", "6", "6"]
@@ -270,7 +270,7 @@ LEARNED = "name: x\ntrainable: learned_prior\n"
 LEARNED_GRID = "grids: {a: {quantizer: vq, dimension: 4}}\n"
 
 
-def test_a_file_may_describe_data_sets_beside_the_built_in_ones(tmp_path: Path) -> None:
+def test_a_file_may_describe_data_sets_in_addition_to_the_built_in_ones(tmp_path: Path) -> None:
     text = LEARNED + "fixed: {dataset: mine}\ndata: {mine: {format: parquet, train: a.parquet, test: b.parquet}}\n"
     spec = load_sweep(write(tmp_path, text + "checkpoint_seconds: 30\n" + LEARNED_GRID))
     assert list(spec.data) == ["photos", "cifar10", "imagenet32", "imagenet64", "mine"]
@@ -281,7 +281,7 @@ def test_a_file_may_describe_data_sets_beside_the_built_in_ones(tmp_path: Path) 
     assert spec.checkpoint_seconds == 30
 
 
-def test_data_is_no_part_of_a_cell(tmp_path: Path) -> None:
+def test_data_is_not_part_of_a_cell(tmp_path: Path) -> None:
     texts = [f"data: {{mine: {{format: folder, train: {name}, test: b}}}}\n" for name in ("a", "c")]
     head = LEARNED + "fixed: {dataset: mine}\n"
     ids = [expand(load_sweep(write(tmp_path, head + text + LEARNED_GRID)))[0][0].cell_id for text in texts]
@@ -327,7 +327,7 @@ WRONG_DATA = {
 
 
 @pytest.mark.parametrize("text", WRONG_DATA.values(), ids=WRONG_DATA.keys())
-def test_mistakes_about_data_are_told_with_file_line_key_value_and_what_is_allowed(
+def test_errors_in_data_are_reported_with_file_line_key_value_and_what_is_allowed(
     tmp_path: Path, text: tuple[str, str]
 ) -> None:
     assert text[1] in problems(write(tmp_path, LEARNED + text[0] + LEARNED_GRID))
@@ -366,6 +366,6 @@ LEARNED_BREACHES = {
 
 
 @pytest.mark.parametrize("text", LEARNED_BREACHES.values(), ids=LEARNED_BREACHES.keys())
-def test_settings_of_the_learned_prior_that_cannot_be_are_told(tmp_path: Path, text: tuple[str, str]) -> None:
+def test_impossible_settings_of_the_learned_prior_are_reported(tmp_path: Path, text: tuple[str, str]) -> None:
     found = problems(write(tmp_path, LEARNED + f"grids: {{a: {text[0]}}}\n"))
     assert found == [f"FILE:3: grids.a.{text[1]}"]

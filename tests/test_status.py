@@ -57,7 +57,7 @@ def fill(store: Store, rows: Sequence[dict[str, Any]], spec: SweepSpec = SPEC) -
         store.write_cell(spec.experiment, row, [{"step": 0}])
 
 
-def test_a_finished_sweep_is_told_and_nothing_is_written(tmp_path: Path) -> None:
+def test_a_finished_sweep_is_reported_and_nothing_is_written(tmp_path: Path) -> None:
     CliRunner().invoke(sweep, [str(write(tmp_path)), "--results", str(tmp_path / "results"), "--in-process"])
     store = Store(tmp_path / "results" / "tiny")
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
@@ -88,7 +88,7 @@ def test_what_is_left_follows_from_measured_durations_and_from_how_many_ran_at_o
     assert "GPU" not in text
 
 
-def test_the_command_that_is_told_next_goes_on_with_the_sweep(store: Store) -> None:
+def test_the_next_command_that_is_printed_resumes_the_sweep(store: Store) -> None:
     fill(store, [done(CELLS[0], ended_ago=7200, seconds=1.0)])
     label, *command = shlex.split(told(store).output.splitlines()[-1])
     assert (label, *command[:3]) == ("next", "python", "-m", "dvq_ray.sweep")
@@ -96,7 +96,7 @@ def test_the_command_that_is_told_next_goes_on_with_the_sweep(store: Store) -> N
     assert told(store).exit_code == 0
 
 
-def test_a_store_that_was_renamed_goes_on_under_its_name(tmp_path: Path) -> None:
+def test_a_store_that_was_renamed_continues_under_its_name(tmp_path: Path) -> None:
     store = Store(tmp_path / "other")
     store.write_sweep(TINY)
     command = shlex.split(told(store).output.splitlines()[-1])[4:]
@@ -164,7 +164,7 @@ def failing(cell: Cell, error: str, status: Any = "error") -> dict[str, Any]:
     return failed_row(cell, RUN, status, error)
 
 
-def test_failures_are_told_by_kind_with_one_traceback_each_and_how_to_try_one_again(store: Store) -> None:
+def test_failures_are_reported_by_kind_with_one_traceback_each_and_how_to_try_one_again(store: Store) -> None:
     frames = "".join(f'  File "f{n}.py", line {n}\n    ^^^~~\n' for n in range(40))
     fill(store, [failing(cell, f"ValueError: cursed {n}\n{frames}") for n, cell in enumerate(CELLS[:3])])
     fill(store, [failing(CELLS[3], "the loss is not finite at step 9", "diverged")])
@@ -193,7 +193,7 @@ def test_kinds_beyond_the_first_few_are_counted(store: Store) -> None:
     assert "failed     3 cells of 3 other kinds" in result.output
 
 
-def test_failed_rows_that_the_sweep_does_not_want_are_none_of_its_failures(store: Store) -> None:
+def test_failed_rows_that_the_sweep_does_not_want_are_not_counted_as_its_failures(store: Store) -> None:
     fill(store, [done(cell, ended_ago=5, seconds=1.0) for cell in CELLS])
     fill(store, [{**failing(CELLS[0], "boom"), "cell_id": "f" * 16}])
     result = told(store)
@@ -216,7 +216,7 @@ def test_text_of_a_store_is_shown_and_not_obeyed(tmp_path: Path) -> None:
     assert all(each.isprintable() or each == "\n" for each in result.output)
 
 
-def test_trainings_that_keep_a_checkpoint_are_told_with_its_age_and_size(store: Store) -> None:
+def test_trainings_that_keep_a_checkpoint_are_reported_with_its_age_and_size(store: Store) -> None:
     for cell, age in ((CELLS[0], 200), (CELLS[1], 7200), (CELLS[2], 10), (CELLS[3], 86400)):
         store.write_checkpoint(cell.cell_id, bytes(2_500_000))
         moment = datetime.now().timestamp() - age
@@ -251,7 +251,7 @@ def test_files_that_were_set_aside_are_counted(store: Store) -> None:
     assert "under way" not in text
 
 
-def test_a_store_on_object_storage_is_told_like_one_in_a_folder() -> None:
+def test_a_store_on_object_storage_is_reported_like_one_in_a_folder() -> None:
     with serving() as storage:
         results = storage.uri()
         store = Store.under(results, "tiny")
@@ -286,7 +286,7 @@ def test_a_store_without_a_sweep_file_says_what_rows_there_are(tmp_path: Path) -
     assert "2 cells, error: boom" in result.output
 
 
-def test_a_sweep_file_of_another_version_is_told_after_the_rows(tmp_path: Path) -> None:
+def test_a_sweep_file_of_another_version_is_reported_after_the_rows(tmp_path: Path) -> None:
     store = Store(tmp_path / "tiny")
     store.write_sweep(TINY.replace("steps", "stepps"))
     fill(store, [done(CELLS[0], ended_ago=200, seconds=1.0)])
@@ -304,7 +304,7 @@ def test_a_sweep_file_of_another_version_is_told_after_the_rows(tmp_path: Path) 
         ("cells/a.parquet", b"no parquet", "a.parquet cannot be read"),
     ],
 )
-def test_what_is_no_store_or_cannot_be_read_is_told_with_exit_code_2(
+def test_what_is_not_a_store_or_cannot_be_read_is_reported_with_exit_code_2(
     tmp_path: Path, name: str, content: bytes | None, message: str
 ) -> None:
     if content is not None:
@@ -328,7 +328,7 @@ def searched(folder: Path) -> Store:
     return Store(folder / "tiny")
 
 
-def test_a_search_is_told_by_its_suggestions_and_the_best_of_them(tmp_path: Path) -> None:
+def test_a_search_is_reported_by_its_suggestions_and_the_best_of_them(tmp_path: Path) -> None:
     store = searched(tmp_path)
     result = told(store)
     assert result.exit_code == 0, result.output

@@ -82,7 +82,7 @@ def test_credentials_in_a_location_are_refused_and_not_repeated(location: str) -
         ("http://[x", "http"),
     ],
 )
-def test_a_location_that_is_none_is_told(location: str, message: str) -> None:
+def test_an_invalid_location_is_reported(location: str, message: str) -> None:
     with pytest.raises(StoreError, match=message):
         Store(location)
 
@@ -134,7 +134,7 @@ def test_a_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     ],
 )
 @pytest.mark.parametrize("option", ["--in-process", "--dry-run"])
-def test_a_place_where_nothing_can_be_is_told_and_nothing_is_made(
+def test_a_place_that_cannot_hold_a_store_is_reported_and_nothing_is_created(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, results: str, words: str, option: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -236,7 +236,7 @@ def test_a_request_that_hangs_is_given_up_and_sent_again(s3: ObjectStorage, monk
 
 @pytest.mark.usefixtures("sdk_does_not_retry")
 @pytest.mark.parametrize(("answered", "patience"), [(False, 10), (True, 120)])
-def test_a_storage_that_stays_busy_is_asked_ever_less_often_and_then_told_with_object_and_cause(
+def test_a_storage_that_stays_busy_is_asked_less_and_less_often_and_reported_with_object_and_cause(
     s3: ObjectStorage, monkeypatch: pytest.MonkeyPatch, answered: bool, patience: float
 ) -> None:
     store = Store(s3.uri())
@@ -271,7 +271,7 @@ def test_whatever_is_asked_of_a_storage_out_of_reach_says_so(
 
 
 @pytest.mark.parametrize("what", ["denied", "no bucket"])
-def test_what_waiting_cannot_help_is_told_at_once_with_what_to_do(s3: ObjectStorage, what: str) -> None:
+def test_permanent_errors_are_reported_at_once_with_what_to_do(s3: ObjectStorage, what: str) -> None:
     store = Store(s3.uri(bucket="elsewhere" if what == "no bucket" else "bucket"))
     s3.requests.clear()
     words = "credentials" if what == "denied" else "no such bucket; create it"
@@ -306,11 +306,12 @@ def test_a_merge_that_fails_in_the_middle_loses_nothing(s3: ObjectStorage, denie
 def test_what_cannot_be_copied_is_not_set_aside(s3: ObjectStorage) -> None:
     store = Store(s3.uri())
     write(store, row("a"))
-    path = f"{store._root}/cells/bad.parquet"
-    store._storage.put(path, b"no Parquet")
+    storage = Storage(store.location)
+    path = f"{storage.root}/cells/bad.parquet"
+    storage.put(path, b"no Parquet")
     with s3.failing("denied", path="set_aside"), pytest.raises(StoreError, match=r"bad\.parquet cannot be moved"):
         store.set_aside_unreadable()
-    assert store._storage.get(path) == b"no Parquet"
+    assert storage.get(path) == b"no Parquet"
     with s3.failing("denied", methods=["DELETE"]), pytest.raises(StoreError, match=r"bad\.parquet cannot be moved"):
         store.set_aside_unreadable()
     (aside,) = store.set_aside_unreadable()
@@ -396,7 +397,7 @@ def test_a_sweep_on_object_storage_that_fails_now_and_then_has_the_rows_of_one_i
     ],
 )
 @pytest.mark.parametrize("call", ["open", "fsync", "replace"])
-def test_a_disk_that_takes_nothing_more_is_told_and_nothing_half_written_is_left(
+def test_a_disk_that_cannot_be_written_is_reported_and_no_partial_file_is_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, words: str, call: str
 ) -> None:
     store = Store(tmp_path / "sweep")
@@ -435,7 +436,7 @@ except StoreError as error:
 """
 
 
-def test_a_file_that_the_system_cuts_off_is_told_and_not_left(tmp_path: Path) -> None:
+def test_a_file_that_the_system_cuts_off_is_reported_and_not_left(tmp_path: Path) -> None:
     assert resource.getrlimit(resource.RLIMIT_FSIZE)
     result = subprocess.run([sys.executable, "-c", LIMITED, str(tmp_path)], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
@@ -445,7 +446,7 @@ def test_a_file_that_the_system_cuts_off_is_told_and_not_left(tmp_path: Path) ->
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_folder_without_permission_is_told(tmp_path: Path) -> None:
+def test_a_folder_without_permission_is_reported(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     try:
         with pytest.raises(StoreError, match="Permission denied; make it accessible"):

@@ -50,12 +50,13 @@ def write(store: Store, *rows: dict[str, Any], curve: bool = True) -> None:
 
 
 def files(store: Store, part: str = "cells") -> list[str]:
-    return [info.base_name for info in store._storage.files(f"{store._root}/{part}")]
+    return [info.base_name for info in store.files_below(part)]
 
 
 def frame_of(store: Store, part: str = "cells") -> pd.DataFrame:
     """Read as one reads it who knows nothing of dvq_ray."""
-    return pd.read_parquet(f"{store._root}/{part}", filesystem=store._storage.filesystem)
+    storage = Storage(store.location)
+    return pd.read_parquet(f"{storage.root}/{part}", filesystem=storage.filesystem)
 
 
 def put(store: Store, path: str, content: bytes | pa.Table) -> None:
@@ -63,11 +64,13 @@ def put(store: Store, path: str, content: bytes | pa.Table) -> None:
         sink = io.BytesIO()
         pq.write_table(content, sink)
         content = sink.getvalue()
-    store._storage.put(f"{store._root}/{path}", content)
+    storage = Storage(store.location)
+    storage.put(f"{storage.root}/{path}", content)
 
 
 def remove(store: Store, path: str) -> None:
-    store._storage.delete([f"{store._root}/{path}"])
+    storage = Storage(store.location)
+    storage.delete([f"{storage.root}/{path}"])
 
 
 @pytest.fixture(scope="module")
@@ -222,7 +225,7 @@ def test_two_stores_merging_at_once_lose_nothing(store: Store, monkeypatch: pyte
     assert len(store.load()) == 6
 
 
-def test_a_filter_may_read_columns_that_are_not_asked_for(store: Store) -> None:
+def test_a_filter_may_read_columns_that_are_not_requested(store: Store) -> None:
     write(store, row("a", test_mse=1.0), row("b", test_mse=2.0))
     frame = store.load(columns=["cell_id"], where=pc.field("test_mse") > 1.5)
     assert frame.to_dict("records") == [{"cell_id": "b"}]
@@ -237,8 +240,9 @@ def test_a_filter_sees_only_the_row_that_stands(folder: Store) -> None:
 
 def test_files_of_an_older_version_are_read_with_their_missing_columns_empty(store: Store) -> None:
     write(store, row("a"))
-    path, there = f"{store._root}/cells/{single('a')}", store._storage.filesystem
-    old = pq.read_table(path, filesystem=there).drop_columns(["perplexity"])
+    storage = Storage(store.location)
+    whole = pq.read_table(f"{storage.root}/cells/{single('a')}", filesystem=storage.filesystem)
+    old = whole.drop_columns(["perplexity"])
     write(store, row("b", perplexity=[2.0]))
     put(store, f"cells/{single('a')}", old)
     frame = store.load().set_index("cell_id")
@@ -314,7 +318,7 @@ def test_a_checkpoint_that_cannot_be_read_is_set_aside_as_it_is(store: Store) ->
     aside = store.reject_checkpoint("aa")
     assert store.read_checkpoint("aa") is None
     assert [info.path for info in store.files_below("checkpoints")] == [aside]
-    assert store._storage.get(aside) == b"no state"
+    assert Storage(store.location).get(aside) == b"no state"
 
 
 def test_results_are_loaded_from_there_with_a_filter(store: Store) -> None:
@@ -379,14 +383,16 @@ def broken(kind: str) -> bytes | pa.Table:
 def test_a_file_that_cannot_be_read_is_set_aside_and_the_rest_is_read(store: Store, kind: str, reason: str) -> None:
     write(store, row("a", seed=0), row("c", seed=2))
     put(store, "cells/bad.parquet", broken(kind))
-    content = store._storage.get(f"{store._root}/cells/bad.parquet")
+    storage = Storage(store.location)
+    bad = f"{storage.root}/cells/bad.parquet"
+    content = storage.get(bad)
     with pytest.raises(StoreError):
         assert store.load()["cell_id"].notna().all()
     (aside,) = store.set_aside_unreadable()
-    assert aside.path == f"{store._root}/cells/bad.parquet"
+    assert aside.path == bad
     assert reason in aside.reason
-    assert aside.moved_to.startswith(f"{store._root}/set_aside/cells/bad.parquet-")
-    assert store._storage.get(aside.moved_to) == content
+    assert aside.moved_to.startswith(f"{storage.root}/set_aside/cells/bad.parquet-")
+    assert storage.get(aside.moved_to) == content
     assert list(store.statuses()) == ["a", "c"]
     assert store.set_aside_unreadable() == []
     assert [info.path for info in store.files_below("set_aside")] == [aside.moved_to]
@@ -461,7 +467,7 @@ def test_a_long_text_is_kept(folder: Store) -> None:
     assert folder.load(["error"])["error"].dropna().to_list() == [error]
 
 
-def test_what_is_no_file_is_passed_over(tmp_path: Path) -> None:
+def test_what_is_not_a_file_is_skipped(tmp_path: Path) -> None:
     store = Store(tmp_path / "sweep")
     write(store, row("a"), row("b"))
     folder = tmp_path / "sweep" / "cells"

@@ -81,7 +81,7 @@ seeds: st.SearchStrategy[Any] = st.integers(1, 5) | st.lists(st.integers(0, 2**6
 
 @st.composite
 def sweeps(draw: st.DrawFn) -> dict[str, Any]:
-    """The data of a sweep file without mistakes."""
+    """The data of a sweep file without errors."""
     trainable = draw(st.sampled_from(["static_prior", "learned_prior"]))
     fields = blobs if trainable == "static_prior" else images
     grids = {}

@@ -137,7 +137,7 @@ def test_results_do_not_depend_on_packing(tmp_path: Path, monkeypatch: pytest.Mo
         (["FILE", "extra"], "unexpected extra argument"),
     ],
 )
-def test_wrong_arguments_are_told_with_exit_code_2(tmp_path: Path, arguments: list[str], message: str) -> None:
+def test_wrong_arguments_are_reported_with_exit_code_2(tmp_path: Path, arguments: list[str], message: str) -> None:
     path = write(tmp_path)
     result = CliRunner().invoke(sweep, [str(path) if part == "FILE" else part for part in arguments])
     assert result.exit_code == 2
@@ -151,14 +151,14 @@ def test_a_wrong_file_starts_and_writes_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "results").exists()
 
 
-def test_a_gpu_that_is_not_there_is_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_gpu_is_reported_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     result = run(tmp_path, "--set", "resources.gpu=1")
     assert result.exit_code == 2
     assert "finds no GPU" in result.output
 
 
-def test_a_store_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+def test_a_store_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
     (tmp_path / "results").write_text("a file where the folder should be")
     result = run(tmp_path)
     assert result.exit_code == 2
@@ -196,7 +196,7 @@ def test_images_of_ones_own_are_trained_on_and_a_cell_runs_again_identically(pic
 
 
 @pytest.mark.parametrize("arguments", [(), ("--dry-run",)])
-def test_images_that_are_not_there_are_told_before_anything_starts(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+def test_missing_images_are_reported_before_anything_starts(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     result = run(tmp_path, *arguments, text=LEARNED.replace("FOLDER", str(tmp_path)))
     assert f"mine: {tmp_path}/train" in result.output
     assert result.exit_code == 2

@@ -155,7 +155,7 @@ def run(spec: SweepSpec, store: Store, cell: Cell, run_id: str = "first") -> Gen
     return run_pack(Pack(cells=[cell]), store, run, spec.surroundings())
 
 
-def test_a_training_that_goes_on_from_a_checkpoint_has_its_whole_curve(tmp_path: Path, learned: str) -> None:
+def test_a_training_that_resumes_from_a_checkpoint_has_its_whole_curve(tmp_path: Path, learned: str) -> None:
     spec = parse_sweep(learned + "tensorboard: true\n", "tiny.yaml")
     store, cell = Store(tmp_path / "store"), expand(spec)[0][0]
     file = tmp_path / "store" / "tensorboard" / cell.cell_id / FILE_NAME
@@ -217,7 +217,7 @@ def test_what_was_logged_last_is_kept_however_a_training_ends(tmp_path: Path, en
     assert list(scalars(content)["bits"]) == [0, 1, 2]
 
 
-def test_a_training_goes_on_where_its_file_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_training_continues_where_its_file_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any) -> None:
         raise StoreError("the disk is full")
 

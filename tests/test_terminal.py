@@ -265,7 +265,7 @@ def test_characters_that_the_output_lacks_are_numbers(failed: Path, env: dict[st
 
 
 @pytest.mark.parametrize("module", ["dvq_ray.sweep sweeps/smoke.yaml --results", "analysis"])
-def test_a_name_that_is_no_text_is_reported_by_its_numbers(module: str) -> None:
+def test_a_name_that_is_not_text_is_reported_by_its_numbers(module: str) -> None:
     ran = shell(f"{shlex.quote(sys.executable)} -m {module} $'/nowhere/\\xff'", PYTHONIOENCODING="latin1")
     assert ran.returncode == 2
     assert b"\\udcff" in ran.stderr

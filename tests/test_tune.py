@@ -16,8 +16,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 
 from dvq_ray.store import Store
+from dvq_ray.sweep import main
 from tests.sweep_files import NOT_A_RESULT, write
 
 pytestmark = pytest.mark.ray
@@ -66,7 +68,8 @@ search:
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
     folder = tmp_path_factory.mktemp("undisturbed")
-    assert start(folder, "--in-process").wait() == 0
+    done = CliRunner().invoke(main, [str(write(folder, SWEEP)), "--results", str(folder), "--in-process"])
+    assert done.exit_code == 0, done.output
     return results(folder)
 
 
@@ -190,7 +193,7 @@ def test_a_killed_worker_is_replaced_and_no_cell_is_lost(tmp_path: Path, undistu
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_sweep_ends_soon_and_goes_on_with_the_same_command(
+def test_an_interrupted_sweep_ends_soon_and_resumes_with_the_same_command(
     tmp_path: Path, undisturbed: pd.DataFrame, number: signal.Signals
 ) -> None:
     process = start(tmp_path)
@@ -236,7 +239,7 @@ def assert_trained_as_if_nothing_had_happened(folder: Path, undisturbed: Path) -
     assert not checkpoints(folder)
 
 
-def test_a_training_whose_driver_is_killed_goes_on_anywhere_to_the_same_bytes(
+def test_a_training_whose_driver_is_killed_resumes_anywhere_to_the_same_bytes(
     tmp_path: Path, undisturbed_training: Path, mark: str
 ) -> None:
     process = start(tmp_path, text=LEARNED)
@@ -250,7 +253,7 @@ def test_a_training_whose_driver_is_killed_goes_on_anywhere_to_the_same_bytes(
     assert_trained_as_if_nothing_had_happened(tmp_path, undisturbed_training)
 
 
-def test_a_training_whose_worker_is_killed_goes_on_to_the_same_bytes(
+def test_a_training_whose_worker_is_killed_resumes_to_the_same_bytes(
     tmp_path: Path, undisturbed_training: Path, mark: str
 ) -> None:
     process = start(tmp_path, text=LEARNED)
@@ -410,7 +413,7 @@ def test_a_store_that_cannot_be_written_ends_the_sweep_and_no_cell_is_said_to_ha
     assert_completed_by_the_same_command(tmp_path, undisturbed, "--in-process")
 
 
-def test_a_trial_that_asks_for_more_than_there_is_is_told_at_once(tmp_path: Path) -> None:
+def test_a_trial_that_needs_more_than_there_is_is_reported_at_once(tmp_path: Path) -> None:
     code, output = finish(start(tmp_path, "--set", "resources.gpu=4"))
     assert code == 2
     assert "resources.gpu is 4, and this machine has 0 GPUs" in output
@@ -425,7 +428,7 @@ def test_a_trial_that_asks_for_more_than_there_is_is_told_at_once(tmp_path: Path
         ("http://127.0.0.1:8265/", "http://127.0.0.1:8265/ is the address of a dashboard; write 127.0.0.1:6379"),
     ],
 )
-def test_a_cluster_that_is_not_there_is_told_at_once(
+def test_an_unreachable_cluster_is_reported_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str, said: str
 ) -> None:
     monkeypatch.setenv("RAY_ADDRESS", address)

@@ -67,7 +67,7 @@ def drive(store: Store, executor: InProcess) -> None:
 
 
 def write(store: Store, cells: Sequence[Cell], status: str, later: float, curve: Any = CURVE) -> None:
-    """As another driver, whose attempts began so many minutes from now."""
+    """Writes rows as another driver whose attempts began this many minutes from now."""
     for cell in cells:
         began = datetime.now(UTC) + timedelta(minutes=later)
         row = {**failed_row(cell, OTHERS, "error", "theirs"), "status": status, "run_started_at": began}

@@ -20,13 +20,20 @@ from ray.exceptions import (
     RuntimeEnvSetupError,
     TaskUnschedulableError,
 )
+from rich.console import Console
 
 from dvq_ray.execution.executor import Death
 from dvq_ray.execution.job import Job
+from dvq_ray.execution.progress import Progress
 from dvq_ray.execution.tune.kills_on_nodes import OOM_KILLS, KillsOnNodes
 from dvq_ray.execution.tune.lost_workers import LostWorkerError, trials_take_failures
 from dvq_ray.execution.tune.watch import NODE_LOSSES, WORKER_RESTARTS, Watch, is_node_loss
+from dvq_ray.experiment.surroundings import Surroundings
+from dvq_ray.process.interruption import Interruption
+from dvq_ray.store import Store
+from dvq_ray.store.provenance import Run
 from dvq_ray.sweep.cells import Pack
+from dvq_ray.sweep.spec import Resources
 
 untyped: Any = exceptions
 UNREACHED = ActorUnavailableError("RpcError: recvmsg:Connection reset by peer rpc_code: 14", None)
@@ -53,6 +60,13 @@ def test_a_worker_that_is_out_of_reach_counts_as_lost_with_its_node(error: objec
     assert is_node_loss(error) is is_lost
 
 
+def job(folder: Path) -> Job:
+    return Job(
+        store=Store(folder / "store"), run=Run.start("watched"), resources=Resources(), surroundings=Surroundings(),
+        progress=Progress(1, 1.0, Console(quiet=True)), interruption=Interruption(),
+    )  # fmt: skip
+
+
 class Source:
     """Takes note of how packs end."""
 
@@ -71,13 +85,13 @@ class Source:
         self.deaths.append(death)
 
 
-def watched(source: Source | None = None) -> Watch:
+def watched(folder: Path, source: Source | None = None) -> Watch:
     """A watch over the trial `a`."""
-    return Watch(cast(Job, None), None, source or Source(), {"a": Pack(cells=())})
+    return Watch(job(folder), None, source or Source(), {"a": Pack(cells=())})
 
 
 def trial_that_died_of(error: Exception, folder: Path) -> Any:
-    """As Tune hands it to callbacks, after one failure more than it would bear."""
+    """A trial as Tune passes it to callbacks, after one failure more than allowed."""
     path = folder / "error.pkl"
     path.write_bytes(cast(Any, cloudpickle).dumps(error))
     return trial(path, folder)
@@ -91,8 +105,8 @@ def trial(pickled: Path | None, folder: Path, failures: int = WORKER_RESTARTS + 
 
 
 @pytest.mark.parametrize(("error", "more"), [(UNREACHED, 1), (ON_A_LOST_NODE, 1), (BY_ITSELF, 0)])
-def test_only_what_is_no_fault_of_the_pack_gives_it_another_chance(error: Exception, more: int, tmp_path: Path) -> None:
-    watch, trial = watched(), trial_that_died_of(error, tmp_path)
+def test_only_what_the_pack_did_not_cause_gives_it_another_chance(error: Exception, more: int, tmp_path: Path) -> None:
+    watch, trial = watched(tmp_path), trial_that_died_of(error, tmp_path)
     watch.on_trial_recover(0, [trial], trial)
     assert trial.max_failures == WORKER_RESTARTS + more
     for _ in range(2 * NODE_LOSSES):
@@ -102,7 +116,7 @@ def test_only_what_is_no_fault_of_the_pack_gives_it_another_chance(error: Except
 
 def death(error: Exception, folder: Path) -> Death:
     source, trial = Source(), trial_that_died_of(error, folder)
-    watched(source).on_trial_error(0, [trial], trial)
+    watched(tmp_path, source).on_trial_error(0, [trial], trial)
     (found,) = source.deaths
     assert found is not None
     return found
@@ -158,7 +172,7 @@ def test_a_worker_that_died_for_want_of_memory_has_that_status_after_a_few_tries
     error: Exception, tmp_path: Path
 ) -> None:
     assert death(error, tmp_path).status == "out_of_memory"
-    watch, trial = watched(), trial_that_died_of(error, tmp_path)
+    watch, trial = watched(tmp_path), trial_that_died_of(error, tmp_path)
     trial.run_metadata.num_failures = 1
     watch.on_trial_recover(0, [trial], trial)
     assert trial.max_failures == 1  # the next failure is the last one
@@ -168,7 +182,7 @@ def test_a_kill_by_the_kernel_is_known_by_its_count(tmp_path: Path, monkeypatch:
     counts = iter([1, 1])
     monkeypatch.setattr(KillsOnNodes.__init__, "__defaults__", (lambda address: next(counts),))
     source, packs = Source(), {"a": Pack(cells=())}
-    watch = Watch(cast(Job, None), None, source, packs)
+    watch = Watch(job(tmp_path), None, source, packs)
     died = trial_that_died_of(RayActorError(error_msg="The actor died.\n\tip: 10.0.0.1"), tmp_path)
     report = {"cells_done": 0, "cells_failed": 0, "seconds_done": 0.0, OOM_KILLS: 0, "node_ip": "10.0.0.1"}
     watch.on_trial_result(0, [died], died, report)
@@ -192,13 +206,13 @@ class OnlyOnceError(Exception):
 
 
 @pytest.mark.parametrize("content", [pickle.dumps(OnlyOnceError("a", "b")), b"", b"nonsense", None])
-def test_an_error_that_cannot_be_read_is_told_as_text(content: bytes | None, tmp_path: Path) -> None:
+def test_an_error_that_cannot_be_read_is_reported_as_text(content: bytes | None, tmp_path: Path) -> None:
     path = tmp_path / "error.pkl"
     if content is not None:
         path.write_bytes(content)
     (tmp_path / "error.txt").write_bytes(b"Failure # 1\nOnlyOnceError: \x1b[31ma\xff")
     source, died = Source(), trial(path, tmp_path)
-    watch = watched(source)
+    watch = watched(tmp_path, source)
     watch.on_trial_recover(0, [died], died)
     watch.on_trial_error(0, [died], died)
     (death,) = source.deaths
@@ -209,7 +223,7 @@ def test_an_error_that_cannot_be_read_is_told_as_text(content: bytes | None, tmp
 def test_no_cell_is_blamed_when_ray_itself_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(KillsOnNodes, "started_here", lambda self: None)
     source, died = Source(), trial_that_died_of(BY_ITSELF, tmp_path)
-    watch = watched(source)
+    watch = watched(tmp_path, source)
     watch.begin(cast(Any, SimpleNamespace(refused=lambda: "the raylet is gone")))
     watch.on_trial_error(0, [died], died)
     assert source.deaths == []

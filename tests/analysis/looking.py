@@ -40,7 +40,7 @@ def means_of(axes: Axes) -> list[Line2D]:
 
 
 def drawn_points(axes: Axes) -> list[tuple[Vector, Vector]]:
-    """Of each model where its means are."""
+    """Where the means of each model are."""
     lines = means_of(axes)
     return [(np.asarray(line.get_xdata(), float), np.asarray(line.get_ydata(), float)) for line in lines]
 

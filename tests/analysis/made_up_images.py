@@ -99,7 +99,7 @@ def png(pixels: npt.NDArray[np.uint8]) -> bytes:
 
 
 def write(folder: Path, rows: Iterable[Row], *, curves: bool = True, pictures: bool = True) -> str:
-    """The location of a store with these rows and what belongs beside those that finished."""
+    """The location of a store with these rows, and the curves and artifacts of those that finished."""
     store = Store(folder)
     for row in rows:
         finished = row["status"] == "ok"

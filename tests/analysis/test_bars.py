@@ -64,7 +64,7 @@ def test_parts_of_a_bar_follow_each_other_and_differ_in_lightness(figure: Figure
     assert sum(to_rgb(edges.pop())) < lightness[0]
 
 
-def test_intervals_reach_as_far_as_they_are_told(figure: Figure) -> None:
+def test_intervals_have_the_given_lengths(figure: Figure) -> None:
     (interval,) = [c for c in figure.axes[0].collections if isinstance(c, LineCollection) and c.get_zorder() > 1]
     np.testing.assert_allclose(interval.get_segments()[0], [[5.25, 0], [6.75, 0]])
 

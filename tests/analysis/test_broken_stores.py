@@ -64,7 +64,7 @@ def test_a_column_of_another_type_is_named_with_its_file(store: Path, alone: boo
     assert refusal(store) == f"{path}: the column seed holds string, and should hold int64"
 
 
-def test_a_store_without_cells_is_told_from_a_folder_that_is_none(tmp_path: Path, store: Path) -> None:
+def test_a_store_without_cells_is_distinguished_from_a_folder_that_is_not_a_store(tmp_path: Path, store: Path) -> None:
     assert refusal(tmp_path / "nowhere").endswith("nowhere is not a store: there is no cells/*.parquet in it")
     path = only_file(store)
     pq.write_table(pq.read_table(path).slice(0, 0), path)

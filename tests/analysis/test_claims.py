@@ -235,7 +235,7 @@ def test_images_of_unequal_content_are_not_compared() -> None:
     }
 
 
-def test_failed_and_missing_cells_are_left_out_and_told() -> None:
+def test_failed_and_missing_cells_are_left_out_and_reported() -> None:
     cells = blobs(as_the_paper_says)
     bad = {"quantizer": "dvq", "dimension": 16, "slices": 4, "factors": 64}
     lost = [c for c in cells if all(c[k] == v for k, v in bad.items())]

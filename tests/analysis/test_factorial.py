@@ -64,7 +64,7 @@ def drawn() -> Figure:
 
 
 def lines(axes: Axes) -> list[list[tuple[float, float]]]:
-    """Of each model where its means are drawn, to eight decimals."""
+    """Where the means of each model are drawn, to eight decimals."""
     return [list(zip(x.tolist(), y.round(8).tolist(), strict=True)) for x, y in drawn_points(axes)]
 
 

@@ -102,7 +102,7 @@ def test_bits_are_split_into_parts_that_add_up_to_the_bounds() -> None:
     assert "upper bounds" in caption
 
 
-def test_holes_are_told_at_the_names_in_the_rows_and_in_the_caption() -> None:
+def test_missing_values_are_marked_at_the_row_names_and_in_the_caption() -> None:
     cells = failing(failing(sweep(), quantizer="dvq", seed=1), joint_codebooks=4)
     selection = selected("bits_split", cells)
     figure, caption = draw("bits_split", selection)

@@ -276,7 +276,7 @@ def test_list_needs_no_store() -> None:
     assert [line.split()[0] for line in result.output.splitlines()] == [*ITEMS, "claims", *generic.NAMES]
 
 
-def test_needs_says_what_is_lacking_and_writes_nothing(tmp_path: Path) -> None:
+def test_needs_lists_what_is_missing_and_writes_nothing(tmp_path: Path) -> None:
     store = write(
         tmp_path / "store", failed(sweep(), "error", quantizer="kmeans", dimension=4, codebook_size=4, seed=0)
     )

@@ -49,7 +49,9 @@ def test_a_store_on_object_storage_needs_a_folder_to_draw_to(s3: ObjectStorage) 
 
 
 @pytest.mark.parametrize("denied", [True, False])
-def test_a_store_that_is_not_to_be_had_is_told_in_a_line(s3: ObjectStorage, tmp_path: Path, denied: bool) -> None:
+def test_a_store_that_cannot_be_reached_is_reported_in_one_line(
+    s3: ObjectStorage, tmp_path: Path, denied: bool
+) -> None:
     with s3.failing("denied", times=None if denied else 0):
         result = analysis(s3.uri("nowhere"), "--out", tmp_path / "figures", items=ITEMS)
     assert result.exit_code == 2

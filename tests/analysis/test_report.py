@@ -97,7 +97,7 @@ def test_a_table_is_a_table_with_scopes_and_caption(content: bytes, page: Page) 
     assert all(heading.get("scope") for heading in page.all("th"))
 
 
-def test_what_was_not_made_is_told_with_the_reason_and_the_sweeps(page: Page) -> None:
+def test_what_was_not_drawn_is_reported_with_the_reason_and_the_sweeps_to_run(page: Page) -> None:
     assert "refused Nothing in it can be told apart" in page.text
     assert "not in these stores The stores hold no rows of the learned prior." in page.text
     assert page.text.count("All that it needs is in sweeps/small.yaml or sweeps/large.yaml.") == 2
@@ -169,7 +169,7 @@ def test_cost_adds_up_what_was_timed(tmp_path: Path) -> None:
     assert "vq a processor 6 5 3,606.0 3.00 1.002" in page_of(write(tmp_path / "store", held)).text
 
 
-def test_filters_and_digest_are_told(store: str) -> None:
+def test_filters_and_digest_are_reported(store: str) -> None:
     found = page_of(store, only={"dimension": "2"})
     assert "of which only those with dimension=2 are looked at" in found.text
     assert claims.digest(load_rows([store], {"dimension": "2"})) in found.text

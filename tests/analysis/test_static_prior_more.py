@@ -136,7 +136,7 @@ def test_differences_are_paired_by_seed() -> None:
     assert (table["n"] == 3).all()
 
 
-def test_a_pair_without_one_of_its_halves_is_no_pair() -> None:
+def test_a_pair_without_one_of_its_halves_is_left_out() -> None:
     selection = _selected("equal_bits", _failed(_sweep(), quantizer="vq", codebook_size=16, dimension=4, seed=2))
     table = differences(selection)
     holed = table[(table["equal"] == "bits") & (table["dimension"] == 4)]
@@ -285,7 +285,7 @@ def test_the_table_of_dimensions_has_a_section_for_each_bound_and_says_what_is_m
     assert "INCOMPLETE, 4 of" in product.caption
 
 
-def test_the_cost_of_fits_is_told_by_machine() -> None:
+def test_the_cost_of_fits_is_reported_by_machine() -> None:
     cells = [
         {**cell, "run_device": "other processor"} if cell["quantizer"] == "vq" and cell["dimension"] == 16 else cell
         for cell in _sweep()

@@ -25,7 +25,7 @@ def load(path: Path = GPU_FILE) -> dict[str, Any]:
 
 
 def problems(config: Mapping[str, Any]) -> list[str]:
-    """Each mistake that Ray's own validation passes over, with its place in the file."""
+    """Each error that Ray's own validation misses, with its place in the file."""
     return list(_problems(config))
 
 

@@ -39,7 +39,7 @@ def test_ray_accepts_the_file_and_nothing_is_wrong_that_it_would_miss() -> None:
         (lambda file: _spot(file)["InstanceMarketOptions"].update(Market="spot"), 'InstanceMarketOptions: "Market"'),
     ],
 )  # fmt: skip
-def test_mistakes_that_ray_misses_are_told(break_it: Callable[[dict[str, Any]], object], told: str) -> None:
+def test_errors_that_ray_misses_are_reported(break_it: Callable[[dict[str, Any]], object], told: str) -> None:
     config = copy.deepcopy(load())
     break_it(config)
     assert len(problems(config)) == 1

@@ -52,7 +52,9 @@ def test_the_job_fits_the_schema() -> None:
         (lambda job: job.update(apiVersion="ray.io/v2"), "$.apiVersion: 'ray.io/v1' was expected"),
     ],
 )
-def test_what_kubernetes_would_drop_or_refuse_is_told(break_it: Callable[[dict[str, Any]], object], told: str) -> None:
+def test_what_kubernetes_would_drop_or_refuse_is_reported(
+    break_it: Callable[[dict[str, Any]], object], told: str
+) -> None:
     manifest = copy.deepcopy(_manifest())
     break_it(manifest)
     assert any(told in problem for problem in problems(manifest))

@@ -25,7 +25,7 @@ SWEEPS = [command for command in _commands() if "dvq_ray.sweep" in command]
 
 
 @pytest.mark.parametrize("command", SWEEPS)
-def test_sweeps_are_asked_for_in_words_that_they_take(command: str) -> None:
+def test_commands_of_sweeps_have_arguments_that_they_accept(command: str) -> None:
     words = shlex.split(command.partition("dvq_ray.sweep")[2])
     parameters = sweep.make_context("sweep", words).params
     data = next(line for line in _commands() if line.startswith("export DATA="))

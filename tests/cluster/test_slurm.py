@@ -127,7 +127,7 @@ def test_nothing_is_started_in_a_folder_of_somebody_else(place: Path) -> None:
     assert [call[0] for call in _calls(place)] == ["srun"]
 
 
-def test_near_its_time_limit_the_driver_is_told_and_the_job_queued_again(place: Path) -> None:
+def test_near_its_time_limit_the_driver_is_notified_and_the_job_queued_again(place: Path) -> None:
     job = _start(place, "waits")
     try:
         deadline = time.monotonic() + 30
@@ -141,7 +141,7 @@ def test_near_its_time_limit_the_driver_is_told_and_the_job_queued_again(place: 
     assert _calls(place)[-1] == ["scontrol", "requeue", "17"]
 
 
-def test_what_slurm_is_asked_for() -> None:
+def test_what_is_requested_from_slurm() -> None:
     lines = re.findall(r"^#SBATCH --(.+)$", SCRIPT.read_text(), re.MULTILINE)
     asked = dict(line.partition("=")[::2] for line in lines)
     assert {"requeue", "exclusive"} <= {*asked}

@@ -196,7 +196,7 @@ def test_a_gray_bmp_that_pillow_misreads_is_rejected(bits: int, size: int, palet
 
 
 def stored(upright: Image.Image, orientation: int) -> Image.Image:
-    """As a camera stores an image that it says lies in this orientation. Of arrays, so as not to ask Pillow."""
+    """An image as a camera stores it in this orientation. Computed on arrays, independently of Pillow."""
     pixels = np.asarray(upright)
     turned = {
         1: pixels,

@@ -81,7 +81,7 @@ HIDDEN = [
 
 
 @pytest.mark.parametrize("name", HIDDEN)
-def test_what_is_hidden_is_no_image(name: str, source: FolderSource) -> None:
+def test_hidden_files_are_not_read_as_images(name: str, source: FolderSource) -> None:
     put(Path(source.train) / name, 7, form="PNG")
     assert names(Path(source.train)) == ["0.png", "1.png", "2.png", "3.png"]
     assert notes_of(source) == []

@@ -20,7 +20,7 @@ from dvq_ray.experiments.learned_prior.sources import ImagesError, ParquetSource
 SIZE = 8
 CASES = Path(__file__).parents[2].parent / "shared" / "cases"
 HUB = pa.struct({"bytes": pa.binary(), "path": pa.string()})
-"""As Hugging Face's `datasets` writes images."""
+"""A table of images, as Hugging Face's `datasets` writes them."""
 
 
 def encoded(seed: int, size: tuple[int, int] = (SIZE, SIZE)) -> bytes:

@@ -152,7 +152,7 @@ def test_photographs_and_parquet_need_no_torch(tmp_path: Path) -> None:
     assert not {"ray", "torch", "torchvision"} & set(printed.split())
 
 
-def test_torchvision_data_sets_load_whatever_torch_is_beside_them() -> None:
+def test_torchvision_data_sets_load_with_any_torch() -> None:
     code = (
         "from dvq_ray.experiments.learned_prior.torchvision_datasets import torchvision_datasets\n"
         "assert torchvision_datasets() is torchvision_datasets()\n"

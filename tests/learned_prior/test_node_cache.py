@@ -105,7 +105,7 @@ def test_different_keys_are_kept_apart() -> None:
     np.testing.assert_array_equal(other, 255 - SPLITS[0])
 
 
-def test_a_process_that_ended_while_it_wrote_leaves_nothing_that_is_taken_up(
+def test_a_process_that_ended_while_it_wrote_leaves_nothing_that_is_used(
     cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:

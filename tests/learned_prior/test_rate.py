@@ -58,7 +58,7 @@ def test_joint_entropy_of_all_pairs_once_is_the_sum_and_of_copies_that_of_one() 
 
 @pytest.mark.parametrize("codebooks", [6, 7, 20])
 def test_joint_entropy_tells_tuples_apart_whose_number_is_beyond_64_bits(codebooks: int) -> None:
-    """Of 1,024 codes six codebooks fit. The entropy is that of counting whole rows."""
+    """Six codebooks of 1,024 codes fit. The entropy is that of counting whole rows."""
     codes = random_codes(20, codebooks, 30, 2, seed=1) * 1023
     rows = codes.transpose(0, 2, 1).reshape(-1, codebooks)
     shares = np.unique(rows, axis=0, return_counts=True)[1] / len(rows)
@@ -79,7 +79,7 @@ def test_dependence_of_copies_is_their_entropy_less_that_of_random_pairs() -> No
 
 
 def test_dependence_is_the_mean_over_pairs() -> None:
-    """Of three codebooks two are copies: one pair of three has all of the entropy."""
+    """Two of three codebooks are copies: one pair of the three has all of the entropy."""
     codes = random_codes(200, 3, 64, 4)
     codes[:, 2] = codes[:, 0]
     assert dependence_bits(codes, 4, np.random.default_rng(0)) == pytest.approx(2 / 3, abs=0.005)

@@ -61,7 +61,7 @@ def test_a_value_of_a_sweep_file_becomes_the_source_of_its_format(value: dict[st
         ({"format": "parquet", "train": "*/a", "test": "b"}, r"allowed: \* in the name of the file"),
     ],
 )
-def test_a_value_that_is_no_source_is_refused(value: dict[str, Any], message: str) -> None:
+def test_a_value_that_is_not_a_source_is_rejected(value: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         FORMATS[value["format"]].model_validate(value)
 

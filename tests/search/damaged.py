@@ -40,7 +40,7 @@ _FINITE = """\
     slices: {choices: [1, 2, 3, 4]}
     codebook_size: {choices: [4, 8, 16]}
 """
-"""Of 12 combinations 7 can be, so that later suggestions repeat the best point."""
+"""Only 7 of 12 combinations are possible, so that later suggestions repeat the best point."""
 _SPACES = {
     "random": _FINITE,
     "tpe": _FINITE
@@ -92,7 +92,7 @@ class Ran:
         write(self.folder, text.replace("WANTED", str(suggestions)) + _SPACES[self.sampler])
 
     def run(self, *arguments: str) -> Result:
-        """As a user does; a warning of a library is an error."""
+        """Runs the sweep as a user does; a warning of a library is an error."""
         command = [str(self.folder / "sweep.yaml"), "--results", str(self.folder / "results"), "--in-process"]
         with warnings.catch_warnings():
             warnings.simplefilter("error")
@@ -118,12 +118,12 @@ class Ran:
 
     @cached_property
     def content(self) -> bytes:
-        """Its journal, as it was when this was first asked for."""
+        """Content of its journal when this was first read."""
         return self.journal.read_bytes()
 
     @property
     def lines(self) -> list[bytes]:
-        """As `content`, by line."""
+        """Lines of `content`."""
         return self.content.splitlines(keepends=True)
 
     @property
@@ -134,7 +134,7 @@ class Ran:
         return search
 
     def study(self) -> optuna.Study:
-        """As Optuna itself reads it."""
+        """The study that Optuna itself reads."""
         storage = JournalStorage(JournalFileBackend(str(self.journal)))
         return optuna.load_study(study_name=study_name("found", self.search), storage=storage)
 

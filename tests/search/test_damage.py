@@ -92,7 +92,7 @@ def test_a_damaged_search_resumes_with_all_that_was_computed(case: str, ran: Ran
 
 
 def cells_of(ran: Ran) -> int:
-    """As many as there were before anything was damaged: every cell is of a suggestion's repetition."""
+    """Number of cells before anything was damaged: every cell is a repetition of a suggestion."""
     told = Suggestions(ran.search, ran.study()).told()
     return len({(each.point.point_id, seed) for each in told for seed in each.seeds})
 

@@ -46,7 +46,7 @@ LINES = CONTENT.splitlines(keepends=True)
 
 
 def trials_in(path: Path) -> list[tuple[TrialState, dict[str, Any], Any]]:
-    """As Optuna itself reads them."""
+    """The trials that Optuna itself reads."""
     study = optuna.load_study(study_name="found", storage=JournalStorage(JournalFileBackend(str(path))))
     return [(trial.state, trial.params, trial.values) for trial in study.get_trials()]
 
@@ -168,7 +168,7 @@ def test_a_journal_of_a_newer_optuna_is_not_taken_for_a_damaged_one(tmp_path: Pa
         read(path)
 
 
-def test_what_is_no_journal_is_said_in_one_line(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_journal_is_reported_in_one_line(tmp_path: Path) -> None:
     folder, link, dangling, pipe = (tmp_path / name for name in ("folder", "link", "dangling", "pipe"))
     folder.mkdir()
     link.symlink_to(tmp_path / "file")

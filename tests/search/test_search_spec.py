@@ -107,7 +107,9 @@ def test_fields_that_a_quantizer_lacks_are_left_out_of_its_points(tmp_path: Path
         ({"slices": 8, "codebook_size": 16}, "codes take 32 bits; allowed: max_bits = 10"),
     ],
 )
-def test_what_cannot_be_is_no_point_and_says_why(params: dict[str, Any], reason: str, tmp_path: Path) -> None:
+def test_an_impossible_combination_is_not_a_point_and_says_why(
+    params: dict[str, Any], reason: str, tmp_path: Path
+) -> None:
     space = "{slices: {choices: [1, 3, 8]}, codebook_size: {choices: [4, 16]}}"
     found = search(body(space=space, max_bits="10"), tmp_path)
     assert not found.possible(params)
@@ -188,20 +190,20 @@ WRONG = {
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_every_mistake_is_told_with_its_place(case: str, tmp_path: Path) -> None:
+def test_every_error_is_reported_with_its_place(case: str, tmp_path: Path) -> None:
     text, message = WRONG[case]
     found = problems(text, tmp_path)
     assert any(message in problem for problem in found), found
 
 
-def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
+def test_all_errors_are_reported_at_once(tmp_path: Path) -> None:
     space = "{slices: {choices: []}, codebook_size: {low: 9, high: 4}}"
     found = problems(body(sampler="tpee", suggestions="0", objective="{test_mes: minimize}", space=space), tmp_path)
     keys = ["objective.test_mes", "sampler", "space.codebook_size.low", "space.slices.choices", "suggestions"]
     assert sorted(problem.split(": ")[1] for problem in found) == [f"search.{key}" for key in keys]
 
 
-def test_a_data_set_that_is_not_known_is_told(tmp_path: Path) -> None:
+def test_an_unknown_data_set_is_reported(tmp_path: Path) -> None:
     text = (
         "name: x\ntrainable: learned_prior\nfixed: {dimension: 8, slices: 2}\nsearch: {objective: {mse: minimize}, "
         "suggestions: 2, space: {dataset: {choices: [photos, fotos]}}}\n"

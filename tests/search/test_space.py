@@ -63,7 +63,7 @@ def test_three_steps_of_a_tenth_are_the_start_point_that_a_user_writes() -> None
 
 
 @pytest.mark.parametrize("value", [True, False, "0.3", None, [0.3], float("nan"), float("inf"), -0.1, 1.1, 10**400])
-def test_what_is_no_number_between_the_bounds_is_no_value(value: object) -> None:
+def test_only_numbers_between_the_bounds_are_values(value: object) -> None:
     for axis in (steps(0.0, 1.0, 0.1), steps(0.0, 1.0), whole(0, 1), steps(0.0, 0.0)):
         assert not axis.holds(value) or value in (0, 1)
         assert not (isinstance(value, bool) and axis.holds(value))

@@ -148,7 +148,7 @@ def test_inputs_may_be_read_only_and_are_left_alone() -> None:
 
 
 def digest_of_fits() -> str:
-    """Of all bytes of fits whose inputs involve no library's arithmetic."""
+    """Digest of all bytes of fits whose inputs involve no library's arithmetic."""
     digest = hashlib.sha256()
     for dimension, codes, slices in ((8, 16, 1), (24, 40, 2), (5, 100, 1)):
         samples = (np.arange(700 * dimension) * 7919 % 10007 / 1024).astype(np.float32).reshape(700, dimension)
