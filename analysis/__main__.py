@@ -9,8 +9,8 @@ from pathlib import Path
 
 import click
 
+from dvq_ray.cli.terminal import Command, complain, say
 from dvq_ray.store import StoreError
-from dvq_ray.terminal import Command, complain, say
 
 from . import build, figures, needs_text
 from .build import Absent, Attempt, Made, Refused

@@ -27,11 +27,11 @@ import click
 import numpy as np
 
 from benchmarks.static_prior.tables import say, show
-from dvq_ray.cells import Point
 from dvq_ray.declarations.settings import Settings
 from dvq_ray.experiment.registry import find_experiment
 from dvq_ray.experiments.static_prior.settings import StaticPriorMetrics
 from dvq_ray.store import Store
+from dvq_ray.sweep.cells import Point
 
 SECONDS, GIBIBYTES = 15.0, 1.5
 """What figures and claims of the static prior may take on two cores."""

@@ -1,8 +1,8 @@
 """`python -m benchmarks.durability`: what it costs that a power cut loses nothing, on the file system of a folder.
 
 Each job is done with `fsync` and without, by turns in one run; and cells of a pack also with a sync for each of them,
-which is the policy that `dvq_ray.commits` avoids. Cells are those of the static prior that `cluster/scale.md` calls
-fast, computed as a worker computes them. A store's results are the same each way.
+which is the policy that `dvq_ray.store.commits` avoids. Cells are those of the static prior that `cluster/scale.md`
+calls fast, computed as a worker computes them. A store's results are the same each way.
 """
 
 from __future__ import annotations
@@ -22,13 +22,12 @@ from unittest import mock
 import click
 
 from benchmarks.static_prior.tables import say, show, spread
-from dvq_ray import commits
-from dvq_ray.cells import Pack, Point
+from dvq_ray.execution.pack import run_pack
 from dvq_ray.experiment.registry import find_experiment
-from dvq_ray.pack import run_pack
-from dvq_ray.provenance import Run
-from dvq_ray.store import Store
-from dvq_ray.surroundings import Surroundings
+from dvq_ray.experiment.surroundings import Surroundings
+from dvq_ray.store import Store, commits
+from dvq_ray.store.provenance import Run
+from dvq_ray.sweep.cells import Pack, Point
 
 EXPERIMENT = find_experiment("static_prior")
 FAST = {"quantizer": "dvq", "dimension": 16, "codebook_size": 16, "slices": 4, "factors": 64, "batch_size": 64}

@@ -22,7 +22,7 @@ from torch import Tensor
 from vector_quantize_pytorch import VectorQuantize  # type: ignore[import-untyped]
 
 from benchmarks.static_prior.tables import say, show, spread
-from dvq_ray.executors import usable_cores
+from dvq_ray.execution.machine import usable_cores
 from dvq_ray.quantizer.module import Quantized
 from dvq_ray.quantizers.dvq import Dvq
 

@@ -26,10 +26,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.static_prior.tables import say, show, spread
-from dvq_ray.cells import Pack, expand
-from dvq_ray.executors import PACKS_AT_ONCE, QUIET_RAY, usable_cores
-from dvq_ray.spec import load_sweep
+from dvq_ray.execution.machine import usable_cores
+from dvq_ray.execution.tune.under_tune import PACKS_AT_ONCE, QUIET_RAY
 from dvq_ray.store import Store
+from dvq_ray.sweep.cells import Pack, expand
+from dvq_ray.sweep.spec import load_sweep
 
 if TYPE_CHECKING:
     from benchmarks.static_prior.scale import Moment
@@ -45,8 +46,8 @@ THREE_COLUMNS = ["dimension", "codebook_size", "test_mse"]
 PLAN = """\
 import sys, time
 from pathlib import Path
-from dvq_ray.plan import make_plan
-from dvq_ray.spec import load_sweep
+from dvq_ray.sweep.plan import make_plan
+from dvq_ray.sweep.spec import load_sweep
 from dvq_ray.store import Store
 began = time.perf_counter()
 spec = load_sweep(Path(sys.argv[1]))
@@ -248,13 +249,13 @@ def _copy(source: str, sweep: Path, target: str) -> None:
 
 def driver(quick: bool) -> None:
     """Packs of one cell, and packs that report after each cell, under a driver that runs here."""
-    import dvq_ray.trainables
+    import dvq_ray.execution.tune.trainables
     from benchmarks.static_prior.scale import run_tiny, tiny_packs
 
-    class EveryCell(dvq_ray.trainables.PackTrainable):
+    class EveryCell(dvq_ray.execution.tune.trainables.PackTrainable):
         """Reports after each cell, as a training reports each second."""
 
-        def _tells(self, advance: Any, report: dict[str, Any]) -> bool:
+        def _ends_step(self, advance: Any, report: dict[str, Any]) -> bool:
             return True
 
     scale = 10 if quick else 1
@@ -264,7 +265,7 @@ def driver(quick: bool) -> None:
         _say_packs(run.before, run.at, packs, 1000 // scale)
         _say_unmerged(f"{folder}/one", packs)
         few, cells = max(500 // scale, 200), 6
-        dvq_ray.trainables.PackTrainable = EveryCell  # type: ignore[misc]
+        dvq_ray.execution.tune.trainables.PackTrainable = EveryCell  # type: ignore[misc]
         telling = run_tiny(tiny_packs(few, cells), f"{folder}/each")
     first, last = telling.at[min(telling.at)], telling.at[max(telling.at)]
     trials = (max(telling.at) - min(telling.at)) / cells
@@ -321,9 +322,9 @@ def _say_unmerged(location: str, cells: int) -> None:
 def requests(quick: bool) -> None:
     """Counted by a server that speaks S3, in this process."""
     from benchmarks.static_prior.scale import tiny_packs
-    from dvq_ray.pack import run_pack
-    from dvq_ray.provenance import Run
-    from dvq_ray.surroundings import Surroundings
+    from dvq_ray.execution.pack import run_pack
+    from dvq_ray.experiment.surroundings import Surroundings
+    from dvq_ray.store.provenance import Run
     from tests.object_storage import serving
 
     with serving() as server:

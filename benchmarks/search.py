@@ -18,17 +18,20 @@ import pandas as pd
 from rich.console import Console
 
 from benchmarks.static_prior.tables import say, show
-from dvq_ray.cells import Cell, pack_cells
-from dvq_ray.executors import InProcess, Job, UnderTune
-from dvq_ray.interruption import Interruption
-from dvq_ray.progress import Progress
-from dvq_ray.provenance import Run
+from dvq_ray.execution.grid_packs import GridPacks
+from dvq_ray.execution.in_process import InProcess
+from dvq_ray.execution.job import Job
+from dvq_ray.execution.progress import Progress
+from dvq_ray.execution.tune.under_tune import UnderTune
+from dvq_ray.process.interruption import Interruption
 from dvq_ray.search.sampling import point_of
-from dvq_ray.search.spec import Sampler, Search
 from dvq_ray.search.suggestions import Suggestions, quiet
 from dvq_ray.search.supply import Supply
-from dvq_ray.spec import SweepSpec, load_sweep
 from dvq_ray.store import Store
+from dvq_ray.store.provenance import Run
+from dvq_ray.sweep.cells import Cell, pack_cells
+from dvq_ray.sweep.search import Sampler, Search
+from dvq_ray.sweep.spec import SweepSpec, load_sweep
 
 SWEEP = Path("sweeps/search_static_slices.yaml")
 NEAR = 0.02
@@ -97,8 +100,8 @@ def _course(
     seen = set[str]()
     with quiet(), _job(spec, store) as job:
         suggestions = Suggestions.kept("benchmark", search, journal)
-        supply = Supply(search, suggestions, store, job.run, retry_failed=False, on_told=lambda state: None)
-        InProcess().search(supply, job)
+        supply = Supply(search, suggestions, store, job.run, retry_failed=False, on_result=lambda state: None)
+        InProcess().run(supply, job)
         for suggestion in suggestions.told():
             point_id = suggestion.point.point_id
             spent += 1 if point_id in seen else len(search.seeds)
@@ -114,7 +117,7 @@ def _course(
 def _run_grid(spec: SweepSpec, cells: Sequence[Cell], store: Store, *, in_process: bool) -> None:
     executor = InProcess() if in_process else UnderTune(None)
     with executor.started(spec.resources) as slots, _job(spec, store) as job:
-        executor.run(pack_cells(cells, slots), job)
+        executor.run(GridPacks(pack_cells(cells, slots), job), job)
     store.merge()
 
 

@@ -19,11 +19,11 @@ from dvq_ray.declarations.field import Axis
 from dvq_ray.declarations.metric import Metric
 from dvq_ray.declarations.settings import Settings
 from dvq_ray.experiment.experiment import Experiment, Outcome
+from dvq_ray.experiment.surroundings import Surroundings
 from dvq_ray.fitting.fit import Data, fit
 from dvq_ray.fitting.settings import GradientSettings
 from dvq_ray.quantizer.base import Quantizer, Vectors
 from dvq_ray.streams import stream
-from dvq_ray.surroundings import Surroundings
 
 
 class SphereSettings(Settings):

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from dvq_ray.storage import Storage
+from dvq_ray.store.storage import Storage
 
 
 class Actor:

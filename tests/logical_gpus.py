@@ -7,14 +7,16 @@ from pathlib import Path
 
 from rich.console import Console
 
-from dvq_ray.cells import Pack, expand
-from dvq_ray.executors import Job, UnderTune
-from dvq_ray.interruption import Interruption
-from dvq_ray.progress import Progress
-from dvq_ray.provenance import Run
-from dvq_ray.spec import Resources, load_sweep
+from dvq_ray.execution.grid_packs import GridPacks
+from dvq_ray.execution.job import Job
+from dvq_ray.execution.progress import Progress
+from dvq_ray.execution.tune.under_tune import UnderTune
+from dvq_ray.experiment.surroundings import Surroundings
+from dvq_ray.process.interruption import Interruption
 from dvq_ray.store import Store
-from dvq_ray.surroundings import Surroundings
+from dvq_ray.store.provenance import Run
+from dvq_ray.sweep.cells import Pack, expand
+from dvq_ray.sweep.spec import Resources, load_sweep
 
 QUARTER = Resources(cpu=0.5, gpu=0.25)
 
@@ -33,10 +35,10 @@ def main(file: Path, store: str, address: str) -> None:
             store=Store(store), run=Run.start("nodes"), resources=QUARTER, surroundings=Surroundings(),
             progress=progress, interruption=interruption,
         )  # fmt: skip
-        deaths = executor.run([Pack(cells=[cell]) for cell in cells], job)
-    for cell_id, death in deaths.items():
-        print(cell_id, death.status, death.error)
-    sys.exit(1 if deaths else 0)
+        executor.run(GridPacks([Pack(cells=[cell]) for cell in cells], job), job)
+    failed = job.store.load(["cell_id", "status", "error"]).query("status != 'ok'")
+    print(failed.to_string())
+    sys.exit(1 if len(failed) else 0)
 
 
 if __name__ == "__main__":

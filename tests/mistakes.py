@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dvq_ray.problems import SweepFileError
-from dvq_ray.spec import load_sweep
+from dvq_ray.sweep.spec import load_sweep
 
 
 def problems(path: Path, *overrides: str) -> list[str]:

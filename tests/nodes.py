@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from dvq_ray.executors import QUIET_RAY
+from dvq_ray.execution.tune.under_tune import QUIET_RAY
 
 
 @contextmanager

@@ -136,8 +136,8 @@ def serving() -> Iterator[ObjectStorage]:
             patch.delenv(name, raising=False)
         for name, value in _ENVIRONMENT.items():
             patch.setenv(name, value)
-        patch.setattr("dvq_ray.storage.FIRST_WAIT_SECONDS", 0.01)
-        patch.setattr("dvq_ray.storage.PATIENCE_SECONDS", 30.0)
+        patch.setattr("dvq_ray.store.storage.FIRST_WAIT_SECONDS", 0.01)
+        patch.setattr("dvq_ray.store.storage.PATIENCE_SECONDS", 30.0)
         bucket = fs.S3FileSystem(endpoint_override=storage.endpoint, region=_REGION, allow_bucket_creation=True)
         bucket.create_dir(_BUCKET)
         try:

@@ -4,8 +4,9 @@ import subprocess
 import sys
 
 CORE = [
-    "spec", "cells", "store", "plan", "pack", "quantizer.codebook_module", "fitting.kernel", "fitting.reference",
-    "experiments.static_prior.run", "experiments.learned_prior.run", "experiments.learned_prior.images",
+    "sweep.spec", "sweep.cells", "store", "sweep.plan", "execution.pack", "quantizer.codebook_module", "fitting.kernel",
+    "fitting.reference", "experiments.static_prior.run", "experiments.learned_prior.run",
+    "experiments.learned_prior.images",
 ]  # fmt: skip
 
 
@@ -23,7 +24,7 @@ def test_the_core_imports_no_ray() -> None:
 
 def test_planning_imports_nothing_that_computes() -> None:
     heavy = {"ray", "torch", "torchvision", "PIL", "numba", "sklearn", "matplotlib"}
-    (imported,) = modules_after("import dvq_ray.sweep, dvq_ray.status")
+    (imported,) = modules_after("import dvq_ray.cli.sweep, dvq_ray.cli.status")
     assert not heavy & imported
 
 

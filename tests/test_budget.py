@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from dvq_ray.budget import BUDGET_SPENT, Budget, Duration
-from dvq_ray.sweep import main
+from dvq_ray.cli.duration import Duration
+from dvq_ray.cli.sweep import main
+from dvq_ray.execution.budget import BUDGET_SPENT, Budget
 from tests.sweep_files import write
 
 SWEEP = """\
@@ -76,7 +77,7 @@ def test_a_sweep_whose_time_is_spent_ends_between_cells_and_goes_on_with_the_sam
     arguments = [str(write(tmp_path, SWEEP)), "--results", str(tmp_path), "--in-process"]
     cut = CliRunner().invoke(main, [*arguments, "--time-budget", "1ms"])
     assert cut.exit_code == BUDGET_SPENT, cut.output
-    assert "is spent: the same command goes on with the" in cut.output
+    assert "is spent: the same command resumes with the" in cut.output
     stored = pd.read_parquet(tmp_path / "short" / "cells")
     assert 1 <= len(stored) < 80
     assert set(stored["status"]) == {"ok"}

@@ -6,10 +6,10 @@ import json
 from collections import Counter
 from pathlib import Path
 
-from dvq_ray import cells as cells_module
-from dvq_ray.cells import Pack, Point, expand, pack_cells, run_order
 from dvq_ray.experiment.registry import find_experiment
-from dvq_ray.spec import load_sweep
+from dvq_ray.sweep import cells as cells_module
+from dvq_ray.sweep.cells import Pack, Point, expand, pack_cells, run_order
+from dvq_ray.sweep.spec import load_sweep
 from tests.sweep_files import write
 
 FIELDS = {"quantizer": "vq", "dimension": 4, "codebook_size": 8, "factors": 16}

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from dvq_ray.cluster_watch import ClusterWatch, Service
+from dvq_ray.execution.tune.cluster_watch import ClusterWatch, Service
 
 
 @contextmanager

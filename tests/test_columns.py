@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dvq_ray.columns import MisfitError, cell_table, curve_table
 from dvq_ray.experiment.registry import find_experiment
 from dvq_ray.store import Store
+from dvq_ray.store.columns import MisfitError, cell_table, curve_table
 
 EXPERIMENT = find_experiment("static_prior")
 ROW = {"cell_id": "a", "status": "error", "run_id": "run", "run_started_at": datetime(2026, 1, 1, tzinfo=UTC)}

@@ -7,14 +7,14 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from dvq_ray.cells import Point, expand
-from dvq_ray.coverage import Coverage, SearchCoverage, coverage, searched_rows, suggested
-from dvq_ray.pack import failed_row
-from dvq_ray.plan import GridCount
+from dvq_ray.execution.pack import failed_row
 from dvq_ray.problems import SweepFileError
-from dvq_ray.provenance import Run
-from dvq_ray.spec import SweepSpec, parse_sweep
 from dvq_ray.store import Store
+from dvq_ray.store.provenance import Run
+from dvq_ray.sweep.cells import Point, expand
+from dvq_ray.sweep.coverage import Coverage, SearchCoverage, coverage, searched_rows, suggested
+from dvq_ray.sweep.plan import GridCount
+from dvq_ray.sweep.spec import SweepSpec, parse_sweep
 from tests.sweep_files import SEARCH, TINY
 
 RUN = Run(run_id="0" * 32, sweep="tiny", commit="abc")

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from dvq_ray.cells import expand
-from dvq_ray.progress import span
-from dvq_ray.spec import parse_sweep
-from dvq_ray.sweep import main as sweep
+from dvq_ray.cli.sweep import main as sweep
+from dvq_ray.sweep.cells import expand
+from dvq_ray.sweep.spec import parse_sweep
+from dvq_ray.text import span
 from tests.object_storage import serving
 from tests.sweep_files import SEARCH, TINY, write, write_pictures
 
@@ -114,7 +114,7 @@ def test_a_dry_run_exits_as_the_run_would_and_writes_nothing(
 def test_a_dry_run_under_ray_knows_what_this_machine_has(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
 ) -> None:
-    monkeypatch.setattr("dvq_ray.executors.usable_cores", lambda: 4)
+    monkeypatch.setattr("dvq_ray.execution.tune.under_tune.usable_cores", lambda: 4)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
     assert run(tmp_path, text, "--dry-run").exit_code == 0
     assert run(tmp_path, text, "--dry-run", "--set", "resources={cpu: 4, gpu: 1}").exit_code == 0
@@ -131,7 +131,7 @@ def test_a_cluster_that_does_not_answer_is_reported_by_a_dry_run(tmp_path: Path)
 
 
 def test_a_folder_without_the_right_to_write_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dvq_ray.disk.os.access", lambda path, mode: not (mode & os.W_OK))
+    monkeypatch.setattr("dvq_ray.store.disk.os.access", lambda path, mode: not (mode & os.W_OK))
     result = run(tmp_path, TINY, "--dry-run", "--in-process")
     assert result.exit_code == 2
     assert f"{tmp_path}: permission denied" in result.stderr

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dvq_ray.end_of_ray import end_processes, marked
+from dvq_ray.execution.tune.end_of_ray import end_processes, marked
 
 SLEEPS = [
     sys.executable,
@@ -36,7 +36,7 @@ def test_a_lost_cluster_ends_the_process_with_a_line_and_an_exit_code(asked: boo
     code = f"""
 import pathlib, sys
 from types import SimpleNamespace as It
-from dvq_ray.end_of_ray import end_without_ray
+from dvq_ray.execution.tune.end_of_ray import end_without_ray
 sys.stdout.write("written before")
 folder = pathlib.Path(sys.argv[1]) / "folder"
 (folder / "ray").mkdir(parents=True)
@@ -48,7 +48,7 @@ finally:
     print("nothing runs after it")
 """
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True)
-    kept = "the same command goes on from here"
+    kept = "the same command resumes from here"
     if asked:
         assert (done.returncode, done.stderr) == (130, f"interrupted: {kept}\n")
     else:

@@ -12,10 +12,10 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
 
-from dvq_ray import pack
-from dvq_ray.spec import load_sweep
+from dvq_ray.cli.sweep import main
+from dvq_ray.execution import pack
 from dvq_ray.store import Store
-from dvq_ray.sweep import main
+from dvq_ray.sweep.spec import load_sweep
 from tests.sweep_files import NOT_A_RESULT, write
 
 SWEEP = """\
@@ -75,7 +75,7 @@ def test_a_dry_run_moves_nothing(tmp_path: Path) -> None:
 COUNTED = """
 import sys
 from dvq_ray.experiments.static_prior import run
-from dvq_ray.sweep import main
+from dvq_ray.cli.sweep import main
 log, outcome = open(sys.argv.pop(1), "a", buffering=1), run._outcome
 run._outcome = lambda *arguments: (log.write("computed\\n"), outcome(*arguments))[1]
 main()

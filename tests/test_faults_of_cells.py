@@ -18,11 +18,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from dvq_ray.execution.pack import run_pack
 from dvq_ray.experiment.experiment import Outcome, Underway
-from dvq_ray.interruption import Interrupted, Interruption
-from dvq_ray.pack import run_pack
+from dvq_ray.experiment.surroundings import Surroundings
+from dvq_ray.process.interruption import Interrupted, Interruption
 from dvq_ray.store import Store
-from dvq_ray.surroundings import Surroundings
 from tests.test_pack import CPU, RUN, measured, pack_of
 
 BAD = 1
@@ -353,7 +353,7 @@ def test_a_signal_is_no_failure_of_the_cell(error: BaseException, store: Store) 
 
 
 def test_errors_of_a_seed_are_the_same_in_a_batch(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dvq_ray.pack.machine_columns", lambda device, _: {"run_host": "here"})
+    monkeypatch.setattr("dvq_ray.execution.pack.machine_columns", lambda device, _: {"run_host": "here"})
     compute = with_bad(outcome(test_msee=1.0))
     list(run_pack(pack_of(compute, seeds=3), store, RUN, Surroundings(device="cuda")))
     rows = store.load().set_index("seed")

@@ -19,12 +19,11 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dvq_ray import heartbeat
-from dvq_ray.heartbeat import EVERY_SECONDS, LONGEST_FILE, MISSED, Driver, Heartbeat, drivers
-from dvq_ray.provenance import Run
-from dvq_ray.status import main as status
-from dvq_ray.store import Store, StoreError
-from dvq_ray.sweep import main as sweep
+from dvq_ray.cli.status import main as status
+from dvq_ray.cli.sweep import main as sweep
+from dvq_ray.store import Store, StoreError, heartbeat
+from dvq_ray.store.heartbeat import EVERY_SECONDS, LONGEST_FILE, MISSED, Driver, Heartbeat, drivers
+from dvq_ray.store.provenance import Run
 from tests.object_storage import serving
 from tests.sweep_files import SEARCH, TINY, write
 

@@ -15,9 +15,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from dvq_ray import interruption as module
-from dvq_ray.interruption import Interrupted, Interruption
-from dvq_ray.sweep import main
+from dvq_ray.cli.sweep import main
+from dvq_ray.process import interruption as module
+from dvq_ray.process.interruption import Interrupted, Interruption
 from tests.sweep_files import write
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
@@ -167,7 +167,7 @@ def test_a_training_in_one_process_keeps_what_it_has(number: signal.Signals, tmp
     process.send_signal(number)
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 130, output
-    assert "the same command goes on from here" in output
+    assert "the same command resumes from here" in output
     assert len(list(checkpoints.glob("[0-9a-f]*"))) == 1
 
 

@@ -11,11 +11,11 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
 
-from dvq_ray.coverage import Coverage, coverage
+from dvq_ray.cli.status import main as status
+from dvq_ray.cli.sweep import main as sweep
 from dvq_ray.experiment.registry import find_experiment
-from dvq_ray.status import main as status
 from dvq_ray.store import Store
-from dvq_ray.sweep import main as sweep
+from dvq_ray.sweep.coverage import Coverage, coverage
 from tests.sweep_files import NOT_A_RESULT, write
 
 SWEEP = """\

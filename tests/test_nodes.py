@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from dvq_ray.sweep import main
+from dvq_ray.cli.sweep import main
 from tests.nodes import nodes, workers_of
 from tests.sweep_files import write
 

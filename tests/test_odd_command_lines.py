@@ -9,9 +9,9 @@ import pytest
 from click.testing import CliRunner
 
 from analysis.__main__ import main as analysis
-from dvq_ray.rerun import main as rerun
-from dvq_ray.status import main as status
-from dvq_ray.sweep import main as sweep
+from dvq_ray.cli.rerun import main as rerun
+from dvq_ray.cli.status import main as status
+from dvq_ray.cli.sweep import main as sweep
 from tests.sweep_files import write
 
 COMMANDS = {"sweep": sweep, "status": status, "rerun": rerun, "analysis": analysis}
@@ -44,8 +44,8 @@ COMMANDS = {"sweep": sweep, "status": status, "rerun": rerun, "analysis": analys
         (["sweep", "SPEC", "--set", "[x]=1"], "unknown key"),
         (["sweep", "SPEC", "--set", "name=../x"], "no path"),
         (["sweep", "SPEC", "--set", "name=[/x]"], "[/x]"),
-        (["sweep", "SPEC", "--time-budget", "-5min"], "no length of time"),
-        (["sweep", "SPEC", "--time-budget", "nan"], "no length of time"),
+        (["sweep", "SPEC", "--time-budget", "-5min"], "not a length of time"),
+        (["sweep", "SPEC", "--time-budget", "nan"], "not a length of time"),
         (["sweep", "SPEC", "--gpu-hours", "nan"], "not a number of hours"),
         (["sweep", "SPEC", "--gpu-hours", "0"], "range"),
         (["sweep", "SPEC", "--max-concurrent", "1.5"], "not a valid integer"),
@@ -53,11 +53,11 @@ COMMANDS = {"sweep": sweep, "status": status, "rerun": rerun, "analysis": analys
         (["status"], "Missing argument"),
         (["status", ""], "is not a location"),
         (["status", "file"], "cannot be read"),
-        (["status", "dangling"], "is no store"),
+        (["status", "dangling"], "is not a store"),
         (["status", "-x"], "No such option"),
-        (["status", "--", "-x"], "-x is no store"),
+        (["status", "--", "-x"], "-x is not a store"),
         (["status", "a", "b"], "unexpected extra argument"),
-        (["status", "a\nb\x1b[31m"], "is no store"),
+        (["status", "a\nb\x1b[31m"], "is not a store"),
         (["status", "s3://name:secret@bucket/x"], "must hold no credentials"),
         (["rerun", "folder"], "Missing argument"),
         (["rerun", "", "x"], "is not a location"),
@@ -67,7 +67,7 @@ COMMANDS = {"sweep": sweep, "status": status, "rerun": rerun, "analysis": analys
         (["analysis"], "name at least one store"),
         (["analysis", ""], "is not a location"),
         (["analysis", "file"], "cannot be read"),
-        (["analysis", "folder"], "is no store"),
+        (["analysis", "folder"], "is not a store"),
         (["analysis", "folder", "--out", ""], "--out is empty"),
         (["analysis", "folder", "--out", "file"], "is a file"),
         (["analysis", "folder", "--only", "x"], "has no '='"),

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from ray.exceptions import RayActorError
 
-from dvq_ray.kills_on_nodes import OOM_KILLS, KillsOnNodes
-from dvq_ray.oom_kills import oom_kills
+from dvq_ray.execution.tune.kills_on_nodes import OOM_KILLS, KillsOnNodes
+from dvq_ray.execution.tune.oom_kills import oom_kills
 
 EVENTS = "low 0\nhigh 0\nmax 3\noom 3\noom_kill 2\noom_group_kill 0\n"
 CONTROL = "oom_kill_disable 0\nunder_oom 0\noom_kill 5\n"

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from dvq_ray.cells import expand
-from dvq_ray.spec import load_sweep
+from dvq_ray.sweep.cells import expand
+from dvq_ray.sweep.spec import load_sweep
 from tests.mistakes import problems
 from tests.sweep_files import SEARCH, TINY, write
 
@@ -105,8 +105,8 @@ def test_a_built_in_data_set_and_one_that_the_sweep_names_can_be_described(tmp_p
         ("grids.slices.slices.0=3", "grids.slices.slices.0: found [1, 2], which holds no keys; allowed: --set grids"),
         ("resources.cpus=3", "resources.cpus: unknown key; did you mean cpu?"),
         ("resouces.cpu=3", "resouces: unknown key; did you mean resources?"),
-        ("search.suggestions=3", "search: stands beside grids"),
-        ("data.mine={format: photos}", "data: is of no use"),
+        ("search.suggestions=3", "search: cannot be combined with grids"),
+        ("data.mine={format: photos}", "data: has no effect"),
         ("steps=[1", "--set steps=[1: fixed.steps: is not valid YAML"),
         ("steps=18446744073709551616", "fixed.steps: found 18446744073709551616; allowed: whole numbers from"),
         ("steps=\udcff", "fixed.steps: holds the character U+DCFF"),

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from dvq_ray import pack as pack_module
-from dvq_ray.cells import Pack, Point
+from dvq_ray.execution import pack as pack_module
+from dvq_ray.execution.pack import run_pack
 from dvq_ray.experiment.experiment import Outcome, Underway
 from dvq_ray.experiment.registry import find_experiment
-from dvq_ray.pack import run_pack
-from dvq_ray.provenance import Run
+from dvq_ray.experiment.surroundings import Surroundings
 from dvq_ray.store import Store, StoreError
-from dvq_ray.surroundings import Surroundings
+from dvq_ray.store.provenance import Run
+from dvq_ray.sweep.cells import Pack, Point
 
 CPU = Surroundings()
 RUN = Run(run_id="run", sweep="sweep", commit="commit")
@@ -214,7 +214,7 @@ def test_an_unreadable_checkpoint_is_set_aside_and_named(store: Store) -> None:
 
     pack = pack_of(compute, seeds=1)
     store.write_checkpoint(pack.cells[0].cell_id, b"")
-    with pytest.warns(UserWarning, match=f"unreadable/{pack.cells[0].cell_id}.*it is empty.; the cell begins anew"):
+    with pytest.warns(UserWarning, match=f"unreadable/{pack.cells[0].cell_id}.*it is empty.; the cell starts over"):
         list(run_pack(pack, store, RUN, CPU))
     assert len(list(Path(store.absolute_location, "checkpoints", "unreadable").iterdir())) == 1
 

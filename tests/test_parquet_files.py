@@ -18,11 +18,11 @@ import pytest
 from click.testing import CliRunner
 
 from dvq_ray import load_results
-from dvq_ray.columns import KEYS, cell_table
-from dvq_ray.merging import in_parquet
-from dvq_ray.parquet_files import problem_of_content
-from dvq_ray.status import main as status
+from dvq_ray.cli.status import main as status
 from dvq_ray.store import Store, StoreError
+from dvq_ray.store.columns import KEYS, cell_table
+from dvq_ray.store.merging import in_parquet
+from dvq_ray.store.parquet_files import problem_of_content
 from tests.analysis.made_up import STATIC_PRIOR, rows
 
 ROWS = [

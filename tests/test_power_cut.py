@@ -14,11 +14,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from dvq_ray import commits
-from dvq_ray.commits import Commits
 from dvq_ray.experiment.registry import find_experiment
-from dvq_ray.storage import Storage
-from dvq_ray.store import FINISHED, Store, StoreError
+from dvq_ray.store import FINISHED, Store, StoreError, commits
+from dvq_ray.store.commits import Commits
+from dvq_ray.store.storage import Storage
 from tests.disk_image import DiskImage, disk_image
 
 EXPERIMENT = find_experiment("static_prior")

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from dvq_ray.private_folder import private_folder, remove_abandoned
+from dvq_ray.process.private_folder import private_folder, remove_abandoned
 
 HOLDS_ONE = """\
 import sys, time
 from pathlib import Path
-from dvq_ray.private_folder import private_folder
+from dvq_ray.process.private_folder import private_folder
 with private_folder(Path(sys.argv[1])) as folder:
     (folder / "ray").mkdir(mode=0o777)
     (folder / "ray" / "log").write_text("x")
@@ -95,7 +95,7 @@ def test_a_process_id_does_not_matter(tmp_path: Path, holders: list[Holder]) -> 
 def test_many_at_once_remove_it_without_an_error(tmp_path: Path, holders: list[Holder]) -> None:
     killed, alive = holders
     killed.kill()
-    code = "import sys, pathlib, dvq_ray.private_folder as m; m.remove_abandoned(pathlib.Path(sys.argv[1]))"
+    code = "import sys, pathlib, dvq_ray.process.private_folder as m; m.remove_abandoned(pathlib.Path(sys.argv[1]))"
     removers = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path)]) for _ in range(4)]
     assert [remover.wait() for remover in removers] == [0] * 4
     assert list(tmp_path.iterdir()) == [alive.folder]

@@ -6,14 +6,15 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from dvq_ray.pace import NOMINAL, Estimate
-from dvq_ray.progress import Progress, span
+from dvq_ray.execution.progress import Progress
+from dvq_ray.sweep.pace import NOMINAL, Estimate
+from dvq_ray.text import span
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     now = [100.0]
-    monkeypatch.setattr("dvq_ray.progress.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("dvq_ray.execution.progress.time.monotonic", lambda: now[0])
     return now
 
 

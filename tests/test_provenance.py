@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import dvq_ray
-from dvq_ray import provenance
-from dvq_ray.provenance import digest_of_sources
+from dvq_ray.store import provenance
+from dvq_ray.store.provenance import digest_of_sources
 
 PACKAGE = Path(dvq_ray.__file__).parent
 
@@ -23,7 +23,7 @@ def copy(tmp_path: Path) -> Path:
 
 
 def commit_of(copy: Path) -> str:
-    code = "from dvq_ray.provenance import Run; print(Run.start('x').commit)"
+    code = "from dvq_ray.store.provenance import Run; print(Run.start('x').commit)"
     command = [sys.executable, "-c", code]
     return subprocess.run(command, cwd=copy.parent, capture_output=True, text=True, check=True).stdout.strip()
 
@@ -34,7 +34,7 @@ def test_code_without_a_checkout_is_told_by_its_digest(copy: Path) -> None:
 
 def test_another_line_or_another_name_is_another_digest(copy: Path) -> None:
     before = digest_of_sources(copy)
-    (copy / "cells.py").write_text((copy / "cells.py").read_text() + "\n")
+    (copy / "problems.py").write_text((copy / "problems.py").read_text() + "\n")
     changed = digest_of_sources(copy)
     (copy / "streams.py").rename(copy / "rivers.py")
     assert len({before, changed, digest_of_sources(copy)}) == 3

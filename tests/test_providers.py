@@ -12,16 +12,16 @@ from typing import Any
 import pytest
 
 from dvq_ray import providers
-from dvq_ray.cells import Pack, expand
+from dvq_ray.execution.pack import run_cell
 from dvq_ray.experiment.experiment import Experiment
 from dvq_ray.experiment.registry import EXPERIMENTS, built_in_experiments, find_experiment
-from dvq_ray.pack import run_cell
+from dvq_ray.experiment.surroundings import Surroundings
 from dvq_ray.problems import SweepFileError
-from dvq_ray.provenance import Run
 from dvq_ray.providers import ProviderError
 from dvq_ray.quantizer.registry import QUANTIZERS
-from dvq_ray.spec import load_sweep
-from dvq_ray.surroundings import Surroundings
+from dvq_ray.store.provenance import Run
+from dvq_ray.sweep.cells import Pack, expand
+from dvq_ray.sweep.spec import load_sweep
 from tests.sweep_files import write
 
 QUANTIZER = """
@@ -220,7 +220,7 @@ def test_a_package_cannot_take_a_built_in_name(tmp_path: Path, module: Callable[
     ("changes", "message"),
     [
         ({"main_metric": "nothing"}, "its main_metric nothing is none of its metrics"),
-        ({"metrics": dict}, "its metrics is no dataclass"),
+        ({"metrics": dict}, "its metrics is not a dataclass"),
         ({"watched": {"nothing": "test_mse"}}, "it watches nothing"),
     ],
 )

@@ -11,9 +11,9 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from dvq_ray import ray_address
-from dvq_ray.ray_address import check_answers, cluster_address
-from dvq_ray.ray_errors import ResourcesError
+from dvq_ray.execution.executor import ResourcesError
+from dvq_ray.execution.tune import ray_address
+from dvq_ray.execution.tune.ray_address import check_answers, cluster_address
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from dvq_ray import ray_folder as module
-from dvq_ray.private_folder import private_folder
-from dvq_ray.ray_errors import ResourcesError
-from dvq_ray.ray_folder import given_to_ray, ray_folder
+from dvq_ray.execution.executor import ResourcesError
+from dvq_ray.execution.tune import ray_folder as module
+from dvq_ray.execution.tune.ray_folder import given_to_ray, ray_folder
+from dvq_ray.process.private_folder import private_folder
 
 VARIABLES = ("RAY_TMPDIR", "TMPDIR", "TEMP", "TMP", "XDG_RUNTIME_DIR")
 

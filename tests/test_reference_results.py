@@ -18,10 +18,10 @@ from scipy import stats
 from analysis.claims import product as claims
 from analysis.claims import sentences
 from analysis.data.rows import load_rows
-from dvq_ray.cells import expand
-from dvq_ray.coverage import SearchCoverage, coverage
-from dvq_ray.spec import load_sweep
 from dvq_ray.store import Store
+from dvq_ray.sweep.cells import expand
+from dvq_ray.sweep.coverage import SearchCoverage, coverage
+from dvq_ray.sweep.spec import load_sweep
 
 ROOT = Path(__file__).parents[1]
 REFERENCE = Path("results", "reference")

@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
 
-from dvq_ray.agreement import explain
+from dvq_ray.cli.agreement import explain
+from dvq_ray.cli.rerun import main as rerun
+from dvq_ray.cli.sweep import main as sweep
 from dvq_ray.experiment.registry import find_experiment
-from dvq_ray.rerun import main as rerun
-from dvq_ray.sweep import main as sweep
 from tests.sweep_files import TINY, write, write_pictures
 
 AMD = "AMD EPYC 7763 64-Core Processor"
@@ -131,7 +131,7 @@ OTHER_RAY = {"run_versions": json.dumps({"torch": "2.9", "numpy": "2.1", "ray": 
         (row(6.214, run_device=AMD), [], False, "the store has 0 finished seeds"),
         (row(None, run_device=AMD), [6.1, 6.15, 6.2], False, "only one of them has a finite"),
         (row(math.nan, run_device=AMD), [6.1, 6.15, 6.2], False, "only one of them has a finite"),
-        (row(6.173, run_device=AMD, data_sha256="e"), [6.1, 6.15, 6.2], False, "not the images"),
+        (row(6.173, run_device=AMD, data_sha256="e"), [6.1, 6.15, 6.2], False, "not the data"),
         (row(6.214, run_device=None), [6.1, 6.15, 6.2], True, "an unknown processor"),
         (row(6.214, run_versions="{"), [6.1, 6.15, 6.2], True, "torch was 2.9 and is missing"),
     ],

@@ -12,10 +12,10 @@ import pyarrow.compute as pc
 import pytest
 
 import analysis.data.summary
-import dvq_ray.results
+import dvq_ray.store.results
 from dvq_ray import load_results
-from dvq_ray.results import Where
 from dvq_ray.store import Store, StoreError
+from dvq_ray.store.results import Where
 from tests.analysis.made_up import STARTED_AT, STATIC_PRIOR, Row, rows, write
 
 ROOT = Path(__file__).parents[1]
@@ -28,7 +28,7 @@ def store(tmp_path: Path) -> str:
     return write(tmp_path / "store", [*rows(2, **VQ), *rows(2, **KMEANS)])
 
 
-@pytest.mark.parametrize("module", [dvq_ray.results, analysis.data.summary])
+@pytest.mark.parametrize("module", [dvq_ray.store.results, analysis.data.summary])
 def test_examples_in_docstrings_come_out_as_they_say(module: object, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     failed, tried = doctest.testmod(module)  # type: ignore[arg-type]
@@ -82,7 +82,7 @@ def test_of_several_stores_the_row_of_the_first_stands_before_the_filter_is_look
 
 
 def test_a_missing_store_and_a_missing_column_are_errors(tmp_path: Path, store: str) -> None:
-    with pytest.raises(StoreError, match="nowhere is no store"):
+    with pytest.raises(StoreError, match="nowhere is not a store"):
         load_results(tmp_path / "nowhere")
     with pytest.raises(StoreError, match="colour"):
         load_results(store, columns=["colour"])

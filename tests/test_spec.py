@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from dvq_ray.cells import expand
-from dvq_ray.spec import load_sweep
+from dvq_ray.sweep.cells import expand
+from dvq_ray.sweep.spec import load_sweep
 from tests.mistakes import problems
 from tests.sweep_files import TINY, write
 
@@ -95,19 +95,19 @@ WRONG = {
         HEAD + "grids:\n  a:\n    quantizer: dvq\n    dimension: [8, 12]\n    codebook_size: 4\n    factors: 8\n    slices: [2, 3]",
         "FILE:9: grids.a.slices: found 3, which does not divide dimension = 8; allowed: 1, 2, 4, 8"),
     "slices of a plain vq": (HEAD + f"grids: {{a: {GOOD_GRID[:-1]}, slices: 2}}}}",
-                             "FILE:3: grids.a.slices: is no field of vq, only of dvq, kmeans"),
+                             "FILE:3: grids.a.slices: is not a field of vq, only of dvq, kmeans"),
     "more codes than samples": (
         HEAD + "grids: {a: {quantizer: kmeans, dimension: 4, codebook_size: 512, factors: 8, train_samples: 100}}",
         "FILE:3: grids.a.codebook_size: found 512, which is larger than train_samples = 100"),
     "fixed and in a grid": (HEAD + f"fixed: {{factors: 8}}\ngrids: {{a: {GOOD_GRID}}}",
                             "FILE:4: grids.a.factors: is set in fixed too (FILE:3); keep one"),
     "fixed field of nobody": (HEAD + f"fixed: {{restarts: 8}}\ngrids: {{a: {GOOD_GRID}}}",
-                              "FILE:3: fixed.restarts: is no field of any quantizer in the grids"),
+                              "FILE:3: fixed.restarts: is not a field of any quantizer in the grids"),
     "unknown fixed field": (HEAD + f"fixed: {{step: 8}}\ngrids: {{a: {GOOD_GRID}}}",
                             "FILE:3: fixed.step: unknown key; did you mean steps?"),
     "no seeds": (HEAD + f"seeds: 0\ngrids: {{a: {GOOD_GRID}}}", "FILE:3: seeds: found 0; allowed: 1 to"),
     "seeds as text": (HEAD + f"seeds: many\ngrids: {{a: {GOOD_GRID}}}", 'FILE:3: seeds: found "many"; allowed: a number'),
-    "negative seed": (HEAD + f"seeds: [0, -1]\ngrids: {{a: {GOOD_GRID}}}", "FILE:3: seeds: found [0, -1]; -1 is no seed"),
+    "negative seed": (HEAD + f"seeds: [0, -1]\ngrids: {{a: {GOOD_GRID}}}", "FILE:3: seeds: found [0, -1]; -1 is not a seed"),
     "too many cells": (HEAD + f"seeds: 30\nmax_cells: 20\ngrids: {{a: {GOOD_GRID}}}",
                        "FILE:5: grids: expand to 30 cells; allowed: 20 (raise max_cells to run more)"),
     "no cpu": (HEAD + f"resources: {{cpu: 0}}\ngrids: {{a: {GOOD_GRID}}}", "FILE:3: resources.cpu: found 0; allowed: greater"),
@@ -299,7 +299,7 @@ WRONG_DATA = {
     ),
     "unknown format": (
         "data: {m: {format: zip}}\n",
-        "FILE:3: data.m.format: found \"zip\"; allowed: 'photos', 'cifar10', 'imagenet', 'folder', 'parquet'",
+        'FILE:3: data.m.format: found "zip"; allowed: photos, cifar10, imagenet, folder, parquet',
     ),
     "a part is missing": (
         "data: {m: {format: folder, train: a}}\n",
@@ -335,13 +335,13 @@ def test_mistakes_about_data_are_told_with_file_line_key_value_and_what_is_allow
 
 def test_an_experiment_without_files_takes_no_data(tmp_path: Path) -> None:
     text = HEAD + f"data: {{m: {{format: photos}}}}\ngrids: {{a: {GOOD_GRID}}}\n"
-    assert problems(write(tmp_path, text)) == ["FILE:3: data: is of no use: static_prior draws its data"]
+    assert problems(write(tmp_path, text)) == ["FILE:3: data: has no effect: static_prior draws its data"]
 
 
 def test_only_trainings_are_shown_in_tensorboard(tmp_path: Path) -> None:
     text = HEAD + f"grids: {{a: {GOOD_GRID}}}\ntensorboard: "
     assert load_sweep(write(tmp_path, text + "false\n")).surroundings().tensorboard is False
-    told = "FILE:4: tensorboard: is of no use: static_prior trains in one go; allowed: with learned_prior"
+    told = "FILE:4: tensorboard: has no effect: static_prior trains in one step; allowed: with learned_prior"
     assert problems(write(tmp_path, text + "true\n")) == [told]
 
 

@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from dvq_ray.cells import Cell, expand
-from dvq_ray.pack import failed_row
-from dvq_ray.progress import span
-from dvq_ray.provenance import Run
-from dvq_ray.spec import SweepSpec, parse_sweep
-from dvq_ray.status import main as status
+from dvq_ray.cli.status import main as status
+from dvq_ray.cli.sweep import main as sweep
+from dvq_ray.execution.pack import failed_row
 from dvq_ray.store import Store
-from dvq_ray.sweep import main as sweep
+from dvq_ray.store.provenance import Run
+from dvq_ray.sweep.cells import Cell, expand
+from dvq_ray.sweep.spec import SweepSpec, parse_sweep
+from dvq_ray.text import span
 from tests.object_storage import serving
 from tests.sweep_files import SEARCH, TINY, write
 
@@ -199,7 +199,7 @@ def test_failed_rows_that_the_sweep_does_not_want_are_none_of_its_failures(store
     result = told(store)
     assert result.exit_code == 0
     assert "boom" not in result.output
-    assert "besides    1 rows of cells that the sweep file does not name" in result.output
+    assert "also       1 rows of cells that the sweep file does not name" in result.output
 
 
 def test_text_of_a_store_is_shown_and_not_obeyed(tmp_path: Path) -> None:
@@ -299,7 +299,7 @@ def test_a_sweep_file_of_another_version_is_told_after_the_rows(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("", None, "is no store: there is no cells/*.parquet and no sweep.yaml in it"),
+        ("", None, "is not a store: there is no cells/*.parquet and no sweep.yaml in it"),
         ("sweep.yaml", b"\xff\xfe", "can't decode"),
         ("cells/a.parquet", b"no parquet", "a.parquet cannot be read"),
     ],

@@ -18,11 +18,11 @@ import pytest
 from click.testing import CliRunner
 
 from dvq_ray import load_results
-from dvq_ray import storage as storage_module
-from dvq_ray.status import main as status
-from dvq_ray.storage import OutOfReachError, Storage, StoreError, below
+from dvq_ray.cli.status import main as status
+from dvq_ray.cli.sweep import main as sweep
 from dvq_ray.store import Store
-from dvq_ray.sweep import main as sweep
+from dvq_ray.store import storage as storage_module
+from dvq_ray.store.storage import OutOfReachError, Storage, StoreError, below
 from tests.object_storage import PASSING, Fault, ObjectStorage, serving
 from tests.sweep_files import write as write_sweep_file
 from tests.test_store import row, single, write
@@ -409,9 +409,9 @@ def test_a_disk_that_takes_nothing_more_is_told_and_nothing_half_written_is_left
 
     with monkeypatch.context() as patch:
         if call == "open":
-            patch.setattr("dvq_ray.disk.open", refuse, raising=False)
+            patch.setattr("dvq_ray.store.disk.open", refuse, raising=False)
         else:
-            patch.setattr(f"dvq_ray.disk.os.{call}", refuse)
+            patch.setattr(f"dvq_ray.store.disk.os.{call}", refuse)
         with pytest.raises(StoreError, match=f"curves/b-run-.* cannot be written: .*{words}"):
             write(store, row("b"))
         with pytest.raises(StoreError, match=words):
@@ -471,7 +471,7 @@ def test_a_hiccup_of_a_network_file_system_is_waited_for(tmp_path: Path, monkeyp
             raise OSError(number, os.strerror(number), path)
         replace(path, to)
 
-    monkeypatch.setattr("dvq_ray.disk.os.replace", stale)
+    monkeypatch.setattr("dvq_ray.store.disk.os.replace", stale)
     write(Store(tmp_path), row("a"), curve=False)
     assert list(Store(tmp_path).statuses()) == ["a"]
 
@@ -485,7 +485,7 @@ def test_a_crash_in_the_middle_of_a_write_leaves_nothing_to_read(
     def crash(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("dvq_ray.disk.os.replace", crash)
+    monkeypatch.setattr("dvq_ray.store.disk.os.replace", crash)
     with pytest.raises(KeyboardInterrupt):
         write(store, row("b" * 16))
     monkeypatch.undo()

@@ -17,13 +17,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from dvq_ray import load_results
-from dvq_ray.attempts import file_name
-from dvq_ray.coverage import Coverage, coverage
 from dvq_ray.experiment.registry import find_experiment
-from dvq_ray.merging import Merger
-from dvq_ray.spec import parse_sweep
-from dvq_ray.storage import Storage
 from dvq_ray.store import Store, StoreError, cell_schema, curve_schema
+from dvq_ray.store.attempts import file_name
+from dvq_ray.store.merging import Merger
+from dvq_ray.store.storage import Storage
+from dvq_ray.sweep.coverage import Coverage, coverage
+from dvq_ray.sweep.spec import parse_sweep
 from tests.object_storage import ObjectStorage, serving
 from tests.sweep_files import TINY
 
@@ -196,7 +196,7 @@ def test_a_merge_that_died_before_it_removed_the_old_files_doubles_nothing(
 
 
 def test_large_files_are_left_alone(folder: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dvq_ray.merging.ROWS_IN_A_FILE", 4)
+    monkeypatch.setattr("dvq_ray.store.merging.ROWS_IN_A_FILE", 4)
     write(folder, *(row(f"{n:016x}") for n in range(4)))
     folder.merge()
     large = files(folder)

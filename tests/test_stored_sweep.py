@@ -12,10 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from dvq_ray.cells import expand
-from dvq_ray.spec import SweepSpec, load_sweep, parse_sweep
 from dvq_ray.store import Store
-from dvq_ray.yaml_scalars import text_of
+from dvq_ray.sweep.cells import expand
+from dvq_ray.sweep.spec import SweepSpec, load_sweep, parse_sweep
+from dvq_ray.sweep.yaml_scalars import text_of
 from tests.mistakes import problems
 from tests.sweep_files import TINY, write
 

@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
 
+from dvq_ray.cli.rerun import main as rerun
+from dvq_ray.cli.sweep import main as sweep
 from dvq_ray.fitting import fit
-from dvq_ray.rerun import main as rerun
-from dvq_ray.sweep import main as sweep
 from tests.sweep_files import TINY, write, write_pictures
 
 
@@ -119,7 +119,7 @@ def test_results_do_not_depend_on_packing(tmp_path: Path, monkeypatch: pytest.Mo
     run(tmp_path)
     other = tmp_path / "other"
     other.mkdir()
-    monkeypatch.setattr("dvq_ray.cells.PACKS_PER_SLOT", 1)
+    monkeypatch.setattr("dvq_ray.sweep.cells.PACKS_PER_SLOT", 1)
     run(other)
     metrics = ["test_mse", "train_mse", "untrained_test_mse", "data_variance", "perplexity", "last_relative_change"]
     pd.testing.assert_frame_equal(cells(other)[metrics], cells(tmp_path)[metrics], check_exact=True)

@@ -11,7 +11,7 @@ import pytest
 from dvq_ray.declarations.settings import Rule
 from dvq_ray.experiment.registry import find_experiment
 from dvq_ray.problems import MOST_PROBLEMS, SHOWN_PROBLEMS
-from dvq_ray.spec import load_sweep
+from dvq_ray.sweep.spec import load_sweep
 from tests.mistakes import problems
 from tests.sweep_files import write
 
@@ -150,7 +150,7 @@ def test_a_number_of_more_than_63_bits_is_rejected_wherever_it_stands(tmp_path: 
         ("fixed: {steps: 1e22}", "fixed.steps: found 1e+22; allowed: a valid integer"),
         ("fixed: {steps: 1e3}", "fixed.steps: found 1000.0; allowed: a valid integer"),
         ("seeds: 1e3", "seeds: found 1000.0; allowed: a number of repetitions, or a list of seeds"),
-        ("seeds: [1.0]", "seeds: found [1.0]; 1.0 is no seed"),
+        ("seeds: [1.0]", "seeds: found [1.0]; 1.0 is not a seed"),
         ("seeds: 1000001", "seeds: found 1000001; allowed: 1 to 1000000 repetitions"),
         ("max_cells: 1e9", "max_cells: found 1000000000.0; allowed: a valid integer"),
         ("resources: {cpu: 5e-324}", "resources.cpu: found 5e-324; allowed: greater than or equal to 0.001"),

@@ -12,14 +12,14 @@ import pytest
 from click.testing import CliRunner
 from tensorboardX.proto.event_pb2 import Event
 
-from dvq_ray.cells import Cell, Pack, expand
+from dvq_ray.cli.sweep import main as sweep
+from dvq_ray.execution.pack import run_pack
+from dvq_ray.execution.tensorboard import FILE_NAME, event_file, followed
 from dvq_ray.experiment.experiment import Outcome, Underway
-from dvq_ray.pack import run_pack
-from dvq_ray.provenance import Run
-from dvq_ray.spec import SweepSpec, load_sweep, parse_sweep
 from dvq_ray.store import Store, StoreError
-from dvq_ray.sweep import main as sweep
-from dvq_ray.tensorboard import FILE_NAME, event_file, followed
+from dvq_ray.store.provenance import Run
+from dvq_ray.sweep.cells import Cell, Pack, expand
+from dvq_ray.sweep.spec import SweepSpec, load_sweep, parse_sweep
 from tests.sweep_files import TINY, write, write_pictures
 
 CURVE: list[dict[str, Any]] = [
@@ -77,7 +77,7 @@ def test_the_checksum_is_that_of_the_standard() -> None:
 
 
 def test_a_file_holds_every_value_of_the_curve_at_its_step_and_time() -> None:
-    content = event_file(CURVE, {})
+    content = event_file(CURVE, {}, "training_seconds")
     assert scalars(content) == {
         "bits": {0: 7.25, 10: np.float32(1 / 3), 20: float("inf")},
         "train_bits": {10: 2.0, 20: 1.0},
@@ -88,7 +88,7 @@ def test_a_file_holds_every_value_of_the_curve_at_its_step_and_time() -> None:
 
 
 def test_a_file_says_what_is_trained_as_text_and_as_hyperparameters() -> None:
-    content = event_file(CURVE, {"quantizer": "dvq", "slices": 4})
+    content = event_file(CURVE, {"quantizer": "dvq", "slices": 4}, "training_seconds")
     values = {value.tag: value for event in events(content) for value in event.summary.value}
     text = values["settings/text_summary"].tensor.string_val[0].decode()
     assert text.splitlines()[2:] == ["| quantizer | dvq |", "| slices | 4 |"]
@@ -97,7 +97,10 @@ def test_a_file_says_what_is_trained_as_text_and_as_hyperparameters() -> None:
 
 
 def test_a_longer_curve_leaves_records_where_they_were() -> None:
-    lengths = [[len(record) for record in records(event_file(CURVE[:rows], {"slices": 4}))] for rows in (1, 2, 3)]
+    lengths = [
+        [len(record) for record in records(event_file(CURVE[:rows], {"slices": 4}, "training_seconds"))]
+        for rows in (1, 2, 3)
+    ]
     assert lengths[1][: len(lengths[0])] == lengths[0]
     assert lengths[2][: len(lengths[1])] == lengths[1]
 
@@ -198,7 +201,7 @@ def test_a_file_is_written_where_the_curve_grew_at_most_once_in_so_many_seconds(
     store, written = Store(tmp_path), list[int]()
     monkeypatch.setattr(store, "write_tensorboard", lambda *file: written.append(max(scalars(file[-1])["bits"])))
     seconds = iter(range(1000))
-    monkeypatch.setattr("dvq_ray.tensorboard.time.monotonic", lambda: float(next(seconds)))
+    monkeypatch.setattr("dvq_ray.execution.tensorboard.time.monotonic", lambda: float(next(seconds)))
     list(followed(training([Outcome()]), [CELL], store, every_seconds))
     assert written == steps
 

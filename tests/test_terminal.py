@@ -16,16 +16,16 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dvq_ray import commands
-from dvq_ray.cells import expand
-from dvq_ray.pack import failed_row
-from dvq_ray.progress import counts_table
-from dvq_ray.provenance import Run
-from dvq_ray.spec import parse_sweep
-from dvq_ray.status import main as status
+from dvq_ray.cli import commands
+from dvq_ray.cli.status import main as status
+from dvq_ray.cli.sweep import main as sweep
+from dvq_ray.cli.terminal import console, counts_table
+from dvq_ray.execution.pack import failed_row
 from dvq_ray.store import Store
-from dvq_ray.sweep import main as sweep
-from dvq_ray.terminal import console, plain
+from dvq_ray.store.provenance import Run
+from dvq_ray.sweep.cells import expand
+from dvq_ray.sweep.spec import parse_sweep
+from dvq_ray.text import plain
 from tests.sweep_files import SEARCH, TINY, write
 
 MARKUP = "[/x] [bold]b[/bold] [link=u]l :smile: [0]"
@@ -178,7 +178,7 @@ SHELL = {
 ROOT = Path(__file__).parents[1]
 PRINTS = """
 import sys, click
-from dvq_ray.terminal import Command, complain, console
+from dvq_ray.cli.terminal import Command, complain, console
 def prints(n):
     for line in ["first"] * 1000:
         console().print(line)
@@ -277,7 +277,7 @@ def test_an_output_that_cannot_keep_up_is_waited_for() -> None:
     """A shell, or a program before this one, may have made a pipe non-blocking, and what is printed is larger."""
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
-    code = "import click; from dvq_ray.terminal import Command\n"
+    code = "import click; from dvq_ray.cli.terminal import Command\n"
     code += "Command('x', callback=lambda: click.echo('x' * 300_000 + 'end')).main([])"
     with subprocess.Popen([sys.executable, "-c", code], stdout=writer, cwd=ROOT) as process:
         os.close(writer)

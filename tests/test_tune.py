@@ -198,7 +198,7 @@ def test_an_interrupted_sweep_ends_soon_and_goes_on_with_the_same_command(
     process.send_signal(number)
     code, output = finish(process)
     assert code == 130, output
-    assert "interrupted: the same command goes on from here" in output
+    assert "interrupted: the same command resumes from here" in output
     assert "Traceback" not in output
     assert_completed_by_the_same_command(tmp_path, undisturbed, "--in-process")
 
@@ -276,7 +276,7 @@ def test_a_sweep_whose_ray_is_killed_says_so_and_leaves_nothing_but_its_rows(
     os.kill(victim, signal.SIGKILL if service == "gcs_server" else signal.SIGTERM)
     code, output = finish(process)
     assert code == 4, output
-    assert re.search("^.* is gone: .*; the same command goes on from here$", output, re.MULTILINE), output
+    assert re.search("^.* is gone: .*; the same command resumes from here$", output, re.MULTILINE), output
     assert "Traceback" not in output
     assert rays_folders(temporary) == []
     assert processes(mark, lambda _: True) == []
@@ -335,7 +335,7 @@ def test_a_search_stops_early_what_falls_behind_and_survives_its_driver(tmp_path
 FAULTS = """\
 import os, signal
 from pathlib import Path
-from dvq_ray import oom_kills
+from dvq_ray.execution.tune import oom_kills
 from dvq_ray.fitting import fit
 original, kills = fit._problem, Path(os.environ["KILLS"])
 oom_kills._counters = lambda root: [kills]  # the kernel's own count
@@ -388,7 +388,7 @@ def test_a_cell_that_kills_its_worker_or_fails_oddly_is_a_row_and_takes_no_other
 def test_a_spent_budget_ends_a_sweep_between_cells(tmp_path: Path) -> None:
     code, output = finish(start(tmp_path, "--time-budget", "15s", "--set", "seeds=5000", "--max-concurrent", "1"))
     assert code == 3, output
-    assert "the time budget of 15 s is spent: the same command goes on with the" in output
+    assert "the time budget of 15 s is spent: the same command resumes with the" in output
     assert set(results(tmp_path)["status"]) == {"ok"}
 
 
@@ -403,7 +403,7 @@ def test_a_store_that_cannot_be_written_ends_the_sweep_and_no_cell_is_said_to_ha
     code, output = finish(process)
     assert code == 2, output
     assert f"{cells}" in output
-    assert "The same command goes on once that is mended." in output
+    assert "The same command resumes once that is fixed." in output
     cells.unlink()
     kept.rename(cells)
     assert set(rows(tmp_path)["status"]) == {"ok"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,16 +10,18 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from dvq_ray.cells import Cell, Pack, expand
-from dvq_ray.executors import Death, InProcess, Job
-from dvq_ray.interruption import Interruption
-from dvq_ray.pack import failed_row
-from dvq_ray.progress import Progress
-from dvq_ray.provenance import Run
-from dvq_ray.spec import parse_sweep
+from dvq_ray.execution.executor import Death, PackSource
+from dvq_ray.execution.grid_packs import GridPacks
+from dvq_ray.execution.in_process import InProcess
+from dvq_ray.execution.job import Job
+from dvq_ray.execution.pack import failed_row, run_pack
+from dvq_ray.execution.progress import Progress
+from dvq_ray.experiment.surroundings import Surroundings
+from dvq_ray.process.interruption import Interruption
 from dvq_ray.store import Store
-from dvq_ray.surroundings import Surroundings
-from dvq_ray.sweep import _run_packs
+from dvq_ray.store.provenance import Run
+from dvq_ray.sweep.cells import Cell, expand, pack_cells
+from dvq_ray.sweep.spec import parse_sweep
 from tests.sweep_files import TINY
 
 SPEC = parse_sweep(TINY, "tiny.yaml")
@@ -36,17 +38,18 @@ class Watched(InProcess):
         self._meanwhile = meanwhile
         self._dies = dies
 
-    def run(self, packs: Sequence[Pack], job: Job) -> Mapping[str, Death]:
-        cells = [cell for pack in packs for cell in pack.cells]
-        self.rounds.append(len(cells))
-        deaths: Mapping[str, Death] = {}
-        if self._dies:
-            death = Death(status="error", error="its worker died", its_own=True)
-            deaths = {cell.cell_id: death for cell in cells}
-        else:
-            deaths = super().run(packs, job)
-        self._meanwhile(cells)
-        return deaths
+    def run(self, source: PackSource, job: Job) -> None:
+        while not source.finished:
+            packs = [*iter(source.next, None)]
+            cells = [cell for pack in packs for cell in pack.cells]
+            self.rounds.append(len(cells))
+            death = Death(status="error", error="its worker died", its_own=True) if self._dies else None
+            for pack in () if self._dies else packs:
+                for _ in run_pack(pack, job.store, job.run, job.surroundings):
+                    pass
+            self._meanwhile(cells)
+            for pack in packs:
+                source.ended(pack, death=death)
 
 
 @pytest.fixture
@@ -60,7 +63,7 @@ def drive(store: Store, executor: InProcess) -> None:
         store=store, run=OURS, resources=SPEC.resources, surroundings=Surroundings(), progress=progress,
         interruption=Interruption(),
     )  # fmt: skip
-    _run_packs(CELLS, 1, job, executor)
+    executor.run(GridPacks(pack_cells(CELLS, 1), job), job)
 
 
 def write(store: Store, cells: Sequence[Cell], status: str, later: float, curve: Any = CURVE) -> None:

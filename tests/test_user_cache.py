@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from dvq_ray.home import ensure_home
-from dvq_ray.user_cache import user_cache
+from dvq_ray.process.home import ensure_home
+from dvq_ray.process.user_cache import user_cache
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -20,10 +21,12 @@ from ray.exceptions import (
     TaskUnschedulableError,
 )
 
-from dvq_ray.executors import WORKER_RESTARTS, Death, Job
-from dvq_ray.kills_on_nodes import OOM_KILLS, KillsOnNodes
-from dvq_ray.lost_workers import LostWorkerError, trials_take_failures
-from dvq_ray.watch import NODE_LOSSES, PackWatch, is_node_loss
+from dvq_ray.execution.executor import Death
+from dvq_ray.execution.job import Job
+from dvq_ray.execution.tune.kills_on_nodes import OOM_KILLS, KillsOnNodes
+from dvq_ray.execution.tune.lost_workers import LostWorkerError, trials_take_failures
+from dvq_ray.execution.tune.watch import NODE_LOSSES, WORKER_RESTARTS, Watch, is_node_loss
+from dvq_ray.sweep.cells import Pack
 
 untyped: Any = exceptions
 UNREACHED = ActorUnavailableError("RpcError: recvmsg:Connection reset by peer rpc_code: 14", None)
@@ -50,6 +53,29 @@ def test_a_worker_that_is_out_of_reach_counts_as_lost_with_its_node(error: objec
     assert is_node_loss(error) is is_lost
 
 
+class Source:
+    """Takes note of how packs end."""
+
+    learns, halving, finished = False, None, False
+
+    def __init__(self) -> None:
+        self.deaths: list[Death | None] = []
+
+    def next(self) -> Pack | None:
+        return None
+
+    def counted(self, done: int, failed: int, nominal_seconds: float, values: Sequence[float]) -> None:
+        pass
+
+    def ended(self, pack: Pack, *, death: Death | None = None, stopped: Any = None) -> None:
+        self.deaths.append(death)
+
+
+def watched(source: Source | None = None) -> Watch:
+    """A watch over the trial `a`."""
+    return Watch(cast(Job, None), None, source or Source(), {"a": Pack(cells=())})
+
+
 def trial_that_died_of(error: Exception, folder: Path) -> Any:
     """As Tune hands it to callbacks, after one failure more than it would bear."""
     path = folder / "error.pkl"
@@ -59,14 +85,14 @@ def trial_that_died_of(error: Exception, folder: Path) -> Any:
 
 def trial(pickled: Path | None, folder: Path, failures: int = WORKER_RESTARTS + 1) -> Any:
     return SimpleNamespace(
-        trial_id="a", config={"pack": 0}, pickled_error_file=pickled and str(pickled), max_failures=WORKER_RESTARTS,
+        trial_id="a", pickled_error_file=pickled and str(pickled), max_failures=WORKER_RESTARTS,
         run_metadata=SimpleNamespace(num_failures=failures), error_file=str(folder / "error.txt"),
     )  # fmt: skip
 
 
 @pytest.mark.parametrize(("error", "more"), [(UNREACHED, 1), (ON_A_LOST_NODE, 1), (BY_ITSELF, 0)])
 def test_only_what_is_no_fault_of_the_pack_gives_it_another_chance(error: Exception, more: int, tmp_path: Path) -> None:
-    watch, trial = PackWatch(cast(Job, None), gate=None), trial_that_died_of(error, tmp_path)
+    watch, trial = watched(), trial_that_died_of(error, tmp_path)
     watch.on_trial_recover(0, [trial], trial)
     assert trial.max_failures == WORKER_RESTARTS + more
     for _ in range(2 * NODE_LOSSES):
@@ -75,9 +101,10 @@ def test_only_what_is_no_fault_of_the_pack_gives_it_another_chance(error: Except
 
 
 def death(error: Exception, folder: Path) -> Death:
-    watch, trial = PackWatch(cast(Job, None), gate=None), trial_that_died_of(error, folder)
-    watch.on_trial_error(0, [trial], trial)
-    (found,) = watch.deaths.values()
+    source, trial = Source(), trial_that_died_of(error, folder)
+    watched(source).on_trial_error(0, [trial], trial)
+    (found,) = source.deaths
+    assert found is not None
     return found
 
 
@@ -131,7 +158,7 @@ def test_a_worker_that_died_for_want_of_memory_has_that_status_after_a_few_tries
     error: Exception, tmp_path: Path
 ) -> None:
     assert death(error, tmp_path).status == "out_of_memory"
-    watch, trial = PackWatch(cast(Job, None), gate=None), trial_that_died_of(error, tmp_path)
+    watch, trial = watched(), trial_that_died_of(error, tmp_path)
     trial.run_metadata.num_failures = 1
     watch.on_trial_recover(0, [trial], trial)
     assert trial.max_failures == 1  # the next failure is the last one
@@ -140,14 +167,18 @@ def test_a_worker_that_died_for_want_of_memory_has_that_status_after_a_few_tries
 def test_a_kill_by_the_kernel_is_known_by_its_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     counts = iter([1, 1])
     monkeypatch.setattr(KillsOnNodes.__init__, "__defaults__", (lambda address: next(counts),))
-    watch = PackWatch(cast(Job, SimpleNamespace(progress=SimpleNamespace(advance=lambda *_: None))), gate=None)
+    source, packs = Source(), {"a": Pack(cells=())}
+    watch = Watch(cast(Job, None), None, source, packs)
     died = trial_that_died_of(RayActorError(error_msg="The actor died.\n\tip: 10.0.0.1"), tmp_path)
     report = {"cells_done": 0, "cells_failed": 0, "seconds_done": 0.0, OOM_KILLS: 0, "node_ip": "10.0.0.1"}
     watch.on_trial_result(0, [died], died, report)
     watch.on_trial_error(0, [died], died)
-    watch.deaths, first = {}, watch.deaths[0]
+    packs["a"] = Pack(cells=())
     watch.on_trial_error(0, [died], died)
-    assert [first.status, watch.deaths[0].status] == ["out_of_memory", "error"]
+    first, second = source.deaths
+    assert first is not None
+    assert second is not None
+    assert [first.status, second.status] == ["out_of_memory", "error"]
     assert first.error.startswith(
         "the worker died while the kernel killed 1 process on 10.0.0.1 because memory ran out"
     )
@@ -166,18 +197,22 @@ def test_an_error_that_cannot_be_read_is_told_as_text(content: bytes | None, tmp
     if content is not None:
         path.write_bytes(content)
     (tmp_path / "error.txt").write_bytes(b"Failure # 1\nOnlyOnceError: \x1b[31ma\xff")
-    watch, died = PackWatch(cast(Job, None), gate=None), trial(path, tmp_path)
+    source, died = Source(), trial(path, tmp_path)
+    watch = watched(source)
     watch.on_trial_recover(0, [died], died)
     watch.on_trial_error(0, [died], died)
-    assert "OnlyOnceError: a" in watch.deaths[0].error
+    (death,) = source.deaths
+    assert death is not None
+    assert "OnlyOnceError: a" in death.error
 
 
 def test_no_cell_is_blamed_when_ray_itself_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(KillsOnNodes, "started_here", lambda self: None)
-    watch, died = PackWatch(cast(Job, None), gate=None), trial_that_died_of(BY_ITSELF, tmp_path)
+    source, died = Source(), trial_that_died_of(BY_ITSELF, tmp_path)
+    watch = watched(source)
     watch.begin(cast(Any, SimpleNamespace(refused=lambda: "the raylet is gone")))
     watch.on_trial_error(0, [died], died)
-    assert watch.deaths == {}
+    assert source.deaths == []
 
 
 @pytest.mark.parametrize(

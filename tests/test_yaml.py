@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dvq_ray.problems import MOST_PROBLEMS, SweepFileError
-from dvq_ray.yaml_source import LARGEST_FILE_BYTES, read_text
-from dvq_ray.yaml_writer import write_yaml
+from dvq_ray.sweep.yaml_source import LARGEST_FILE_BYTES, read_text
+from dvq_ray.sweep.yaml_writer import write_yaml
 
 # ruff: noqa: E501  (many cases to a line read best)
 TRICKY = [

@@ -132,7 +132,7 @@ def load_rows(locations: Sequence[str], only: Mapping[str, str] | None = None) -
 def _load(location: str) -> pd.DataFrame:
     frame = _read(location, lambda store: store.load(categories=_OFTEN_EQUAL))
     if frame.empty:
-        what = "holds no cells yet" if Store(location).exists() else "is no store: there is no cells/*.parquet in it"
+        what = "holds no cells yet" if Store(location).exists() else "is not a store: there is no cells/*.parquet in it"
         raise StoreError(f"{location} {what}")
     # A store of an earlier version does not have what was added since; its cells are then without it.
     trainables = set(frame["trainable"].unique())

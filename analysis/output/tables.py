@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from dvq_ray.terminal import plain
+from dvq_ray.text import plain
 
 _MOST_UPRIGHT = 9
 """Columns of a LaTeX table that is not turned on its side."""

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from dvq_ray.coverage import Coverage, SearchCoverage, coverage
 from dvq_ray.problems import SHOWN_PROBLEMS, SweepFileError
 from dvq_ray.store import Store, StoreError
+from dvq_ray.sweep.coverage import Coverage, SearchCoverage, coverage
 
 from ..data.rows import Held
 from ..output.tables import Section, Table, columns_of

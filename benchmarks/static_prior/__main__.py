@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import click
 
-from dvq_ray.executors import usable_cores
+from dvq_ray.execution.machine import usable_cores
 
 BENCHMARKS = {
     "throughput": "throughput:measure",

@@ -18,17 +18,19 @@ import pyarrow.parquet as pq
 from rich.console import Console
 
 from benchmarks.static_prior.tables import say, show, spread
-from dvq_ray.cells import Pack, Point, expand
-from dvq_ray.executors import Job, UnderTune
+from dvq_ray.execution.grid_packs import GridPacks
+from dvq_ray.execution.job import Job
+from dvq_ray.execution.progress import Progress
+from dvq_ray.execution.tune.under_tune import UnderTune
 from dvq_ray.experiment.registry import find_experiment
+from dvq_ray.experiment.surroundings import Surroundings
 from dvq_ray.experiments.static_prior.settings import StaticPriorMetrics
-from dvq_ray.interruption import Interruption
-from dvq_ray.plan import make_plan
-from dvq_ray.progress import Progress
-from dvq_ray.provenance import Run
-from dvq_ray.spec import Resources, load_sweep
+from dvq_ray.process.interruption import Interruption
 from dvq_ray.store import Store, cell_schema
-from dvq_ray.surroundings import Surroundings
+from dvq_ray.store.provenance import Run
+from dvq_ray.sweep.cells import Pack, Point, expand
+from dvq_ray.sweep.plan import make_plan
+from dvq_ray.sweep.spec import Resources, load_sweep
 
 PLANNING_SECONDS, RESUMING_SECONDS, GROWTH_MB = 3.0, 5.0, 20.0
 """What each may take at most."""
@@ -186,7 +188,7 @@ def run_tiny(packs: Sequence[Pack], location: str) -> TinyRun:
             interruption=interruption,
         )
         before = Moment.now()
-        executor.run(packs, job)
+        executor.run(GridPacks(packs, job), job)
         return TinyRun(before=before, after=Moment.now(), at=samples.at)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.static_prior.tables import say, show, spread
-from dvq_ray.executors import usable_cores
+from dvq_ray.execution.machine import usable_cores
 
 CORES = usable_cores()
 STEPS, BATCH, LEARNING_RATE, EVALUATIONS = 4000, 64, 0.3, 20

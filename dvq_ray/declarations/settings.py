@@ -6,7 +6,6 @@ have (slices of a plain VQ, the learning rate of k-means) cannot be given to it,
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
@@ -15,8 +14,6 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Count = Annotated[int, Field(ge=1, le=10**15)]
 """At most more than can be computed, and little enough that a default of a few times as many fits into a column."""
-_LARGEST_DIVISOR_TRIED = 10_000
-_SHOWN_DIVISORS = 40
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +66,7 @@ class Settings(BaseModel):
     def nominal_seconds(self) -> float:
         """About how long one cell takes on one core of a 2026 server.
 
-        Used to fill packs, to order them and, scaled by what was measured, to foretell durations.
+        Used to fill packs, to order them and, scaled by what was measured, to predict durations.
         """
         raise NotImplementedError
 
@@ -87,19 +84,3 @@ class Settings(BaseModel):
     def columns(self) -> Mapping[str, Any]:
         """The configuration columns of the cell's row in the store."""
         return {**self.neutral, **self.model_dump()}
-
-
-def slices_divide(slices: int, dimension: int) -> str | None:
-    """The breach of a rule that slices are equal parts of the features."""
-    if dimension % slices == 0:
-        return None
-    return f"does not divide dimension = {dimension}; allowed: {_divisors(dimension)}"
-
-
-def _divisors(number: int) -> str:
-    """The divisors of the number, the smaller ones where there are many or where looking for all would take long."""
-    small = [n for n in range(1, min(math.isqrt(number), _LARGEST_DIVISOR_TRIED) + 1) if number % n == 0]
-    is_complete = number <= _LARGEST_DIVISOR_TRIED**2
-    divisors = sorted({*small, *(number // n for n in small)}) if is_complete else small
-    shown = ", ".join(map(str, divisors[:_SHOWN_DIVISORS]))
-    return shown if is_complete and len(divisors) <= _SHOWN_DIVISORS else f"{shown}, ..."

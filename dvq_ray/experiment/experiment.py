@@ -5,22 +5,21 @@ Importing this costs nothing heavy: the code that computes is named by a path an
 
 from __future__ import annotations
 
-import importlib
 import math
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, Protocol, cast
 
-from pydantic import TypeAdapter
-
 from dvq_ray.declarations.field import Axis, axes_of
 from dvq_ray.declarations.metric import Metric, metrics_of
 from dvq_ray.declarations.settings import Settings
+from dvq_ray.experiment.data_sets import DataSets
+from dvq_ray.experiment.named import named
+from dvq_ray.experiment.surroundings import Surroundings
 from dvq_ray.providers import Provided, ProviderError
 from dvq_ray.quantizer.base import Quantizer
 from dvq_ray.quantizer.registry import QUANTIZERS
-from dvq_ray.surroundings import Surroundings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,29 +59,6 @@ class Run(Protocol):
         ...
 
 
-@dataclass(frozen=True, kw_only=True)
-class DataSets:
-    """How an experiment comes to the data sets that its settings name."""
-
-    field: str
-    """The settings' field that names one."""
-    built_in: Mapping[str, Any]
-    """Those that a sweep file need not describe."""
-    source: TypeAdapter[Any]
-    """Checks one value of a sweep file's `data`, and gives its source."""
-    problems_path: str
-    """`module:function` of a quick look at data sets."""
-
-    def problems(
-        self, settings: Iterable[Settings], data: Mapping[str, Any], note: Callable[[str], None] = lambda _: None
-    ) -> list[str]:
-        """What is wrong with the files that cells of these settings would read, as far as a quick look shows.
-
-        `note` is called with what is no problem, but would surprise a user.
-        """
-        return list(_named(self.problems_path)(settings, data, note))
-
-
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Experiment:
     """One kind of trainable.
@@ -119,15 +95,17 @@ class Experiment:
     data_sets: DataSets | None = None
     """None for an experiment that reads no files."""
     watched: Mapping[str, str] = field(default_factory=dict)
-    """By metric, the curve column that foretells it while a cell is computed; none where that is done in one go."""
+    """By metric, the curve column that predicts it while a cell is computed; none where that is one step."""
     usual_quantizer: str = ""
     """The quantizer of a search that names none."""
     seeds_by: Sequence[str] = ()
     """Fields that, with the seed, decide a cell's data: cells that agree in them are paired by seed."""
+    elapsed_column: str = ""
+    """The curve column that holds the seconds of training so far; empty where a curve has none."""
 
     def load_run(self) -> Run:
         """The function that computes cells, imported now."""
-        return cast(Run, _named(self.run)) if isinstance(self.run, str) else self.run
+        return cast(Run, named(self.run)) if isinstance(self.run, str) else self.run
 
     @cached_property
     def variants(self) -> Mapping[str, type[Settings]]:
@@ -231,8 +209,3 @@ class _Variants(Mapping[str, type[Settings]]):
 
 def _finite(value: object) -> float | None:
     return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
-
-
-def _named(path: str) -> Any:
-    module, _, name = path.partition(":")
-    return getattr(importlib.import_module(module), name)

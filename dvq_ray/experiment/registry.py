@@ -14,7 +14,7 @@ def _check(value: Any, name: str) -> Experiment:
         raise ValueError(f"{value!r:.80} is no dvq_ray.Experiment")
     for columns in ("metrics", "curve"):
         if not is_dataclass(getattr(value, columns)):
-            raise ValueError(f"its {columns} is no dataclass")
+            raise ValueError(f"its {columns} is not a dataclass")
     metrics = {column.name for column in fields(value.metrics)}
     if value.main_metric not in metrics:
         raise ValueError(f"its main_metric {value.main_metric} is none of its metrics: {', '.join(sorted(metrics))}")

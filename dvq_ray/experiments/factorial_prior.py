@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from pydantic import Field
 
 from dvq_ray.declarations.field import Axis
-from dvq_ray.declarations.settings import Count, Rule, Settings, slices_divide
+from dvq_ray.declarations.settings import Count, Rule, Settings
 from dvq_ray.experiment.experiment import Experiment
 from dvq_ray.experiments.static_prior.settings import (
     BlobSettings,
@@ -21,6 +21,7 @@ from dvq_ray.experiments.static_prior.settings import (
     training_fields,
 )
 from dvq_ray.quantizer.base import Quantizer
+from dvq_ray.quantizer.slices import slices_divide
 
 if TYPE_CHECKING:
     from dvq_ray.experiments.static_prior.blobs import Blobs

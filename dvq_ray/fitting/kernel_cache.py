@@ -8,7 +8,7 @@ from typing import Any
 
 from numba.core import config as numba_config
 
-from dvq_ray.user_cache import is_writable, user_cache
+from dvq_ray.process.user_cache import is_writable, user_cache
 
 _config: Any = numba_config
 _SOURCE = Path(__file__).with_name("kernel.py")

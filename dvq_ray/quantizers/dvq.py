@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from dvq_ray.declarations.field import Axis
-from dvq_ray.declarations.settings import Count, Rule, slices_divide
+from dvq_ray.declarations.settings import Count, Rule
 from dvq_ray.quantizer.codebook import CodebookQuantizer, Cut
+from dvq_ray.quantizer.slices import slices_divide
 
 if TYPE_CHECKING:
     from torch import Tensor

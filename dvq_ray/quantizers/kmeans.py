@@ -9,8 +9,9 @@ import numpy as np
 from pydantic import Field
 
 from dvq_ray.declarations.field import Axis
-from dvq_ray.declarations.settings import Count, Rule, slices_divide
+from dvq_ray.declarations.settings import Count, Rule
 from dvq_ray.quantizer.base import CodebookSize, Codec, Quantizer, Vectors
+from dvq_ray.quantizer.slices import slices_divide
 
 
 def _enough_samples(codebook_size: int, train_samples: int) -> str | None:
@@ -65,7 +66,7 @@ class KMeans(Quantizer):
         from sklearn.cluster import KMeans as Lloyd
         from threadpoolctl import threadpool_limits
 
-        from dvq_ray.quantizer.codec import CodebookCodec
+        from dvq_ray.fitting.codec import CodebookCodec
 
         features = vectors.shape[1]
         if breach := slices_divide(self.slices, features):

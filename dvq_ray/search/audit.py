@@ -17,8 +17,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from dvq_ray.search.journal import Journal, Record
 from dvq_ray.search.sampling import distributions_of, point_of, sampler_of
-from dvq_ray.search.spec import Search
 from dvq_ray.search.verdict import Row, rows_by_cell, verdict
+from dvq_ray.sweep.search import Search
 
 SEEDS = "seeds"
 """The attribute of a trial that holds the repetitions of its suggestion."""
@@ -71,7 +71,7 @@ def without_broken_state(journal: Journal, study_name: str, search: Search) -> J
                 raise
             last = journal.records[states[-1]].get("trial_id")  # a state may take several records of a trial
             first = next(i for i in states if journal.records[i].get("trial_id") == last)
-            journal = journal.cut(first, f"is wrong: {search.sampler} cannot go on from that state")
+            journal = journal.cut(first, f"is wrong: {search.sampler} cannot resume from that state")
     return journal
 
 

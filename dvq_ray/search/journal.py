@@ -25,7 +25,7 @@ import optuna
 from optuna.storages import JournalStorage
 from optuna.storages.journal import BaseJournalBackend, JournalFileBackend
 
-from dvq_ray.search.spec import SearchError
+from dvq_ray.sweep.search import SearchError
 
 Record = Mapping[str, Any]
 
@@ -184,7 +184,7 @@ def read(path: Path) -> Journal | None:
                 f"{path}: is a symbolic link; allowed: a file (put a copy of the linked file in its place)"
             )
         if not stat.S_ISREG(kind):
-            raise SearchError(f"{path}: is no file; allowed: a journal (move this away, and the search begins anew)")
+            raise SearchError(f"{path}: is not a file; allowed: a journal (move this away, and the search begins anew)")
         content = path.read_bytes()
     try:
         return parse(content)

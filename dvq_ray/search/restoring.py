@@ -18,15 +18,15 @@ from optuna.distributions import BaseDistribution
 from optuna.storages import JournalStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from dvq_ray.cells import Point
-from dvq_ray.coverage import searched_rows
 from dvq_ray.search.audit import FIXED, SEEDS, is_state
 from dvq_ray.search.journal import InMemory, Journal, Record
 from dvq_ray.search.sampling import distributions_of, point_of
-from dvq_ray.search.space import Axis, Choices, Params
-from dvq_ray.search.spec import Search
 from dvq_ray.search.verdict import rows_by_cell, verdict
 from dvq_ray.store import SUGGESTION, Store
+from dvq_ray.sweep.cells import Point
+from dvq_ray.sweep.coverage import searched_rows
+from dvq_ray.sweep.search import Search
+from dvq_ray.sweep.space import Axis, Choices, Params
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def load_rows(search: Search, store: Store) -> pd.DataFrame:
     frame = store.load()
     fields = {field for variant in search.experiment.variants.values() for field in variant.model_fields}
     wanted = ["cell_id", "point_id", "trainable", "revision", "status", "seed", "run_started_at", SUGGESTION]
-    return frame.reindex(columns=[*wanted, *sorted(fields), *search.objectives])  # a store of a grid lacks some
+    return frame.reindex(columns=[*wanted, *sorted(fields), *search.objectives])  # a store of a grid does not have all
 
 
 def with_suggestions_of_rows(journal: Journal, study_name: str, search: Search, rows: pd.DataFrame) -> Journal:

@@ -21,10 +21,10 @@ from optuna.samplers import (
 )
 from optuna.trial import FrozenTrial, TrialState
 
-from dvq_ray.cells import Point
-from dvq_ray.search.space import Axis, Choices, Params, Space
-from dvq_ray.search.spec import Sampler, Search
 from dvq_ray.streams import stream
+from dvq_ray.sweep.cells import Point
+from dvq_ray.sweep.search import Sampler, Search
+from dvq_ray.sweep.space import Axis, Choices, Params, Space
 
 DRAWS = 10
 """How often a sampler may come back with a point that cannot be, or was suggested before."""
@@ -37,7 +37,7 @@ MOST_LISTED = 200_000
 MOST_STEPS = 1_000_000
 """Values of a range that Optuna is given as steps. More are a continuum to it, and what it draws is rounded."""
 _FINEST_STEP = 1e-7
-"""As a share of the largest value: below it, Optuna finds that the errors of floats lie beside its steps."""
+"""Share of the largest value: below it, Optuna finds that the errors of floats lie beside its steps."""
 
 Verdict = Literal["new", "known", "impossible"]
 
@@ -48,7 +48,7 @@ class Best:
 
     params: Params
     values: tuple[float, ...]
-    """Of the objectives."""
+    """Values of the objectives."""
     repetitions: int
 
     def in_words(self, search: Search) -> str:
@@ -85,7 +85,7 @@ class Chooser:
         return bool(self.best) or self.unseen(np.random.default_rng(0)) is not None
 
     def in_place_of(self, verdicts: Sequence[Verdict], rng: np.random.Generator) -> Params | None:
-        """What to suggest where all draws were in vain."""
+        """What to suggest where no draw could be used."""
         insists = "known" in verdicts and self.search.sampler != "random"  # which has nothing to insist on
         unseen = None if insists and self.best else self.unseen(rng)
         if unseen is None and self.best:

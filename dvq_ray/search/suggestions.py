@@ -1,14 +1,14 @@
 """The suggestions of a search: Optuna's study, its journal beside the store, and what is done about repeats.
 
 Optuna is asked and told here and nowhere else. Ray's own adapter for it would start a study over when a search is
-taken up again, ask for points that cannot be, and pay for points that the store holds, so it is not used.
+resumed, ask for points that cannot be, and pay for points that the store holds, so it is not used.
 
 The rule for repeats: a point is suggested once. Where the sampler insists on points that were suggested before, the
 suggestion becomes one more repetition of the best point (of the front's least repeated one, where there are two
 objectives), and is told with the mean of all its repetitions.
 
 The journal is all the state there is. Samplers are made anew for each suggestion, seeded by the search's seed and the
-suggestion's number, so that a search that was cut off goes on as it would have.
+suggestion's number, so that a search that was cut off resumes as it would have continued.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ import optuna
 from optuna.storages import JournalStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from dvq_ray.cells import Point
 from dvq_ray.search import journal as journals
 from dvq_ray.search.audit import SEEDS, without_broken_state, without_contradictions
 from dvq_ray.search.journal import Journal, JournalFile
 from dvq_ray.search.restoring import load_rows, with_suggestions_of_rows
 from dvq_ray.search.sampling import Best, Chooser, Choosing, distributions_of, point_of, sampler_of
-from dvq_ray.search.space import Params
-from dvq_ray.search.spec import Search, SearchError
 from dvq_ray.store import Store
+from dvq_ray.sweep.cells import Point
+from dvq_ray.sweep.search import Search, SearchError
+from dvq_ray.sweep.space import Params
 
 _RESUMES = "resumes from the lines before that and the rows of the store"
 _COUNTED = (TrialState.RUNNING, TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
@@ -46,7 +46,7 @@ class Suggestion:
     """A point that was suggested, and the repetitions whose mean is its value."""
 
     number: int
-    """From 0, in the order in which they were asked for."""
+    """Counts suggestions from 0, in the order in which they were requested."""
     params: Params
     point: Point
     seeds: tuple[int, ...]
@@ -133,7 +133,7 @@ class Suggestions:
     def held(name: str, search: Search, store: Store, warn: Callable[[str], None] = _warn) -> Iterator[Suggestions]:
         """Those of the journal beside `store`. Raises `SearchError` where another process holds them.
 
-        Where the journal is damaged it is mended first; `warn` is given a line that says how.
+        Where the journal is damaged it is repaired first; `warn` is given a line that says how.
         """
         path = journal_path(store)
         with journals.locked(path, store.location), quiet():
@@ -144,7 +144,7 @@ class Suggestions:
             yield Suggestions.kept(name, search, path)
 
     def underway(self) -> list[Suggestion]:
-        """Those that were asked for and never told: their search was cut off. They are to be taken up again."""
+        """Gives those that were requested and never reported: their search was cut off. They are to be resumed."""
         found = []
         for trial in self._trials(TrialState.RUNNING):
             if self._point_if_any(trial) is not None:
@@ -170,7 +170,7 @@ class Suggestions:
         self._study.sampler = Choosing(sampler_of(self.search, number), chooser)
         trial = self._study.ask(self._distributions)
         frozen = self._study.get_trials(deepcopy=False)[trial.number]
-        if self._point_if_any(frozen) is None:  # an unfinished point of start_from, completed in vain
+        if self._point_if_any(frozen) is None:  # an unfinished point of start_from, completed without success
             self._study.tell(trial, state=TrialState.FAIL)
             return self.ask()
         suggestion = self._suggestion(frozen)

@@ -4,28 +4,19 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-import pandas as pd
 import pyarrow.compute as pc
 from optuna.trial import TrialState
 
-from dvq_ray.cells import LONGEST_PACK_SECONDS, Cell, Pack, SuggestedAs
-from dvq_ray.pack import failed_row
-from dvq_ray.provenance import Run
-from dvq_ray.search.spec import Search
+from dvq_ray.execution.executor import Death, Halving
+from dvq_ray.execution.pack import failed_row
 from dvq_ray.search.suggestions import Suggestion, Suggestions
 from dvq_ray.search.verdict import Row, rows_by_cell, verdict
-from dvq_ray.store import FINISHED, SUGGESTION, Status, Store, StoreError
-
-
-@dataclass(frozen=True, kw_only=True)
-class Logged:
-    """What a cell that was stopped early had logged."""
-
-    curve: Sequence[Mapping[str, Any]]
-    """Rows of its curve, the last one being where it was stopped."""
+from dvq_ray.store import FINISHED, SUGGESTION, Store, StoreError
+from dvq_ray.store.provenance import Run
+from dvq_ray.sweep.cells import LONGEST_PACK_SECONDS, Cell, Pack, SuggestedAs
+from dvq_ray.sweep.search import Search
 
 
 class Supply:
@@ -33,6 +24,8 @@ class Supply:
 
     What counts is the store: a suggestion whose cells all have rows is told from these, whoever computed them.
     """
+
+    learns = True
 
     def __init__(
         self,
@@ -42,14 +35,14 @@ class Supply:
         run: Run,
         *,
         retry_failed: bool,
-        on_told: Callable[[TrialState], None],
+        on_result: Callable[[TrialState], None],
     ) -> None:
         self.search = search
         self.suggestions = suggestions
         self._store = store
         self._run = run
         self._retry_failed = retry_failed
-        self._on_told = on_told
+        self._on_result = on_result
         self._open: dict[int, Suggestion] = {}
         self._underway: set[str] = set()
         self._packs: deque[Pack] = deque()
@@ -78,45 +71,70 @@ class Supply:
         self._underway |= {cell.cell_id for cell in pack.cells}
         return pack
 
+    def counted(self, done: int, failed: int, nominal_seconds: float, values: Sequence[float]) -> None:
+        """Does nothing: suggestions are counted, and not their cells."""
+
     def ended(
-        self, pack: Pack, error: str | None = None, stopped: Logged | None = None, *, status: Status = "error"
+        self, pack: Pack, *, death: Death | None = None, stopped: Sequence[Mapping[str, Any]] | None = None
     ) -> None:
         """Takes note that nothing computes the cells of `pack` any more.
 
-        Cells without a row get one: of what their worker died of, with that status, or of where they were stopped
-        early.
+        Cells without a row get one: of what their worker died of, or of where they were stopped early. Those that did
+        not cause the death of their worker are handed out again.
         """
         ids = [cell.cell_id for cell in pack.cells]
         self._underway -= set(ids)
         there = self._load(ids)
-        lacking = [cell for cell in pack.cells if cell.cell_id not in there]
-        if lacking and (error is not None or stopped is not None):
-            for cell in lacking:
-                self._write_row_of(cell, pack.suggested, error, status, stopped)
+        missing = [cell for cell in pack.cells if cell.cell_id not in there]
+        if death is not None and not death.its_own:
+            death = None
+        if missing and (death is not None or stopped is not None):
+            for cell in missing:
+                self._write_row_of(cell, pack.suggested, death, stopped)
             there = self._load(ids)
         self._rows |= there
         self._settle()
 
-    def earlier_scouts(self) -> Iterator[tuple[str, pd.DataFrame]]:
-        """Cell id and curve (`step` and the watched column) of every first repetition that the store holds."""
+    @property
+    def halving(self) -> Halving | None:
+        """Successive halving of the first repetitions, where the search requests it."""
+        stop_early = self.search.stop_early
+        if stop_early is None:
+            return None
+        direction = next(iter(self.search.objectives.values()))
+        return Halving(
+            mode="min" if direction == "minimize" else "max",
+            grace_steps=stop_early.grace_steps,
+            reduction=stop_early.reduction,
+            curves=self._earlier_scouts,
+        )
+
+    def _earlier_scouts(self) -> Iterator[tuple[str, Sequence[tuple[int, float]]]]:
+        """Cell id and watched curve of every first repetition that the store holds."""
         assert self.search.watched is not None
         curves = self._store.load_curves(["cell_id", "step", self.search.watched])
         scouts = {told.point.cell_id(told.seeds[0]) for told in self.suggestions.told()}
         for cell_id, curve in curves[curves["cell_id"].isin(scouts)].groupby("cell_id"):
-            yield str(cell_id), curve.dropna()
+            logged = curve[["step", self.search.watched]].dropna()
+            yield str(cell_id), [(int(step), float(value)) for step, value in logged.itertuples(index=False, name=None)]
 
     def _write_row_of(
-        self, cell: Cell, suggested: SuggestedAs | None, error: str | None, status: Status, stopped: Logged | None
+        self,
+        cell: Cell,
+        suggested: SuggestedAs | None,
+        death: Death | None,
+        stopped: Sequence[Mapping[str, Any]] | None,
     ) -> None:
         assert suggested is not None
         experiment, number = cell.point.experiment, {SUGGESTION: suggested.number}
-        if error is not None:
-            self._store.write_cell(experiment, {**failed_row(cell, self._run, status, error), **number}, ())
+        if death is not None:
+            row = failed_row(cell, self._run, death.status, death.error)
+            self._store.write_cell(experiment, {**row, **number}, ())
             return
         assert stopped is not None
-        step = int(stopped.curve[-1]["step"]) if stopped.curve else 0
+        step = int(stopped[-1]["step"]) if stopped else 0
         row = failed_row(cell, self._run, "stopped", f"stopped early, at step {step}")
-        self._store.write_cell(experiment, {**row, **number, "search_stopped_at_step": step}, stopped.curve)
+        self._store.write_cell(experiment, {**row, **number, "search_stopped_at_step": step}, stopped)
         self._store.drop_checkpoint(cell.cell_id)
 
     def _next_suggestion(self) -> Suggestion | None:
@@ -140,7 +158,7 @@ class Supply:
             if found is not None:
                 del self._open[suggestion.number]
                 self.suggestions.tell(suggestion, *found)
-                self._on_told(found[0])
+                self._on_result(found[0])
             else:
                 self._queue(suggestion, [cell for cell in cells if cell.cell_id not in self._rows])
 

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 from optuna.trial import TrialState
 
-from dvq_ray.search.spec import Search
 from dvq_ray.store import FINISHED
+from dvq_ray.sweep.search import Search
 
 Row = Mapping[str, Any]
 

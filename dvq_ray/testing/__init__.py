@@ -1,4 +1,4 @@
-"""Contract suites: the tests that our own quantizers and experiments pass, for those of others.
+"""Contract suites: the tests that our own quantizers, experiments, data sources and executors pass, to run on yours.
 
     from dvq_ray.testing import QuantizerContract
 
@@ -9,7 +9,9 @@
 pytest finds the tests in the subclass. Each says in its name what it expects.
 """
 
+from dvq_ray.testing.executor import ExecutorContract
 from dvq_ray.testing.experiment import ExperimentContract
 from dvq_ray.testing.quantizer import QuantizerContract
+from dvq_ray.testing.source import SourceContract
 
-__all__ = ["ExperimentContract", "QuantizerContract"]
+__all__ = ["ExecutorContract", "ExperimentContract", "QuantizerContract", "SourceContract"]

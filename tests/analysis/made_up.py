@@ -14,10 +14,10 @@ import numpy as np
 import pandas as pd
 
 from analysis.data.rows import Rows
-from dvq_ray.cells import Point
 from dvq_ray.experiment.experiment import Experiment
 from dvq_ray.experiment.registry import find_experiment
 from dvq_ray.store import Store
+from dvq_ray.sweep.cells import Point
 
 Row = dict[str, Any]
 STATIC_PRIOR = find_experiment("static_prior")

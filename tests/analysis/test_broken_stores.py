@@ -65,7 +65,7 @@ def test_a_column_of_another_type_is_named_with_its_file(store: Path, alone: boo
 
 
 def test_a_store_without_cells_is_told_from_a_folder_that_is_none(tmp_path: Path, store: Path) -> None:
-    assert refusal(tmp_path / "nowhere").endswith("nowhere is no store: there is no cells/*.parquet in it")
+    assert refusal(tmp_path / "nowhere").endswith("nowhere is not a store: there is no cells/*.parquet in it")
     path = only_file(store)
     pq.write_table(pq.read_table(path).slice(0, 0), path)
     assert refusal(store) == f"{store} holds no cells yet"

@@ -247,7 +247,7 @@ def test_a_single_value_on_every_axis_can_be_drawn(tmp_path: Path) -> None:
 def test_a_store_that_is_not_there_exits_with_2(tmp_path: Path) -> None:
     result = analysis(tmp_path / "nowhere")
     assert result.exit_code == 2
-    assert "nowhere is no store" in result.output
+    assert "nowhere is not a store" in result.output
 
 
 def test_several_stores_need_a_folder_to_write_to(store: Path, tmp_path: Path) -> None:

@@ -54,5 +54,5 @@ def test_a_store_that_is_not_to_be_had_is_told_in_a_line(s3: ObjectStorage, tmp_
         result = analysis(s3.uri("nowhere"), "--out", tmp_path / "figures", items=ITEMS)
     assert result.exit_code == 2
     (line,) = result.stderr.splitlines()
-    assert ("access is denied" if denied else "is no store") in line
+    assert ("access is denied" if denied else "is not a store") in line
     assert not (tmp_path / "figures").exists()

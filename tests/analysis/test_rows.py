@@ -52,7 +52,7 @@ def test_keeping_what_is_not_stored_is_an_error(tmp_path: Path, only: dict[str, 
 
 
 def test_missing_and_empty_stores_are_errors_that_name_them(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match=r"nowhere is no store"):
+    with pytest.raises(StoreError, match=r"nowhere is not a store"):
         load_rows([str(tmp_path / "nowhere")])
     (tmp_path / "begun").mkdir()
     (tmp_path / "begun" / "sweep.yaml").write_text("name: begun\n")

@@ -14,7 +14,7 @@ from ray.autoscaler.v2.scheduler import ResourceDemandScheduler, SchedulingReque
 from ray.autoscaler.v2.utils import ResourceRequestUtil
 from ray.core.generated.autoscaler_pb2 import ResourceRequestByCount  # type: ignore[attr-defined]
 
-from dvq_ray.spec import load_sweep
+from dvq_ray.sweep.spec import load_sweep
 from tests.cluster.cluster_file import load, problems, resources
 
 ON_GPUS = [

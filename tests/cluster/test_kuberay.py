@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml  # type: ignore[import-untyped]
 
-from dvq_ray.spec import load_sweep
+from dvq_ray.sweep.spec import load_sweep
 from tests.cluster.cluster_file import load
 from tests.cluster.rayjob import problems
 from tests.cluster.test_gpu_file import ON_GPUS

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from dvq_ray.spec import load_sweep
-from dvq_ray.sweep import main as sweep
+from dvq_ray.cli.sweep import main as sweep
+from dvq_ray.sweep.spec import load_sweep
 from tests.cluster import stack
 
 README = Path("cluster/README.md")

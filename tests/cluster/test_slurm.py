@@ -20,8 +20,8 @@ import pytest
 from ray.scripts.scripts import start
 from ray.scripts.symmetric_run import curate_and_validate_ray_start_args
 
-from dvq_ray.interruption import INTERRUPTED
-from dvq_ray.sweep import main as sweep
+from dvq_ray.cli.sweep import main as sweep
+from dvq_ray.process.interruption import INTERRUPTED
 
 SCRIPT = Path("cluster/slurm.sh").resolve()
 SLURM = {"SLURM_JOB_ID": "17", "SLURM_JOB_NUM_NODES": "2", "SLURMD_NODENAME": "node3", "SLURM_CPUS_ON_NODE": "16",

@@ -32,7 +32,7 @@ def test_the_package_holds_code_and_sweeps_and_leaves_out_results_data_and_git(c
     create_package(str(checkout), archive, include_gitignore=True, excludes=_ray_excludes(checkout))
     with zipfile.ZipFile(archive) as package:
         names, unpacked = package.namelist(), sum(entry.file_size for entry in package.infolist())
-    assert {"dvq_ray/sweep.py", "analysis/__main__.py", "sweeps/cifar10.yaml", "pyproject.toml"} <= {*names}
+    assert {"dvq_ray/cli/sweep.py", "analysis/__main__.py", "sweeps/cifar10.yaml", "pyproject.toml"} <= {*names}
     assert {str(path) for path in Path("dvq_ray").rglob("*.py")} <= {*names}
     assert not {name.split("/")[0] for name in names} & {*LEFT_OUT}
     assert not [name for name in names if name.endswith("large")]

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from dvq_ray.sweep import main as sweep
+from dvq_ray.cli.sweep import main as sweep
 from tests.sweep_files import write, write_pictures
 
 ROOT = Path(__file__).parents[2]

@@ -25,10 +25,10 @@ from dvq_ray.experiments.learned_prior.array_pickles import load_arrays
 from dvq_ray.experiments.learned_prior.images import ImagesError, check, load_images
 from dvq_ray.experiments.learned_prior.photos import PHOTOGRAPHS, held_back, read_photos
 from dvq_ray.experiments.learned_prior.sources import (
-    AnySource,
     Cifar10Source,
     FolderSource,
     ImagenetSource,
+    ImageSource,
     ParquetSource,
     PhotosSource,
 )
@@ -49,7 +49,7 @@ def encoded(image: NDArray[np.uint8], form: str = "PNG") -> bytes:
     return file.getvalue()
 
 
-def message_of(source: AnySource, image_size: int = SIZE, *, by_check: bool = True) -> str:
+def message_of(source: ImageSource, image_size: int = SIZE, *, by_check: bool = True) -> str:
     look: Callable[[], object]
     look = partial(check, source, image_size, "mine") if by_check else partial(load_images, source, image_size)
     with pytest.raises(ImagesError) as caught:

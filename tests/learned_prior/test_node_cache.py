@@ -199,7 +199,7 @@ def test_a_user_without_name_and_home_reads_and_keeps_images(home: str | None) -
             f"os.setgroups([]); os.setgid({nobody}); os.setuid({nobody})\n"
             "check(source, 8, 'mine')\n"
             "print(len(load_images(source, 8).train))\n"
-            "print(SOURCE.validate_python({'format': 'folder', 'train': '~/a', 'test': '~/b'}).expanded().train[-3:])"
+            "print(FolderSource(train='~/a', test='~/b').expanded().train[-3:])"
         )
         environment = {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(sys.path), "TMPDIR": folder}
         done = subprocess.run(

@@ -13,9 +13,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from dvq_ray.experiments.learned_prior.encoded_images import EncodedSource
 from dvq_ray.experiments.learned_prior.images import check, load_images
-from dvq_ray.experiments.learned_prior.sources import FolderSource, ImagesError, ParquetSource
+from dvq_ray.experiments.learned_prior.sources import EncodedSource, FolderSource, ImagesError, ParquetSource
 from dvq_ray.experiments.learned_prior.train_test_split import is_held_out
 
 SIZE = 8

@@ -13,6 +13,7 @@ import torch
 
 from dvq_ray.experiment.experiment import Outcome, Underway
 from dvq_ray.experiment.registry import find_experiment
+from dvq_ray.experiment.surroundings import Surroundings
 from dvq_ray.experiments.learned_prior import run as run_module
 from dvq_ray.experiments.learned_prior.device import DataSet, Device
 from dvq_ray.experiments.learned_prior.images import Images
@@ -22,7 +23,6 @@ from dvq_ray.experiments.learned_prior.sources import PhotosSource
 from dvq_ray.experiments.learned_prior.training import CheckpointError, Training, batch_rows, logged_steps
 from dvq_ray.quantizer.base import Quantizer
 from dvq_ray.streams import stream
-from dvq_ray.surroundings import Surroundings
 
 CPU = Device("cpu")
 SMALL = {

@@ -17,11 +17,11 @@ from click.testing import CliRunner, Result
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from dvq_ray.search.spec import Search
+from dvq_ray.cli.sweep import main as sweep
 from dvq_ray.search.suggestions import Suggestions, quiet, study_name
-from dvq_ray.spec import load_sweep
 from dvq_ray.store import SUGGESTION, Store
-from dvq_ray.sweep import main as sweep
+from dvq_ray.sweep.search import Search
+from dvq_ray.sweep.spec import load_sweep
 from tests.sweep_files import write
 
 _HEAD = """\

@@ -13,8 +13,8 @@ import optuna
 import pytest
 from click.testing import CliRunner
 
+from dvq_ray.cli.status import main as status
 from dvq_ray.search.suggestions import Suggestions
-from dvq_ray.status import main as status
 from tests.search.damaged import Ran
 
 WANTED = 10
@@ -195,7 +195,7 @@ def test_the_state_of_a_sampler_that_cannot_be_read_is_cut_off(searches: dict[st
     ran.want(WANTED + 3)
     result = ran.run()
     assert result.exit_code == 0
-    assert "cmaes cannot go on from that state" in result.output
+    assert "cmaes cannot resume from that state" in result.output
     assert ran.problems(WANTED + 3, all_numbers=True) == []
 
 

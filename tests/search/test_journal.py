@@ -17,7 +17,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from dvq_ray.search.journal import InMemory, Journal, JournalFile, parse, read, remove_stale_lock, write
-from dvq_ray.search.spec import SearchError
+from dvq_ray.sweep.search import SearchError
 
 DAMAGED = 3000
 
@@ -176,7 +176,7 @@ def test_what_is_no_journal_is_said_in_one_line(tmp_path: Path) -> None:
     dangling.symlink_to("/nowhere/at/all")
     os.mkfifo(pipe)
     below = tmp_path / "file" / "journal.log"
-    wrong = {folder: "is no file", pipe: "is no file", below: "cannot be read: Not a directory"}
+    wrong = {folder: "is not a file", pipe: "is not a file", below: "cannot be read: Not a directory"}
     for path, what in {**wrong, link: "is a symbolic link", dangling: "is a symbolic link"}.items():
         with pytest.raises(SearchError, match=what) as caught:
             read(path)

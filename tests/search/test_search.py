@@ -23,12 +23,12 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
+from dvq_ray.cli.sweep import main as sweep
 from dvq_ray.fitting import fit as fitting
 from dvq_ray.search.sampling import Choosing
 from dvq_ray.search.suggestions import Suggestions
-from dvq_ray.spec import load_sweep
 from dvq_ray.store import Store
-from dvq_ray.sweep import main as sweep
+from dvq_ray.sweep.spec import load_sweep
 from tests.sweep_files import write
 
 TEXT = """\

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from dvq_ray.problems import SweepFileError
-from dvq_ray.search.space import Choices, Range
-from dvq_ray.search.spec import Search
-from dvq_ray.spec import load_sweep
+from dvq_ray.sweep.search import Search
+from dvq_ray.sweep.space import Choices, Range
+from dvq_ray.sweep.spec import load_sweep
 from tests.sweep_files import write
 
 HEAD = "name: x\ntrainable: static_prior\nseeds: 2\nfixed: {dimension: 16, factors: 8}\n"
@@ -117,7 +117,7 @@ def test_what_cannot_be_is_no_point_and_says_why(params: dict[str, Any], reason:
 
 # ruff: noqa: E501  (a case a line reads best)
 WRONG = {
-    "grids and search": (HEAD + GOOD + "grids: {a: {quantizer: vq, codebook_size: 4}}\n", "FILE:5: search: stands beside grids; allowed: one of the two"),
+    "grids and search": (HEAD + GOOD + "grids: {a: {quantizer: vq, codebook_size: 4}}\n", "FILE:5: search: cannot be combined with grids; allowed: one of the two"),
     "neither": (HEAD, "FILE:1: grids is missing; allowed: grids, or search in their place"),
     "search is no mapping": (HEAD + "search: 3\n", "FILE:5: search: found 3"),
     "unknown key": (body(sugestions="3"), "search.sugestions: unknown key; did you mean suggestions?"),
@@ -148,7 +148,7 @@ WRONG = {
     "searched quantizer": (body(space="{quantizer: {choices: [vq, pq]}, codebook_size: {choices: [4]}}"), 'search.space.quantizer.choices[1]: found "pq"'),
     "start outside": (body(start_from="[{slices: 4}]"), "search.start_from[0].slices: found 4, which is not in space; allowed: 1, 2"),
     "start unknown": (body(start_from="[{slizes: 1}]"), "search.start_from[0].slizes: unknown key"),
-    "start that cannot be": (body(start_from="[{slices: 2, codebook_size: 4}]", max_bits="3"), "search.start_from[0]: is no point: codes take 4 bits"),
+    "start that cannot be": (body(start_from="[{slices: 2, codebook_size: 4}]", max_bits="3"), "search.start_from[0]: is not a point: codes take 4 bits"),
     "start from true": (body(start_from="[{slices: true}]"), "search.start_from[0].slices: found true, which is not in space; allowed: 1, 2"),
     "start from 2.0": (body(start_from="[{slices: 2.0}]"), "search.start_from[0].slices: found 2.0, which is not in space; allowed: 1, 2"),
     "start from 4.0 in a range": (body(space="{slices: {low: 1, high: 4, step: 3}, codebook_size: {choices: [4]}}", start_from="[{slices: 4.0}]"), "search.start_from[0].slices: found 4.0, which is not in space; allowed: 1 to 4 (in steps of 3)"),
@@ -181,7 +181,7 @@ WRONG = {
     "bits beyond floats": (body(max_bits="1" + 400 * "0"), "search.max_bits: found 1000"),
     "nothing can be": (body(max_bits="1"), "search.space: holds no point that can be; for example codes take 2 bits"),
     "cmaes of choices": (body(sampler="cmaes"), 'search.sampler: found "cmaes", which takes two ranges or more, and here are choices in slices, codebook_size'),
-    "stopping what is done in one go": (body(stop_early="{scheduler: asha, grace_steps: 5}"), "search.stop_early: needs an objective that is known while a cell is computed; allowed: none; static_prior computes a cell in one go"),
+    "stopping what is done in one go": (body(stop_early="{scheduler: asha, grace_steps: 5}"), "search.stop_early: needs an objective that is known while a cell is computed; allowed: none; static_prior computes a cell in one step"),
     "unknown scheduler": (body(stop_early="{scheduler: hyperband, grace_steps: 5}"), 'search.stop_early.scheduler: found "hyperband"'),
     "unknown stop key": (body(stop_early="{scheduler: asha, grace: 5}"), "search.stop_early.grace: unknown key; did you mean grace_steps?"),
 }  # fmt: skip

@@ -14,11 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.distributions import FloatDistribution, IntDistribution
 
+from dvq_ray.cli.sweep import main as sweep
 from dvq_ray.search.sampling import _SAMPLERS, distributions_of, draws
-from dvq_ray.search.space import Choices, Range, Space
-from dvq_ray.search.spec import FINEST_STEP
 from dvq_ray.store import Store
-from dvq_ray.sweep import main as sweep
+from dvq_ray.sweep.search import FINEST_STEP
+from dvq_ray.sweep.space import Choices, Range, Space
 from tests.sweep_files import write
 
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from dvq_ray.cells import expand
 from dvq_ray.experiment.registry import find_experiment
+from dvq_ray.experiment.surroundings import Surroundings
 from dvq_ray.experiments.static_prior.blobs import Blobs, draw_factorial_blobs
 from dvq_ray.experiments.static_prior.run import run
-from dvq_ray.spec import load_sweep
-from dvq_ray.surroundings import Surroundings
+from dvq_ray.sweep.cells import expand
+from dvq_ray.sweep.spec import load_sweep
 
 SHAPE = {"groups": 3, "centres": 4, "dimension": 48, "train_samples": 6000, "test_samples": 2000}
 

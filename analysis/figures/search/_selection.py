@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from dvq_ray.coverage import STATES, State, Suggested, searched_rows, suggested
 from dvq_ray.problems import SweepFileError
-from dvq_ray.search.spec import Search
-from dvq_ray.spec import parse_sweep
 from dvq_ray.store import SUGGESTION, Store, StoreError
+from dvq_ray.sweep.coverage import STATES, State, Suggested, searched_rows, suggested
+from dvq_ray.sweep.search import Search
+from dvq_ray.sweep.spec import parse_sweep
 
 from ...data.curves_and_artifacts import CurvesAndArtifacts
 from ...data.needs import Grid, Needs

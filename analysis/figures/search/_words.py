@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from textwrap import wrap
 
-from dvq_ray.coverage import STATES
+from dvq_ray.sweep.coverage import STATES
 
 from ...known import FIELDS, METRICS
 from ...naming import number

@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from dvq_ray.search.space import Axis, Choices
+from dvq_ray.sweep.space import Axis, Choices
 
 from ...data.selection import Selection
 from ...draw.sheet import Panel, Sheet

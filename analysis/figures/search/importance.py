@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from dvq_ray.search.space import Choices, Range
+from dvq_ray.sweep.space import Choices, Range
 
 from ...data.selection import Selection
 from ...items import table

@@ -1,6 +1,7 @@
 """Image auto-encoders whose latents are quantized (paper, section 4.2)."""
 
-from dvq_ray.experiment.experiment import DataSets, Experiment
+from dvq_ray.experiment.data_sets import DataSets
+from dvq_ray.experiment.experiment import Experiment
 from dvq_ray.experiments.learned_prior import sources
 from dvq_ray.experiments.learned_prior.settings import LearnedPriorCurve, LearnedPriorMetrics, fields_for
 
@@ -18,8 +19,9 @@ EXPERIMENT = Experiment(
     data_sets=DataSets(
         field="dataset",
         built_in=sources.BUILT_IN,
-        source=sources.SOURCE,
+        sources=sources.SOURCES,
         problems_path="dvq_ray.experiments.learned_prior.images:problems",
+        digest_column="data_sha256",
     ),
     watched={
         "reconstruction_bits_per_dim": "reconstruction_bits_per_dim",
@@ -29,4 +31,5 @@ EXPERIMENT = Experiment(
     },
     usual_quantizer="dvq",
     seeds_by=("dataset", "image_size"),
+    elapsed_column="training_seconds",
 )

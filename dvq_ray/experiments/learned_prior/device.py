@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from dvq_ray.experiments.learned_prior.images import Images, load_images
-from dvq_ray.experiments.learned_prior.sources import Source
+from dvq_ray.experiments.learned_prior.sources import ImageSource
 
 RESIDENT_SHARE = 0.4
 """Of a trial's GPU memory that images may take; larger sets stay in the computer's memory and travel batch by batch."""
@@ -144,6 +144,6 @@ class DataSet:
 
 
 @lru_cache(maxsize=1)  # the cells that a worker takes up one after the other mostly read the same
-def data_set(source: Source, image_size: int, device: Device) -> DataSet:
+def data_set(source: ImageSource, image_size: int, device: Device) -> DataSet:
     """The images of `source`, decoded once and moved to the device once."""
     return DataSet(load_images(source, image_size), device)

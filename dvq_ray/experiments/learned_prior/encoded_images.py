@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import PIL
 
-from dvq_ray.experiments.learned_prior import image_parquet
 from dvq_ray.experiments.learned_prior.image_decoding import check_size, decode
-from dvq_ray.experiments.learned_prior.image_folders import FolderImages
-from dvq_ray.experiments.learned_prior.image_parquet import ParquetImages
+from dvq_ray.experiments.learned_prior.node_cache import Splits, read_once
 from dvq_ray.experiments.learned_prior.settings import CHANNELS
-from dvq_ray.experiments.learned_prior.sources import Fit, FolderSource, ImagesError, ParquetSource, printable
+from dvq_ray.experiments.learned_prior.sources import EncodedSource, Fit, ImagesError, printable
 from dvq_ray.experiments.learned_prior.train_test_split import (
     EncodedImages,
     Pixels,
@@ -25,7 +25,6 @@ from dvq_ray.experiments.learned_prior.train_test_split import (
     split,
 )
 
-EncodedSource = FolderSource | ParquetSource
 _SHOWN_IMAGES = 3
 
 
@@ -42,13 +41,11 @@ def read_encoded(source: EncodedSource, image_size: int) -> tuple[Pixels, Pixels
     return pixels[0], pixels[1]
 
 
-def state_of_files(source: EncodedSource) -> list[list[str]]:
-    """Path, size in bytes and time of the last change of each file."""
-    match source:
-        case FolderSource():
-            return [state for location in _locations(source) for state in FolderImages(location).state()]
-        case ParquetSource():
-            return [state for location in _locations(source) for state in image_parquet.state_of_files(location)]
+def read_encoded_once(source: EncodedSource, image_size: int) -> Splits:
+    """Reads like `read_encoded`, once for all processes of a machine as long as the files stay as they are."""
+    state = [each for location in _locations(source) for each in source.state(location)]
+    key = json.dumps([source.model_dump(mode="json"), image_size, state, PIL.__version__])
+    return read_once(key, lambda: read_encoded(source, image_size))
 
 
 def check_encoded(source: EncodedSource, image_size: int, note: Callable[[str], None]) -> list[ImagesError]:
@@ -61,7 +58,7 @@ def check_encoded(source: EncodedSource, image_size: int, note: Callable[[str], 
     splits: list[EncodedImages] = []
     for location in _locations(source):
         try:
-            images = _opened(source, location)
+            images = source.opened(location)
             splits.append(images)
             problems += _header_problems(images, location, image_size, source.fit, note)
         except ImagesError as error:
@@ -84,16 +81,8 @@ def _locations(source: EncodedSource) -> list[str]:
     return [source.train] if source.test is None else [source.train, source.test]
 
 
-def _opened(source: EncodedSource, location: str) -> EncodedImages:
-    match source:
-        case FolderSource():
-            return FolderImages(location)
-        case ParquetSource():
-            return ParquetImages(location, source.column)
-
-
 def _splits(source: EncodedSource) -> list[EncodedImages]:
-    return [_opened(source, location) for location in _locations(source)]
+    return [source.opened(location) for location in _locations(source)]
 
 
 def _decoded(images: EncodedImages, image_size: int, fit: Fit, digests: list[bytes]) -> Pixels:

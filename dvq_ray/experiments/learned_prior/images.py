@@ -3,31 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-import PIL
 from numpy.typing import NDArray
 
-from dvq_ray.experiments.learned_prior import array_archives
-from dvq_ray.experiments.learned_prior.encoded_images import EncodedSource, check_encoded, read_encoded, state_of_files
 from dvq_ray.experiments.learned_prior.image_decoding import quietly
-from dvq_ray.experiments.learned_prior.node_cache import read_once
-from dvq_ray.experiments.learned_prior.photos import read_photos
 from dvq_ray.experiments.learned_prior.settings import LearnedPriorSettings
-from dvq_ray.experiments.learned_prior.sources import (
-    AnySource,
-    Cifar10Source,
-    FolderSource,
-    ImagenetSource,
-    ImagesError,
-    ParquetSource,
-    PhotosSource,
-    printable,
-)
+from dvq_ray.experiments.learned_prior.sources import ImagesError, ImageSource, printable
 
 __all__ = ["Images", "ImagesError", "check", "load_images", "problems"]
 
@@ -45,17 +30,17 @@ class Images:
 
 
 @lru_cache(maxsize=1)  # the cells of a trial share one data set, and the largest take a whole machine's memory
-def load_images(source: AnySource, image_size: int) -> Images:
+def load_images(source: ImageSource, image_size: int) -> Images:
     """Reads and decodes a data set; the last one is kept, do not write to it.
 
     Raises `ImagesError` with the file for whatever is missing, broken or not of that size.
     """
     with quietly():
-        train, test = _read(source.expanded(), image_size)
+        train, test = source.expanded().read(image_size)
     return Images(train=train, test=test, sha256=_digest(train, test))
 
 
-def check(source: AnySource, image_size: int, name: str, note: Callable[[str], None] = lambda _: None) -> None:
+def check(source: ImageSource, image_size: int, name: str, note: Callable[[str], None] = lambda _: None) -> None:
     """A quick look before anything is started: are the files there, and are they what they should be?
 
     Reads checksums, headers and first images, not all pixels. Raises `ImagesError` with a line for each problem, which
@@ -69,7 +54,7 @@ def check(source: AnySource, image_size: int, name: str, note: Callable[[str], N
 
 def problems(
     settings: Iterable[LearnedPriorSettings],
-    data: Mapping[str, AnySource],
+    data: Mapping[str, ImageSource],
     note: Callable[[str], None] = lambda _: None,
 ) -> list[str]:
     """What `check` finds wrong with the data sets that cells of these settings read, each looked at once."""
@@ -85,44 +70,13 @@ def problems(
     return list(found)
 
 
-def _problems(source: AnySource, image_size: int, note: Callable[[str], None]) -> list[ImagesError]:
+def _problems(source: ImageSource, image_size: int, note: Callable[[str], None]) -> list[ImagesError]:
     try:
-        match source:
-            case PhotosSource():
-                read_photos(image_size)
-            case Cifar10Source():
-                array_archives.cifar10(source, image_size).check()
-            case ImagenetSource():
-                array_archives.imagenet(source, image_size).check()
-            case FolderSource() | ParquetSource():
-                return check_encoded(source, image_size, note)
+        return source.problems(image_size, note)
     except ImagesError as error:
         return [error]
     except OSError as error:  # a file that went away meanwhile
         return [ImagesError(printable(str(error)))]
-    return []
-
-
-def _read(source: AnySource, image_size: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    match source:
-        case PhotosSource():
-            return read_photos(image_size)
-        case Cifar10Source():
-            archive = array_archives.cifar10(source, image_size)
-            return archive.read(archive.train), archive.read(archive.test)
-        case ImagenetSource():
-            archive = array_archives.imagenet(source, image_size)
-            return archive.read(archive.train), archive.read(archive.test)
-        case FolderSource() | ParquetSource():
-            if not _is_slow(source):
-                return read_encoded(source, image_size)
-            key = json.dumps([source.model_dump(mode="json"), image_size, state_of_files(source), PIL.__version__])
-            return read_once(key, lambda: read_encoded(source, image_size))
-
-
-def _is_slow(source: EncodedSource) -> bool:
-    """Whether images come from afar, or are large as a rule."""
-    return source.fit != "error" or "://" in source.train or "://" in (source.test or "")
 
 
 def _digest(*splits: NDArray[np.uint8]) -> str:

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from dvq_ray.experiment.experiment import Outcome, Underway
+from dvq_ray.experiment.surroundings import CellFiles, Surroundings
 from dvq_ray.experiments.learned_prior import rate
 from dvq_ray.experiments.learned_prior.device import Device, data_set
 from dvq_ray.experiments.learned_prior.evaluation import Evaluation, evaluate, reconstruct
@@ -20,7 +21,6 @@ from dvq_ray.experiments.learned_prior.settings import LearnedPriorMetrics, Lear
 from dvq_ray.experiments.learned_prior.training import CheckpointError, Training
 from dvq_ray.quantizer.base import Quantizer
 from dvq_ray.streams import stream
-from dvq_ray.surroundings import CellFiles, Surroundings
 
 PICTURED = 8
 """Test images in the picture of reconstructions."""

@@ -5,19 +5,25 @@
       faces: {format: parquet, train: s3://bucket/faces/train-*.parquet, test: s3://bucket/faces/test.parquet}
       holidays: {format: folder, train: ~/Pictures, holdout: 0.1, fit: crop}
 
-A name is part of a cell's identity, its source is not: the same images may lie elsewhere on another machine. Nothing
-here opens a file; `dvq_ray.experiments.learned_prior.images` does.
+A name is part of a cell's identity, its source is not: the same images may lie elsewhere on another machine. A
+source reads its images, and looks at them before the start; `dvq_ray.experiments.learned_prior.images` is where to
+ask for them.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Annotated, ClassVar, Literal, Self
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, model_validator
+from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
+
+from dvq_ray.experiment.data_sets import DataSource
+
+if TYPE_CHECKING:
+    from dvq_ray.experiments.learned_prior.array_archives import Archive
+    from dvq_ray.experiments.learned_prior.node_cache import Splits
+    from dvq_ray.experiments.learned_prior.train_test_split import EncodedImages
 
 Fit = Literal["error", "crop", "resize"]
 
@@ -64,34 +70,57 @@ LocalFolder = Annotated[str, Field(min_length=1), AfterValidator(_local)]
 ParquetLocation = Annotated[str, Field(min_length=1), AfterValidator(_pattern_in_file_name)]
 
 
-class Source(BaseModel):
-    """Where the images of one data set are. Decides nothing about a result as long as the pixels are the same."""
+class ImageSource(DataSource):
+    """A source of images. What reads them is imported when it is needed."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
-    locations: ClassVar[tuple[str, ...]] = ()
-    """Fields that hold a path or URI."""
+    def read(self, image_size: int) -> Splits:
+        """Train and test images, `[images, 3, image_size, image_size]`. Raises `ImagesError`."""
+        raise NotImplementedError
 
-    def expanded(self) -> Self:
-        """The same source with the home folder in place of `~` in local paths."""
-        return self.model_copy(update={field: os.path.expanduser(path) for field, path in self._local().items()})
+    def problems(self, image_size: int, note: Callable[[str], None]) -> list[ImagesError]:
+        """What is wrong, as far as a quick look shows; also raises `ImagesError`.
 
-    def absolute(self) -> Self:
-        """The same source with local paths as they are from any working folder; URIs stay."""
-        paths = self.expanded()._local()
-        return self.model_copy(update={field: str(Path(path).absolute()) for field, path in paths.items()})
-
-    def _local(self) -> Mapping[str, str]:
-        paths = {field: getattr(self, field) for field in self.locations}
-        return {field: path for field, path in paths.items() if path is not None and "://" not in path}
+        `note` is called with what is not a problem, but would surprise a user.
+        """
+        raise NotImplementedError
 
 
-class PhotosSource(Source):
+class PhotosSource(ImageSource):
     """Crops of the two photographs that scikit-learn ships: no download."""
 
     format: Literal["photos"] = "photos"
 
+    def read(self, image_size: int) -> Splits:
+        """Cuts the crops."""
+        from dvq_ray.experiments.learned_prior.photos import read_photos
 
-class Cifar10Source(Source):
+        return read_photos(image_size)
+
+    def problems(self, image_size: int, note: Callable[[str], None]) -> list[ImagesError]:
+        """Cuts the crops, which takes no time."""
+        self.read(image_size)
+        return []
+
+
+class ArchiveSource(ImageSource):
+    """Arrays in an official form."""
+
+    def archive(self, image_size: int) -> Archive:
+        """The files, and what they must be."""
+        raise NotImplementedError
+
+    def read(self, image_size: int) -> Splits:
+        """Reads all batches."""
+        archive = self.archive(image_size)
+        return archive.read(archive.train), archive.read(archive.test)
+
+    def problems(self, image_size: int, note: Callable[[str], None]) -> list[ImagesError]:
+        """Looks at checksums and headers."""
+        self.archive(image_size).check()
+        return []
+
+
+class Cifar10Source(ArchiveSource):
     """The official CIFAR-10 archive for Python, unpacked."""
 
     format: Literal["cifar10"] = "cifar10"
@@ -99,8 +128,14 @@ class Cifar10Source(Source):
     """Holds data_batch_1 to data_batch_5 and test_batch."""
     locations: ClassVar = ("folder",)
 
+    def archive(self, image_size: int) -> Archive:
+        """The six batches."""
+        from dvq_ray.experiments.learned_prior.array_archives import cifar10
 
-class ImagenetSource(Source):
+        return cifar10(self, image_size)
+
+
+class ImagenetSource(ArchiveSource):
     """The official Downsampled ImageNet files (Chrabaszcz et al., arXiv 1707.08819), unpacked."""
 
     format: Literal["imagenet"] = "imagenet"
@@ -108,8 +143,14 @@ class ImagenetSource(Source):
     """Holds train_data_batch_1 to train_data_batch_10 and val_data, each with the ending .npz or none."""
     locations: ClassVar = ("folder",)
 
+    def archive(self, image_size: int) -> Archive:
+        """The eleven batches."""
+        from dvq_ray.experiments.learned_prior.array_archives import imagenet
 
-class EncodedSource(Source):
+        return imagenet(self, image_size)
+
+
+class EncodedSource(ImageSource):
     """Encoded images, of a size and with a test split that their owner did not choose for us."""
 
     fit: Fit = "error"
@@ -132,6 +173,27 @@ class EncodedSource(Source):
             raise PydanticCustomError("split", "test and holdout are both given; allowed: one of the two")
         return self
 
+    def read(self, image_size: int) -> Splits:
+        """Decodes all images; where that is slow, once for all processes of a machine."""
+        from dvq_ray.experiments.learned_prior.encoded_images import read_encoded, read_encoded_once
+
+        is_slow = self.fit != "error" or "://" in self.train or "://" in (self.test or "")  # afar, or large as a rule
+        return read_encoded_once(self, image_size) if is_slow else read_encoded(self, image_size)
+
+    def problems(self, image_size: int, note: Callable[[str], None]) -> list[ImagesError]:
+        """Looks at headers and first images."""
+        from dvq_ray.experiments.learned_prior.encoded_images import check_encoded
+
+        return check_encoded(self, image_size, note)
+
+    def opened(self, location: str) -> EncodedImages:
+        """The images at one of its locations."""
+        raise NotImplementedError
+
+    def state(self, location: str) -> list[list[str]]:
+        """Path, size in bytes and time of the last change of each file at a location."""
+        raise NotImplementedError
+
 
 class FolderSource(EncodedSource):
     """Image files below two folders, nested or not, in the order of their paths."""
@@ -140,6 +202,18 @@ class FolderSource(EncodedSource):
     train: LocalFolder
     test: LocalFolder | None = None
     locations: ClassVar = ("train", "test")
+
+    def opened(self, location: str) -> EncodedImages:
+        """The files below a folder."""
+        from dvq_ray.experiments.learned_prior.image_folders import FolderImages
+
+        return FolderImages(location)
+
+    def state(self, location: str) -> list[list[str]]:
+        """As they are on the disk."""
+        from dvq_ray.experiments.learned_prior.image_folders import FolderImages
+
+        return FolderImages(location).state()
 
 
 class ParquetSource(EncodedSource):
@@ -152,13 +226,23 @@ class ParquetSource(EncodedSource):
     column: Annotated[str, Field(min_length=1)] = "image"
     locations: ClassVar = ("train", "test")
 
+    def opened(self, location: str) -> EncodedImages:
+        """The rows of one file, or of several."""
+        from dvq_ray.experiments.learned_prior.image_parquet import ParquetImages
 
-AnySource = PhotosSource | Cifar10Source | ImagenetSource | FolderSource | ParquetSource
+        return ParquetImages(location, self.column)
 
-SOURCE: TypeAdapter[AnySource] = TypeAdapter(Annotated[AnySource, Field(discriminator="format")])
-"""Checks one value of a sweep file's `data`, and gives its source."""
+    def state(self, location: str) -> list[list[str]]:
+        """As they are where they lie."""
+        from dvq_ray.experiments.learned_prior.image_parquet import state_of_files
 
-BUILT_IN: Mapping[str, AnySource] = {
+        return state_of_files(location)
+
+
+SOURCES: tuple[type[ImageSource], ...] = (PhotosSource, Cifar10Source, ImagenetSource, FolderSource, ParquetSource)
+"""What a sweep file may describe, each by its `format`."""
+
+BUILT_IN: Mapping[str, ImageSource] = {
     "photos": PhotosSource(),
     "cifar10": Cifar10Source(folder="data/cifar-10-batches-py"),
     "imagenet32": ImagenetSource(folder="data/imagenet32"),

@@ -35,7 +35,7 @@ _DIGEST_BYTES = 32
 
 
 class CheckpointError(ValueError):
-    """A checkpoint that this training cannot go on from; says why."""
+    """A checkpoint that this training cannot resume from; says why."""
 
 
 def logged_steps(steps: int) -> npt.NDArray[np.int64]:

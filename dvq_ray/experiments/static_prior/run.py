@@ -10,12 +10,12 @@ from dataclasses import asdict
 import numpy as np
 
 from dvq_ray.experiment.experiment import Outcome
+from dvq_ray.experiment.surroundings import Surroundings
 from dvq_ray.experiments.static_prior.blobs import Blobs
 from dvq_ray.experiments.static_prior.settings import BlobSettings, StaticPriorCurve, StaticPriorMetrics
 from dvq_ray.fitting.fit import Data, fit
 from dvq_ray.fitting.problem import FitResult
 from dvq_ray.quantizer.base import Quantizer
-from dvq_ray.surroundings import Surroundings
 
 
 def run(settings: BlobSettings, seeds: Sequence[int], surroundings: Surroundings) -> Generator[Outcome]:

@@ -1,0 +1,179 @@
+"""The command line of a search: what is there, running what is wanted, saying what came of it."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+import pandas as pd
+from optuna.trial import TrialState
+from rich.console import Console
+from rich.table import Table
+
+from dvq_ray.cli import commands
+from dvq_ray.declarations.settings import Settings
+from dvq_ray.execution.budget import BUDGET_SPENT, Budget
+from dvq_ray.execution.executor import Executor
+from dvq_ray.execution.progress import Progress
+from dvq_ray.execution.running import running
+from dvq_ray.process.interruption import INTERRUPTED
+from dvq_ray.search.sampling import draws
+from dvq_ray.search.suggestions import STATES_IN_WORDS, Suggestions, journal_path, quiet
+from dvq_ray.search.supply import Supply
+from dvq_ray.store import Store
+from dvq_ray.sweep.pace import MEASURED, NOMINAL, UNKNOWN_ON_GPU, Estimate
+from dvq_ray.sweep.search import Search
+from dvq_ray.sweep.space import Params
+from dvq_ray.sweep.spec import Resources, SweepSpec
+
+_LISTED = 20_000
+"""Combinations of a space that are counted one by one."""
+_EXAMPLES = 200
+"""Points of the space that are looked at for the data sets that they name."""
+
+
+def examples(search: Search) -> Iterator[Settings]:
+    """Some points of the space, which name all data sets that it does."""
+    data_sets = search.experiment.data_sets
+    field = data_sets.field if data_sets else ""
+    axis = search.space.axes.get(field)
+    for name in (axis.values() if axis else None) or (None,):
+        named = {} if name is None else {field: name}
+        drawn: Iterator[Params] = ({**params, **named} for params in draws(search.space, np.random.default_rng(0)))
+        yield from (search.settings(params) for params in islice(drawn, _EXAMPLES) if search.possible(params))
+
+
+def search_estimate(search: Search, rows: pd.DataFrame, suggestions: int, resources: Resources) -> Estimate:
+    """How long suggestions will take: by the `duration_seconds` of rows, and else by examples from the whole space."""
+    measured = rows["duration_seconds"].dropna()
+    if len(measured):
+        each = statistics.median(measured) * len(search.seeds)
+        return Estimate(seconds=each * suggestions, basis=MEASURED, measured=True)
+    seconds = [settings.nominal_seconds() for settings in examples(search)]
+    if resources.gpu:
+        return UNKNOWN_ON_GPU
+    if not seconds:
+        return Estimate(seconds=None, basis="nothing was measured yet", measured=False)
+    each = statistics.mean(seconds) * len(search.seeds)
+    return Estimate(seconds=each * suggestions, basis=NOMINAL, measured=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ahead:
+    """What a run of a search would begin with."""
+
+    left: int
+    """Suggestions that are to come."""
+    failed: int
+    """Suggestions that failed and would be left alone."""
+
+
+def print_plan(
+    console: Console, spec: SweepSpec, search: Search, store: Store, slots: int, *, retry_failed: bool
+) -> Ahead:
+    """Prints the space, its size, what is stored and what is to come. Writes nothing."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column("field")
+    table.add_column("values", overflow="fold")
+    for field, axis in search.space.axes.items():
+        table.add_row(field, str(axis))
+    console.print(table)
+    size = search.space.size()
+    if size is None:
+        console.print("size: a continuum")
+    elif size > _LISTED:
+        console.print(f"size: {size:,} combinations")
+    else:
+        possible = sum(search.possible(params) for params in search.space.combinations())
+        console.print(f"size: {size:,} combinations, of which {possible:,} can be")
+    wanted = f"{search.suggestions:,} suggestions of {len(search.seeds)} repetitions each by {search.sampler}"
+    with quiet():
+        suggestions = Suggestions.looked_at(spec.name, search, store)
+        console.print(f"wanted: {wanted}; so far {_states(suggestions) if suggestions else 'none'}")
+        for best in suggestions.best() if suggestions else ():
+            console.print(f"best:   {best.in_words(search)}")
+        at_hand = _at_hand(suggestions, retry_failed=retry_failed) if suggestions else 0
+        failed = suggestions.states().get("fail", 0) if suggestions else 0
+    console.print(f"stored: {len(store.statuses()):,} cells in {store.location}")
+    left = max(search.suggestions - at_hand, 0)
+    time = f"; expected time: {_estimate(spec, search, store, left).in_words(slots)}" if left else ""
+    console.print(f"to run: {left:,} suggestions{time}")
+    return Ahead(left=left, failed=0 if retry_failed else failed)
+
+
+def _at_hand(suggestions: Suggestions, *, retry_failed: bool) -> int:
+    return suggestions.count(failed=not retry_failed) - suggestions.states().get("running", 0)
+
+
+def _estimate(spec: SweepSpec, search: Search, store: Store, left: int) -> Estimate:
+    return search_estimate(search, store.load(["cell_id", "duration_seconds"]), left, spec.resources)
+
+
+def run_search(
+    console: Console, spec: SweepSpec, search: Search, store: Store, executor: Executor, budget: Budget, *,
+    retry_failed: bool,
+) -> int:  # fmt: skip
+    """Runs the search to its end, or to an interruption. Returns the exit code of the command line."""
+    with Suggestions.held(spec.name, search, store) as suggestions:
+        at_hand = _at_hand(suggestions, retry_failed=retry_failed)
+        left = max(search.suggestions - at_hand, 0)
+        interrupted = False
+        if left:
+            console.print(f"{spec.name}: {left:,} suggestions to come, {at_hand:,} at hand")
+            interrupted = _run(
+                console, spec, search, suggestions, store, executor, budget, left, retry_failed=retry_failed
+            )
+        return _report(console, spec, search, suggestions, store, budget, interrupted=interrupted)
+
+
+def _run(
+    console: Console, spec: SweepSpec, search: Search, suggestions: Suggestions, store: Store, executor: Executor,
+    budget: Budget, left: int, *, retry_failed: bool,
+) -> bool:  # fmt: skip
+    progress = Progress(left, float(left), console, what="suggestions")
+
+    def show(state: TrialState) -> None:
+        failed = state is TrialState.FAIL
+        progress.advance(int(not failed), int(failed), 1.0)
+        progress.note = "; ".join(f"best {best.in_words(search)}" for best in suggestions.best()[:1])
+
+    with running(spec, store, executor, budget, progress) as (job, slots):
+        progress.expect(_estimate(spec, search, store, left), slots)
+        supply = Supply(search, suggestions, store, job.run, retry_failed=retry_failed, on_result=show)
+        executor.run(supply, job)
+    return job.interruption.asked
+
+
+def _report(
+    console: Console, spec: SweepSpec, search: Search, suggestions: Suggestions, store: Store, budget: Budget, *,
+    interrupted: bool,
+) -> int:  # fmt: skip
+    states, front = suggestions.states(), suggestions.best()
+    console.print(f"{spec.name}: {_states(suggestions)}, of {search.suggestions:,} wanted")
+    name = "best" if len(search.objectives) == 1 else "front"
+    for best in front:
+        console.print(f"  {name}: {best.in_words(search)}")
+    failed, missing = states.get("fail", 0), search.suggestions - sum(states.values())
+    if failed:
+        console.print("  the column `error` has each exception; --retry-failed tries these again")
+    stopped = "" if interrupted or states.get("complete", 0) >= search.suggestions else budget.spent()
+    if missing > 0 and not interrupted and not stopped:
+        console.print(f"  no point is left to suggest: the space holds no more than {sum(states.values())}")
+    console.print(f"results: {store.location}   ({commands.read_cells(store.place('cells'))})")
+    console.print(f"journal: {journal_path(store)}   (optuna-dashboard opens it)")
+    if interrupted:
+        console.print("interrupted: the same command resumes from here")
+        return INTERRUPTED
+    if stopped:
+        console.print(f"{stopped}: the same command resumes from here")
+        return BUDGET_SPENT
+    console.print(f"next:    {commands.what_next(store.location, states.get('complete', 0))}")
+    return 1 if failed else 0
+
+
+def _states(suggestions: Suggestions) -> str:
+    states = suggestions.states()
+    return ", ".join(f"{count:,} {STATES_IN_WORDS[name]}" for name, count in states.items()) or "nothing"

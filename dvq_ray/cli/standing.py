@@ -1,0 +1,110 @@
+"""How far a store has come: the cells of its grids, or the suggestions of its search, and what is left to do."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from dvq_ray.store import Store
+from dvq_ray.sweep.coverage import SearchCoverage, coverage
+from dvq_ray.sweep.pace import Estimate
+from dvq_ray.sweep.plan import plan_of
+from dvq_ray.sweep.search import Search, SearchError
+from dvq_ray.sweep.spec import SweepSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """A store held against what its sweep file wants."""
+
+    what: str
+    """What is counted: cells, or suggestions."""
+    wanted: int
+    done: int
+    failed: int
+    missing: int
+    """Cells without a row, or suggestions that are not done; those underway are among them."""
+    headings: Sequence[str]
+    counts: Sequence[tuple[str, Sequence[int]]]
+    """Numbers under the headings, by grid or in one line."""
+    notes: Sequence[tuple[str, str]]
+    """Further lines, each with its label."""
+    left: Estimate
+    """How long what is missing will take."""
+    cell_ids: Collection[str] | None
+    """The cells that are wanted; None where any row of the store may be one."""
+
+
+def grids_standing(spec: SweepSpec, rows: pd.DataFrame, missing_curves: Collection[str] = ()) -> Standing:
+    """How far grids have come, from the columns `cell_id`, `status` and `duration_seconds` of all rows."""
+    plan = plan_of(spec, rows, missing_curves=missing_curves)
+    counts = plan.counts()
+    notes = []
+    if plan.unwanted:
+        notes.append(("also", f"{plan.unwanted:,} rows of cells that the sweep file does not name"))
+    if plan.without_curve:
+        notes.append(("curves", f"{plan.without_curve:,} of the missing cells have a row, but their curve is missing"))
+    return Standing(
+        what="cells",
+        wanted=len(plan.cells),
+        done=counts.done,
+        failed=counts.failed,
+        missing=counts.missing,
+        headings=("grid", "done", "failed", "missing"),
+        counts=[(grid.name, (grid.done, grid.failed, grid.missing)) for grid in plan.grids()],
+        notes=notes,
+        left=plan.estimate(),
+        cell_ids={cell.cell_id for cell in plan.cells},
+    )
+
+
+def search_standing(spec: SweepSpec, search: Search, store: Store, rows: pd.DataFrame) -> Standing:
+    """How far a search has come, from its journal where that is at hand, and else from its rows alone."""
+    notes = list[tuple[str, str]]()
+    states = _from_journal(spec, search, store, notes) or _from_rows(store)
+    done = states.get("complete", 0) + states.get("stopped early", 0)
+    failed = states.get("failed", 0)
+    missing = max(search.suggestions - done - failed, 0)
+    # Optuna takes a second to import, which a look at grids need not spend.
+    from dvq_ray.cli.search import search_estimate
+
+    return Standing(
+        what="suggestions",
+        wanted=search.suggestions,
+        done=done,
+        failed=failed,
+        missing=missing,
+        headings=("suggestions", *states),
+        counts=[(f"of {len(search.seeds)} cells", list(states.values()))],
+        notes=notes,
+        left=search_estimate(search, rows, missing, spec.resources),
+        cell_ids=None,
+    )
+
+
+def _from_journal(spec: SweepSpec, search: Search, store: Store, notes: list[tuple[str, str]]) -> dict[str, int] | None:
+    from dvq_ray.search.suggestions import STATES_IN_WORDS, Suggestions, quiet
+
+    if "://" in store.absolute_location:  # where there is no journal
+        return None
+    with quiet():
+        try:
+            suggestions = Suggestions.looked_at(
+                spec.name, search, store, lambda warning: notes.append(("journal", warning))
+            )
+        except SearchError as error:
+            notes.append(("journal", str(error)))
+            return None
+        if suggestions is None:
+            return None
+        found = {STATES_IN_WORDS[name]: count for name, count in suggestions.states().items()}
+        notes += [("best", best.in_words(search)) for best in suggestions.best()]
+        return {**dict.fromkeys(STATES_IN_WORDS.values(), 0), **found}
+
+
+def _from_rows(store: Store) -> dict[str, int]:
+    found = coverage(store)
+    assert isinstance(found, SearchCoverage)
+    return {str(state): count for state, count in found.suggestions.items()}

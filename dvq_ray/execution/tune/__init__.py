@@ -1,0 +1,1 @@
+"""Packs as Ray Tune trials. Nothing else in dvq_ray knows Ray."""

@@ -1,0 +1,89 @@
+"""Packs on their way to Tune: a searcher that hands them out, and early stopping."""
+
+from __future__ import annotations
+
+import base64
+import json
+import zlib
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
+
+from dvq_ray.execution.executor import Halving, PackSource
+from dvq_ray.execution.tune.trainables import TRAINING_STEP, WATCHED
+from dvq_ray.sweep.cells import Pack
+
+_FOR_EVER = 2**62
+
+
+class PackSearcher(Searcher):
+    """Hands out the packs of a source, up to `room()` at a time and `at_most` in all."""
+
+    def __init__(
+        self, source: PackSource, room: Callable[[], int | None], ending: Callable[[], bool], at_most: int
+    ) -> None:
+        super().__init__()
+        self._source = source
+        self._room = room
+        self._ending = ending
+        self._left = at_most
+        self.packs: dict[str, Pack] = {}
+        """Packs by trial, of those that have not ended."""
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]
+        """The configuration of a trial; None where there is none just now."""
+        if self._source.finished or self._ending() or not self._left:
+            return Searcher.FINISHED
+        room = self._room()
+        if (room is not None and len(self.packs) >= room) or (pack := self._source.next()) is None:
+            return None
+        self._left -= 1
+        self.packs[trial_id] = pack
+        return {"pack": as_text(pack)}
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Does nothing: `Watch` sees this too, and knows more."""
+
+    def set_search_properties(self, *_: Any, **__: Any) -> bool:
+        """Accepts anything: nothing needs to be set."""
+        return True
+
+    def save(self, checkpoint_path: str) -> None:
+        """Saves nothing: the state is in the store, and in a search's journal."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Restores nothing, as `save` saves nothing."""
+
+    def __deepcopy__(self, memo: Any) -> PackSearcher:
+        return self
+
+    def __reduce__(self) -> Any:  # Tune pickles what it is given, but never comes back to it
+        return object, ()
+
+
+def as_text(pack: Pack) -> str:
+    """A pack in a trial's configuration. Compressed, because Tune copies configurations."""
+    return base64.b85encode(zlib.compress(json.dumps(pack.to_plain()).encode())).decode()
+
+
+def scheduler_of(halving: Halving | None) -> TrialScheduler:
+    """Successive halving where it is requested, and as far on as its curves bring it."""
+    if halving is None:
+        return FIFOScheduler()  # type: ignore[no-untyped-call]
+    asha = AsyncHyperBandScheduler(
+        time_attr=TRAINING_STEP,
+        metric=WATCHED,
+        mode=halving.mode,
+        grace_period=halving.grace_steps,
+        reduction_factor=halving.reduction,
+        max_t=_FOR_EVER,  # a training ends by itself
+    )
+    for cell_id, curve in halving.curves():
+        trial: Any = SimpleNamespace(trial_id=cell_id)
+        asha.on_trial_add(None, trial)  # type: ignore[arg-type]
+        for step, value in curve:
+            asha.on_trial_result(None, trial, {TRAINING_STEP: step, WATCHED: value})  # type: ignore[arg-type]
+    return asha

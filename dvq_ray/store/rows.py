@@ -1,0 +1,182 @@
+"""Reading the rows and curves of a store: of several rows of a cell, the one that stands."""
+
+from __future__ import annotations
+
+import functools
+import operator
+from collections.abc import Collection, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dvq_ray.experiment.registry import find_experiment
+from dvq_ray.providers import ProviderError
+from dvq_ray.store import attempts
+from dvq_ray.store.columns import ATTEMPT, STANDING
+from dvq_ray.store.reading import Reader
+from dvq_ray.store.storage import Storage
+
+
+class Rows:
+    """What the files of a store hold, in a folder or under a URI that pyarrow knows."""
+
+    def __init__(self, location: str | Path) -> None:
+        self._storage = Storage(location)
+        self._root = self._storage.root
+        self._reader = Reader(self._storage)
+        self.location = self._storage.location
+        self.absolute_location = self._storage.absolute_location
+        """The location from any working folder: this is what workers get."""
+
+    def load(
+        self,
+        columns: Sequence[str] | None = None,
+        where: pc.Expression | None = None,
+        *,
+        categories: Collection[str] = (),
+    ) -> pd.DataFrame:
+        """One row for each cell, sorted by `cell_id`; `where` keeps the rows for which it is true.
+
+        `categories` names columns of text that is often the same: they come as pandas' categories, which are light.
+
+        Lists stay in Arrow's form, in which a million of them are light; each comes out as a list of Python's. Raises
+        `StoreError` where a file cannot be read.
+        """
+        table = self._table(columns, where, categories)
+        if table is None:
+            return pd.DataFrame(columns=list(columns or STANDING))
+        frame: pd.DataFrame = table.to_pandas(
+            types_mapper=lambda kind: pd.ArrowDtype(kind) if pa.types.is_list(kind) else None,
+            categories=[name for name in categories if name in table.column_names],
+            self_destruct=True,
+            use_threads=False,  # which Arrow would keep, and a process with threads cannot be forked safely
+        )
+        del table
+        pa.default_memory_pool().release_unused()
+        return frame
+
+    def table(self, columns: Sequence[str] | None = None, where: pc.Expression | None = None) -> pa.Table | None:
+        """Loads rows in Arrow's form; None where there is no file. Rows that `where` leaves out are not read."""
+        return self._table(columns, where, ())
+
+    def _table(
+        self, columns: Sequence[str] | None, where: pc.Expression | None, categories: Collection[str]
+    ) -> pa.Table | None:
+        names = None if columns is None else list(dict.fromkeys([*columns, *STANDING]))
+        found = self._reader.load("cells", lambda files: self._read_standing(files, names, where, categories))
+        if found is None:
+            return None
+        table, order = found
+        del found
+        names, arrays = list(columns or table.column_names), table.select(columns or table.column_names).columns
+        del table
+
+        def put_in_order(place: int) -> None:
+            arrays[place] = arrays[place].combine_chunks().take(order)
+
+        # Column by column, so that no second copy of everything is held.
+        with ThreadPoolExecutor(pa.cpu_count()) as pool:
+            list(pool.map(put_in_order, range(len(arrays))))
+        ordered = pa.table(arrays, names)
+        arrays.clear()
+        pa.default_memory_pool().release_unused()  # as much again as the table holds
+        return ordered
+
+    def _read_standing(
+        self,
+        files: Sequence[str],
+        columns: Sequence[str] | None,
+        where: pc.Expression | None,
+        categories: Collection[str],
+    ) -> tuple[pa.Table, pa.Array]:
+        """The rows that stand, and their places in the order of their cells' ids."""
+        # What rows are told apart by stays plain, and so does what a filter may look at.
+        as_dictionaries = {*categories} - {*STANDING} if where is None else set()
+        table = self._reader.read(files, columns, where, as_dictionaries)
+        every = table if where is None else self._reader.read(files, STANDING)
+        order, is_repeated = _order_of(every["cell_id"])
+        if is_repeated:
+            table = self._standing(every, table)
+        if table is not every:
+            order, _ = _order_of(table["cell_id"])
+        return table, order
+
+    def _standing(self, every: pa.Table, table: pa.Table) -> pa.Table:
+        """The rows of `table` that stand among `every` row; a filter must not hide them from those they beat."""
+        best = attempts.best_rows(every.to_pandas()).set_index(STANDING).index
+        found = table.select(STANDING).to_pandas()
+        stands = found.set_index(STANDING).index.isin(best) & ~found.duplicated().to_numpy()
+        return table.filter(pa.array(stands))
+
+    def load_curves(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """The logged steps of the rows that `load` gives, sorted by cell and step."""
+        table = self._reader.load("curves", self._reader.read)
+        cells = self._reader.load("cells", lambda files: self._reader.read(files, STANDING))
+        if table is None or cells is None:
+            return pd.DataFrame(columns=list(columns or ["cell_id", "step"]))
+        best = attempts.best_rows(cells.to_pandas())[ATTEMPT.names]
+        frame: pd.DataFrame = table.to_pandas().merge(best, on=ATTEMPT.names)
+        frame = frame.drop_duplicates(["cell_id", "step"]).sort_values(["cell_id", "step"], ignore_index=True)
+        return frame if columns is None else frame[list(columns)]
+
+    def statuses(self) -> dict[str, str]:
+        """Status of every cell that is present."""
+        frame = self.load(columns=["cell_id", "status"])
+        return dict(zip(frame["cell_id"], frame["status"], strict=True))
+
+    def missing_curves(self) -> set[str]:
+        """Cells that are done, and whose curve is missing though all of their kind log one.
+
+        A broken file of curves leaves such cells, when it is set aside. In a store without the folder `curves/` nothing
+        is missing: somebody has removed all of them.
+        """
+        if not self._storage.exists(f"{self._root}/curves"):
+            return set()
+        expected = self._attempts_with_curves()
+        found = self._reader.load("curves", self._reader.attempts)
+        missing = expected.join(found, ATTEMPT.names, join_type="left anti") if found is not None else expected
+        if missing.num_rows:  # a merge drops curves of attempts that have been beaten since
+            missing = missing.join(self._attempts_with_curves(), ATTEMPT.names, join_type="inner")
+        return {*missing["cell_id"].to_pylist()}
+
+    def _attempts_with_curves(self) -> pa.Table:
+        rows = self.table([*ATTEMPT.names, "status", "trainable", "quantizer"])
+        if rows is None:
+            return ATTEMPT.empty_table()
+        kinds = [
+            (pc.field("trainable") == kind["trainable"]) & (pc.field("quantizer") == kind["quantizer"])
+            for kind in rows.group_by(["trainable", "quantizer"]).aggregate([]).to_pylist()
+            if _logs_curve(kind["trainable"], kind["quantizer"])
+        ]
+        logs_curve = functools.reduce(operator.or_, kinds, pc.scalar(False))
+        return rows.filter((pc.field("status") == "ok") & logs_curve).select(ATTEMPT.names)
+
+    def written_by_run(self, run_id: str, cell_ids: Iterable[str]) -> dict[str, str]:
+        """Statuses of those cells of which the given run has written a file: a restarted worker skips them."""
+        wanted = {attempts.of_cell_and_run(cell_id, run_id) for cell_id in cell_ids}
+        present = [path for path in self._reader.files("cells") if attempts.cell_and_run(path) in wanted]
+        if not present:
+            return {}
+        table = self._reader.read(present, STANDING)
+        found = attempts.best_rows(table.to_pandas())
+        return dict(zip(found["cell_id"], found["status"], strict=True))
+
+
+def _order_of(cell_ids: pa.ChunkedArray) -> tuple[pa.Array, bool]:
+    """The places of the ids in their order, and whether one is there twice."""
+    ids = cell_ids.combine_chunks()
+    order = pc.sort_indices(ids)
+    ordered = ids.take(order)
+    return order, bool(pc.any(pc.equal(ordered[1:], ordered[:-1])).as_py())
+
+
+def _logs_curve(trainable: str | None, quantizer: str | None) -> bool:
+    if trainable is None or quantizer is None:
+        return False
+    try:
+        return find_experiment(trainable).variant(quantizer).logs_curve
+    except ProviderError:  # of a store from elsewhere
+        return False

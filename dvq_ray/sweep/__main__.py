@@ -1,0 +1,8 @@
+"""`python -m dvq_ray.sweep`: see `dvq_ray.cli.sweep`."""
+
+from __future__ import annotations
+
+from dvq_ray.cli.sweep import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,213 @@
+"""Cells: fully resolved configurations with their seeds, their ids, and the packs that Tune trials carry."""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import itertools
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+from dvq_ray.declarations.settings import Settings
+from dvq_ray.experiment.experiment import Experiment
+from dvq_ray.experiment.registry import EXPERIMENTS, find_experiment
+from dvq_ray.providers import Provided
+from dvq_ray.quantizer.registry import QUANTIZERS
+from dvq_ray.sweep.spec import SweepSpec
+
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Point:
+    """A configuration without its seed. Its Monte-Carlo repetitions are its cells."""
+
+    experiment: Experiment
+    settings: Settings
+
+    @cached_property
+    def canonical(self) -> str:
+        """JSON of the settings with sorted keys: equal text, equal settings."""
+        return _CANONICAL.encode(self.settings.identity())
+
+    @cached_property
+    def point_id(self) -> str:
+        """Hash of the text without a seed: the same for all repetitions."""
+        name, revision = self.experiment.name, self.experiment.revision
+        return _digest(f'{{"revision":{revision},"settings":{self.canonical},"trainable":"{name}"}}')
+
+    def cell_id(self, seed: int) -> str:
+        """First 16 hex digits of the SHA-256 of the cell's canonical JSON.
+
+        The text holds the trainable, its revision, every scientific field after defaults were filled in, and the
+        seed, so that a changed default is a new cell and a changed path is not.
+        """
+        name, revision = self.experiment.name, self.experiment.revision
+        text = f'{{"revision":{revision},"seed":{seed},"settings":{self.canonical},"trainable":"{name}"}}'
+        return _digest(text)
+
+    def providers(self) -> list[Provided[Any]]:
+        """Whatever of its experiment and its quantizer is not built in."""
+        both: tuple[Provided[Any], ...] = (
+            EXPERIMENTS.find(self.experiment.name), QUANTIZERS.find(self.settings.quantizer)
+        )  # fmt: skip
+        return [provided for provided in both if provided.version]
+
+    def cell(self, seed: int) -> Cell:
+        """Its repetition `seed`."""
+        return Cell(cell_id=self.cell_id(seed), point=self, seed=seed)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, slots=True)
+class Cell:
+    """One configuration with its seed: the unit of identity, of storage, of failure and of re-running."""
+
+    cell_id: str
+    point: Point
+    seed: int
+
+    @property
+    def quantizer(self) -> str:
+        """Which of the trainable's quantizers it fits."""
+        return str(self.point.settings.quantizer)
+
+    def nominal_seconds(self) -> float:
+        """About how long it takes on one core."""
+        return self.point.settings.nominal_seconds()
+
+
+def expand(spec: SweepSpec) -> tuple[list[Cell], dict[str, list[str]]]:
+    """All cells that a sweep wants, each once, and the ids that each grid names.
+
+    Cells come point by point, the repetitions of a point side by side.
+    """
+    cells: dict[str, Cell] = {}
+    by_grid: dict[str, list[str]] = {name: [] for name in spec.grid_names()}
+    with _no_garbage_collection():
+        for grid in spec.grids:
+            for settings in grid.points():
+                point = Point(experiment=spec.experiment, settings=settings)
+                for seed in grid.seeds:
+                    cell = point.cell(seed)
+                    by_grid[grid.name].append(cell.cell_id)
+                    cells.setdefault(cell.cell_id, cell)
+    return list(cells.values()), by_grid
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    # A hundred thousand small objects that all stay make the collector search through them again and again.
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+@dataclass(frozen=True, kw_only=True)
+class SuggestedAs:
+    """What a search wants to know of the cells of a suggestion."""
+
+    number: int
+    """The number of the suggestion."""
+    objective: str
+    """Metric column; its value becomes the column `search_objective` too."""
+    watched: str | None
+    """Curve column by which the cell may be stopped early; None for one that runs to its end."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pack:
+    """Cells that one Tune trial carries, so that a trial costs more than its scheduling."""
+
+    cells: Sequence[Cell]
+    suggested: SuggestedAs | None = None
+    """None for cells of a grid."""
+
+    def nominal_seconds(self) -> float:
+        """About how long all cells take on one core."""
+        return sum(cell.nominal_seconds() for cell in self.cells)
+
+    def by_point(self) -> list[tuple[Point, list[Cell]]]:
+        """The cells grouped by their point, in order."""
+        groups: dict[int, tuple[Point, list[Cell]]] = {}
+        for cell in self.cells:
+            groups.setdefault(id(cell.point), (cell.point, []))[1].append(cell)
+        return list(groups.values())
+
+    def to_plain(self) -> dict[str, Any]:
+        """Gives plain data for a Tune configuration: each point's settings once, with its seeds."""
+        groups = self.by_point()
+        return {
+            "trainable": groups[0][0].experiment.name,
+            "providers": {each.name: [each.path, each.version] for point, _ in groups for each in point.providers()},
+            "points": [
+                {"settings": point.settings.model_dump(), "seeds": [cell.seed for cell in cells]}
+                for point, cells in groups
+            ],
+            "suggested": asdict(self.suggested) if self.suggested else None,
+        }
+
+    @staticmethod
+    def from_plain(plain: Mapping[str, Any]) -> Pack:
+        """The pack that `to_plain` wrote."""
+        for name, (path, version) in plain["providers"].items():
+            (EXPERIMENTS if name == plain["trainable"] else QUANTIZERS).learn(name, path, version)
+        experiment = find_experiment(plain["trainable"])
+        cells = []
+        for group in plain["points"]:
+            point = Point(experiment=experiment, settings=experiment.settings(group["settings"]))
+            cells += [point.cell(seed) for seed in group["seeds"]]
+        suggested = plain["suggested"]
+        return Pack(cells=cells, suggested=SuggestedAs(**suggested) if suggested else None)
+
+
+def run_order(cells: Sequence[Cell], *, together: bool) -> list[Cell]:
+    """The order in which wanted cells are run: first repetitions, then second ones, each time the longest first.
+
+    A sweep that is cut short so has every point at fewer repetitions, and not half of its points. With `together`, for
+    repetitions of a point that are computed in one batch, points come one after the other, the longest first.
+    """
+    by_point: dict[str, list[Cell]] = {}
+    for cell in cells:
+        by_point.setdefault(cell.point.canonical, []).append(cell)
+    points = sorted(by_point.values(), key=lambda repetitions: -repetitions[0].nominal_seconds())
+    if together:
+        return [cell for repetitions in points for cell in repetitions]
+    rounds = itertools.zip_longest(*points)
+    return [cell for repetition in rounds for cell in repetition if cell is not None]
+
+
+LONGEST_PACK_SECONDS = 5.0
+"""Nominal length of a full pack: long against Tune's cost of a trial (some 15 ms), short against a sweep."""
+PACKS_PER_SLOT = 8
+"""At least so many packs for each trial that can run at once, so that all of them end at about the same time."""
+
+
+def pack_cells(cells: Sequence[Cell], slots: int) -> list[Pack]:
+    """Fills packs with neighbouring cells, in their order, for `slots` packs that run at once."""
+    total = sum(cell.nominal_seconds() for cell in cells)
+    pack_seconds = min(LONGEST_PACK_SECONDS, total / (PACKS_PER_SLOT * slots))
+    packs: list[Pack] = []
+    filling: list[Cell] = []
+    filled = 0.0
+    for cell in cells:
+        seconds = cell.nominal_seconds()
+        if filling and filled + seconds > pack_seconds:
+            packs.append(Pack(cells=filling))
+            filling, filled = [], 0.0
+        filling.append(cell)
+        filled += seconds
+    if filling:
+        packs.append(Pack(cells=filling))
+    return packs

@@ -1,0 +1,60 @@
+"""Experiments and quantizers describe themselves: the core knows none of them by name, and none of their columns."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import dvq_ray
+from dvq_ray.declarations.metric import metrics_of
+from dvq_ray.experiment.registry import built_in_experiments
+
+ROOT = Path(dvq_ray.__file__).parent
+OUTSIDE = {"experiments", "quantizers", "fitting", "quantizer", "testing"}
+"""What is built in, the parts that it is made of, and the suites that test these."""
+OF_ALL = {"quantizer", "step"}
+"""The field and the column that every experiment has: the core asks for them."""
+WORDS = {"start", "steps", "groups", "slices", "parameters", "dataset"}
+"""Names of fields and columns that are common words too: they are no names where they are identifiers."""
+
+
+def built_in_names() -> set[str]:
+    """Of experiments and quantizers, their fields and their columns."""
+    names: set[str] = set()
+    for experiment in built_in_experiments():
+        names |= {experiment.name, *experiment.quantizers}
+        names |= {*metrics_of(experiment.metrics), *metrics_of(experiment.curve)}
+        for quantizer in experiment.quantizers:
+            names |= {*experiment.variant(quantizer).model_fields}
+    return names - OF_ALL
+
+
+NAMES = built_in_names()
+
+
+def identifiers_and_texts(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """Lines and names: identifiers, and what texts of the code consist of; docstrings are for readers."""
+    docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        match node:
+            case ast.Constant(value=str(text)) if id(node) not in docstrings:
+                if text in NAMES:
+                    yield node.lineno, text
+                yield from ((node.lineno, word) for word in re.findall(r"\w+", text) if word not in WORDS)
+            case ast.Name(id=name) | ast.Attribute(attr=name) | ast.keyword(arg=str(name)) | ast.arg(arg=name):
+                if name not in WORDS:
+                    yield node.lineno, name
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in sorted(ROOT.rglob("*.py")) if path.relative_to(ROOT).parts[0] not in OUTSIDE],
+    ids=lambda path: str(path.relative_to(ROOT)),
+)
+def test_the_core_knows_no_name_of_what_is_built_in(path: Path) -> None:
+    found = [(line, name) for line, name in identifiers_and_texts(ast.parse(path.read_text())) if name in NAMES]
+    assert found == []
