@@ -1,4 +1,4 @@
-"""The packages of the wheel. All else is in pyproject.toml, which cannot put a folder inside of another one's package."""
+"""The packages of the wheel. All else is in pyproject.toml, which cannot put a folder inside another one's package."""
 
 from setuptools import find_namespace_packages, find_packages, setup
 
