@@ -21,6 +21,9 @@ OF_ALL = {"quantizer", "step"}
 WORDS = {"start", "steps", "groups", "slices", "parameters", "dataset"}
 """Names of fields and columns that are common words too: they are no names where they are identifiers."""
 
+PROGRAM = "dvq-ray"
+"""The console script, which is no quantizer."""
+
 
 def built_in_names() -> set[str]:
     """Of experiments and quantizers, their fields and their columns."""
@@ -44,7 +47,8 @@ def identifiers_and_texts(tree: ast.Module) -> Iterator[tuple[int, str]]:
             case ast.Constant(value=str(text)) if id(node) not in docstrings:
                 if text in NAMES:
                     yield node.lineno, text
-                yield from ((node.lineno, word) for word in re.findall(r"\w+", text) if word not in WORDS)
+                words = re.findall(r"\w+", text.replace(PROGRAM, ""))
+                yield from ((node.lineno, word) for word in words if word not in WORDS)
             case ast.Name(id=name) | ast.Attribute(attr=name) | ast.keyword(arg=str(name)) | ast.arg(arg=name):
                 if name not in WORDS:
                     yield node.lineno, name

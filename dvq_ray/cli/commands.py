@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import shlex
+from pathlib import Path
+
+import dvq_ray
 
 
 def what_next(location: str, done: int) -> str:
@@ -13,18 +16,18 @@ def what_next(location: str, done: int) -> str:
 
 def analysis(location: str) -> str:
     """Draws what the store holds."""
-    return _command("python", "-m", "analysis", _operand(location))
+    return _command(*_program("analyse"), _operand(location))
 
 
 def status(location: str) -> str:
     """Says how the store's sweep is doing."""
-    return _command("python", "-m", "dvq_ray.status", _operand(location))
+    return _command(*_program("status"), _operand(location))
 
 
 def rerun(location: str, cell_id: str) -> str:
     """Computes one cell again."""
     rest = ["--"] if cell_id.startswith("-") else []
-    return _command("python", "-m", "dvq_ray.rerun", *rest, _operand(location), cell_id)
+    return _command(*_program("rerun"), *rest, _operand(location), cell_id)
 
 
 def sweep(location: str, name: str) -> str:
@@ -36,12 +39,19 @@ def sweep(location: str, name: str) -> str:
     if not results and not is_uri:
         results = "/" if place.startswith("/") else "."
     renamed = ["--set", f"name={folder}"] if folder != name else []
-    return _command("python", "-m", "dvq_ray.sweep", file, "--results", results + mark + query, *renamed)
+    return _command(*_program("sweep"), file, "--results", results + mark + query, *renamed)
 
 
 def read_cells(location: str) -> str:
     """A Python expression that reads the rows."""
     return f"pandas.read_parquet({location!r})"
+
+
+def _program(name: str) -> tuple[str, ...]:
+    """A checkout has no console script; an installed wheel, which holds the analysis, has no module `analysis`."""
+    if (Path(dvq_ray.__file__).parent / "analysis").is_dir():
+        return ("dvq-ray", name)
+    return ("python", "-m", "analysis" if name == "analyse" else f"dvq_ray.{name}")
 
 
 def _command(*words: str) -> str:

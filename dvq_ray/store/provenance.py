@@ -58,9 +58,14 @@ def _commit() -> str:
 
 
 def digest_of_sources(package: Path) -> str:
-    """First 16 hex digits of the SHA-256 of a package's modules, by which the commit that they are of can be found."""
+    """First 16 hex digits of the SHA-256 of a package's modules, by which the commit that they are of can be found.
+
+    Those that a checkout has beside the package, and a wheel inside of it, do not count.
+    """
     digest = hashlib.sha256()
     for path in sorted(package.rglob("*.py")):
+        if path.relative_to(package).parts[0] in ("analysis", "examples"):
+            continue
         digest.update(f"{path.relative_to(package).as_posix()}\n".encode() + path.read_bytes())
     return digest.hexdigest()[:16]
 
