@@ -18,8 +18,8 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
+from dvq_ray.cli.sweep import main
 from dvq_ray.store import Store
-from dvq_ray.sweep import main
 from tests.sweep_files import NOT_A_RESULT, write
 
 pytestmark = pytest.mark.ray

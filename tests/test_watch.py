@@ -116,7 +116,7 @@ def test_only_what_the_pack_did_not_cause_gives_it_another_chance(error: Excepti
 
 def death(error: Exception, folder: Path) -> Death:
     source, trial = Source(), trial_that_died_of(error, folder)
-    watched(tmp_path, source).on_trial_error(0, [trial], trial)
+    watched(folder, source).on_trial_error(0, [trial], trial)
     (found,) = source.deaths
     assert found is not None
     return found
