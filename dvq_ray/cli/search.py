@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
@@ -17,6 +17,7 @@ from dvq_ray.cli import commands
 from dvq_ray.declarations.settings import Settings
 from dvq_ray.execution.budget import BUDGET_SPENT, Budget
 from dvq_ray.execution.executor import Executor
+from dvq_ray.execution.in_process import InProcess
 from dvq_ray.execution.progress import Progress
 from dvq_ray.execution.running import running
 from dvq_ray.process.interruption import INTERRUPTED
@@ -44,6 +45,13 @@ def examples(search: Search) -> Iterator[Settings]:
         named = {} if name is None else {field: name}
         drawn: Iterator[Params] = ({**params, **named} for params in draws(search.space, np.random.default_rng(0)))
         yield from (search.settings(params) for params in islice(drawn, _EXAMPLES) if search.possible(params))
+
+
+def problems(search: Search, executor: Executor) -> list[str]:
+    """Why this executor cannot run the search."""
+    if search.stop_early and isinstance(executor, InProcess):
+        return ["stop_early compares trials that run side by side; allowed: without --in-process"]
+    return []
 
 
 def search_estimate(search: Search, rows: pd.DataFrame, suggestions: int, resources: Resources) -> Estimate:
@@ -114,7 +122,7 @@ def _estimate(spec: SweepSpec, search: Search, store: Store, left: int) -> Estim
 
 def run_search(
     console: Console, spec: SweepSpec, search: Search, store: Store, executor: Executor, budget: Budget, *,
-    retry_failed: bool,
+    retry_failed: bool, progress_type: Callable[..., Progress] = Progress,
 ) -> int:  # fmt: skip
     """Runs the search to its end, or to an interruption. Returns the exit code of the command line."""
     with Suggestions.held(spec.name, search, store) as suggestions:
@@ -124,16 +132,25 @@ def run_search(
         if left:
             console.print(f"{spec.name}: {left:,} suggestions to come, {at_hand:,} at hand")
             interrupted = _run(
-                console, spec, search, suggestions, store, executor, budget, left, retry_failed=retry_failed
+                console,
+                spec,
+                search,
+                suggestions,
+                store,
+                executor,
+                budget,
+                left,
+                progress_type,
+                retry_failed=retry_failed,
             )
         return _report(console, spec, search, suggestions, store, budget, interrupted=interrupted)
 
 
 def _run(
     console: Console, spec: SweepSpec, search: Search, suggestions: Suggestions, store: Store, executor: Executor,
-    budget: Budget, left: int, *, retry_failed: bool,
+    budget: Budget, left: int, progress_type: Callable[..., Progress], *, retry_failed: bool,
 ) -> bool:  # fmt: skip
-    progress = Progress(left, float(left), console, what="suggestions")
+    progress = progress_type(left, float(left), console, what="suggestions")
 
     def show(state: TrialState) -> None:
         failed = state is TrialState.FAIL

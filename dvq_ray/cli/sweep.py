@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import click
@@ -107,7 +107,7 @@ def main(
             asked = {"dry_run": dry_run, "retry_failed": retry_failed, "on_cluster": on_cluster}
             sys.exit(_search(screen, sweep, sweep.search, store, executor, budget, slots, **asked))
         plan = make_plan(sweep, store, retry_failed=retry_failed)
-        problems = [] if on_cluster else _data_problems(sweep, (cell.point.settings for cell in plan.to_run))
+        problems = [] if on_cluster else data_problems(sweep, (cell.point.settings for cell in plan.to_run))
         if dry_run:
             _print_plan(screen, plan, store, slots)
             sys.exit(_exit_code_of_a_run(sweep, store, executor, problems, len(plan.to_run), plan.counts().failed))
@@ -126,8 +126,8 @@ class DataError(RuntimeError):
     """Data sets that are not there, or not what they are said to be."""
 
 
-def _data_problems(spec: SweepSpec, settings: Iterable[Settings]) -> list[str]:
-    """Looks at this machine's disks; a cluster has its own."""
+def data_problems(spec: SweepSpec, settings: Iterable[Settings]) -> list[str]:
+    """What is wrong with the data sets that these settings name, on this machine's disks."""
     data_sets = spec.experiment.data_sets
     return (
         data_sets.problems(settings, spec.data, lambda text: click.echo(f"note: {text}", err=True)) if data_sets else []
@@ -141,9 +141,8 @@ def _search(
     # Optuna takes a second to import, which a sweep of grids need not spend.
     from dvq_ray.cli import search as drive
 
-    problems = [] if on_cluster else _data_problems(spec, drive.examples(search))
-    if search.stop_early and isinstance(executor, InProcess):
-        problems.append("stop_early compares trials that run side by side; allowed: without --in-process")
+    problems = [] if on_cluster else data_problems(spec, drive.examples(search))
+    problems += drive.problems(search, executor)
     if dry_run:
         ahead = drive.print_plan(console, spec, search, store, slots, retry_failed=retry_failed)
         return _exit_code_of_a_run(spec, store, executor, problems, ahead.left, ahead.failed)
@@ -199,7 +198,7 @@ def _run(console: Console, plan: Plan, store: Store, executor: Executor, budget:
     """Runs what the plan says and reports it. Returns the exit code."""
     interrupted = False
     if plan.to_run:
-        interrupted = _run_cells(console, plan, store, executor, budget)
+        interrupted = run_cells(console, plan, store, executor, budget)
         plan = plan.held_against(store)
     counts, failures = plan.counts(), plan.failures()
     console.print(f"{plan.spec.name}: {counts.done:,} of {len(plan.cells):,} cells done, {counts.failed:,} failed")
@@ -218,13 +217,16 @@ def _run(console: Console, plan: Plan, store: Store, executor: Executor, budget:
     return 1 if counts.failed or counts.missing else 0
 
 
-def _run_cells(console: Console, plan: Plan, store: Store, executor: Executor, budget: Budget) -> bool:
+def run_cells(
+    console: Console, plan: Plan, store: Store, executor: Executor, budget: Budget,
+    progress_type: Callable[..., Progress] = Progress,
+) -> bool:  # fmt: skip
     """Runs the plan's cells. Returns whether a user or the system interrupted it."""
     console.print(
         f"{plan.spec.name}: {len(plan.to_run):,} cells to run, {len(plan.cells) - len(plan.to_run):,} at hand"
     )
     nominal_seconds = sum(cell.nominal_seconds() for cell in plan.to_run)
-    progress = Progress(len(plan.to_run), nominal_seconds, console, metric=plan.spec.experiment.main_metric)
+    progress = progress_type(len(plan.to_run), nominal_seconds, console, metric=plan.spec.experiment.main_metric)
     with running(plan.spec, store, executor, budget, progress) as (job, slots):
         progress.expect(plan.estimate(), slots)
         try:

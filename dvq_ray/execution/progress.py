@@ -39,7 +39,7 @@ class Progress:
         self.running = 0
         self.note = ""
         """The results so far, in words."""
-        self._total = total
+        self.total = total
         self._what = what
         self._metric = metric
         self._best = math.inf
@@ -80,6 +80,11 @@ class Progress:
         best = f" (best {self._best:.4g})" if self._best < value else ""
         self.note = f"{self._metric} {value:.4g}{best}"
 
+    @property
+    def best(self) -> float | None:
+        """The lowest value so far; None before the first."""
+        return self._best if math.isfinite(self._best) else None
+
     def tick(self, running: int) -> None:
         """Tells how many cells run now, and prints a plain line where it is time for one."""
         self.running = running
@@ -101,9 +106,9 @@ class Progress:
         """The state in one line; drops what matters least if it would be wider than `width`."""
         elapsed = max(self.elapsed_seconds(), 1e-9)
         # Cells of a pack whose worker died are counted again when the pack is resumed.
-        ended = min(self.done + self.failed, self._total)
+        ended = min(self.done + self.failed, self.total)
         facts = [
-            f"{ended} of {self._total} {self._what}",
+            f"{ended} of {self.total} {self._what}",
             f"{self.failed} failed",
             f"{span(elapsed)} elapsed",
             self._left(elapsed),

@@ -1,0 +1,191 @@
+"""Sweeps from Python: what the command line does, for notebooks, scripts and threads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+
+from dvq_ray.cli.sweep import DataError, data_problems, run_cells
+from dvq_ray.execution.budget import Budget
+from dvq_ray.execution.executor import Executor, ResourcesError
+from dvq_ray.execution.in_process import InProcess
+from dvq_ray.execution.progress import Progress
+from dvq_ray.execution.tune.ray_address import cluster_address
+from dvq_ray.execution.tune.under_tune import UnderTune
+from dvq_ray.problems import SweepFileError
+from dvq_ray.store import Store, StoreError
+from dvq_ray.store.results import load_results
+from dvq_ray.sweep.plan import Plan, make_plan
+from dvq_ray.sweep.search import SearchError
+from dvq_ray.sweep.spec import SweepSpec, load_sweep, parse_sweep
+from dvq_ray.sweep.yaml_writer import write_yaml
+
+Sweep = str | Path | Mapping[str, Any]
+"""A sweep file, or what it would hold: `{"name": ..., "trainable": ..., "seeds": 5, "grids": {...}}`."""
+
+
+class SweepError(Exception):
+    """A sweep that cannot be run. Its text is what the command line would print: all problems, a line each."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepProgress:
+    """How far a sweep is."""
+
+    done: int
+    """Cells that finished in this run, or suggestions of a search."""
+    failed: int
+    total: int
+    """Cells that this run is to compute."""
+    running: int
+    """Cells or packs that run now."""
+    elapsed_seconds: float
+    best: float | None
+    """Lowest value so far of the experiment's main metric; None before the first, and in a search."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepPlan:
+    """What a sweep has and what it would run."""
+
+    name: str
+    store: str
+    cells: int
+    """All that the sweep names, each once."""
+    done: int
+    failed: int
+    missing: int
+    to_run: pd.DataFrame
+    """A row for each cell that would run, in order: `cell_id`, `point_id`, `seed`, and its settings."""
+    expected_seconds: float | None
+    """Of computing these cells one after the other; None where nothing is known."""
+
+
+def plan(sweep: Sweep, *, results: str | Path = "results", retry_failed: bool = False) -> SweepPlan:
+    """What the sweep would run now. Starts nothing and writes nothing.
+
+    Raises `SweepError` with all problems of the sweep, or where its store cannot be read; `ValueError` for a search,
+    whose cells follow from its results.
+
+    >>> from dvq_ray import plan
+    >>> two = {"name": "two", "trainable": "static_prior", "seeds": 2,
+    ...        "fixed": {"dimension": 4, "factors": 16}, "grids": {"vq": {"quantizer": "vq", "codebook_size": [4, 8]}}}
+    >>> plan(two).to_run[["codebook_size", "seed"]].values.tolist()
+    [[8, 0], [8, 1], [4, 0], [4, 1]]
+    """
+    try:
+        spec = _spec(sweep)
+        if spec.search is not None:
+            raise ValueError(f"{spec.name} is a search: its cells follow from its results")
+        store = Store.under(str(results), spec.name)
+        found = make_plan(spec, store, retry_failed=retry_failed)
+    except (SweepFileError, StoreError) as error:
+        raise SweepError(str(error)) from error
+    counts = found.counts()
+    rows = [
+        {"cell_id": cell.cell_id, "point_id": cell.point.point_id, "seed": cell.seed, **cell.point.settings.columns()}
+        for cell in found.to_run
+    ]
+    return SweepPlan(
+        name=spec.name, store=store.location, cells=len(found.cells), done=counts.done, failed=counts.failed,
+        missing=counts.missing, to_run=pd.DataFrame(rows).convert_dtypes(),
+        expected_seconds=found.estimate().seconds if found.to_run else 0.0,
+    )  # fmt: skip
+
+
+def run_sweep(
+    sweep: Sweep,
+    *,
+    results: str | Path = "results",
+    in_process: bool = False,
+    address: str | None = None,
+    max_concurrent: int | None = None,
+    retry_failed: bool = False,
+    time_budget: float | None = None,
+    gpu_hours: float | None = None,
+    progress: Callable[[SweepProgress], None] | None = None,
+) -> pd.DataFrame:
+    """Runs the cells that the sweep's store does not hold yet, and returns all of its rows as `load_results` does.
+
+    A failed cell is a row whose `status` is not `ok`. `in_process` runs one cell at a time without Ray; otherwise Tune
+    runs them on the cluster at `address`, or on a local one of its own. `time_budget` is in seconds; where it or
+    `gpu_hours` is spent no further cell begins, and the rows so far are returned. `progress` is called in this thread
+    several times a second; what it raises ends the sweep.
+
+    May be called in any thread. In the main thread Ctrl-C stops the sweep: rows are kept, then `KeyboardInterrupt` is
+    raised. The same call resumes a sweep that did not end.
+
+    Raises `SweepError` with all problems where it cannot be run: of the file, its data, its store, or resources.
+    """
+    if in_process and (address or max_concurrent):
+        raise ValueError("in_process excludes address and max_concurrent: it runs one cell at a time")
+    on_cluster = not in_process and cluster_address(address) is not None
+    executor: Executor = InProcess() if in_process else UnderTune(address, max_concurrent)
+    made = partial(_Reported, report=progress) if progress else Progress
+    try:
+        spec = _spec(sweep)
+        store = Store.under(str(results), spec.name)
+        budget = Budget(seconds=time_budget, gpu_hours=gpu_hours)
+        store.check_writable()
+        store.set_aside_unreadable()
+        interrupted = _run(spec, store, executor, budget, made, retry_failed=retry_failed, on_cluster=on_cluster)
+    except (SweepFileError, SearchError, DataError, StoreError, ResourcesError) as error:
+        raise SweepError(str(error)) from error
+    if interrupted:
+        raise KeyboardInterrupt
+    return load_results(store.location)
+
+
+def _spec(sweep: Sweep) -> SweepSpec:
+    if isinstance(sweep, Mapping):
+        return parse_sweep(write_yaml(sweep), str(sweep.get("name", "sweep")))
+    return load_sweep(Path(sweep))
+
+
+def _run(
+    spec: SweepSpec, store: Store, executor: Executor, budget: Budget, made: Callable[..., Progress], *,
+    retry_failed: bool, on_cluster: bool,
+) -> bool:  # fmt: skip
+    silent = Console(quiet=True)
+    if spec.search is not None:
+        from dvq_ray.cli import search as drive  # Optuna takes a second to import
+        from dvq_ray.process.interruption import INTERRUPTED
+
+        problems = [] if on_cluster else data_problems(spec, drive.examples(spec.search))
+        _refuse([*problems, *drive.problems(spec.search, executor)])
+        code = drive.run_search(
+            silent, spec, spec.search, store, executor, budget, retry_failed=retry_failed, progress_type=made
+        )
+        return code == INTERRUPTED
+    found: Plan = make_plan(spec, store, retry_failed=retry_failed)
+    _refuse([] if on_cluster else data_problems(spec, (cell.point.settings for cell in found.to_run)))
+    return bool(found.to_run) and run_cells(silent, found, store, executor, budget, made)
+
+
+def _refuse(problems: list[str]) -> None:
+    if problems:
+        raise DataError("\n".join([*problems, "nothing was started and nothing written"]))
+
+
+class _Reported(Progress):
+    def __init__(self, *args: Any, report: Callable[[SweepProgress], None], **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._report = report
+
+    def tick(self, running: int) -> None:
+        super().tick(running)
+        self._report(
+            SweepProgress(
+                done=self.done, failed=self.failed, total=self.total, running=running, best=self.best,
+                elapsed_seconds=self.elapsed_seconds(),
+            )
+        )  # fmt: skip
+
+    def last_line(self) -> None:
+        self.tick(0)
