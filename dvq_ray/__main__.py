@@ -1,4 +1,4 @@
-"""`dvq-ray sweep | status | rerun | analyse`, or `python -m dvq_ray ...`. Imports only the command that is named."""
+"""`dvq-ray init | sweep | status | rerun | analyse`, or `python -m dvq_ray ...`: imports only what is named."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import click
 from dvq_ray.cli.terminal import Command
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
+    "init": ("dvq_ray.cli.init", "Write a commented sweep file to begin with."),
     "sweep": ("dvq_ray.cli.sweep", "Run the cells of a sweep file that its store does not hold yet."),
     "status": ("dvq_ray.cli.status", "Say how the sweep of a store is doing."),
     "rerun": ("dvq_ray.cli.rerun", "Run one stored cell again and compare."),

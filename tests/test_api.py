@@ -125,7 +125,7 @@ def test_a_sweep_runs_in_a_thread(tmp_path: Path) -> None:
 def test_a_search_runs_and_has_no_plan(tmp_path: Path) -> None:
     frame = run_sweep(SEARCH, results=tmp_path, in_process=True)
     assert set(frame["status"]) == {"ok"}
-    assert frame["suggestion"].notna().all()
+    assert frame["search_suggestion"].notna().all()
     with pytest.raises(ValueError, match="searched is a search"):
         plan(SEARCH, results=tmp_path)
 

@@ -25,6 +25,8 @@ class Axis:
     role: Role = "model"
     neutral: Any = None
     """What a quantizer without this field counts as, such as 1 for `slices`; None where it has no such value."""
+    example: Any = None
+    """A value, or a list of several, for a first sweep; None: the default serves."""
     names: Mapping[str, str] | None = None
     """What values are called that are not shown as they are: `{"cifar10": "CIFAR-10"}`."""
 

@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 class FactorialSettings(BlobSettings):
     """Blobs on a product of sets."""
 
-    groups: Annotated[Count, Axis(label="groups", symbol="G", role="data")]
+    groups: Annotated[Count, Axis(label="groups", symbol="G", role="data", example=4)]
     """Equal parts of the features, each with centres of its own: L in the paper's K^L."""
-    centres: Annotated[Count, Axis(label="centres of each group", symbol="m", role="data")]
+    centres: Annotated[Count, Axis(label="centres of each group", symbol="m", role="data", example=4)]
     """Of each group: K in the paper's K^L."""
     dependence: Annotated[float, Field(ge=0, le=1), Axis(label="dependence of the groups", role="data")] = 0.0
     """Chance that a group picks the centre with the number that the sample's groups share, in place of one of its own.

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 Vectors = npt.NDArray[np.float32]
 Codes = npt.NDArray[np.integer[Any]]
 
-CodebookSize = Annotated[int, Field(ge=2), Axis(label="codebook size", symbol="K")]
+CodebookSize = Annotated[int, Field(ge=2), Axis(label="codebook size", symbol="K", example=[16, 64])]
 
 
 class Quantizer(Settings):

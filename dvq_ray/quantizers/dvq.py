@@ -39,7 +39,7 @@ class Dvq(CodebookQuantizer):
     shade: ClassVar[str] = "slices"
     rules: ClassVar[tuple[Rule, ...]] = (Rule(fields=("slices", "dimension"), breach=slices_divide),)
 
-    slices: Annotated[Count, Axis(label="slices", symbol="L", neutral=1)]
+    slices: Annotated[Count, Axis(label="slices", symbol="L", neutral=1, example=[2, 4])]
     """Parts that the features are cut into: L in the paper."""
 
     def codebooks(self) -> int:

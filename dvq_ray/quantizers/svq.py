@@ -54,7 +54,7 @@ class Svq(CodebookQuantizer):
     needs: ClassVar[Set[str]] = frozenset({"positions"})
     positionwise: ClassVar[bool] = False
 
-    slices: Annotated[Count, Axis(label="slices", symbol="L", neutral=1)]
+    slices: Annotated[Count, Axis(label="slices", symbol="L", neutral=1, example=8)]
     """Regions that the positions are cut into."""
     joint_positions: Annotated[Count, Axis(label="joint positions", symbol="P", neutral=1)] = 1
     """Neighbouring positions of a region whose vectors one code stands for."""

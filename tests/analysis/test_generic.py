@@ -183,7 +183,7 @@ def test_the_command_makes_them_for_each_experiment_of_a_store_and_names_what_it
     assert "not in this store" in result.output
     result = analysis(store, "--item", "rates")
     assert result.exit_code == 2
-    assert "'rates' is no item" in result.output
+    assert "'rates' is not one of the items" in result.output
 
 
 def test_cells_of_an_experiment_that_is_not_found_are_reported(tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ class LearnedPriorSettings(Settings):
     image_size: Annotated[int, Field(ge=8, le=256), Axis(label="image size", unit="pixels", role="data")] = 32
     """Height and width in pixels. Images of another size are an error, except `photos`, which are cut to it."""
 
-    dimension: Annotated[Count, Axis(label="dimension", symbol="D", role="model")]
+    dimension: Annotated[Count, Axis(label="dimension", symbol="D", role="model", example=64)]
     """Features of the latent vector at each position. DVQ cuts them into slices; the author's D is that of a slice."""
     codebook_size: CodebookSize = 512
     """Codes in each codebook: K in the paper."""

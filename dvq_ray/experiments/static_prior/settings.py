@@ -34,7 +34,7 @@ class BlobSettings(Settings):
     if TYPE_CHECKING:
         train_samples: int
 
-    dimension: Annotated[Count, Axis(label="dimension", symbol="D", role="data")]
+    dimension: Annotated[Count, Axis(label="dimension", symbol="D", role="data", example=16)]
     """Features of a vector: D in the paper."""
 
     def draw(self, seed: int) -> Blobs:
@@ -70,7 +70,7 @@ class BlobSettings(Settings):
 class StaticPriorSettings(BlobSettings):
     """Blobs anywhere in space, as the paper has them."""
 
-    factors: Annotated[Count, Axis(label="number of factors", symbol="F", role="data")]
+    factors: Annotated[Count, Axis(label="number of factors", symbol="F", role="data", example=256)]
     """Gaussian blobs behind the data: its true number of latent factors."""
     train_samples: Annotated[
         int, Field(ge=1, default_factory=_default_train_samples), Axis(label="training vectors", role="data")
