@@ -38,7 +38,9 @@ class ItemName(click.ParamType[str]):
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """The name, where there may be such an item."""
         if value not in figures.ITEMS and value != CLAIMS and not generic.PATTERN.fullmatch(value):
-            self.fail(f"{value!r} is not one of the items; --list has them, among them {', '.join([*figures.ITEMS, CLAIMS])}")
+            self.fail(
+                f"{value!r} is not one of the items; --list has them, among them {', '.join([*figures.ITEMS, CLAIMS])}"
+            )
         return value
 
 

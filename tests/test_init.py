@@ -37,7 +37,7 @@ def test_the_file_is_a_sweep_of_every_quantizer_and_names_every_field(name: str,
 
 def test_a_comment_of_the_file_is_a_setting_that_can_be_set(tmp_path: Path) -> None:
     file = tmp_path / "a.yaml"
-    init(file)
+    init(file, "--experiment", "static_prior")
     lines = [line.replace("# ", "", 1) if line.lstrip().startswith("# learning_rate") else line
              for line in file.read_text().splitlines()]  # fmt: skip
     file.write_text("\n".join(lines))
@@ -49,10 +49,10 @@ def test_a_comment_of_the_file_is_a_setting_that_can_be_set(tmp_path: Path) -> N
 def test_an_existing_file_is_kept_unless_forced(tmp_path: Path) -> None:
     file = tmp_path / "a.yaml"
     file.write_text("mine")
-    result = init(file)
+    result = init(file, "--experiment", "static_prior")
     assert (result.exit_code, file.read_text()) == (2, "mine")
     assert "--force overwrites it" in result.output
-    assert init(file, "--force").exit_code == 0
+    assert init(file, "--experiment", "static_prior", "--force").exit_code == 0
     assert file.read_text() != "mine"
 
 

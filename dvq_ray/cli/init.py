@@ -17,16 +17,19 @@ from dvq_ray.cli.terminal import Command, complain, say
 from dvq_ray.declarations.field import Axis, axes_of
 from dvq_ray.declarations.settings import Settings
 from dvq_ray.experiment.experiment import Experiment
-from dvq_ray.experiment.registry import find_experiment
+from dvq_ray.experiment.registry import built_in_experiments, find_experiment
 from dvq_ray.providers import ProviderError
 
 _WIDTH, _COMMENT_AT = 118, 34
+_NAMES = [experiment.name for experiment in built_in_experiments()]
 _USUAL: dict[Any, Any] = {int: 16, float: 1.0, bool: False}
 
 
 @click.command(cls=Command, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--experiment", "name", default="static_prior", show_default=True, help="What `trainable:` will name.")
+@click.option(
+    "--experiment", "name", required=True, help=f"What `trainable:` will name: {', '.join(_NAMES)}, or yours."
+)
 @click.option("--force", is_flag=True, help="Overwrite FILE.")
 def main(file: Path, name: str, force: bool) -> None:
     """Write a commented sweep file of an experiment to FILE: every quantizer that it can use, and all settings.
