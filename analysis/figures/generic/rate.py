@@ -21,6 +21,8 @@ from ...output.words import capitalised
 from ._points import BITS, WIDE, AllPoints, points_of
 
 _MOST_PANELS, _MOST_NAMES = 6, 4
+_NARROW = 30
+"""Letters of a title that fits above one of three panels beside each other."""
 Floats = npt.NDArray[np.float64]
 ON_FRONT = "on_pareto_front"
 
@@ -64,7 +66,7 @@ def rate(selection: Selection) -> tuple[Figure, str]:
     held = table.groupby("panel")[points.data_fields].first() if points.data_fields else pd.DataFrame(index=[0])
     chosen = spread([*held.index], _MOST_PANELS)
     titles = [points.settings_text(points.data_fields, held.loc[panel].tolist()) for panel in chosen]
-    columns = min(3, len(chosen))
+    columns = min(3 if max(map(len, titles)) <= _NARROW else 2, len(chosen))
     sheet = Sheet(titles, columns=columns, inches=2.1 if columns > 1 else 3.0)
     entries = dict[tuple[str, str], tuple[Look, str]]()
     drawn = table[table["panel"].isin(chosen) & table[BITS].notna()]
