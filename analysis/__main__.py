@@ -211,7 +211,9 @@ def _settled(folder: Path, attempt: Attempt) -> list[str]:
             written = write_files(folder, name, attempt.product.files)
             holes = f", INCOMPLETE: {attempt.hole_count} cells are missing or failed" if attempt.hole_count else ""
             made = f"{_named(folder, name, written)}  from {attempt.cell_count:,} cells{holes}"
-            return [f"{_padded(name)}{made}", *needs_text.indented(attempt.left_out)]
+            others = ", ".join(f"{count:,} of {quantizer}" for quantizer, count in attempt.not_shown.items())
+            shown = f"; not shown: {others}" if others else ""
+            return [f"{_padded(name)}{made}{shown}", *needs_text.indented(attempt.left_out)]
 
 
 def _named(folder: Path, name: str, written: Sequence[Path]) -> str:

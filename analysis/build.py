@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from . import figures
@@ -10,7 +10,7 @@ from .data.rows import Rows
 from .data.selection import Selection
 from .items import Item
 from .output.product import Product, UnfitError
-from .output.sidecar import sidecar
+from .output.sidecar import not_shown, sidecar
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +29,8 @@ class Made:
     hole_count: int
     left_out: Sequence[str]
     """A line for each grid that would be there if it were complete."""
+    not_shown: Mapping[str, int]
+    """By quantizer, the experiment's cells in the stores that the item has no place for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +67,7 @@ def make(item: Item, rows: Rows, *, allow_missing: bool) -> Attempt:
     return Made(
         item=item,
         product=replace(product, files={**product.files, ".json": sidecar(item.name, product, selection, rows)}),
+        not_shown=not_shown(selection, rows),
         alternative=f"{item.title}. Drawn: {selection.shown()}. The caption follows.",
         cell_count=selection.cell_count(),
         holes=selection.holes(),

@@ -45,11 +45,22 @@ def sidecar(name: str, product: Product, selection: Selection, rows: Rows) -> by
             },
             "holes": selection.holes(),
             "left_out": list(selection.left_out),
+            "not_shown": not_shown(selection, rows),
             "cells": len(selection.rows),
             "rows_sha256": digest(selection),
             "run_commits": commits(selection.rows),
         }
     )
+
+
+def not_shown(selection: Selection, rows: Rows) -> dict[str, int]:
+    """By quantizer, how many of the experiment's cells are not among the selection's. A search shows all of its own."""
+    every = rows.of(selection.needs.trainable)
+    if len(every) <= len(selection.rows):
+        return {}
+    left = every.loc[~every["cell_id"].isin(selection.rows["cell_id"]), "quantizer"]
+    counts = left.astype(object).fillna("without a quantizer").value_counts().sort_index()
+    return {str(quantizer): int(count) for quantizer, count in counts.items()}
 
 
 def provenance(rows: Rows) -> dict[str, Any]:

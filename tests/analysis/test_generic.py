@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import pickle
 from pathlib import Path
 from typing import Any
@@ -193,6 +194,18 @@ def test_cells_of_an_experiment_that_is_not_found_are_reported(tmp_path: Path) -
     result = analysis(write(tmp_path / "store", cells), "--out", tmp_path, "--item=static_prior-versus")
     assert result.exit_code == 0, result.output
     assert "no item shows 3 cells of gone.away:IT" in result.output
+
+
+def test_an_item_says_which_cells_of_its_experiment_it_does_not_show(tmp_path: Path) -> None:
+    cells = [*small(), *rows(quantizer="dvq", codebook_size=64, slices=[1, 2], init_bound=1.0, **DATA)]
+    result = analysis(write(tmp_path / "store", cells), "--out", tmp_path / "out", "--item=figure4", "--allow-missing")
+    assert "; not shown: " in result.output, result.output
+    shown = json.loads((tmp_path / "out" / "figure4.json").read_text())
+    count = sum(shown["not_shown"].values())
+    assert count > 0
+    assert shown["cells"] + count == len(cells)
+    report = analysis(tmp_path / "store", "--out", tmp_path / "all", "--allow-missing", dpi=30)
+    assert "Cells of the experiment that it does not show: " in (tmp_path / "all" / "report.html").read_text(), report
 
 
 def test_looks_follow_what_a_quantizer_declares_and_its_name_where_it_declares_nothing() -> None:
