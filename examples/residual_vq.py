@@ -1,6 +1,6 @@
 """Residual VQ in one file: each stage quantizes what the stages before it left over (Juang and Gray, 1982).
 
-    python -m dvq_ray.sweep examples/residual_vq.yaml
+    PYTHONPATH=examples python -m dvq_ray.sweep examples/residual_vq.yaml
 
 A quantizer says what its fields are and what its codes cost, and builds the module that learns. Nothing else is needed:
 sweeps, searches, status, figures and the report take it from here.

@@ -1,6 +1,6 @@
 """An experiment in one file: how well quantizers cover a sphere, where no direction is likelier than another.
 
-    python -m dvq_ray.sweep examples/sphere.yaml
+    PYTHONPATH=examples python -m dvq_ray.sweep examples/sphere.yaml
 
 An experiment says which fields a cell has, which numbers it measures, and computes a cell. Every quantizer that can be
 fitted to vectors can be swept in it, built in or not.

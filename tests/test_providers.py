@@ -57,6 +57,10 @@ class Needy(Own):
 class Clashing(Own):
     test_mse: int = 3
 
+class Seeded(Own):
+    seed: int = 3
+
+instance = Own(quantizer="own")
 function = print
 """
 SWEEP = """\
@@ -155,11 +159,13 @@ def test_a_module_without_a_distribution_is_known_by_its_source(module: Callable
         ("{}:Owm", "has no Owm; did you mean Own?"),
         ("{}:function", "is no subclass of dvq_ray.Quantizer"),
         ("{}:Mean", "is no subclass of dvq_ray.Quantizer"),
+        ("{}:instance", "it is an instance of Own; give the class itself, a sweep file sets the fields"),
         ("{}:Neither", "has neither build nor fit"),
         ("{}:Both", "has build and fit; keep one"),
         ("{}:Unpriced", "lacks codebook_sizes"),
         ("{}:Needy", "it needs positions; allowed: dvq, kmeans, vq"),
         ("{}:Clashing", "its field test_mse has the name of a column of static_prior"),
+        ("{}:Seeded", "its field seed has the name of a column of static_prior"),
         ("{}:", "is not of the form package.module:NAME"),
         ("{}:Own:Own", "is not of the form package.module:NAME"),
         ("../{}:Own", "is not of the form package.module:NAME"),
@@ -251,6 +257,8 @@ def test_an_experiment_of_a_module_has_its_full_name(module: Callable[[str], str
     assert experiment.name == path
     with pytest.raises(ProviderError, match=r"is no dvq_ray\.Experiment"):
         find_experiment(path.replace("EXPERIMENT", "find_experiment"))
+    with pytest.raises(ProviderError, match="it is the class Experiment; give an instance of it"):
+        find_experiment("dvq_ray.experiment.experiment:Experiment")
 
 
 def test_a_worker_finds_an_entry_point_by_its_code_alone(tmp_path: Path, module: Callable[[str], str]) -> None:

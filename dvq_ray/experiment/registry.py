@@ -10,6 +10,8 @@ from dvq_ray.providers import Providers
 
 
 def _check(value: Any, name: str) -> Experiment:
+    if isinstance(value, type) and issubclass(value, Experiment):
+        raise ValueError(f"it is the class {value.__name__}; give an instance of it")
     if not isinstance(value, Experiment):
         raise ValueError(f"{value!r:.80} is no dvq_ray.Experiment")
     for columns in ("metrics", "curve"):

@@ -10,6 +10,10 @@ from dvq_ray.quantizer.base import Quantizer
 
 
 def _check(value: Any, name: str) -> type[Quantizer]:
+    if isinstance(value, Quantizer):
+        raise ValueError(
+            f"it is an instance of {type(value).__name__}; give the class itself, a sweep file sets the fields"
+        )
     if not inspect.isclass(value) or not issubclass(value, Quantizer):
         raise ValueError(f"{value!r:.80} is no subclass of dvq_ray.Quantizer")
     if not (value.learns_by_gradient() or value.is_fitted()):
