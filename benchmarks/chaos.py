@@ -42,7 +42,7 @@ LONGEST_SECONDS = 3600.0
 @click.command()
 @click.option("--cells", default=2000, show_default=True, help="Cells of the sweep, a multiple of 8.")
 @click.option("--kills", default=60, show_default=True, help="Kills while it runs, of all kinds together.")
-@click.option("--steps", default=8000, show_default=True, help="Of each cell: 8,000 are a tenth of a second or two.")
+@click.option("--steps", default=12000, show_default=True, help="Of each cell: 12,000 are some tenths of a second.")
 @click.option("--seed", default=0, show_default=True, help="Of the kinds and moments of kills.")
 def main(cells: int, kills: int, steps: int, seed: int) -> None:
     """Exit code 0: nothing lost, nothing twice, nothing different."""
