@@ -21,6 +21,8 @@ from ...output.words import capitalised
 from ._points import BITS, WIDE, AllPoints, points_of
 
 _MOST_PANELS, _MOST_NAMES = 6, 4
+_INCHES = {1: 2.1, 2: 2.1, 3: 1.6}
+"""Heights of panels, by rows of them."""
 _NARROW = 30
 """Letters of a title that fits above one of three panels beside each other."""
 Floats = npt.NDArray[np.float64]
@@ -67,7 +69,7 @@ def rate(selection: Selection) -> tuple[Figure, str]:
     chosen = spread([*held.index], _MOST_PANELS)
     titles = [points.settings_text(points.data_fields, held.loc[panel].tolist()) for panel in chosen]
     columns = min(3 if max(map(len, titles)) <= _NARROW else 2, len(chosen))
-    sheet = Sheet(titles, columns=columns, inches=2.1 if columns > 1 else 3.0)
+    sheet = Sheet(titles, columns=columns, inches=_INCHES[-(-len(chosen) // columns)] if columns > 1 else 3.0)
     entries = dict[tuple[str, str], tuple[Look, str]]()
     drawn = table[table["panel"].isin(chosen) & table[BITS].notna()]
     held_means = drawn["mean"].dropna()
