@@ -17,7 +17,6 @@ from .build import Absent, Attempt, Made, Refused
 from .claims import product as claims
 from .data.rows import Rows, load_rows
 from .figures import generic
-from .figures.generic._points import needs_of
 from .output.product import write_files
 from .report import page
 from .report.render import render
@@ -25,7 +24,6 @@ from .workers import workers
 
 CLAIMS = "claims"
 """The item that is made of whatever is there: a claim with missing cells is reported as not run."""
-_WIDE = 31
 REPORT = "report"
 """The page of everything that was made, and of where it comes from."""
 
@@ -95,14 +93,14 @@ def main(
         for name, item in figures.ITEMS.items():
             _print(f"{_padded(name)}{item.title}")
         _print(
-            f"{_padded(CLAIMS)}{claims.TITLE}", *(f"{name:<{_WIDE}}{title}" for name, title in generic.NAMES.items())
+            f"{_padded(CLAIMS)}{claims.TITLE}", *(f"{_padded(name)}{title}" for name, title in generic.NAMES.items())
         )
         return
     if needs == CLAIMS:
         _print(f"{_padded(CLAIMS)}{claims.TITLE}", *needs_text.needs_of_claims())
     elif needs:
         declared = figures.ITEMS.get(needs)
-        title, its = (declared.title, declared.needs) if declared else ("of one experiment", needs_of("", ""))
+        title, its = (declared.title, declared.needs) if declared else ("of one experiment", generic.NEEDS)
         _print(f"{_padded(needs)}{title}", *needs_text.needs_of_item(its))
     if not stores:
         if needs:
@@ -130,7 +128,7 @@ def main(
 
 
 def _padded(name: str) -> str:
-    return f"{name:<{max(map(len, figures.ITEMS)) + 2}}"
+    return f"{name:<{max(map(len, [*figures.ITEMS, *generic.NAMES])) + 2}}"
 
 
 def _default_folder(stores: Sequence[str]) -> Path:

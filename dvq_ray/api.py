@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -11,7 +12,7 @@ from typing import Any
 import pandas as pd
 from rich.console import Console
 
-from dvq_ray.cli.sweep import DataError, data_problems, run_cells
+from dvq_ray.cli.sweep import DataError, data_problems, refuse, run_cells
 from dvq_ray.execution.budget import Budget
 from dvq_ray.execution.executor import Executor, ResourcesError
 from dvq_ray.execution.in_process import InProcess
@@ -21,7 +22,7 @@ from dvq_ray.execution.tune.under_tune import UnderTune
 from dvq_ray.problems import SweepFileError
 from dvq_ray.store import Store, StoreError
 from dvq_ray.store.results import load_results
-from dvq_ray.sweep.plan import Plan, make_plan
+from dvq_ray.sweep.plan import make_plan
 from dvq_ray.sweep.search import SearchError
 from dvq_ray.sweep.spec import SweepSpec, load_sweep, parse_sweep
 from dvq_ray.sweep.yaml_writer import write_yaml
@@ -121,6 +122,9 @@ def run_sweep(
     May be called in any thread. In the main thread Ctrl-C stops the sweep: rows are kept, then `KeyboardInterrupt` is
     raised. The same call resumes a sweep that did not end.
 
+    A file of the store that cannot be read is set aside with a warning, and its cells are run again. Where processes of
+    a Ray cluster of its own are killed, this process ends too, with exit code 4: Ray leaves no other way.
+
     Raises `SweepError` with all problems where it cannot be run: of the file, its data, its store, or resources.
     """
     if in_process and (address or max_concurrent):
@@ -133,7 +137,8 @@ def run_sweep(
         store = Store.under(str(results), spec.name)
         budget = Budget(seconds=time_budget, gpu_hours=gpu_hours)
         store.check_writable()
-        store.set_aside_unreadable()
+        for aside in store.set_aside_unreadable():
+            warnings.warn(f"{aside.path} {aside.reason}; set aside as {aside.moved_to}", stacklevel=2)
         interrupted = _run(spec, store, executor, budget, made, retry_failed=retry_failed, on_cluster=on_cluster)
     except (SweepFileError, SearchError, DataError, StoreError, ResourcesError) as error:
         raise SweepError(str(error)) from error
@@ -158,19 +163,14 @@ def _run(
         from dvq_ray.process.interruption import INTERRUPTED
 
         problems = [] if on_cluster else data_problems(spec, drive.examples(spec.search))
-        _refuse([*problems, *drive.problems(spec.search, executor)])
+        refuse([*problems, *drive.problems(spec.search, executor)])
         code = drive.run_search(
             silent, spec, spec.search, store, executor, budget, retry_failed=retry_failed, progress_type=made
         )
         return code == INTERRUPTED
-    found: Plan = make_plan(spec, store, retry_failed=retry_failed)
-    _refuse([] if on_cluster else data_problems(spec, (cell.point.settings for cell in found.to_run)))
+    found = make_plan(spec, store, retry_failed=retry_failed)
+    refuse([] if on_cluster else data_problems(spec, (cell.point.settings for cell in found.to_run)))
     return bool(found.to_run) and run_cells(silent, found, store, executor, budget, made)
-
-
-def _refuse(problems: list[str]) -> None:
-    if problems:
-        raise DataError("\n".join([*problems, "nothing was started and nothing written"]))
 
 
 class _Reported(Progress):

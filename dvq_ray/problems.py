@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
 Path = tuple[str | int, ...]
 """Keys and indices from the top of a file down to a value."""
@@ -110,6 +111,17 @@ def shown(value: object) -> str:
 def nearest(name: str, allowed: Iterable[str]) -> str | None:
     """The one of `allowed` that `name` is most likely a mistyped form of."""
     return next(iter(difflib.get_close_matches(name, sorted(allowed), n=1)), None)
+
+
+def field_problem(path: Path, details: Any, fields: Iterable[str]) -> tuple[Path, str]:
+    """Where and what, of one pydantic error about a mapping at `path` that may have these fields."""
+    inside: Path = tuple(details["loc"])
+    if details["type"] == "missing":
+        return (*path, *inside[:-1]), f"{inside[-1]} is missing"
+    if details["type"] == "extra_forbidden":
+        return (*path, *inside), unknown(str(inside[-1]), fields)
+    allowed = details["msg"].replace("Input should be", "allowed:")
+    return (*path, *inside), f"found {shown(details['input'])}; {allowed}"
 
 
 def unknown(name: str, allowed: Iterable[str]) -> str:

@@ -18,6 +18,7 @@ from dvq_ray.experiment.registry import find_experiment
 from dvq_ray.providers import ProviderError
 from dvq_ray.quantizer.base import Quantizer
 from dvq_ray.quantizer.registry import QUANTIZERS
+from dvq_ray.store.rows import python_value
 
 from ..naming import number
 
@@ -47,6 +48,11 @@ class Declared:
         """The metric that counts a model's parameters; empty where none does."""
         return next((name for name, metric in self.metrics.items() if metric.is_size), "")
 
+    @property
+    def digest(self) -> str:
+        """The column that tells unequal data of one name apart; empty where no data are read."""
+        return self.experiment.digest_column
+
     def label(self, quantizer: str) -> str:
         """What a quantizer is called."""
         return self.quantizers[quantizer].label or quantizer.rpartition(":")[2]
@@ -57,6 +63,8 @@ class Declared:
 
     def value(self, field: str, value: Any) -> str:
         """A field and its value in few words: `K = 16`."""
+        if field == self.digest:
+            return f"{field} = {str(value)[:8]}"
         axis = self.axes[field]
         return f"{axis.symbol or axis.label} = {axis.value(number(value))}"
 
@@ -68,11 +76,8 @@ class Declared:
         return np.array([self._bits(row) for row in points.iloc[firsts].to_dict("records")])[kinds]
 
     def _bits(self, row: Mapping[Any, Any]) -> float:
-        known = self.experiment.variant(row["quantizer"]).model_fields
         try:
-            settings = self.experiment.settings(
-                {name: _plain(row[name]) for name in known if name in row and not _is_missing(row[name])}
-            )
+            settings = self.experiment.settings_of_row({str(name): _whole(value) for name, value in row.items()})
         except ValueError:  # of an earlier revision, whose settings are no longer valid
             return np.nan
         return settings.code_bits()
@@ -92,11 +97,7 @@ def declared(trainable: str, quantizers: Sequence[str]) -> Declared:
     return Declared(experiment=experiment, quantizers=found, unknown=unknown)
 
 
-def _is_missing(value: Any) -> bool:
-    return value is None or (isinstance(value, float) and np.isnan(value))
-
-
-def _plain(value: Any) -> Any:
+def _whole(value: Any) -> Any:
     """A stored value as a settings class takes it: columns with gaps make floats of counts."""
-    value = value.item() if isinstance(value, np.generic) else value
+    value = python_value(value)
     return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TypeVar
@@ -125,19 +125,22 @@ def load_rows(locations: Sequence[str], only: Mapping[str, str] | None = None) -
     frame = _with_categories(frame)
     if SUGGESTION in frame and (count := int(frame[SUGGESTION].notna().sum())):
         notes.append(f"cells that a search suggested ({count:,}) are in no grid; only items of searches show them")
-    notes += _not_found(frame)
+    for trainable, why in unknown_experiments(frame).items():
+        notes.append(f"no item shows {int((frame['trainable'] == trainable).sum()):,} cells of {trainable}: {why}")
     return Rows(
         frame=frame, stores=tuple(locations), origins=origins, held=held, only=dict(only or {}), notes=tuple(notes)
     )  # fmt: skip
 
 
-def _not_found(frame: pd.DataFrame) -> Iterator[str]:
-    """A line for each experiment that this Python cannot import."""
-    for trainable, count in frame["trainable"].value_counts().sort_index().items():
+def unknown_experiments(frame: pd.DataFrame) -> dict[str, str]:
+    """Experiments of the rows that this Python cannot import, and why."""
+    unknown = {}
+    for trainable in sorted(frame["trainable"].dropna().unique()):
         try:
-            find_experiment(str(trainable))
+            find_experiment(trainable)
         except ProviderError as error:
-            yield f"no item shows {count:,} cells of {trainable}: {error}"
+            unknown[str(trainable)] = str(error)
+    return unknown
 
 
 def _load(location: str) -> pd.DataFrame:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -80,7 +81,12 @@ def _inert(value: Any) -> Any:
 
     A text that is a number stays one. A carriage return would begin a line, and may be followed by a formula.
     """
-    if not isinstance(value, str) or _NUMBER.fullmatch(value):
+    return _inert_text(value) if isinstance(value, str) else value
+
+
+@lru_cache(maxsize=1 << 16)  # columns of text repeat themselves
+def _inert_text(value: str) -> str:
+    if _NUMBER.fullmatch(value):
         return value
     return _FORMULA.sub("'", value.replace("\r\n", "\n").replace("\r", "\n"))
 

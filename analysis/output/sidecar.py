@@ -12,6 +12,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dvq_ray.store import SUGGESTION
+
 from ..data.points import floats
 from ..data.rows import Rows
 from ..data.selection import Selection
@@ -55,12 +57,15 @@ def sidecar(name: str, product: Product, selection: Selection, rows: Rows) -> by
 
 def not_shown(selection: Selection, rows: Rows) -> dict[str, int]:
     """By quantizer, how many of the experiment's cells are not among the selection's. A search shows all of its own."""
-    every = rows.of(selection.needs.trainable)
-    if len(every) <= len(selection.rows):
-        return {}
-    left = every.loc[~every["cell_id"].isin(selection.rows["cell_id"]), "quantizer"]
-    counts = left.astype(object).fillna("without a quantizer").value_counts().sort_index()
-    return {str(quantizer): int(count) for quantizer, count in counts.items()}
+    of_grids = selection.rows
+    if SUGGESTION in of_grids:
+        of_grids = of_grids[of_grids[SUGGESTION].isna()]
+    every, shown = (
+        frame["quantizer"].astype(object).fillna("without a quantizer").value_counts()
+        for frame in (rows.of(selection.needs.trainable), of_grids)
+    )
+    left = every.sub(shown, fill_value=0).sort_index()
+    return {str(quantizer): int(count) for quantizer, count in left.items() if count > 0}
 
 
 def provenance(rows: Rows) -> dict[str, Any]:

@@ -46,7 +46,7 @@ def explain(
     experiment: Experiment, stored: Mapping[str, Any], fresh: Mapping[str, Any], seeds: Sequence[float]
 ) -> Explanation:
     """Explains a row that differs, given the main metric of all stored seeds of its point."""
-    digest = experiment.data_sets.digest_column if experiment.data_sets else ""
+    digest = experiment.digest_column
     if stored.get(digest) != fresh.get(digest):
         return Explanation(lines=[f"{digest} differs: these are not the data of the stored row"])
     unlike = _unlike(experiment, stored, fresh)

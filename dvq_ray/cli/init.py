@@ -112,6 +112,6 @@ def _about(axis: Axis, info: FieldInfo) -> str:
 
 
 def _line(text: str, comment: str) -> str:
-    """The text with the comment beside it."""
+    """The text, followed by the comment on the same line."""
     start = f"{text:<{_COMMENT_AT}}  # "
     return start + textwrap.shorten(comment, max(_WIDTH - len(start), 20), placeholder=" ...")

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import click
-import pandas as pd
 import pyarrow.compute as pc
 from pydantic import ValidationError
 from rich.table import Table
@@ -23,6 +22,7 @@ from dvq_ray.problems import SweepFileError
 from dvq_ray.providers import ProviderError
 from dvq_ray.store import FINISHED, Store, StoreError
 from dvq_ray.store.provenance import Run
+from dvq_ray.store.rows import python_value
 from dvq_ray.sweep.cells import Cell, Point
 from dvq_ray.sweep.spec import Resources, parse_sweep
 
@@ -82,7 +82,7 @@ def _stored_row(store: Store, cell_id: str) -> dict[str, Any]:
         have = "no cells" if not there else "no cell of that id"
         raise NoSuchCellError(f"{store.location}: {have}; looked for {cell_id!r}, see the column cell_id{near}")
     frame = store.load(where=pc.field("cell_id") == cell_id)
-    return {str(name): _plain(value) for name, value in frame.iloc[0].items()}
+    return {str(name): python_value(value) for name, value in frame.iloc[0].items()}
 
 
 def _seeds(store: Store, cell: Cell) -> list[float]:
@@ -101,11 +101,9 @@ def _cell(row: Mapping[str, Any]) -> Cell:
         raise NoSuchCellError(f"the row of {row['cell_id']} has no {', '.join(missing)}")
     try:
         experiment = find_experiment(row["trainable"])
-        known = experiment.variant(row["quantizer"]).model_fields
+        settings = experiment.settings_of_row(row)
     except ProviderError as error:
         raise NoSuchCellError(f"the cell's {row['trainable']} with {row['quantizer']} is not found: {error}") from None
-    try:
-        settings = experiment.settings({name: row[name] for name in known if row.get(name) is not None})
     except ValidationError as error:
         raise NoSuchCellError(f"the row's settings are not valid in this version: {error}") from None
     cell = Cell(cell_id=row["cell_id"], point=Point(experiment=experiment, settings=settings), seed=row["seed"])
@@ -130,15 +128,6 @@ def _data(store: Store, cell: Cell) -> Mapping[str, Any]:
     if problems := data_sets.problems([cell.point.settings], data):
         raise NoSuchCellError("\n".join(problems))
     return data
-
-
-def _plain(value: Any) -> Any:
-    """A pandas value as the plain Python value that a fresh row holds; None where it is missing."""
-    if hasattr(value, "tolist"):
-        value = value.tolist()
-    if isinstance(value, list):
-        return value
-    return None if pd.isna(value) else value
 
 
 def _comparison(stored: Mapping[str, Any], fresh: Mapping[str, Any], names: list[str]) -> Table:

@@ -61,7 +61,7 @@ def grids_standing(spec: SweepSpec, rows: pd.DataFrame, missing_curves: Collecti
 
 
 def search_standing(spec: SweepSpec, search: Search, store: Store, rows: pd.DataFrame) -> Standing:
-    """How far a search has come, from its journal where that is at hand, and else from its rows alone."""
+    """Progress of a search, from its journal if there is one, otherwise from its rows."""
     notes = list[tuple[str, str]]()
     states = _from_journal(spec, search, store, notes) or _from_rows(store)
     done = states.get("complete", 0) + states.get("stopped early", 0)

@@ -39,8 +39,8 @@ _LABEL = 11
 def main(store: str) -> None:
     """Say how the sweep of the store STORE (a folder or a URI) is doing. Nothing is written or moved.
 
-    Exit codes: 0 all cells are done; 1 each has a row and some failed; 2 there is no store, or it cannot be read; 3
-    some are missing. Of a search, suggestions stand for cells.
+    Exit codes: 0 all cells are done; 1 every cell has a row, but some failed; 2 there is no store, or it
+    cannot be read; 3 some are missing. Of a search, suggestions stand for cells.
     """
     try:
         sys.exit(_Report(console(), Store(store), datetime.now(UTC)).show())

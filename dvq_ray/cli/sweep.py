@@ -111,8 +111,7 @@ def main(
         if dry_run:
             _print_plan(screen, plan, store, slots)
             sys.exit(_exit_code_of_a_run(sweep, store, executor, problems, len(plan.to_run), plan.counts().failed))
-        if problems:
-            raise DataError("\n".join([*problems, "nothing was started and nothing written"]))
+        refuse(problems)
         sys.exit(_run(screen, plan, store, executor, budget))
     except (SweepFileError, SearchError, DataError, StoreError, ResourcesError) as error:
         complain(str(error))
@@ -124,6 +123,12 @@ def main(
 
 class DataError(RuntimeError):
     """Data sets that are not there, or not what they are said to be."""
+
+
+def refuse(problems: Sequence[str]) -> None:
+    """Raises `DataError` with all problems, where there are any."""
+    if problems:
+        raise DataError("\n".join([*problems, "nothing was started and nothing written"]))
 
 
 def data_problems(spec: SweepSpec, settings: Iterable[Settings]) -> list[str]:
@@ -146,8 +151,7 @@ def _search(
     if dry_run:
         ahead = drive.print_plan(console, spec, search, store, slots, retry_failed=retry_failed)
         return _exit_code_of_a_run(spec, store, executor, problems, ahead.left, ahead.failed)
-    if problems:
-        raise DataError("\n".join([*problems, "nothing was started and nothing written"]))
+    refuse(problems)
     return drive.run_search(console, spec, search, store, executor, budget, retry_failed=retry_failed)
 
 

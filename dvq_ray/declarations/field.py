@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-Role = Literal["model", "data", "training"]
-"""What a field belongs to: the quantizer and its network, the vectors, or how codes are learned from them."""
+Role = Literal["model", "network", "data", "training"]
+"""What a field belongs to: the quantizer, the network around it, the vectors, or how codes are learned from them."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -180,6 +180,19 @@ class Experiment:
         """Resolved settings from their fields. Raises a pydantic `ValidationError` where they are wrong."""
         return self.variant(fields["quantizer"]).model_validate(dict(fields))
 
+    @property
+    def digest_column(self) -> str:
+        """The column that tells unequal data of one name apart; empty where none does."""
+        return self.data_sets.digest_column if self.data_sets else ""
+
+    def settings_of_row(self, row: Mapping[str, Any]) -> Settings:
+        """Resolved settings from the columns of a row, None where it has no value.
+
+        Raises `ProviderError` where its quantizer is not found, a pydantic `ValidationError` where they are not valid.
+        """
+        known = self.variant(row["quantizer"]).model_fields
+        return self.settings({name: row[name] for name in known if row.get(name) is not None})
+
     def axes(self, quantizers: Iterable[str] = ()) -> Mapping[str, Axis]:
         """Declarations of the fields of the built-in quantizers, and of these."""
         names = dict.fromkeys([*self.quantizers, *quantizers])

@@ -1,7 +1,7 @@
 """The suggestions of a search: Optuna's study, its journal beside the store, and what is done about repeats.
 
 Optuna is asked and told here and nowhere else. Ray's own adapter for it would start a study over when a search is
-resumed, ask for points that cannot be, and pay for points that the store holds, so it is not used.
+resumed, would suggest impossible points, and would compute points again that the store holds, so it is not used.
 
 The rule for repeats: a point is suggested once. Where the sampler insists on points that were suggested before, the
 suggestion becomes one more repetition of the best point (of the front's least repeated one, where there are two

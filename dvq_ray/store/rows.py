@@ -7,6 +7,7 @@ import operator
 from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -59,7 +60,7 @@ class Rows:
         return frame
 
     def table(self, columns: Sequence[str] | None = None, where: pc.Expression | None = None) -> pa.Table | None:
-        """Loads rows in Arrow's form; None where there is no file. Rows that `where` leaves out are not read."""
+        """Loads rows as an Arrow table, reading only those that `where` keeps; None if there is no file."""
         return self._table(columns, where, ())
 
     def _table(
@@ -93,7 +94,7 @@ class Rows:
         categories: Collection[str],
     ) -> tuple[pa.Table, pa.Array]:
         """The rows that stand, and their places in the order of their cells' ids."""
-        # What rows are told apart by stays plain, and so does what a filter may look at.
+        # Columns that identify a row, or that a filter may read, stay plain text.
         as_dictionaries = {*categories} - {*STANDING} if where is None else set()
         table = self._reader.read(files, columns, where, as_dictionaries)
         every = table if where is None else self._reader.read(files, STANDING)
@@ -180,3 +181,12 @@ def _logs_curve(trainable: str | None, quantizer: str | None) -> bool:
         return find_experiment(trainable).variant(quantizer).logs_curve
     except ProviderError:  # of a store from elsewhere
         return False
+
+
+def python_value(value: Any) -> Any:
+    """A value of a loaded row as Python's own; None where it is missing."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, list):
+        return value
+    return None if pd.isna(value) else value

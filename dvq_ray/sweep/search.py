@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from dvq_ray.declarations.settings import Settings
 from dvq_ray.declarations.values import allowed, field_type
 from dvq_ray.experiment.experiment import Experiment
-from dvq_ray.problems import Path, shown, unknown
+from dvq_ray.problems import Path, field_problem, shown, unknown
 from dvq_ray.providers import ProviderError
 from dvq_ray.quantizer.registry import QUANTIZERS
 from dvq_ray.sweep.space import Axis, Choices, Params, Range, Space
@@ -386,14 +386,10 @@ def _outline_problem(details: Any) -> tuple[Path, str]:
     """Where and what, of one pydantic error about the key `search`."""
     path: Path = ("search", *details["loc"])
     kind, value = details["type"], details["input"]
-    if kind == "missing":
-        return path[:-1], f"{path[-1]} is missing"
-    if kind == "extra_forbidden":
-        owner = StopEarly if path[1] == "stop_early" else _Outline
-        return path, unknown(str(path[-1]), owner.model_fields)
     if kind in ("too_short", "too_long"):
         what = {"objective": "one or two metrics", "space": "one field or more"}[str(path[-1])]
         return path, f"found {shown(value)}; allowed: {what}"
     if kind in ("model_type", "dict_type"):
         return path, f"found {shown(value)}; allowed: a mapping"
-    return path, f"found {shown(value)}; {details['msg'].replace('Input should be', 'allowed:')}"
+    owner = StopEarly if path[1:2] == ("stop_early",) else _Outline
+    return field_problem(("search",), details, owner.model_fields)

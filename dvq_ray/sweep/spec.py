@@ -19,7 +19,7 @@ from dvq_ray.experiment.data_sets import DataSets, DataSource
 from dvq_ray.experiment.experiment import Experiment
 from dvq_ray.experiment.registry import built_in_experiments, find_experiment
 from dvq_ray.experiment.surroundings import Surroundings
-from dvq_ray.problems import Path, Problem, Problems, SweepFileError, listed, nearest, not_among, shown, unknown
+from dvq_ray.problems import Path, Problem, Problems, SweepFileError, field_problem, listed, nearest, not_among, shown
 from dvq_ray.providers import ProviderError
 from dvq_ray.sweep.grids import MAX_CELLS, MOST_MAX_CELLS, Grid, check_grids, seeds_of
 from dvq_ray.sweep.overrides import apply_overrides
@@ -273,11 +273,6 @@ def _outline_problem(details: Any) -> tuple[Path, str]:
     """Where and what, of one pydantic error about the outline."""
     path: Path = tuple(details["loc"])
     kind, value = details["type"], details["input"]
-    if kind == "missing":
-        return path[:-1], f"{path[-1]} is missing"
-    if kind == "extra_forbidden":
-        owner = Resources if path[0] == "resources" else _Outline
-        return path, unknown(str(path[-1]), owner.model_fields)
     if kind == "too_short":
         return path, "is empty; allowed: one grid or more"
     if kind == "string_pattern_mismatch":
@@ -286,19 +281,12 @@ def _outline_problem(details: Any) -> tuple[Path, str]:
         return path, f"found {shown(value)}; allowed: a mapping of fields to values"
     if kind in ("model_type", "dict_type"):
         return path, f"found {shown(value)}; allowed: a mapping of keys to values"
-    message = details["msg"]
-    allowed = message.replace("Input should be", "allowed:")
-    return path, f"found {shown(value)}; {allowed}"
+    owner = Resources if path[:1] == ("resources",) else _Outline
+    return field_problem((), details, owner.model_fields)
 
 
 def _source_problem(path: Path, details: Any, source: type[DataSource]) -> tuple[Path, str]:
     """Where and what, of one pydantic error about the description of a data set at `path`."""
-    kind, value = details["type"], details["input"]
-    rest: Path = tuple(details["loc"])
-    if kind == "missing":
-        return path, f"{rest[-1]} is missing"
-    if kind == "extra_forbidden":
-        return (*path, *rest), unknown(str(rest[-1]), source.model_fields)
-    if not rest:
+    if not details["loc"]:
         return path, details["msg"]
-    return (*path, *rest), f"found {shown(value)}; {details['msg'].replace('Input should be', 'allowed:')}"
+    return field_problem(path, details, source.model_fields)

@@ -94,7 +94,7 @@ SQUARES = Experiment(
 
 
 class Packs:
-    """A source that keeps a record of what it is told."""
+    """A source that records what is reported to it."""
 
     halving = None
 

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import ttest_rel
 
-from analysis.build import Made, make
+from analysis.build import Made, Refused, make
 from analysis.data.rows import Rows
 from analysis.draw.looks import look_of
 from analysis.draw.style import FAMILIES
@@ -26,6 +26,7 @@ from analysis.figures.generic.versus import comparisons
 from analysis.items import Item
 from dvq_ray.quantizers.dvq import Dvq
 from dvq_ray.quantizers.vq import Vq
+from tests.analysis import made_up_images
 from tests.analysis.command_line import analysis
 from tests.analysis.made_up import Row, made_up_rows, row, rows, write
 
@@ -46,15 +47,15 @@ def made(cells: list[Row] | Rows, end: str) -> Made:
     return found
 
 
-def selected(cells: list[Row], end: str) -> AllPoints:
-    item = the_item(cells, end)
+def selected(cells: list[Row], end: str, experiment: str = "static_prior") -> AllPoints:
+    item = the_item(cells, end, experiment)
     found = item.select(made_up_rows(cells), item.needs)
     assert isinstance(found, AllPoints)
     return found
 
 
-def the_item(cells: list[Row] | Rows, end: str) -> Item:
-    item = generic.named(as_rows(cells), f"static_prior-{end}")
+def the_item(cells: list[Row] | Rows, end: str, experiment: str = "static_prior") -> Item:
+    item = generic.named(as_rows(cells), f"{experiment}-{end}")
     assert item is not None
     return item
 
@@ -127,6 +128,41 @@ def test_points_of_unequal_trainings_are_not_compared() -> None:
     table = comparisons(selected(cells, "versus"))
     counts = table[table["equal"] == "bits"].groupby(["a", "b"]).size().to_dict()
     assert counts == {("dvq", "vq"): 1, ("dvq", "kmeans"): 1, ("kmeans", "vq"): 2}
+
+
+def test_networks_that_differ_are_not_compared() -> None:
+    models: tuple[dict[str, Any], ...] = (
+        {"quantizer": "vq", "dimension": 64, "joint_codebooks": 4, "stem_channels": 32},
+        {"quantizer": "dvq", "dimension": 64, "slices": 4, "stem_channels": 32},
+        {"quantizer": "dvq", "dimension": 64, "slices": 4, "stem_channels": 64},
+    )
+    table = comparisons(selected(made_up_images.sweep(models), "versus", "learned_prior"))
+    assert len(table[table["equal"] == "bits"]) == 1
+
+
+@pytest.mark.parametrize("end", ["versus", "rate"])
+def test_points_on_unequal_data_of_one_name_are_apart(end: str) -> None:
+    models: tuple[dict[str, Any], ...] = (
+        {"quantizer": "vq", "dimension": 16, "joint_codebooks": 4},
+        {"quantizer": "dvq", "dimension": 64, "slices": 4},
+    )
+    cells = made_up_images.sweep(models)
+    replaced = [{**cell, "data_sha256": "f" * 64} if cell["quantizer"] == "dvq" else cell for cell in cells]
+    if end == "rate":
+        assert fronts(selected(replaced, end, "learned_prior"))[ON_FRONT].all()
+        assert not fronts(selected(cells, end, "learned_prior"))[ON_FRONT].all()
+    else:
+        assert len(comparisons(selected(cells, end, "learned_prior")))
+        item = the_item(replaced, end, "learned_prior")
+        assert item.select(made_up_rows(replaced), item.needs) is None
+
+
+def test_repetitions_of_a_point_on_unequal_data_are_refused() -> None:
+    cells = made_up_images.sweep(({"quantizer": "vq", "dimension": 16},))
+    cells[0] = {**cells[0], "data_sha256": "f" * 64}
+    found = make(the_item(cells, "rate", "learned_prior"), made_up_rows(cells), allow_missing=True)
+    assert isinstance(found, Refused)
+    assert "repetitions of 1 points saw unequal data: they differ in data_sha256" in found.reason
 
 
 def test_failed_cells_are_counted_in_the_note_and_refuse_nothing() -> None:

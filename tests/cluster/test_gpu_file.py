@@ -28,7 +28,7 @@ def test_ray_accepts_the_file_and_nothing_is_wrong_that_it_would_miss() -> None:
 
 
 @pytest.mark.parametrize(
-    ("break_it", "told"),
+    ("break_it", "reported"),
     [
         (lambda file: file.pop("cluster_name"), "cluster_name: missing"),
         (lambda file: file["provider"].update(regoin="us-east-1"), "provider.regoin: unknown"),
@@ -39,11 +39,11 @@ def test_ray_accepts_the_file_and_nothing_is_wrong_that_it_would_miss() -> None:
         (lambda file: _spot(file)["InstanceMarketOptions"].update(Market="spot"), 'InstanceMarketOptions: "Market"'),
     ],
 )  # fmt: skip
-def test_errors_that_ray_misses_are_reported(break_it: Callable[[dict[str, Any]], object], told: str) -> None:
+def test_errors_that_ray_misses_are_reported(break_it: Callable[[dict[str, Any]], object], reported: str) -> None:
     config = copy.deepcopy(load())
     break_it(config)
     assert len(problems(config)) == 1
-    assert told in problems(config)[0]
+    assert reported in problems(config)[0]
 
 
 def _spot(config: dict[str, Any]) -> dict[str, Any]:

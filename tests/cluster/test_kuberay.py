@@ -41,7 +41,7 @@ def test_the_job_fits_the_schema() -> None:
 
 
 @pytest.mark.parametrize(
-    ("break_it", "told"),
+    ("break_it", "reported"),
     [
         (lambda job: job["spec"].update(shutdownAfterJobFinish=True), "$.spec: Additional properties"),
         (lambda job: job["spec"].update(backoffLimit="2"), "$.spec.backoffLimit: '2' is not of type"),
@@ -53,11 +53,11 @@ def test_the_job_fits_the_schema() -> None:
     ],
 )
 def test_what_kubernetes_would_drop_or_refuse_is_reported(
-    break_it: Callable[[dict[str, Any]], object], told: str
+    break_it: Callable[[dict[str, Any]], object], reported: str
 ) -> None:
     manifest = copy.deepcopy(_manifest())
     break_it(manifest)
-    assert any(told in problem for problem in problems(manifest))
+    assert any(reported in problem for problem in problems(manifest))
 
 
 def test_gpus_come_and_go_with_the_work_and_nothing_stays() -> None:

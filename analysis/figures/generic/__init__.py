@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -16,9 +16,8 @@ from matplotlib.figure import Figure
 
 from dvq_ray.experiment.experiment import Experiment
 from dvq_ray.experiment.registry import find_experiment
-from dvq_ray.providers import ProviderError
 
-from ...data.rows import Rows
+from ...data.rows import Rows, unknown_experiments
 from ...data.selection import Selection
 from ...items import Item, drawn
 from ...output.numbers import number_of
@@ -34,6 +33,8 @@ NAMES = {
 """What there is of each experiment in the stores."""
 PATTERN = re.compile(r"[\w.]+-(over-axes|rate|versus|\w+-over-\w+)")
 """Names of these items."""
+NEEDS = needs_of("", "")
+"""What each of them needs of its experiment."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,14 +70,11 @@ def named(rows: Rows, name: str) -> Item | None:
     return None
 
 
-def known(rows: Rows) -> Iterator[str]:
-    """The experiments of the rows, of which one that is not found has no items."""
-    for trainable in sorted(rows.frame["trainable"].dropna().unique()):
-        try:
-            find_experiment(trainable)
-        except ProviderError:
-            continue
-        yield str(trainable)
+def known(rows: Rows) -> Sequence[str]:
+    """The experiments of the rows, without those that are not found."""
+    return sorted(
+        {str(name) for name in rows.frame["trainable"].dropna().unique()} - {*unknown_experiments(rows.frame)}
+    )
 
 
 def item(trainable: str, end: str) -> Item:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from textwrap import wrap
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 
@@ -19,11 +20,14 @@ from ...draw.looks import look_of
 from ...draw.style import Look
 from ...naming import listed
 from ...output.numbers import long_form, number_of
+from ...output.product import UnfitError
 from ...output.words import sentences
+
+Kind = TypeVar("Kind", bound="AllPoints")
 
 NUMBERS = ["n", "wanted", "mean", "deviation", "low", "high"]
 WIDE = 20.0
-"""Where the highest mean is so many times the lowest, their axis is logarithmic."""
+"""Where the highest value is so many times the lowest, their axis is logarithmic."""
 _LABEL_LETTERS = 30
 BITS = "code_bits"
 """The column of the rate: bits of the codes of one vector or image, all codes being equally likely."""
@@ -35,7 +39,7 @@ class AllPoints(Selection):
 
     declared: Declared
     points: pd.DataFrame
-    """A row for each: `point_id`, `quantizer`, its settings, `BITS`."""
+    """A row for each: `point_id`, `quantizer`, its settings, the digest of its data where it has one, `BITS`."""
 
     @property
     def metric(self) -> str:
@@ -49,13 +53,14 @@ class AllPoints(Selection):
 
     @cached_property
     def data_fields(self) -> list[str]:
-        """Those of them that decide what is quantized, without any that follows from those before it."""
-        named, found, count = {*self.declared.experiment.seeds_by}, list[str](), 1
-        for name in self.varied:
-            if self.declared.axes[name].role == "data" or name in named:
-                groups = self.points.groupby([*found, name], dropna=False, observed=True).ngroups
-                if groups > count:
-                    found, count = [*found, name], groups
+        """Columns that decide what is quantized, without any that follows from those before it."""
+        named = {*self.declared.experiment.seeds_by}
+        deciding = [name for name in self.varied if self.declared.axes[name].role == "data" or name in named]
+        found, count = list[str](), 1
+        for name in [*deciding, *({self.declared.digest} & {*self.points})]:
+            groups = self.points.groupby([*found, name], dropna=False, observed=True).ngroups
+            if groups > count:
+                found, count = [*found, name], groups
         return found
 
     def means(self, metric: str = "") -> pd.DataFrame:
@@ -113,32 +118,48 @@ class AllPoints(Selection):
 
 
 def all_points(rows: Rows, needs: Needs) -> AllPoints | None:
-    """All points of the needs' trainable; None where there are none. Raises `ProviderError` where it is not found."""
-    frame = rows.of(needs.trainable)
-    if frame.empty:
+    """All points of the needs' trainable; None where there are none.
+
+    Raises `ProviderError` where it is not found, `UnfitError` where repetitions of a point saw unequal data.
+    """
+    return points_as(AllPoints, rows, needs)
+
+
+def points_as(kind: type[Kind], rows: Rows, needs: Needs) -> Kind | None:
+    """The same, as a subclass."""
+    every = rows.points(needs.trainable)
+    if every.rows.empty:
         return None
-    found = declared(needs.trainable, [str(name) for name in frame["quantizer"].dropna().unique()])
-    left_out = [
-        f"{int((frame['quantizer'] == name).sum()):,} cells of {name} ({why})" for name, why in found.unknown.items()
-    ]
-    if without := int(frame["quantizer"].isna().sum()):
+    names = every.rows["quantizer"]
+    found = declared(needs.trainable, [str(name) for name in names.dropna().unique()])
+    left_out = [f"{int((names == name).sum()):,} cells of {name} ({why})" for name, why in found.unknown.items()]
+    if without := int(names.isna().sum()):
         left_out.append(f"{without:,} cells without a quantizer")
-    frame = frame[frame["quantizer"].isin([*found.quantizers])].reset_index(drop=True)
+    needs = replace(needs, others=(found.size, found.digest))
+    frame = needs.narrow(every.rows, ())
+    if left_out:
+        frame = frame[names.isin([*found.quantizers])]
+    frame = frame.reset_index(drop=True)
     for metric in needs.metrics:
         if callable(number := number_of(frame, metric)):
             held = frame[metric].notna()
             frame = frame.assign(**{metric: number(frame[held]).reindex(frame.index)})
-    heads = frame.drop_duplicates("point_id").astype({"quantizer": str, "point_id": str})
+    heads = every.heads[every.heads["quantizer"].isin([*found.quantizers])].drop_duplicates("point_id")
+    heads = heads.astype({"quantizer": str, "point_id": str})
     if heads.empty:
         return None
     grids = [
         Grid(quantizer=name, axes={"point_id": tuple(sorted(heads.loc[heads["quantizer"] == name, "point_id"]))})
         for name in found.quantizers
     ]
-    fields = [name for name in found.axes if name in heads]
+    fields = [name for name in (*found.axes, found.digest) if name in heads]
+    if found.digest in frame:
+        digests = frame.groupby("point_id", observed=True)[found.digest].nunique()
+        if unequal := int((digests > 1).sum()):
+            raise UnfitError(f"repetitions of {unequal} points saw unequal data: they differ in {found.digest}")
     points = heads[["point_id", "quantizer", *fields]].reset_index(drop=True)
     seeds = {str(point): tuple(sorted(its)) for point, its in frame.groupby("point_id", observed=True)["seed"]}
-    return AllPoints(
+    return kind(
         needs=needs, placed=[(grid, grid.find(frame)) for grid in grids], rows=frame,
         seeds={(point,): its for point, its in seeds.items()}, left_out=tuple(left_out),
         curves_and_artifacts=CurvesAndArtifacts(), declared=found,
@@ -146,10 +167,10 @@ def all_points(rows: Rows, needs: Needs) -> AllPoints | None:
     )  # fmt: skip
 
 
-def needs_of(trainable: str, metric: str, *others: str) -> Needs:
+def needs_of(trainable: str, metric: str) -> Needs:
     """Needs of an item that is made of whatever cells there are."""
     return Needs(
-        trainable=trainable, metrics=(metric, *others), grids=("every point, of every quantizer",), choose=_no_grids,
+        trainable=trainable, metrics=(metric,), grids=("every point, of every quantizer",), choose=_no_grids,
         sweeps=(), seeds_by=("point_id",), least_repetitions=1, tolerates_holes=True,
     )  # fmt: skip
 
@@ -168,6 +189,19 @@ def numbers(selection: Selection) -> pd.DataFrame:
     """Every point with its settings, its rate and the numbers of the metric."""
     points = points_of(selection)
     return long_form([points.means().assign(metric=points.metric)])
+
+
+def limits(values: Iterable[float], *, from_zero: bool) -> tuple[float, float, bool]:
+    """The ends of an axis with room around the values, and whether it is logarithmic: where they lie far apart."""
+    held = [value for value in values if math.isfinite(value)]
+    low, high = (min(held), max(held)) if held else (0.0, 1.0)
+    if low > 0 and high > WIDE * low:
+        room = (high / low) ** 0.06
+        return low / room, high * room, True
+    if from_zero:
+        low, high = min(0.0, low), max(0.0, high)
+    room = 0.06 * (high - low or 1.0)
+    return (low if from_zero and low == 0 else low - room), high + room, False
 
 
 def _range(counts: Sequence[int]) -> str:

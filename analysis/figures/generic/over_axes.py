@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from ...draw.sheet import Panel, Sheet, handle
 from ...draw.style import Look, distinguished
 from ...output.product import UnfitError
 from ...output.words import capitalised
-from ._points import WIDE, AllPoints, all_points, points_of
+from ._points import AllPoints, limits, points_as, points_of
 
 _MOST_PANELS, _MOST_LINES = 6, 4
 
@@ -41,35 +42,45 @@ class _Cut:
     lines: Sequence[_Line]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Cuts(AllPoints):
+    """All points, and those that differ in one field alone."""
+
+    @cached_property
+    def cuts(self) -> Sequence[_Cut]:
+        """Of each field that varies."""
+        return _cuts(self, self.varied)
+
+
 def some_points(rows: Rows, needs: Needs) -> AllPoints | None:
     """All points; None also where no two differ in one field alone."""
-    points = all_points(rows, needs)
-    return points if points and any(_cut(points, points.means(), field).lines for field in _fields(points)) else None
+    points = points_as(Cuts, rows, needs)
+    return points if points and points.cuts else None
 
 
 def over(selection: Selection, field: str) -> tuple[Figure, str]:
     """The metric over one field."""
-    return _drawn(points_of(selection), [field])
+    points = points_of(selection)
+    label = points.declared.axes[field].label
+    cuts = _cuts(points, [field])
+    if not cuts:
+        raise UnfitError(f"no two points differ in nothing but {label}")
+    return _drawn(points, cuts, f"over {label}")
 
 
 def over_axes(selection: Selection) -> tuple[Figure, str]:
     """The main metric, a panel for each field."""
-    points = points_of(selection)
-    return _drawn(points, _fields(points))
+    assert isinstance(selection, Cuts)
+    return _drawn(selection, selection.cuts, "over each setting that varies")
 
 
-def _fields(points: AllPoints) -> list[str]:
-    return [name for name in points.varied if points.points[name].dropna().nunique() > 1]
-
-
-def _drawn(points: AllPoints, fields: Sequence[str]) -> tuple[Figure, str]:
+def _cuts(points: AllPoints, fields: Sequence[str]) -> Sequence[_Cut]:
     means = points.means()
-    every = [_cut(points, means, field) for field in fields]
-    cuts = [cut for cut in every if cut.lines]
-    cuts = sorted(cuts, key=lambda cut: -sum(len(line.points) for line in cut.lines))[:_MOST_PANELS]
-    if not cuts:
-        names = " or in ".join(points.declared.axes[name].label for name in fields)
-        raise UnfitError(f"no two points differ in nothing but {names}")
+    return [cut for cut in (_cut(points, means, field) for field in fields) if cut.lines]
+
+
+def _drawn(points: AllPoints, every: Sequence[_Cut], title: str) -> tuple[Figure, str]:
+    cuts = sorted(every, key=lambda cut: -sum(len(line.points) for line in cut.lines))[:_MOST_PANELS]
     looks = _looks(points, cuts)
     axes, metric = points.declared.axes, points.declared.metrics[points.metric]
     sheet = Sheet([axes[cut.field].title() for cut in cuts], columns=min(3, len(cuts)), inches=1.9)
@@ -80,20 +91,19 @@ def _drawn(points: AllPoints, fields: Sequence[str]) -> tuple[Figure, str]:
             at = line.points[cut.field].map(place)
             panel.points(at, line.points, looks[line.quantizer, line.shade])
             values += [*line.points["low"].dropna(), *line.points["high"].dropna(), *line.points["mean"].dropna()]
-    limits = _limits(values)
-    if limits[0] > 0 and limits[1] > WIDE * limits[0]:
+    low, high, is_log = limits(values, from_zero=True)
+    if is_log:
         for panel in sheet.panels:
-            panel.log_y(*limits)
+            panel.log_y(low, high)
     drawn = {point for cut in cuts for line in cut.lines for point in line.points["point_id"]}
     held = "; ".join(f"{axes[cut.field].label}: {cut.held}" for cut in cuts if cut.held)
     note = points.note(
         f"Each line holds all other settings at the values with most points. {capitalised(held)}." if held else "",
-        f"Drawn: {len(drawn):,} of {len(means):,} points; the .csv has all.",
+        f"Drawn: {len(drawn):,} of {len(points.points):,} points; the .csv has all.",
     )
-    title = "over each setting that varies" if len(fields) > 1 else f"over {axes[fields[0]].label}"
     rows = -(-len(cuts) // min(3, len(cuts)))
     figure = sheet.finish(
-        x_label="value of the setting", y_label=points.y_label(), footnote=note, y_limits=[limits] * rows,
+        x_label="value of the setting", y_label=points.y_label(), footnote=note, y_limits=[(low, high)] * rows,
         legend=[[handle(look, points.name(*key)) for key, look in looks.items()]],
     )  # fmt: skip
     return figure, f"{capitalised(metric.label)} {title}. {_better(metric.better)}{note}"
@@ -158,18 +168,6 @@ def _looks(points: AllPoints, cuts: Sequence[_Cut]) -> dict[tuple[str, Any], Loo
     drawn = {(line.quantizer, line.shade) for cut in cuts for line in cut.lines}
     keys = sorted(drawn, key=lambda key: (order.index(key[0]), key[1] is not None, key[1] or 0))
     return dict(zip(keys, distinguished([points.look(*key) for key in keys]), strict=True))
-
-
-def _limits(values: Sequence[float]) -> tuple[float, float]:
-    """Around the values: from zero, or in equal ratios where they are positive and far apart."""
-    if not values:
-        return 0.0, 1.0
-    low, high = min(values), max(values)
-    if low > 0 and high > WIDE * low:
-        return low / (high / low) ** 0.05, high * (high / low) ** 0.05
-    low, high = min(0.0, low), max(0.0, high)
-    room = 0.06 * (high - low or 1.0)
-    return low - room * (low < 0), high + room
 
 
 def _better(better: str | None) -> str:

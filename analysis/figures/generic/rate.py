@@ -18,7 +18,7 @@ from ...draw.style import THEORY, Look
 from ...naming import listed
 from ...output.numbers import long_form
 from ...output.words import capitalised
-from ._points import BITS, WIDE, AllPoints, points_of
+from ._points import BITS, AllPoints, limits, points_of
 
 _MOST_PANELS, _MOST_NAMES = 6, 4
 _INCHES = {1: 2.1, 2: 2.1, 3: 1.6}
@@ -72,8 +72,6 @@ def rate(selection: Selection) -> tuple[Figure, str]:
     sheet = Sheet(titles, columns=columns, inches=_INCHES[-(-len(chosen) // columns)] if columns > 1 else 3.0)
     entries = dict[tuple[str, str], tuple[Look, str]]()
     drawn = table[table["panel"].isin(chosen) & table[BITS].notna()]
-    held_means = drawn["mean"].dropna()
-    is_log = len(held_means) > 0 and bool(held_means.max() > WIDE * held_means.min() > 0)
     for panel, group in zip(sheet.panels, chosen, strict=True):
         here = drawn[drawn["panel"] == group]
         if here.empty:
@@ -90,10 +88,10 @@ def rate(selection: Selection) -> tuple[Figure, str]:
                     entries.setdefault((quantizer, look.colour), (look, points.name(quantizer, value)))
         front = here[here[ON_FRONT]].sort_values(BITS)
         panel.axes.step(front[BITS], front["mean"], where="post", color=THEORY.colour, linewidth=0.9, zorder=2)
-    limits = _limits(drawn, is_log=is_log)
+    low, high, is_log = limits(drawn[["mean", "low", "high"]].to_numpy(float).ravel(), from_zero=False)
     if is_log:
         for panel in sheet.panels:
-            panel.log_y(*limits)
+            panel.log_y(low, high)
     left = len(held) - len(chosen)
     unknown = int(table[BITS].isna().sum())
     front_by = table[table[ON_FRONT]].groupby("quantizer").size()
@@ -107,7 +105,7 @@ def rate(selection: Selection) -> tuple[Figure, str]:
     )  # fmt: skip
     rows = -(-len(chosen) // columns)
     figure = sheet.finish(
-        x_label="rate (bits)", y_label=points.y_label(), footnote=note, y_limits=[limits] * rows,
+        x_label="rate (bits)", y_label=points.y_label(), footnote=note, y_limits=[(low, high)] * rows,
         legend=[[handle(_dots(look), name) for look, name in _few(entries)], [handle(THEORY, "front")]],
     )  # fmt: skip
     return figure, f"{capitalised(points.declared.metrics[points.metric].label)} over rate for every quantizer. {note}"
@@ -130,16 +128,3 @@ def _few(entries: Mapping[tuple[str, str], tuple[Look, str]]) -> Iterable[tuple[
     for (quantizer, _), entry in entries.items():
         by_quantizer.setdefault(quantizer, []).append(entry)
     return [entry for its in by_quantizer.values() for entry in spread(its, _MOST_NAMES)]
-
-
-def _limits(drawn: pd.DataFrame, *, is_log: bool) -> tuple[float, float]:
-    held = drawn[["mean", "low", "high"]].to_numpy(float)
-    held = held[np.isfinite(held) & ((held > 0) | (not is_log))]
-    if not held.size:
-        return 0.0, 1.0
-    low, high = float(held.min()), float(held.max())
-    if is_log:
-        room = max((high / low) ** 0.06, 1.02)
-        return low / room, high * room
-    room = 0.06 * (high - low or 1.0)
-    return low - room, high + room

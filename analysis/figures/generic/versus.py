@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from ...data.needs import Needs
+from ...data.points import floats
 from ...data.rows import Rows
 from ...data.selection import Selection
 from ...data.summary import summaries
 from ...output.product import Product, table_product
 from ...output.tables import Section, Table, columns_of
-from ._points import BITS, NUMBERS, AllPoints, all_points, points_of
+from ._points import BITS, NUMBERS, AllPoints, points_as, points_of
 
 EQUAL = "equal"
 """`bits` or `parameters`."""
 OUTCOMES = ("win", "loss", "undecided", "too few pairs")
 _KEY = "_key"
 _DIGITS = 6
+_ALIKE = ("network", "training")
+"""Roles of fields that may not differ between points that are compared."""
 
 
 def comparisons(selection: Selection) -> pd.DataFrame:
@@ -29,14 +35,24 @@ def comparisons(selection: Selection) -> pd.DataFrame:
     Columns: `equal`, `a`, `b`, the data fields, `code_bits_a`, `code_bits_b`, `point_id_a`, `point_id_b`, `n`,
     `wanted`, `mean`, `deviation`, `low`, `high`, `relative` (the mean over B's), `outcome` (of A).
     """
-    points = points_of(selection)
-    return _compared(points, pd.concat(_pairs(points), ignore_index=True))
+    assert isinstance(selection, Comparable)
+    return _compared(selection, pd.concat(selection.pairs, ignore_index=True))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparable(AllPoints):
+    """All points, and those that can be compared."""
+
+    @cached_property
+    def pairs(self) -> Sequence[pd.DataFrame]:
+        """A table for each two quantizers and each of `bits` and `parameters`; a row for each pair of points."""
+        return _pairs(self)
 
 
 def some_points(rows: Rows, needs: Needs) -> AllPoints | None:
     """All points; None also where no two quantizers have points that can be compared."""
-    points = all_points(rows, needs)
-    return points if points and _pairs(points) else None
+    points = points_as(Comparable, rows, needs)
+    return points if points and points.pairs else None
 
 
 def _pairs(points: AllPoints) -> list[pd.DataFrame]:
@@ -53,12 +69,12 @@ def _pairs(points: AllPoints) -> list[pd.DataFrame]:
 
 
 def _paired(points: AllPoints, table: pd.DataFrame, a: str, b: str) -> pd.DataFrame:
-    """Points of A and B with equal keys, equal data and, in the fields of training that both have, equal values."""
+    """Points of A and B with equal keys and data, and equal values in fields of network and training that both have."""
     table = table[table[_KEY].notna()]
     one, other = table[table["quantizer"] == a], table[table["quantizer"] == b]
     pairs = one.merge(other, on=[_KEY, *points.data_fields], suffixes=("_a", "_b"))
     for name in points.varied:
-        if points.declared.axes[name].role == "training" and f"{name}_a" in pairs:
+        if points.declared.axes[name].role in _ALIKE and f"{name}_a" in pairs:
             ours, theirs = pairs[f"{name}_a"], pairs[f"{name}_b"]
             pairs = pairs[(ours == theirs) | ours.isna() | theirs.isna()]
     return pairs.assign(a=a, b=b)
@@ -66,28 +82,36 @@ def _paired(points: AllPoints, table: pd.DataFrame, a: str, b: str) -> pd.DataFr
 
 def _compared(points: AllPoints, pairs: pd.DataFrame) -> pd.DataFrame:
     metric = points.metric
-    usable = points.rows.loc[points.is_usable, ["point_id", "seed", metric]].astype({"point_id": str})
-    ours, theirs = (usable.rename(columns={"point_id": f"point_id_{x}", metric: f"{metric}_{x}"}) for x in "ab")
-    both = pairs[["point_id_a", "point_id_b"]].reset_index(names="pair").merge(ours, on="point_id_a")
-    both = both.merge(theirs, on=["point_id_b", "seed"])
-    both = both.sort_values(["pair", "seed"], ignore_index=True)
-    values = {side: both[f"{metric}_{side}"].to_numpy(np.float64) for side in "ab"}
-    places = both["pair"].to_numpy(np.int64)
-    found = summaries(values["a"] - values["b"], places, len(pairs), least=2)
-    level = summaries(values["b"], places, len(pairs), least=2)["mean"]
+    values, is_held = _by_seed(points)
+    place_of = pd.Index(points.points["point_id"])
+    a, b = (place_of.get_indexer(pd.Index(pairs[f"point_id_{side}"])) for side in "ab")
+    difference = values[a] - values[b]
+    is_paired = np.isfinite(difference)
+    places = np.repeat(np.arange(len(pairs)), is_paired.sum(axis=1))
+    found = summaries(difference[is_paired], places, len(pairs), least=2)
+    level = summaries(values[b][is_paired], places, len(pairs), least=2)["mean"]
     sign = -1.0 if points.declared.metrics[metric].better == "higher" else 1.0
     low, high = np.sort(np.stack([sign * found["low"], sign * found["high"]]), axis=0)
     outcome = np.select([found["n"] == 0, high < 0, low > 0], ["too few pairs", "win", "loss"], "undecided")
-    wanted = [
-        len(set(points.seeds[a,]) | set(points.seeds[b,]))
-        for a, b in zip(pairs["point_id_a"], pairs["point_id_b"], strict=True)
-    ]
+    wanted = (is_held[a] | is_held[b]).sum(axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
         relative = found["mean"] / level
     about = [EQUAL, "a", "b", *points.data_fields, *(f"{name}_{side}" for side in "ab" for name in (BITS, "point_id"))]
     return pairs[about].assign(metric=metric, wanted=wanted, **found, relative=relative, outcome=outcome)[
         [*about, "metric", *NUMBERS, "relative", "outcome"]
     ]
+
+
+def _by_seed(points: AllPoints) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+    """The metric of each point and seed, NaN without a usable row, and whether there is any row: [points, seeds]."""
+    places = pd.Index(points.points["point_id"]).get_indexer(pd.Index(points.rows["point_id"]))
+    seed_of, seeds = pd.factorize(points.rows["seed"], sort=True)
+    values = np.full((len(points.points), len(seeds)), np.nan)
+    is_held = np.zeros(values.shape, bool)
+    is_held[places, seed_of] = True
+    used = points.is_usable
+    values[places[used], seed_of[used]] = floats(points.rows[points.metric])[used]
+    return values, is_held
 
 
 def versus(selection: Selection) -> Product:
@@ -101,10 +125,11 @@ def versus(selection: Selection) -> Product:
     ]
     better = metric.better or "lower"
     note = points.note(
-        f"Each comparison is of two points on equal data, paired by seed, with equal values in all fields of training "
-        f"that both have. A win of A: the 95% t-interval of the paired differences of {metric.label} lies on the side "
-        f"where A is better ({better} is better). Intervals are for one comparison each: of many between equals, "
-        "one in twenty would be a win or a loss by chance. Bits: of codes that are all equally likely. "
+        "Each comparison is of two points on equal data, paired by seed, with equal values in all fields of the "
+        "network and of training that both have. A win of A: the 95% t-interval of the paired differences of "
+        f"{metric.label} lies on the side where A is better ({better} is better). Intervals are for one comparison "
+        "each: of many between equals, one in twenty would be a win or a loss by chance. "
+        "Bits: of codes that are all equally likely. "
         f"{_sizes(points)}Difference: median of (A - B) / B over the comparisons. Pairs of points are not independent "
         "where they share a point.",
         _unmatched(points, table),

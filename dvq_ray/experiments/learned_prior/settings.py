@@ -75,17 +75,17 @@ class LearnedPriorSettings(Settings):
     commitment_weight: Annotated[float, Field(ge=0), Axis(label="commitment weight", symbol="β", role="training")] = 1.0
     """Weight of the commitment loss: beta in equation 2. The author's code has 1, the VQ-VAE paper 0.25."""
 
-    downsamplings: Annotated[int, Field(ge=1, le=5), Axis(label="downsamplings", role="model")] = 2
+    downsamplings: Annotated[int, Field(ge=1, le=5), Axis(label="downsamplings", role="network")] = 2
     """Convolutions of stride 2: the latent has (image_size / 2^downsamplings)^2 positions."""
-    stem_channels: Annotated[Count, Axis(label="stem channels", role="model")] = 127
+    stem_channels: Annotated[Count, Axis(label="stem channels", role="network")] = 127
     """Channels after the first convolution, and before the last one of the decoder."""
-    body_channels: Annotated[Count, Axis(label="body channels", role="model")] = 255
+    body_channels: Annotated[Count, Axis(label="body channels", role="network")] = 255
     """Channels at the latent's resolution."""
-    residual_channels: Annotated[Count, Axis(label="residual channels", role="model")] = 64
+    residual_channels: Annotated[Count, Axis(label="residual channels", role="network")] = 64
     """Channels inside of a residual block."""
-    residual_blocks: Annotated[int, Field(ge=0), Axis(label="residual blocks", role="model")] = 2
+    residual_blocks: Annotated[int, Field(ge=0), Axis(label="residual blocks", role="network")] = 2
     """Residual blocks of the encoder, and of the decoder."""
-    logistic_mixtures: Annotated[int, Field(ge=0), Axis(label="logistic mixtures", role="model")] = 0
+    logistic_mixtures: Annotated[int, Field(ge=0), Axis(label="logistic mixtures", role="network")] = 0
     """Components of a discretised logistic mixture for each pixel; 0: the paper's 256-way softmax of each sub-pixel."""
 
     learning_rate: Annotated[float, Field(gt=0), Axis(label="learning rate", role="training")] = 2e-4
