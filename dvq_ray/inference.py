@@ -1,0 +1,129 @@
+"""Tests of a mean over Monte-Carlo repetitions, and how they stay valid where repetitions are added until they decide.
+
+A sample is one number for each seed, such as the difference of two quantizers that saw the same vectors. Two tests with
+different assumptions are taken of it, and the larger p-value counts:
+
+- Student's t-test. It takes a mean that is about normal.
+- The exact sign-flip test (Fisher 1935, "The Design of Experiments", section 21). It takes a distribution that is
+  symmetric about the bound, whatever its tails. The difference of two quantizers that do not differ is symmetric about
+  0, because either could be called the first.
+
+Where repetitions are added until a test decides, it is taken at a few stated numbers of repetitions, the looks, each at
+an equal part of the error that is allowed (Bonferroni). The intervals of all looks then hold together, so that the last
+one holds too, whatever made the adding stop.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float64]
+
+ERROR = 0.05
+"""Chance of an error that all looks at a sample have together."""
+MOST_EXACT = 32
+"""Values of a sample whose sign flips are all counted, at most; of more, some are drawn."""
+DRAWN_FLIPS = 99_999
+_GENERATOR_SEED = 0
+_ROUNDING = 1e-12
+
+
+def p_above(sample: Array, bound: float = 0.0) -> float:
+    """One-sided p-value against "the mean of the sample `[seeds]` is at most the bound": the larger of both tests'.
+
+    Raises `ValueError` for a sample of fewer than two values, or with one that is not finite.
+    """
+    values = _checked(sample)
+    scale = _ROUNDING * max(float(np.abs(values).max()), abs(bound))
+    values = values - bound
+    values[np.abs(values) <= scale] = 0.0  # 0.1 + 0.2 is not above 0.3
+    return max(t_p_above(values), sign_flip_p_above(values))
+
+
+def p_below(sample: Array, bound: float = 0.0) -> float:
+    """The same against "the mean is at least the bound"."""
+    return p_above(-np.asarray(sample, np.float64), -bound)
+
+
+def t_p_above(values: Array) -> float:
+    """One-sided p-value of Student's t-test against a mean of at most 0."""
+    from scipy import special  # here, because a sweep that tests nothing need not import it
+
+    mean, deviation, n = float(values.mean()), float(values.std(ddof=1)), len(values)
+    if deviation <= _ROUNDING * abs(mean):
+        return 0.0 if mean > 0 else 1.0
+    return float(special.stdtr(n - 1, -mean / (deviation / math.sqrt(n))))
+
+
+def sign_flip_p_above(values: Array) -> float:
+    """The share of all choices of signs with which the values add up to at least what they do: at least 2 ** -n.
+
+    All are counted for up to `MOST_EXACT` values. Of more, `DRAWN_FLIPS` are drawn, the sample's own among them.
+    """
+    total, slack = values.sum(), _ROUNDING * np.abs(values).sum()
+    if len(values) > MOST_EXACT:
+        rng = np.random.default_rng(_GENERATOR_SEED)
+        signs = rng.choice(np.array([-1.0, 1.0]), size=(DRAWN_FLIPS, len(values)))
+        return (1 + int((signs @ values >= total - slack).sum())) / (1 + DRAWN_FLIPS)
+    # Each sum is one of the first half's plus one of the second half's: 2 ** (n / 2) of either, and not 2 ** n.
+    half = len(values) // 2
+    first, second = _signed_sums(values[:half]), np.sort(_signed_sums(values[half:]))
+    enough = len(second) - np.searchsorted(second, total - slack - first)
+    return float(enough.sum() / 2.0 ** len(values))
+
+
+def t_interval(sample: Array, level: float = 1 - ERROR) -> tuple[float, float]:
+    """Ends of Student's two-sided interval of the mean of a sample `[seeds]`. Raises as `p_above`."""
+    from scipy import special
+
+    values = _checked(sample)
+    n, mean = len(values), float(values.mean())
+    half = float(special.stdtrit(n - 1, 0.5 + level / 2)) * float(values.std(ddof=1)) / math.sqrt(n)
+    return mean - half, mean + half
+
+
+def looks(least: int, most: int) -> tuple[int, ...]:
+    """Numbers of repetitions at which a test is taken: `least`, twice as many each time, and `most`.
+
+    >>> looks(8, 200)
+    (8, 16, 32, 64, 128, 200)
+    """
+    found = [least]
+    while found[-1] < most:
+        found.append(min(2 * found[-1], most))
+    return tuple(found)
+
+
+def level_at_each(count: int) -> float:
+    """Coverage of the interval of each of so many looks, with which all of them hold together at 95%."""
+    return 1 - ERROR / count
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """The p-values, corrected for their number (Holm 1979)."""
+    adjusted, largest = [0.0] * len(p_values), 0.0
+    for rank, i in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[i]))
+        adjusted[i] = largest
+    return adjusted
+
+
+def _checked(sample: Array) -> Array:
+    values = np.asarray(sample, np.float64)
+    if len(values) < 2:
+        raise ValueError(f"{len(values)} values have no test; at least 2 are needed")
+    if not np.isfinite(values).all():
+        raise ValueError("a value that is not finite has no test")
+    return values
+
+
+def _signed_sums(values: Array) -> Array:
+    """Sums of the values with all choices of signs: [2 ** values]."""
+    sums = np.zeros(1)
+    for value in values:
+        sums = np.concatenate([sums + value, sums - value])
+    return sums
