@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
@@ -31,11 +32,17 @@ class KMeans(Quantizer):
     """Codes in each codebook: K in the paper."""
     slices: Annotated[Count, Axis(label="slices", symbol="L", neutral=1)] = 1
     """Parts that the features are cut into, each clustered on its own."""
-    start: Annotated[Literal["random", "k-means++"], Axis(label="start", role="training")] = "random"
-    """Random training vectors, or k-means++. In many dimensions with few vectors to a blob the latter spends its codes
-    on single vectors and does worse on the test vectors, at many times the cost."""
+    start: Annotated[Literal["random", "k-means++", "best"], Axis(label="start", role="training")] = "random"
+    """Random training vectors, k-means++, or `best`: both, of which each slice keeps what has the least error on the
+    training vectors.
+
+    A yardstick needs `best` and several restarts. From random starts some blobs are left without a code unless codes
+    are far fewer than blobs: on 16 blobs in 64 dimensions 16 codes end at 5.30 from one start, and at 1.001 where each
+    finds its own, as k-means++ does. With few vectors to a blob k-means++ spends codes on single vectors instead: on
+    4,096 blobs, 1,024 codes have the lower error on the training vectors and the higher one on the test vectors (23.8
+    against 22.2 from a random start). `best` keeps them all the same, as it must not look at the test vectors."""
     restarts: Annotated[int, Field(ge=1), Axis(label="restarts", role="training")] = 1
-    """Starts, of which the best on the training data is kept."""
+    """Starts of each kind, of which the best on the training vectors is kept."""
     max_iterations: Annotated[int, Field(ge=1), Axis(label="iterations at most", role="training")] = 100
     """Lloyd iterations of a start, at most."""
 
@@ -61,7 +68,7 @@ class KMeans(Quantizer):
         return self.slices * vectors * math.log2(self.codebook_size)
 
     def fit(self, vectors: Vectors, rng: np.random.Generator) -> Codec:
-        """Lloyd's algorithm for each slice; of `restarts` the one with the least training error is kept."""
+        """Lloyd's algorithm for each slice; of all starts the one with the least training error is kept."""
         # scikit-learn takes a second to import, which most workers need not spend
         from sklearn.cluster import KMeans as Lloyd
         from threadpoolctl import threadpool_limits
@@ -76,23 +83,31 @@ class KMeans(Quantizer):
         # With several threads, BLAS and scikit-learn sum in an order that depends on how many there are.
         with threadpool_limits(limits=1):
             for place in range(self.slices):
-                estimator = Lloyd(
-                    n_clusters=self.codebook_size,
-                    init=self.start,
-                    n_init=self.restarts,
-                    max_iter=self.max_iterations,
-                    random_state=int(rng.integers(2**32)),
-                    copy_x=False,
-                )
-                own = np.array(vectors[:, place * part : (place + 1) * part], order="C")
-                codebooks[place] = estimator.fit(own).cluster_centers_
+                own = vectors[:, place * part : (place + 1) * part]
+                # Each kind draws what it would draw on its own: `best` is never worse than either.
+                random_state = int(rng.integers(2**32))
+                found = [
+                    Lloyd(
+                        n_clusters=self.codebook_size,
+                        init=kind,
+                        n_init=self.restarts,
+                        max_iter=self.max_iterations,
+                        random_state=random_state,
+                        copy_x=False,
+                    ).fit(np.array(own, order="C"))  # a copy, which it changes
+                    for kind in self._kinds()
+                ]
+                codebooks[place] = min(found, key=lambda estimator: estimator.inertia_).cluster_centers_
         return CodebookCodec(codebooks)
 
+    def _kinds(self) -> Sequence[str]:
+        return ("random", "k-means++") if self.start == "best" else (self.start,)
+
     def fit_seconds(self, vectors: int, features: int) -> float:
-        """Lloyd's passes over the vectors."""
+        """Lloyd's passes over the vectors, and the seeding of k-means++."""
         # Lloyd's algorithm settles sooner in many dimensions.
-        passes = self.restarts * min(self.max_iterations, 10 + 200 / features)
-        passes += 10 if self.start == "k-means++" else 0
+        lloyd = min(self.max_iterations, 10 + 200 / features)
+        passes = self.restarts * sum(lloyd + (10 if kind == "k-means++" else 0) for kind in self._kinds())
         return passes * vectors * self.codebook_size * (features + 16) * 2.5e-11 + 0.03
 
 

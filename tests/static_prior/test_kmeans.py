@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -16,7 +18,7 @@ from dvq_ray.streams import stream
 BLOBS = draw_blobs(factors=16, dimension=8, train_samples=2000, test_samples=500, rng=stream(0, "data"))
 
 
-def _settings(**fields: int) -> KMeans:
+def _settings(**fields: Any) -> KMeans:
     return KMeans.model_validate({"quantizer": "kmeans", "start": "k-means++", **fields})
 
 
@@ -49,11 +51,35 @@ def test_slices_are_clustered_on_their_own_and_beat_one_codebook() -> None:
     assert _fit(slices=4, codes=8).test_mse < _fit(slices=1, codes=8).test_mse
 
 
-def test_bytes_do_not_depend_on_the_number_of_threads() -> None:
+@pytest.mark.parametrize("start", ["random", "k-means++", "best"])
+def test_bytes_do_not_depend_on_the_number_of_threads(start: str) -> None:
     with threadpool_limits(1):
-        first = _codebooks()
+        first = _codebooks(start=start)
     with threadpool_limits(2):
-        assert _codebooks().tobytes() == first.tobytes()
+        assert _codebooks(start=start).tobytes() == first.tobytes()
+
+
+@pytest.mark.parametrize(("codes", "restarts"), [(4, 1), (6, 3), (16, 1), (40, 3), (300, 1)])
+def test_the_best_start_keeps_for_each_slice_the_codes_of_the_kind_with_the_least_training_error(
+    codes: int, restarts: int
+) -> None:
+    """With 4 and 6 codes each kind is the better one in one of the two slices."""
+    fields = {"codebook_size": codes, "restarts": restarts, "slices": 2}
+    by_kind = [_codebooks(**fields, start=start) for start in ("random", "k-means++")]
+    best = _codebooks(**fields, start="best")
+    for place, part in enumerate((BLOBS.train[:, :4], BLOBS.train[:, 4:])):
+        errors = [_squared_distances(part, kind[place]) for kind in by_kind]
+        assert (best[place] == by_kind[int(np.argmin(errors))][place]).all()
+
+
+def test_the_best_start_takes_as_long_as_both_kinds_together() -> None:
+    by_start = {start: _settings(codebook_size=16, restarts=5, start=start).fit_seconds(10**7, 64)
+                for start in ("random", "k-means++", "best")}  # fmt: skip
+    assert by_start["best"] == pytest.approx(by_start["random"] + by_start["k-means++"], rel=1e-3)
+
+
+def _squared_distances(vectors: npt.NDArray[np.float32], codes: npt.NDArray[np.float32]) -> float:
+    return float(np.square(vectors[:, np.newaxis].astype(float) - codes).sum(-1).min(-1).sum())
 
 
 def test_a_code_decodes_to_the_mean_of_its_cluster() -> None:
@@ -69,8 +95,8 @@ def test_a_code_decodes_to_the_mean_of_its_cluster() -> None:
             np.testing.assert_allclose(decoded[here, part][0], BLOBS.train[here, part].mean(0), atol=0.1)
 
 
-def _codebooks() -> npt.NDArray[np.float32]:
-    codec = _settings(codebook_size=64).fit(BLOBS.train, stream(0, "codebooks"))
+def _codebooks(**fields: Any) -> npt.NDArray[np.float32]:
+    codec = _settings(**{"codebook_size": 64, **fields}).fit(BLOBS.train, stream(0, "codebooks"))
     assert isinstance(codec, CodebookCodec)
     return codec.codebooks
 
