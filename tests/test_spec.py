@@ -23,7 +23,8 @@ def test_a_right_file_resolves_grids_seeds_and_defaults(tmp_path: Path) -> None:
     first = next(spec.grids[0].points())
     assert first.model_dump() == {
         "quantizer": "vq", "dimension": 2, "codebook_size": 4, "factors": 8, "train_samples": 256,
-        "init_bound": 1.0, "learning_rate": 0.3, "schedule": "cosine", "steps": 20, "batch_size": 256,
+        "start": "uniform", "init_bound": 1.0, "learning_rate": 0.3, "schedule": "cosine", "steps": 20,
+        "batch_size": 256,
     }  # fmt: skip
 
 
@@ -94,6 +95,14 @@ WRONG = {
     "slices that do not divide": (
         HEAD + "grids:\n  a:\n    quantizer: dvq\n    dimension: [8, 12]\n    codebook_size: 4\n    factors: 8\n    slices: [2, 3]",
         "FILE:9: grids.a.slices: found 3, which does not divide dimension = 8; allowed: 1, 2, 4, 8"),
+    "bound of codes that are picked": (
+        HEAD + f"fixed: {{init_bound: 10.0}}\ngrids: {{a: {GOOD_GRID[:-1]}, start: [uniform, k-means++]}}}}",
+        "FILE:3: fixed.init_bound: found 10.0, which has no effect on codes that start = k-means++ picks; allowed: 1, the default"),
+    "start of another quantizer": (HEAD + f"grids: {{a: {GOOD_GRID[:-1]}, start: best}}}}",
+                                   "FILE:3: grids.a.start: found \"best\"; allowed: 'uniform' or 'k-means++'"),
+    "more codes than vectors to pick": (
+        HEAD + f"grids: {{a: {GOOD_GRID[:-1]}, start: k-means++, train_samples: 3}}}}",
+        "FILE:3: grids.a.start: found \"k-means++\", which picks codebook_size = 4 of train_samples = 3 vectors; allowed: uniform"),
     "slices of a plain vq": (HEAD + f"grids: {{a: {GOOD_GRID[:-1]}, slices: 2}}}}",
                              "FILE:3: grids.a.slices: is not a field of vq, only of dvq, kmeans"),
     "more codes than samples": (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import pickle
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from dvq_ray import load_results
 from dvq_ray.experiment.registry import find_experiment
 from dvq_ray.store import Store, StoreError, cell_schema, curve_schema
 from dvq_ray.store.attempts import file_name
+from dvq_ray.store.columns import cell_table
 from dvq_ray.store.merging import Merger
 from dvq_ray.store.storage import Storage
 from dvq_ray.sweep.coverage import Coverage, coverage
@@ -108,6 +109,25 @@ def test_columns_are_identity_configuration_metrics_and_provenance_in_this_order
         "run_id", "run_commit", "run_versions", "run_host", "run_device", "run_started_at",
     ]  # fmt: skip
     assert curve_schema(EXPERIMENT).names == ["cell_id", "step", "test_mse", "run_started_at"]
+
+
+@pytest.mark.parametrize("categories", [(), ("start",)])
+@pytest.mark.parametrize("has_column", [False, True])
+def test_older_rows_have_the_values_of_fields_that_were_added_since(
+    folder: Store, has_column: bool, categories: Sequence[str]
+) -> None:
+    """A store in which no row has the field, and one in which k-means has had one of that name all along."""
+    kinds = {"a": ("vq", None), "b": ("dvq", "k-means++"), "c": ("kmeans", "random"), "d": ("not:Found", None)}
+    named = [
+        row(cell_id, trainable="static_prior", quantizer=quantizer, start=start)
+        for cell_id, (quantizer, start) in kinds.items()
+    ]
+    table = cell_table(EXPERIMENT, named)
+    put(folder, "cells/rows.parquet", table if has_column else table.drop_columns(["start"]))
+    found = folder.load(categories=categories).set_index("cell_id")["start"]
+    expected = {"a": "uniform", "b": "k-means++", "c": "random"} if has_column else {"a": "uniform", "b": "uniform"}
+    assert found.dropna().to_dict() == expected
+    assert "start" not in folder.load(["cell_id"])
 
 
 def test_pandas_reads_the_folder_without_help(store: Store) -> None:

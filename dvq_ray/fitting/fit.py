@@ -14,7 +14,8 @@ import numpy as np
 
 from dvq_ray.fitting.codebooks import fit_codebooks
 from dvq_ray.fitting.problem import FitProblem, FitResult, learning_rates
-from dvq_ray.fitting.settings import GradientSettings, UniformStart
+from dvq_ray.fitting.settings import GradientSettings, InitialCodes
+from dvq_ray.fitting.starts import Codebooks, chosen_codes, uniform_codes
 from dvq_ray.quantizer.base import Quantizer, Vectors
 from dvq_ray.quantizer.codebook import CodebookQuantizer
 from dvq_ray.streams import stream
@@ -40,7 +41,7 @@ def fit(settings: Quantizer, repetitions: Sequence[Data], device: str) -> Iterat
     if not settings.learns_by_gradient():
         return (_fitted(settings, data) for data in repetitions)
     assert isinstance(settings, GradientSettings), "the experiment gives a quantizer that learns by gradient its fields"
-    if isinstance(settings, CodebookQuantizer) and settings.lies_on_slices() and isinstance(settings, UniformStart):
+    if isinstance(settings, CodebookQuantizer) and settings.lies_on_slices() and isinstance(settings, InitialCodes):
         return fit_codebooks(
             [_problem(settings, settings, settings, data) for data in repetitions],
             learning_rates=learning_rates(settings.schedule, settings.learning_rate, settings.steps),
@@ -58,6 +59,7 @@ def fit(settings: Quantizer, repetitions: Sequence[Data], device: str) -> Iterat
             rates=learning_rates(settings.schedule, settings.learning_rate, settings.steps),
             seed=data.seed,
             device=device,
+            codes=_chosen(settings, data),
         )
         for data in repetitions
     )
@@ -78,13 +80,20 @@ def _fitted(settings: Quantizer, data: Data) -> FitResult:
     )
 
 
-def _problem(quantizer: CodebookQuantizer, start: UniformStart, training: GradientSettings, data: Data) -> FitProblem:
+def _problem(quantizer: CodebookQuantizer, start: InitialCodes, training: GradientSettings, data: Data) -> FitProblem:
     features = data.train.shape[1]
     shape = (quantizer.codebooks(), quantizer.codebook_size, quantizer.code_features(features))
-    codes = stream(data.seed, "initial codebooks").uniform(-start.init_bound, start.init_bound, shape)
-    return FitProblem(
-        train=data.train, test=data.test, codebooks=codes.astype(np.float32), batches=_batches(training, data)
-    )
+    codes = _chosen(quantizer, data)
+    if codes is None:
+        codes = uniform_codes(shape, start.init_bound, data.seed)
+    return FitProblem(train=data.train, test=data.test, codebooks=codes, batches=_batches(training, data))
+
+
+def _chosen(settings: Quantizer, data: Data) -> Codebooks | None:
+    """The training vectors that codes start at; None where they start elsewhere."""
+    if isinstance(settings, CodebookQuantizer) and isinstance(settings, InitialCodes) and settings.start == "k-means++":
+        return chosen_codes(settings, data.train, data.seed)
+    return None
 
 
 def _batches(training: GradientSettings, data: Data) -> np.ndarray:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from dvq_ray.fitting.problem import BETAS, EPSILON, FitResult, curve_steps
 from dvq_ray.quantizer.base import Quantizer, Vectors
+from dvq_ray.quantizer.codebook_module import CodebookModule
 from dvq_ray.quantizer.module import QuantizerModule
 from dvq_ray.streams import stream
 
@@ -28,11 +29,14 @@ def fit_module(
     rates: npt.NDArray[np.float64],
     seed: int,
     device: str,
+    codes: npt.NDArray[np.float32] | None = None,
 ) -> FitResult:
     """Minimises the module's codebook loss by Adam over `batches` [steps, batch] of rows of `train`.
 
-    `train` and `test` are [samples, features], `rates` the learning rate of each step. A module without anything to
-    learn is evaluated as it is built. On a CPU one thread computes, so that the same seed gives the same bytes.
+    `train` and `test` are [samples, features], `rates` the learning rate of each step. `codes` [codebooks, codes,
+    features of a code] are those that it starts from; where there are none it does so from its own. A module without
+    anything to learn is evaluated as it is built. On a CPU one thread computes, so that the same seed gives the same
+    bytes. Raises ValueError where there are `codes` and the module is not one of codebooks.
     """
     with _one_thread(device):
         generator = torch.Generator().manual_seed(int(stream(seed, "initial codebooks").integers(2**63)))
@@ -45,7 +49,12 @@ def fit_module(
         of_train, of_test = torch.from_numpy(train).to(device), torch.from_numpy(test).to(device)
         rows = torch.from_numpy(batches.astype(np.int64)).to(device)
         sizes = settings.codebook_sizes()
-        module.start(of_train[rows[0]], updates)
+        if codes is None:
+            module.start(of_train[rows[0]], updates)
+        elif isinstance(module, CodebookModule):
+            module.start_at(torch.from_numpy(codes).to(device))
+        else:
+            raise ValueError(f"codes of a {type(module).__name__} cannot be set; allowed: start = uniform")
         logged = curve_steps(len(rates) if optimizer or module.updates else 0)
         curve = [_evaluate(module, of_test, sizes)[0]]
         for first, last in itertools.pairwise(logged.tolist()):

@@ -86,7 +86,12 @@ class CodebookModule(QuantizerModule):
             return
         with torch.autocast(latents.device.type, enabled=False):
             means = self.start_with(self._vectors(latents).flatten(1, 2), self.codebook_size, generator)
-        self.codebooks.move(torch.ones_like(means[..., 0], dtype=torch.bool), means)
+        self.start_at(means)
+
+    @torch.no_grad()
+    def start_at(self, codes: Tensor) -> None:
+        """Moves the codes to `codes` [codebooks, codes, features of a code]."""
+        self.codebooks.move(torch.ones_like(codes[..., 0], dtype=torch.bool), codes)
 
     @torch.no_grad()
     def update(self, latents: Tensor, quantized: Quantized, generator: torch.Generator) -> None:

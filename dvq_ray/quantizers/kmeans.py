@@ -105,10 +105,10 @@ class KMeans(Quantizer):
 
     def fit_seconds(self, vectors: int, features: int) -> float:
         """Lloyd's passes over the vectors, and the seeding of k-means++."""
-        # Lloyd's algorithm settles sooner in many dimensions.
-        lloyd = min(self.max_iterations, 10 + 200 / features)
+        part = features / self.slices
+        lloyd = min(self.max_iterations, 10 + 200 / part)  # it settles sooner in many dimensions
         passes = self.restarts * sum(lloyd + (10 if kind == "k-means++" else 0) for kind in self._kinds())
-        return passes * vectors * self.codebook_size * (features + 16) * 2.5e-11 + 0.03
+        return self.slices * passes * vectors * self.codebook_size * (part + 16) * 2.5e-11 + 0.03
 
 
 QUANTIZER = KMeans

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dvq_ray.declarations.settings import Settings
 from dvq_ray.experiment.registry import find_experiment
 from dvq_ray.providers import ProviderError
 from dvq_ray.store import attempts
@@ -42,6 +44,7 @@ class Rows:
         """One row for each cell, sorted by `cell_id`; `where` keeps the rows for which it is true.
 
         `categories` names columns of text that is often the same: they come as pandas' categories, which are light.
+        Whole rows have the values of fields that were added after they had been stored (`Settings.added`).
 
         Lists stay in Arrow's form, in which a million of them are light; each comes out as a list of Python's. Raises
         `StoreError` where a file cannot be read.
@@ -57,7 +60,7 @@ class Rows:
         )
         del table
         pa.default_memory_pool().release_unused()
-        return frame
+        return _with_added_fields(frame) if columns is None else frame
 
     def table(self, columns: Sequence[str] | None = None, where: pc.Expression | None = None) -> pa.Table | None:
         """Loads rows as an Arrow table, reading only those that `where` keeps; None if there is no file."""
@@ -174,13 +177,40 @@ def _order_of(cell_ids: pa.ChunkedArray) -> tuple[pa.Array, bool]:
     return order, bool(pc.any(pc.equal(ordered[1:], ordered[:-1])).as_py())
 
 
+def _with_added_fields(frame: pd.DataFrame) -> pd.DataFrame:
+    """Fills in the fields that rows do not have because they are older."""
+    if not {"trainable", "quantizer"} <= {*frame.columns}:
+        return frame
+    for trainable, quantizer in frame[["trainable", "quantizer"]].drop_duplicates().itertuples(index=False):
+        for name, value in _added(trainable, quantizer).items():
+            if name not in frame:
+                frame[name] = pd.Series(np.nan, frame.index, "str" if isinstance(value, str) else "float64")
+            is_older = (frame["trainable"] == trainable) & (frame["quantizer"] == quantizer) & frame[name].isna()
+            if is_older.any():
+                if isinstance(frame[name].dtype, pd.CategoricalDtype) and value not in frame[name].cat.categories:
+                    frame[name] = frame[name].cat.add_categories([value])
+                frame.loc[is_older, name] = value
+    return frame
+
+
+def _added(trainable: Any, quantizer: Any) -> Mapping[str, Any]:
+    variant = _variant(trainable, quantizer)
+    return variant.added if variant else {}
+
+
 def _logs_curve(trainable: str | None, quantizer: str | None) -> bool:
-    if trainable is None or quantizer is None:
-        return False
+    variant = _variant(trainable, quantizer)
+    return variant is not None and variant.logs_curve
+
+
+def _variant(trainable: Any, quantizer: Any) -> type[Settings] | None:
+    """The settings class of rows; None where it is not found, of a store from elsewhere."""
+    if pd.isna(trainable) or pd.isna(quantizer):
+        return None
     try:
-        return find_experiment(trainable).variant(quantizer).logs_curve
-    except ProviderError:  # of a store from elsewhere
-        return False
+        return find_experiment(trainable).variant(quantizer)
+    except ProviderError:
+        return None
 
 
 def python_value(value: Any) -> Any:

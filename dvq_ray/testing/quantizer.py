@@ -11,7 +11,7 @@ import numpy as np
 
 from dvq_ray.fitting.fit import Data, fit
 from dvq_ray.fitting.problem import FitResult
-from dvq_ray.fitting.settings import GradientSettings, UniformStart
+from dvq_ray.fitting.settings import GradientSettings, InitialCodes
 from dvq_ray.quantizer.base import Codec, Quantizer, Vectors
 from dvq_ray.quantizer.codebook import CodebookQuantizer
 from dvq_ray.quantizer.registry import QUANTIZERS
@@ -47,7 +47,7 @@ class QuantizerContract:
         """What a fit comes to, by its own method or by gradient."""
         settings = self.make()
         if settings.learns_by_gradient():
-            start: tuple[type[Any], ...] = (UniformStart,) if isinstance(settings, CodebookQuantizer) else ()
+            start: tuple[type[Any], ...] = (InitialCodes,) if isinstance(settings, CodebookQuantizer) else ()
             trained = type("Trained", (*start, GradientSettings, type(settings)), {})
             settings = trained(**settings.model_dump(), steps=steps, batch_size=64, learning_rate=0.1)
         data = Data(seed=seed, train=self.vectors(), test=self.vectors()[:64])

@@ -130,6 +130,18 @@ def test_points_of_unequal_trainings_are_not_compared() -> None:
     assert counts == {("dvq", "vq"): 1, ("dvq", "kmeans"): 1, ("kmeans", "vq"): 2}
 
 
+def test_starts_are_compared_where_both_quantizers_have_the_same_ones() -> None:
+    """k-means has a field of that name too, which takes other values."""
+    cells = [
+        *rows(quantizer="vq", codebook_size=16, start=["uniform", "k-means++"], **DATA),
+        *rows(quantizer="dvq", codebook_size=16, slices=1, start="k-means++", **DATA),
+        *rows(quantizer="kmeans", codebook_size=16, slices=1, start="best", **DATA),
+    ]
+    table = comparisons(selected(cells, "versus"))
+    counts = table[table["equal"] == "bits"].groupby(["a", "b"]).size().to_dict()
+    assert counts == {("dvq", "vq"): 1, ("dvq", "kmeans"): 1, ("kmeans", "vq"): 2}
+
+
 def test_networks_that_differ_are_not_compared() -> None:
     models: tuple[dict[str, Any], ...] = (
         {"quantizer": "vq", "dimension": 64, "joint_codebooks": 4, "stem_channels": 32},

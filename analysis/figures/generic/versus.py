@@ -73,8 +73,11 @@ def _paired(points: AllPoints, table: pd.DataFrame, a: str, b: str) -> pd.DataFr
     table = table[table[_KEY].notna()]
     one, other = table[table["quantizer"] == a], table[table["quantizer"] == b]
     pairs = one.merge(other, on=[_KEY, *points.data_fields], suffixes=("_a", "_b"))
+    kinds = [points.declared.experiment.variant(quantizer).model_fields for quantizer in (a, b)]
     for name in points.varied:
-        if points.declared.axes[name].role in _ALIKE and f"{name}_a" in pairs:
+        # Two fields of one name are not the same where they take other values: k-means has starts of its own.
+        is_shared = all(name in fields for fields in kinds) and len({fields[name].annotation for fields in kinds}) == 1
+        if is_shared and points.declared.axes[name].role in _ALIKE:
             ours, theirs = pairs[f"{name}_a"], pairs[f"{name}_b"]
             pairs = pairs[(ours == theirs) | ours.isna() | theirs.isna()]
     return pairs.assign(a=a, b=b)

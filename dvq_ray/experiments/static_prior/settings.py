@@ -11,7 +11,7 @@ from pydantic import Field
 from dvq_ray.declarations.field import Axis
 from dvq_ray.declarations.metric import Metric
 from dvq_ray.declarations.settings import Count, Settings
-from dvq_ray.fitting.settings import GradientSettings, UniformStart
+from dvq_ray.fitting.settings import GradientSettings, InitialCodes
 from dvq_ray.quantizer.base import Quantizer
 from dvq_ray.quantizer.codebook import CodebookQuantizer
 from dvq_ray.streams import stream
@@ -60,11 +60,12 @@ class BlobSettings(Settings):
         drawing = (self.train_samples + TEST_SAMPLES) * self.dimension * 1.5e-8 + 5e-3
         if not isinstance(self, GradientSettings):
             return self.fit_seconds(self.train_samples, self.dimension) + drawing
-        # Distances of every vector that is looked up, and Adam over the codes.
+        # Where codes start, distances of every vector that is looked up, and Adam over the codes.
         vectors = self.steps * self.batch_size + 20 * TEST_SAMPLES + self.train_samples
         products = vectors * self.products(self.dimension)
         updates = self.steps * self.parameters(self.dimension)
-        return vectors * 4e-8 + products * 1.5e-11 + updates * 6e-10 + drawing
+        start = self.start_seconds(self.train_samples, self.dimension) if isinstance(self, InitialCodes) else 0.0
+        return start + vectors * 4e-8 + products * 1.5e-11 + updates * 6e-10 + drawing
 
 
 class StaticPriorSettings(BlobSettings):
@@ -93,7 +94,7 @@ def training_fields(quantizer: type[Quantizer]) -> Sequence[type[Settings]]:
     """How it is trained, where it learns by gradient."""
     if not quantizer.learns_by_gradient():
         return ()
-    return (UniformStart, GradientSettings) if issubclass(quantizer, CodebookQuantizer) else (GradientSettings,)
+    return (InitialCodes, GradientSettings) if issubclass(quantizer, CodebookQuantizer) else (GradientSettings,)
 
 
 @dataclass(frozen=True, kw_only=True)
