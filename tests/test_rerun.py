@@ -70,6 +70,20 @@ def test_a_fit_that_differs_is_reported_whatever_computed_it(
     assert ("they should be identical" in result.output) == (code == 1)
 
 
+@pytest.mark.parametrize("column", ["perplexity", "start"])
+@pytest.mark.parametrize("all_rows", [True, False])
+def test_a_row_from_before_a_column_was_added_is_not_different_for_it(
+    tmp_path: Path, column: str, all_rows: bool
+) -> None:
+    frame = stored(tmp_path)
+    cell_id = frame.loc[frame["quantizer"] == "vq", "cell_id"].iloc[0]
+    frame.loc[frame["cell_id"] == cell_id, column] = None
+    (frame.drop(columns=column) if all_rows else frame).to_parquet(cells_file(tmp_path))
+    result = again(tmp_path, cell_id)
+    assert result.output.rstrip().endswith("identical")
+    assert result.exit_code == 0
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("trained")

@@ -76,6 +76,11 @@ class Quantizer(Settings):
         """Whether it fits a codec."""
         return cls.fit is not Quantizer.fit
 
+    @classmethod
+    def cuts_features(cls) -> bool:
+        """Whether its fields say how many slices of the features it has."""
+        return cls.feature_slices is not Quantizer.feature_slices
+
     @abstractmethod
     def codebook_sizes(self) -> tuple[int, ...]:
         """Sizes of the codebooks that a vector's code indexes: [codebooks]."""

@@ -8,8 +8,10 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
+from pydantic import ValidationError
 
 from dvq_ray.experiment.experiment import Outcome, Underway
 from dvq_ray.experiment.registry import find_experiment
@@ -23,6 +25,7 @@ from dvq_ray.experiments.learned_prior.sources import PhotosSource
 from dvq_ray.experiments.learned_prior.training import CheckpointError, Training, batch_rows, logged_steps
 from dvq_ray.quantizer.base import Quantizer
 from dvq_ray.streams import stream
+from dvq_ray.sweep.cells import Point
 
 CPU = Device("cpu")
 SMALL = {
@@ -39,6 +42,8 @@ MODELS: dict[str, dict[str, Any]] = {
     "categorical": {"quantizer": "dvq", "slices": 2, "logistic_mixtures": 0},
     "moving averages": {"quantizer": "dvq", "slices": 2, "ema_decay": 0.9},
     "clusters and restarts": {"quantizer": "dvq", "slices": 2, "codebook_start": "k-means", "restart_below": 0.5},
+    "vq measured": {"quantizer": "vq", "measured_slices": 3},
+    "svq measured": {"quantizer": "svq", "slices": 4, "measured_slices": 2},
     "all of them": {"quantizer": "vq", "ema_decay": 0.9, "codebook_start": "k-means", "restart_below": 0.5},
 }
 METRICS_OF_TIME = ["duration_seconds", "images_per_second", "peak_memory_bytes"]
@@ -241,8 +246,68 @@ def test_metrics_add_up(data: DataSet, model: dict[str, Any]) -> None:
     assert kept.artifacts["reconstructions.png"].startswith(b"\x89PNG")
     dependent = model["quantizer"] != "svq" and len(cell.codebook_sizes()) > 1
     assert (m["slice_dependence_bits"] is not None) == dependent
-    assert (m["slice_dependence_bits_refit"] is not None) == (dependent and model["quantizer"] == "dvq")
-    assert (m["joint_code_entropy_bits"] is None) == (model["quantizer"] == "svq")
+    for kind in ("refit", "shuffled", "random_mean", "random_deviation"):
+        measured = model["quantizer"] == "dvq" or "measured_slices" in model
+        assert (m[f"slice_dependence_bits_{kind}"] is not None) == measured
+    for column in ("joint_code_entropy_bits", "code_cross_entropy_bits"):
+        assert (m[column] is None) == (model["quantizer"] == "svq")
+    if len(cell.codebook_sizes()) == 1:
+        bits = m["code_bits_per_dim_unigram"] * 192 / cell.positions
+        assert m["code_cross_entropy_bits"] == pytest.approx(bits)
+
+
+@pytest.mark.parametrize("model", ["dvq", "vq joint", "svq joint"])
+def test_a_cell_keeps_the_bits_of_every_test_image_in_their_order(
+    data: DataSet, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cell, kept = settings(**MODELS[model]), Kept()
+    m = outcome(cell, kept).metrics
+    table = pq.read_table(io.BytesIO(kept.artifacts["test_images.parquet"]))
+    assert table.schema.names == ["reconstruction_bits_per_dim", "code_bits_per_dim_unigram"]
+    assert {str(kind) for kind in table.schema.types} == {"float"}
+    assert table.num_rows == 6
+    for column in table.schema.names:
+        assert np.mean(table[column]) == pytest.approx(m[column], rel=1e-6)
+    # The same images in the other order have the same bits in the other order.
+    turned = images()
+    turned = replace(turned, test=turned.test[::-1].copy())
+    monkeypatch.setattr(run_module, "data_set", lambda source, size, device: DataSet(turned, CPU))
+    outcome(cell, kept)
+    again = pq.read_table(io.BytesIO(kept.artifacts["test_images.parquet"]))
+    for column in table.schema.names:
+        assert len({*table[column].to_pylist()}) > 1
+        np.testing.assert_allclose(again[column], np.asarray(table[column])[::-1], rtol=1e-5)
+
+
+def test_measured_slices_are_a_field_of_quantizers_without_slices_of_the_features() -> None:
+    learned = find_experiment("learned_prior")
+    has_field = {name for name in learned.quantizers if "measured_slices" in learned.variant(name).model_fields}
+    assert has_field == {"vq", "svq"}
+
+
+@pytest.mark.parametrize("model", ["vq", "svq regions"])
+def test_measuring_no_slices_leaves_the_id_and_measuring_some_changes_it(model: str) -> None:
+    learned = find_experiment("learned_prior")
+    ids = [
+        Point(experiment=learned, settings=settings(**MODELS[model], **fields)).cell_id(0)
+        for fields in ({}, {"measured_slices": 0}, {"measured_slices": 2}, {"measured_slices": 3})
+    ]
+    assert ids[0] == ids[1]
+    assert len({*ids}) == 3
+
+
+def test_measured_slices_change_no_number_of_the_training(data: DataSet) -> None:
+    plain, measured = (results(outcome(settings(**MODELS[model]))) for model in ("vq", "vq measured"))
+    assert measured[1] == plain[1]
+    assert {name for name, value in measured[0].items() if value != plain[0][name]} == {
+        f"slice_dependence_bits_{kind}" for kind in ("refit", "shuffled", "random_mean", "random_deviation")
+    }
+
+
+@pytest.mark.parametrize(("slices", "reason"), [(1, "leaves nothing to compare"), (4, "does not divide dimension = 6")])
+def test_measured_slices_are_several_equal_parts_of_the_features(slices: int, reason: str) -> None:
+    with pytest.raises(ValidationError, match=f"measured_slices {reason}"):
+        settings(**MODELS["vq"], measured_slices=slices)
 
 
 def test_training_lowers_the_loss(data: DataSet) -> None:

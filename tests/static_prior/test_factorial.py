@@ -90,4 +90,4 @@ def test_groups_must_be_equal_parts_of_the_features(quantizer: str) -> None:
 
 def test_the_sweep_holds_what_it_says() -> None:
     cells, _ = expand(load_sweep(Path(__file__).parents[2] / "sweeps" / "factorial.yaml"))
-    assert len(cells) == 10 * (12 + 12 + 12 + 6)
+    assert len(cells) == 10 * (12 + 12 + 12 + 12 + 6)

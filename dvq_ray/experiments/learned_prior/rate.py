@@ -6,6 +6,7 @@ Letters in shapes: N images, L codebooks, C codes of an image in each codebook, 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +21,8 @@ Counts = npt.NDArray[np.int64]
 
 MOST_POSITIONS = 32_768
 """Positions that codebooks are fitted anew to, at most."""
+RANDOM_ASSIGNMENTS = 20
+"""Random assignments of features to slices that slices of consecutive features are held against."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,52 @@ class UnigramPrior:
     def bits_per_image(self, codes: Codes) -> float:
         """Cost of all `codes` [N, L, C] of an image, the mean over images."""
         return float((_counts(codes, self.bits.shape[1]) * self.bits).sum() / len(codes))
+
+    def bits_of_images(self, codes: Codes) -> npt.NDArray[np.float64]:
+        """Cost of all `codes` [N, L, C] of each image: [N]."""
+        total = np.zeros(len(codes))
+        for bits, own in zip(self.bits, codes.swapaxes(0, 1), strict=True):
+            total += bits[own].sum(axis=1)
+        return total
+
+
+@dataclass(frozen=True)
+class ChainPrior:
+    """A distribution over all codes of a position together: each codebook's code given that of the codebook before it.
+
+    The first codebook's codes have their unigram distribution. To the counts of what follows a code, half an occurrence
+    for each code of the codebook is added, dealt out as the unigram distribution: where nothing is known of a code, the
+    next one costs what it would cost on its own.
+    """
+
+    unigram: UnigramPrior
+    counts: Counts
+    """[L, K] how often each code occurs."""
+    pairs: Sequence[tuple[Counts, Counts]]
+    """[L - 1] of the pairs of codes of neighbouring codebooks that occur, as numbers in ascending order, and how often
+    each does: never more than there are positions, however large K is."""
+
+    @classmethod
+    def fitted(cls, codes: Codes, codebook_size: int) -> ChainPrior:
+        """To `codes` [N, L, P]."""
+        return cls(
+            UnigramPrior.fitted(codes, codebook_size),
+            _counts(codes, codebook_size),
+            [np.unique(pairs, return_counts=True) for pairs in _neighbours(codes, codebook_size)],
+        )
+
+    def bits_per_position(self, codes: Codes) -> float:
+        """Cost of all `codes` [N, L, P] of a position, the mean over positions."""
+        size = self.counts.shape[1]
+        total = float((_counts(codes[:, :1], size)[0] * self.unigram.bits[0]).sum())
+        for place, pairs in enumerate(_neighbours(codes, size)):
+            found, occurrences = np.unique(pairs, return_counts=True)
+            first, second = np.divmod(found, size)
+            added = size / 2
+            expected = added * 2 ** -self.unigram.bits[place + 1, second]
+            share = (_looked_up(found, *self.pairs[place]) + expected) / (self.counts[place, first] + added)
+            total -= float((occurrences * np.log2(share)).sum())
+        return float(total / (codes.shape[0] * codes.shape[2]))
 
 
 def codes_used(codes: Codes, codebook_size: int) -> list[int]:
@@ -105,10 +154,34 @@ def refit_dependence_bits(
     return dependence_bits(codes.cpu().numpy(), codebook_size, rng)
 
 
+def random_dependence_bits(
+    latents: npt.NDArray[np.float32], slices: int, codebook_size: int, rng: np.random.Generator, device: str = "cpu"
+) -> tuple[float, float]:
+    """Mean and standard deviation of `refit_dependence_bits` over `RANDOM_ASSIGNMENTS` deals of the features."""
+    found = [
+        refit_dependence_bits(latents, slices, codebook_size, rng, shuffled=True, device=device)
+        for _ in range(RANDOM_ASSIGNMENTS)
+    ]
+    return float(np.mean(found)), float(np.std(found, ddof=1))
+
+
 def _counts(codes: Codes, codebook_size: int) -> Counts:
     """[L, K]"""
     columns = codes.transpose(1, 0, 2).reshape(codes.shape[1], -1)
     return np.stack([np.bincount(column, minlength=codebook_size) for column in columns])
+
+
+def _neighbours(codes: Codes, codebook_size: int) -> Iterator[Counts]:
+    """For each codebook but the last, a number for its code and the next codebook's at every position: [N * P]."""
+    columns = codes.swapaxes(0, 1)
+    for first, second in itertools.pairwise(columns):
+        yield first.ravel().astype(np.int64) * codebook_size + second.ravel()
+
+
+def _looked_up(wanted: Counts, numbers: Counts, counts: Counts) -> Counts:
+    """The counts of the wanted numbers, `numbers` being in ascending order; 0 of those that are not among them."""
+    places = np.minimum(np.searchsorted(numbers, wanted), len(numbers) - 1)
+    return np.where(numbers[places] == wanted, counts[places], 0)
 
 
 def _pair_entropy_bits(first: Counts, second: Counts, codebook_size: int) -> float:

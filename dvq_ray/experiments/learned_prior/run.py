@@ -1,14 +1,17 @@
-"""From the settings and seed of a learned-prior cell to its metrics, its curve and a picture of reconstructions."""
+"""From the settings and seed of a learned-prior cell to its metrics, its curve and what it keeps of test images."""
 
 from __future__ import annotations
 
 import io
+import math
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import asdict
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
 from PIL import Image
 
@@ -17,7 +20,12 @@ from dvq_ray.experiment.surroundings import CellFiles, Surroundings
 from dvq_ray.experiments.learned_prior import rate
 from dvq_ray.experiments.learned_prior.device import Device, data_set
 from dvq_ray.experiments.learned_prior.evaluation import Evaluation, evaluate, reconstruct
-from dvq_ray.experiments.learned_prior.settings import LearnedPriorMetrics, LearnedPriorSettings, largest_codebook
+from dvq_ray.experiments.learned_prior.settings import (
+    LearnedPriorMetrics,
+    LearnedPriorSettings,
+    largest_codebook,
+    slices_to_measure,
+)
 from dvq_ray.experiments.learned_prior.training import CheckpointError, Training
 from dvq_ray.quantizer.base import Quantizer
 from dvq_ray.streams import stream
@@ -67,9 +75,10 @@ def _cell(
     if diverged_at is not None:
         yield Outcome(curve=training.curve, diverged_at_step=diverged_at)
         return
-    metrics = _measured(training)
+    metrics, of_images = _measured(training)
     seconds = training.elapsed_seconds()
     files.write_artifact("reconstructions.png", _picture(training))
+    files.write_artifact("test_images.parquet", _parquet(of_images))
     yield Outcome(metrics=asdict(metrics), curve=training.curve, duration_seconds=seconds)
 
 
@@ -85,11 +94,12 @@ def _take_up(training: Training, files: CellFiles) -> None:
     training.begin()
 
 
-def _measured(training: Training) -> LearnedPriorMetrics:
+def _measured(training: Training) -> tuple[LearnedPriorMetrics, Mapping[str, npt.NDArray[np.float64]]]:
+    """The metrics, and some of each test image by the name of the metric whose mean over images they have."""
     settings, data, device = training.settings, training.data, training.device
     assert isinstance(settings, Quantizer)
     peak = device.peak_memory_bytes()  # of the training, before the codes of all images are at hand
-    sample = rate.MOST_POSITIONS if settings.feature_slices() > 1 else 0
+    sample = rate.MOST_POSITIONS if slices_to_measure(settings) > 1 else 0
     train = evaluate(training.model, data.train, device, settings.batch_size)
     test = evaluate(training.model, data.test, device, settings.batch_size, latent_positions=sample)
     size, sub_pixels = largest_codebook(settings), settings.sub_pixels
@@ -97,8 +107,7 @@ def _measured(training: Training) -> LearnedPriorMetrics:
     prior = rate.UnigramPrior.fitted(train.codes, size)
     unigram, train_unigram = (prior.bits_per_image(codes) / sub_pixels for codes in (test.codes, train.codes))
     bits, train_bits = test.reconstruction_bits_per_dim, train.reconstruction_bits_per_dim
-    dependence = _dependence(settings, training.seed, test, device) if settings.positionwise else (None, None, None)
-    return LearnedPriorMetrics(
+    metrics = LearnedPriorMetrics(
         reconstruction_bits_per_dim=bits,
         train_reconstruction_bits_per_dim=train_bits,
         code_bits_per_dim_uniform=uniform,
@@ -114,9 +123,9 @@ def _measured(training: Training) -> LearnedPriorMetrics:
         codes_used=rate.codes_used(train.codes, size),
         perplexity=rate.perplexity(train.codes, size),
         joint_code_entropy_bits=rate.joint_entropy_bits(train.codes) if settings.positionwise else None,
-        slice_dependence_bits=dependence[0],
-        slice_dependence_bits_refit=dependence[1],
-        slice_dependence_bits_shuffled=dependence[2],
+        code_cross_entropy_bits=_cross_entropy(train.codes, test.codes, size) if settings.positionwise else None,
+        slice_dependence_bits=_dependence(settings, training.seed, test.codes),
+        **_dependence_of_latents(settings, training.seed, test, device),
         images_per_second=settings.steps * settings.batch_size / training.training_seconds,
         peak_memory_bytes=peak,
         parameters=training.parameters(),
@@ -126,31 +135,39 @@ def _measured(training: Training) -> LearnedPriorMetrics:
         test_images=len(data.test),
         data_sha256=data.images.sha256,
     )
+    return metrics, {
+        "reconstruction_bits_per_dim": test.nats / math.log(2),
+        "code_bits_per_dim_unigram": prior.bits_of_images(test.codes) / sub_pixels,
+    }
 
 
-def _dependence(
+def _cross_entropy(train: rate.Codes, test: rate.Codes, codebook_size: int) -> float:
+    return rate.ChainPrior.fitted(train, codebook_size).bits_per_position(test)
+
+
+def _dependence(settings: Quantizer, seed: int, codes: rate.Codes) -> float | None:
+    """Of the codes at a position, as they are."""
+    if len(settings.codebook_sizes()) == 1 or not settings.positionwise:
+        return None
+    return rate.dependence_bits(codes, largest_codebook(settings), stream(seed, "shuffled pairings"))
+
+
+def _dependence_of_latents(
     settings: Quantizer, seed: int, test: Evaluation, device: Device
-) -> tuple[float | None, float | None, float | None]:
-    """Dependence of the codes at a position: as they are, and of slices clustered anew, in order and shuffled."""
-    codebooks = len(settings.codebook_sizes())
-    if codebooks == 1:
-        return None, None, None
-    size = largest_codebook(settings)
-    learned = rate.dependence_bits(test.codes, size, stream(seed, "shuffled pairings"))
-    if test.latents is None:
-        return learned, None, None
-    in_order, shuffled = (
-        rate.refit_dependence_bits(
-            test.latents,
-            codebooks,
-            size,
-            stream(seed, "clusters of slices"),
-            shuffled=shuffled,
-            device=device.kind,
-        )
-        for shuffled in (False, True)
-    )
-    return learned, in_order, shuffled
+) -> Mapping[str, float | None]:
+    """Of slices of the latents that are clustered anew: in order, shuffled once, and of random features."""
+    found: list[float | None] = [None] * 4
+    if test.latents is not None:
+        latents, slices, size = test.latents, slices_to_measure(settings), largest_codebook(settings)
+        found = [
+            rate.refit_dependence_bits(
+                latents, slices, size, stream(seed, "clusters of slices"), shuffled=shuffled, device=device.kind
+            )
+            for shuffled in (False, True)
+        ]
+        found += rate.random_dependence_bits(latents, slices, size, stream(seed, "random slices"), device.kind)
+    kinds = ("refit", "shuffled", "random_mean", "random_deviation")
+    return {f"slice_dependence_bits_{kind}": bits for kind, bits in zip(kinds, found, strict=True)}
 
 
 def _picture(training: Training) -> bytes:
@@ -163,4 +180,11 @@ def _picture(training: Training) -> bytes:
     size = training.settings.image_size
     content = io.BytesIO()
     Image.fromarray(sheet.reshape(2 * size, -1, 3)).save(content, format="png")
+    return content.getvalue()
+
+
+def _parquet(columns: Mapping[str, npt.NDArray[np.float64]]) -> bytes:
+    """A file of these columns, in single precision."""
+    content = io.BytesIO()
+    pq.write_table(pa.table({name: values.astype(np.float32) for name, values in columns.items()}), content)
     return content.getvalue()

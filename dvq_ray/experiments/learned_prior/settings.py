@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -13,6 +13,7 @@ from dvq_ray.declarations.metric import Metric
 from dvq_ray.declarations.settings import Count, Rule, Settings
 from dvq_ray.quantizer.base import CodebookSize, Quantizer
 from dvq_ray.quantizer.codebook import CodebookQuantizer
+from dvq_ray.quantizer.slices import slices_divide
 
 if TYPE_CHECKING:
     import torch
@@ -39,6 +40,12 @@ def _regions_divide(slices: int, joint_positions: int, image_size: int, downsamp
         f"times joint_positions = {joint_positions} does not divide the {positions} positions of the latent; allowed: "
         f"{', '.join(str(n) for n in range(1, positions + 1) if positions % (n * joint_positions) == 0) or 'none'}"
     )
+
+
+def _several_parts(measured_slices: int, dimension: int) -> str | None:
+    if measured_slices == 1:
+        return "leaves nothing to compare; allowed: 0, or several that divide the dimension"
+    return slices_divide(measured_slices, dimension) if measured_slices else None
 
 
 def _batch_fills_codebook(
@@ -182,13 +189,31 @@ class RegionLearning(CodebookLearning):
     )
 
 
+class MeasuredSlices(Settings):
+    """How to measure a quantizer without slices of the features beside one with slices."""
+
+    measured_slices: Annotated[int, Field(ge=0), Axis(label="measured slices", role="training")] = 0
+    """Consecutive parts that the features are cut into to measure how much these depend on each other, as is done with
+    the slices of DVQ; 0: not at all. Training knows nothing of it."""
+
+    added: ClassVar[Mapping[str, Any]] = {"measured_slices": 0}
+    rules: ClassVar[tuple[Rule, ...]] = (Rule(fields=("measured_slices", "dimension"), breach=_several_parts),)
+
+
 def fields_for(quantizer: type[Quantizer]) -> Sequence[type[Settings]] | None:
     """What a quantizer of latents takes besides its own fields; it must learn by gradient, as the network does."""
     if not quantizer.learns_by_gradient():
         return None
-    if not issubclass(quantizer, CodebookQuantizer):
-        return (LearnedPriorSettings,)
-    return (LearnedPriorSettings, CodebookLearning if quantizer.positionwise else RegionLearning)
+    fields: list[type[Settings]] = [LearnedPriorSettings]
+    if issubclass(quantizer, CodebookQuantizer):
+        fields.append(CodebookLearning if quantizer.positionwise else RegionLearning)
+    return fields if quantizer.cuts_features() else [*fields, MeasuredSlices]
+
+
+def slices_to_measure(settings: Settings) -> int:
+    """Consecutive parts of the features whose dependence is measured; below 2 there is nothing to measure."""
+    assert isinstance(settings, Quantizer)
+    return settings.measured_slices if isinstance(settings, MeasuredSlices) else settings.feature_slices()
 
 
 def largest_codebook(settings: Settings) -> int:
@@ -243,13 +268,25 @@ class LearnedPriorMetrics:
     """[codebooks] 2 to the entropy, in bits, of the codes of the training images; at most codebook_size."""
     joint_code_entropy_bits: Annotated[float | None, _bits("entropy of all codes of a position")]
     """Entropy of all codes of a position together, on training images; at most log2 of the positions looked at."""
+    code_cross_entropy_bits: Annotated[float | None, _bits("cost of all codes of a position, chain prior")]
+    """Cost of all codes of a position together, each codebook's given the one before it, as often as that occurs in the
+    training images: what the dependence of neighbouring codebooks saves is taken off, and no number of positions bounds
+    it. None for SVQ, whose codebooks share no positions."""
     slice_dependence_bits: Annotated[float | None, _bits("dependence of slices")]
     """Mutual information of two codebooks' codes at the same position, the mean over pairs, less that of codes whose
     pairing was shuffled. Test images. None for a single codebook and for SVQ."""
     slice_dependence_bits_refit: Annotated[float | None, _bits("dependence of slices, clustered anew")]
-    """The same for DVQ with codebooks that k-means fits to its slices: the like to hold the next one against."""
+    """The same of codebooks that k-means fits to slices of the latents: those of DVQ, or of other quantizers the
+    `measured_slices`. This is to be held against the next ones. None without several slices."""
     slice_dependence_bits_shuffled: Annotated[float | None, _bits("dependence of slices of shuffled features")]
-    """The same with the features dealt to the slices at random: lower than it, and training made slices independent."""
+    """The same with the features dealt to the slices at random, once: it varies as much as it may differ."""
+    slice_dependence_bits_random_mean: Annotated[float | None, _bits("dependence of slices of random features")]
+    """Mean over 20 random deals of the features. `_refit` below it: training made slices more independent than chance,
+    as far as it lies further below than in unsliced models."""
+    slice_dependence_bits_random_deviation: Annotated[
+        float | None, _bits("standard deviation of the dependence of slices of random features")
+    ]
+    """Standard deviation over the same: how far one deal, and `_refit` with it, may lie from the mean by chance."""
     images_per_second: Annotated[float, Metric(label="training speed", unit="images/s", is_result=False)]
     """Training images a second, evaluation and start-up left out."""
     peak_memory_bytes: Annotated[int, Metric(label="peak memory", unit="bytes", is_result=False)]
