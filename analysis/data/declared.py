@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from dvq_ray.declarations.field import Axis
+from dvq_ray.declarations.field import Axis, axes_of
 from dvq_ray.declarations.metric import Metric
+from dvq_ray.declarations.settings import Settings
 from dvq_ray.experiment.experiment import Experiment
 from dvq_ray.experiment.registry import find_experiment
 from dvq_ray.providers import ProviderError
@@ -55,7 +56,7 @@ class Declared:
 
     def label(self, quantizer: str) -> str:
         """What a quantizer is called."""
-        return self.quantizers[quantizer].label or quantizer.rpartition(":")[2]
+        return label_of(quantizer)
 
     def shade(self, quantizer: str) -> str:
         """The field along which looks of a quantizer differ; empty where it has none."""
@@ -81,6 +82,22 @@ class Declared:
         except ValueError:  # of an earlier revision, whose settings are no longer valid
             return np.nan
         return settings.code_bits()
+
+
+@cache
+def settings_of(trainable: str) -> tuple[str, ...]:
+    """The columns that tell points apart: the fields of all built-in quantizers by their role, and the revision."""
+    experiment = find_experiment(trainable)
+    classes = (its for name in experiment.quantizers for its in experiment.variant(name).__mro__[1:])
+    fields = {name: axis for its in classes if issubclass(its, Settings) for name, axis in axes_of(its).items()}
+    order = ("data", "model", "network", "training")
+    named = sorted(fields, key=lambda name: (name != "quantizer", order.index(fields[name].role)))
+    return (*named, "revision")
+
+
+def label_of(quantizer: str) -> str:
+    """What a quantizer is called. Raises `ProviderError` where it is not found."""
+    return QUANTIZERS.find(quantizer).value.label or quantizer.rpartition(":")[2]
 
 
 def declared(trainable: str, quantizers: Sequence[str]) -> Declared:

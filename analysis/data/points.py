@@ -12,7 +12,9 @@ import pandas as pd
 
 Places = npt.NDArray[np.int64]
 """For each row, the place of what it belongs to."""
-ON_ONE_MACHINE = ("point_id", "run_device", "run_versions")
+RAN_ON = ("run_device", "run_versions")
+"""What the cost of a cell depends on and its result does not."""
+ON_ONE_MACHINE = ("point_id", *RAN_ON)
 """Rows that are equal in these differ only in their seed, in what they measured, and in when and where that was."""
 
 

@@ -132,6 +132,11 @@ def load_rows(locations: Sequence[str], only: Mapping[str, str] | None = None) -
     )  # fmt: skip
 
 
+def known_experiments(frame: pd.DataFrame) -> list[str]:
+    """The experiments of the rows that this Python can import."""
+    return sorted({str(name) for name in frame["trainable"].dropna().unique()} - {*unknown_experiments(frame)})
+
+
 def unknown_experiments(frame: pd.DataFrame) -> dict[str, str]:
     """Experiments of the rows that this Python cannot import, and why."""
     unknown = {}

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from analysis.data.selection import Selection, select
-from analysis.draw import style
+from analysis.draw.looks import known_look
 from analysis.figures import ITEMS
 from analysis.figures.learned_prior._models import entries_of, of_each
 from analysis.output.product import UnfitError
@@ -129,9 +129,9 @@ def test_equal_bits_and_equal_parameters_on_every_data_set() -> None:
     here = {"quantizer": "dvq", "dataset": "cifar10"}
     reconstruction = summary(cells, "reconstruction_bits_per_dim", **here).mean
     total = summary(cells, "total_bits_per_dim_unigram", **here).mean
-    colour = style.dvq_look(10).colour
+    colour = known_look("dvq", 10).colour
     dots = [float(np.asarray(line.get_ydata(), float)[0]) for line in parameters.get_lines()
-            if line.get_color() == colour and line.get_marker() == style.dvq_look(10).marker]  # fmt: skip
+            if line.get_color() == colour and line.get_marker() == known_look("dvq", 10).marker]  # fmt: skip
     assert sorted(dots) == pytest.approx([reconstruction, total])
     assert bits.get_ylim() == parameters.get_ylim()
     assert bits.get_xlabel() == ""
@@ -148,7 +148,7 @@ def test_distortion_over_rate_says_why_no_theory_is_drawn_and_names_what_lacks()
     uniform, unigram = figure.axes
     assert uniform.get_xlim() == unigram.get_xlim()
     ratio = summary(cells, "psnr_db", quantizer="dvq").mean
-    look = style.dvq_look(4)
+    look = known_look("dvq", 4)
     for axes, rate in ((uniform, 0.5), (unigram, 0.4)):
         (dot,) = [line for line in axes.get_lines()
                   if (line.get_color(), line.get_marker()) == (look.colour, look.marker)]  # fmt: skip

@@ -11,14 +11,16 @@ from typing import Any
 
 import pandas as pd
 
+from ...data.declared import settings_of
 from ...data.needs import Grid, Needs, at, axes_of, ever_run
 from ...data.selection import Selection, distinct_text
-from ...known import DATA_DIGEST, DATA_SET, LEARNED_TRAINING, MODEL
 from ...naming import number
 from ...output.words import either, holes, sentences
+from ._columns import DATA_SET, MODEL
 from ._models import DataSet, data_sets_of, model_of, models_in, varying_in
 
 SWEEPS = ("sweeps/photos.yaml", "sweeps/cifar10_lossless.yaml", "sweeps/cifar10.yaml")
+TRAINING = tuple(name for name in settings_of("learned_prior") if name not in (*DATA_SET, *MODEL))
 EVERY_MODEL = f"every model (a combination of {', '.join(MODEL)}) that has a row"
 WHERE = "at every dataset and image_size that it has one at"
 RECONSTRUCTION_IS = (
@@ -50,7 +52,7 @@ def comparison(
     """Needs of models that share their data and differ in nothing but themselves."""
     return Needs(
         trainable="learned_prior", metrics=metrics, grids=(f"{which}, {WHERE}",), choose=choose, sweeps=sweeps,
-        seeds_by=DATA_SET, training=LEARNED_TRAINING, alike=(*LEARNED_TRAINING, DATA_DIGEST), **what,
+        seeds_by=DATA_SET, training=TRAINING, alike=(*TRAINING, "data_sha256"), **what,
     )  # fmt: skip
 
 

@@ -10,25 +10,23 @@ from typing import Any
 import pandas as pd
 
 from ...data.needs import Grid, Needs, axes_of, ever_run
+from ...data.points import RAN_ON
 from ...data.selection import Metric, Selection, distinct_text
 from ...items import table
-from ...known import (
-    DATA_SET,
-    DURATION,
-    LEARNED_TRAINING,
-    MEMORY,
-    MODEL,
-    PARAMETERS,
-    RAN_ON,
-    SPEED,
-    UNIFORM_CODES,
-)  # fmt: skip
 from ...output.product import Product, UnfitError, table_product
 from ...output.tables import Section, Table, columns_of
 from . import _shared as shared
+from ._columns import (
+    DATA_SET,
+    MEMORY,
+    MODEL,
+    PARAMETERS,
+    SPEED,
+    UNIFORM_CODES,
+)  # fmt: skip
 from ._models import DataSet, Model, data_sets_of, labels_of, model_of
 
-_BITS = "code_bits_per_image_uniform"
+_BITS, DURATION = "code_bits_per_image_uniform", "duration_seconds"
 _METRICS: dict[str, tuple[str, Metric]] = {
     PARAMETERS: ("parameters", PARAMETERS),
     _BITS: ("bits of codes, per image",
@@ -79,7 +77,7 @@ class _Line:
         # A point has the repetitions that ran there: those of a sweep may be spread over several devices.
         seeds_by=(*DATA_SET, *MODEL, *RAN_ON),
         least_repetitions=1,
-        training=LEARNED_TRAINING,
+        training=shared.TRAINING,
         metrics=(SPEED, DURATION, MEMORY, PARAMETERS, UNIFORM_CODES),
     ),
 )  # fmt: skip
@@ -116,7 +114,7 @@ def cost(selection: Selection) -> Product:
 
 def _refuse_unequal(selection: Selection) -> None:
     for images in data_sets_of(selection.grids):
-        for column in LEARNED_TRAINING:
+        for column in shared.TRAINING:
             if len(values := distinct_text(images.of(selection.rows), column)) > 1:
                 raise UnfitError(
                     f"{images.title}: unequal {column}, {', '.join(values)}; keep one with --only {column}=VALUE"

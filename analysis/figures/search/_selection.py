@@ -17,15 +17,13 @@ from dvq_ray.sweep.search import Search
 from dvq_ray.sweep.spec import parse_sweep
 
 from ...data.curves_and_artifacts import CurvesAndArtifacts
+from ...data.declared import Declared, declared
 from ...data.needs import Grid, Needs
 from ...data.rows import Rows
 from ...data.selection import Selection
 from ...data.summary import summaries
 from ...output.numbers import long_form
 from ...output.product import UnfitError
-
-FIRST_FIELD = "slices"
-"""The paper's question, and so shown before the other fields."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,10 +34,19 @@ class SearchSelection(Selection):
     suggestions: tuple[Suggested, ...]
     """By number."""
 
+    @cached_property
+    def declared(self) -> Declared:
+        """What the search's experiment and quantizers declare."""
+        return declared(self.search.experiment.name, [str(name) for name in self.rows["quantizer"].unique()])
+
     @property
     def fields(self) -> tuple[str, ...]:
-        """The fields that are searched."""
-        return tuple(sorted(self.search.space.axes, key=lambda field: field != FIRST_FIELD))
+        """The fields that are searched, in the order of the sweep file."""
+        return tuple(self.search.space.axes)
+
+    def title(self, metric: str) -> str:
+        """A metric with its unit."""
+        return self.declared.metrics[metric].title()
 
     def count(self, state: State) -> int:
         """Suggestions of that state."""

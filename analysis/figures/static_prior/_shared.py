@@ -7,15 +7,17 @@ figure to other values.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import pandas as pd
 from matplotlib.lines import Line2D
 
+from ...data.declared import settings_of
 from ...data.needs import Grid, Needs, at, axes_of, distinct, most_held
 from ...data.selection import Selection, distinct_text
+from ...draw.looks import known_look
 from ...draw.sheet import MANY_POINTS, Panel, handle, level_handle
-from ...draw.style import ANY, as_kmeans, kmeans_look, vq_look
-from ...known import STATIC_TRAINING
+from ...draw.style import ANY, Look, as_yardstick
 from ...naming import listed, number
 from ...output.words import either, holes, sentences
 
@@ -23,6 +25,10 @@ LOSS = "test loss: mean squared error\nper dimension"
 FACTORS = "number of factors F (Gaussian blobs)"
 DIMENSION = "dimension D (features of a vector)"
 VARIANCE = "Dotted: predicting the mean of the data, whose error is the variance."
+vq_look = partial(known_look, "vq")
+"""Plain VQ, by its codebook size."""
+dvq_look = partial(known_look, "dvq")
+"""DVQ, by its slices."""
 _BARS = "bars: 95% t-intervals (hidden where smaller than a marker)"
 _BANDS = "bars, and bands where points are many: 95% t-intervals"
 
@@ -40,9 +46,14 @@ def static_prior_needs(
     """
     return Needs(
         trainable="static_prior", metrics=metrics, grids=grids, choose=choose, seeds_by=seeds_by,
-        sweeps=("sweeps/static_prior.yaml", "sweeps/static_prior_full.yaml"), training=STATIC_TRAINING,
+        sweeps=("sweeps/static_prior.yaml", "sweeps/static_prior_full.yaml"), training=settings_of("static_prior"),
         others=("slices", *others),
     )  # fmt: skip
+
+
+def kmeans_look(codebook_size: float) -> Look:
+    """K-means, the yardstick of the plain VQ of that codebook size: its colour."""
+    return as_yardstick(vq_look(codebook_size))
 
 
 def slices_divide(points: pd.DataFrame) -> pd.Series[bool]:
@@ -120,7 +131,7 @@ def vq_legend(sizes: Sequence[int], *, kmeans: bool, variance: bool = True) -> l
         [spelled_out, *(handle(vq_look(size), f"K = {number(size)}") for size in rest)],
         [
             handle(ANY, "VQ, trained by gradient"),
-            *([handle(as_kmeans(ANY), "k-means, same K")] if kmeans else []),
+            *([handle(as_yardstick(ANY), "k-means, same K")] if kmeans else []),
             *([level_handle("predicting the mean: variance of the data")] if variance else []),
         ],
     ]

@@ -89,7 +89,7 @@ class LearnedPriorSettings(Settings):
     """Components of a discretised logistic mixture for each pixel; 0: the paper's 256-way softmax of each sub-pixel."""
 
     learning_rate: Annotated[float, Field(gt=0), Axis(label="learning rate", role="training")] = 2e-4
-    """Adam's step size, constant."""
+    """Step size of Adam, constant."""
     batch_size: Annotated[Count, Axis(label="batch size", unit="images", role="training")] = 128
     """Images in a mini-batch."""
     steps: Annotated[Count, Axis(label="training steps", role="training")] = 100_000
