@@ -18,7 +18,7 @@ from dvq_ray.store import FINISHED, SUGGESTION, Store, StoreError, cell_schema
 from .points import Points, points_of
 
 _Read = TypeVar("_Read")
-_SCHEMAS = [cell_schema(experiment, searched=True) for experiment in built_in_experiments()]
+_SCHEMAS = [cell_schema(experiment) for experiment in built_in_experiments()]
 _OFTEN_EQUAL = {field.name for schema in _SCHEMAS for field in schema if pa.types.is_string(field.type)} - {
     "cell_id",
     "error",
