@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+
+if TYPE_CHECKING:
+    from .declared import Declared
 
 Places = npt.NDArray[np.int64]
 """For each row, the place of what it belongs to."""
@@ -51,7 +54,10 @@ def groups_of(table: pd.DataFrame, columns: Sequence[str]) -> tuple[list[tuple[A
 
 
 def unusable_rows(
-    rows: pd.DataFrame, metrics: Sequence[str], incomplete: Mapping[str, str] | None = None
+    rows: pd.DataFrame,
+    metrics: Sequence[str],
+    incomplete: Mapping[str, str] | None = None,
+    declared: Declared | None = None,
 ) -> dict[int, str]:
     """What is wrong with each row that no number can be taken from, by its place.
 
@@ -59,8 +65,9 @@ def unusable_rows(
     """
     incomplete = incomplete or {}
     finite = {metric: _is_finite(rows[metric]) for metric in metrics}
+    whole = {metric: declared.is_whole(rows, metric) for metric in metrics} if declared else {}
     is_ok = (rows["status"] == "ok").to_numpy(bool)
-    suspect = ~np.logical_and.reduce([is_ok, *finite.values()])
+    suspect = ~np.logical_and.reduce([is_ok, *finite.values(), *whole.values()])
     if incomplete:
         suspect |= rows["cell_id"].isin(list(incomplete)).to_numpy(bool)
     states, places = {}, np.flatnonzero(suspect)
@@ -70,6 +77,8 @@ def unusable_rows(
             states[place] = "stopped early" if status == "stopped" else f"failed ({status})"
         elif empty := [metric for metric, is_finite in finite.items() if not is_finite[place]]:
             states[place] = f"without a finite {', '.join(empty)}"
+        elif short := [metric for metric, is_whole in whole.items() if not is_whole[place]]:
+            states[place] = f"without an entry of {', '.join(short)} for each codebook"
         else:
             states[place] = incomplete[cell_id]
     return states
@@ -85,5 +94,5 @@ def _is_finite(values: pd.Series[Any]) -> npt.NDArray[np.bool_]:
     held = values.notna().to_numpy(copy=True)
     if not any(isinstance(value, list | np.ndarray) for value in values[held].head(1)):
         return np.isfinite(floats(values))
-    held[held] = [bool(np.isfinite(value).all()) for value in values[held]]
+    held[held] = [len(value) > 0 and bool(np.isfinite(value).all()) for value in values[held]]
     return held

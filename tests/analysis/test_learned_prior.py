@@ -366,7 +366,7 @@ def test_models_that_were_trained_unalike_are_refused_until_one_training_is_kept
     result = analysis(store, "--allow-missing", drawing=())
     assert result.exit_code == 1
     fault = (
-        "dataset=photos image_size=32: unequal steps, 400 (vq dimension=16, vq dimension=64, "
+        "unequal steps: 400 (vq dimension=16, vq dimension=64, "
         "vq dimension=16 joint_codebooks=4); 800 (dvq dimension=64 slices=4); keep one with --only steps=400"
     )
     assert result.output.count(fault) == 3
@@ -382,8 +382,9 @@ def test_equal_names_of_unequal_images_are_refused(tmp_path: Path) -> None:
 def test_the_advice_keeps_the_training_that_most_cells_have(tmp_path: Path) -> None:
     odd = sweep(SMALL[3:4], ema_decay=0.99, codebook_start="k-means")
     output = analysis(write(tmp_path, [*sweep(SMALL[1:4]), *odd], curves=False, pictures=False), drawing=()).output
-    assert "codebook_start = k-means, normal and ema_decay = 0, 0.99" in output
-    assert "keep one with --only codebook_start=normal --only ema_decay=0" in output
+    assert "unequal codebook_start: k-means (dvq dimension=64 slices=4); normal (vq " in output
+    assert "keep one with --only codebook_start=normal" in output
+    assert "keep one with --only ema_decay=0\n" in output
 
 
 def test_the_digest_is_of_the_curves_and_pictures_too(out: Path, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from dvq_ray.sweep.search import Search
 from dvq_ray.sweep.spec import parse_sweep
 
 from ...data.curves_and_artifacts import CurvesAndArtifacts
-from ...data.declared import Declared, declared
+from ...data.declared import declared
 from ...data.needs import Grid, Needs
 from ...data.rows import Rows
 from ...data.selection import Selection
@@ -33,11 +33,6 @@ class SearchSelection(Selection):
     search: Search
     suggestions: tuple[Suggested, ...]
     """By number."""
-
-    @cached_property
-    def declared(self) -> Declared:
-        """What the search's experiment and quantizers declare."""
-        return declared(self.search.experiment.name, [str(name) for name in self.rows["quantizer"].unique()])
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -159,9 +154,14 @@ def select_search(rows: Rows, needs: Needs) -> SearchSelection | None:
         Grid(quantizer=str(quantizer), axes={"point_id": tuple(sorted(here["point_id"].unique()))})
         for quantizer, here in used.groupby("quantizer", observed=True)
     ]
+    known = declared(search.experiment.name, [str(name) for name in cells["quantizer"].unique()])
     others = int(rows.frame[SUGGESTION].notna().sum() - cells[SUGGESTION].notna().sum())
     return SearchSelection(
-        needs=replace(needs, trainable=search.experiment.name, metrics=tuple(search.objectives)),
+        needs=replace(
+            needs, trainable=search.experiment.name, metrics=tuple(search.objectives),
+            draws=tuple(name for name in known.axes if name not in known.conditions),
+        ),
+        declared=known,
         placed=[(grid, grid.find(cells)) for grid in grids],
         rows=cells,
         seeds={(point,): tuple(sorted(here["seed"])) for point, here in used.groupby("point_id", observed=True)},

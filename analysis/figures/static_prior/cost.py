@@ -52,6 +52,7 @@ def _grids(rows: pd.DataFrame) -> Sequence[Grid]:
         "vq, dvq and kmeans: every point that has a row",
         seeds_by=("dimension", "codebook_size", "slices", "factors"),
         others=RAN_ON,
+        draws=("steps", "batch_size", "train_samples"),
     ),
 )
 def static_prior_cost(selection: Selection) -> Product:

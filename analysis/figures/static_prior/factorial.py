@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ...data.declared import settings_of
 from ...data.needs import Grid, Needs, at, axes_of, distinct, ever_run, most_held
 from ...data.selection import Selection
 from ...draw.sheet import Sheet, handle, level_handle
@@ -57,7 +56,7 @@ def _grids(rows: pd.DataFrame) -> Sequence[Grid]:
         choose=_grids,
         sweeps=("sweeps/factorial.yaml",),
         seeds_by=("groups", "centres", "dependence"),
-        training=settings_of("factorial_prior"),
+        captioned=shared.TRAINING,
         others=(),
     ),
 )
