@@ -32,8 +32,9 @@ def needs_of_item(needs: Needs) -> list[str]:
     else:
         repetitions = f"at least {needs.least_repetitions} repetitions of each point"
         lines.append(f"{repetitions}, the same for points with equal {equal}")
-    if needs.alike:
-        lines.append(f"for points with equal {equal}, also one value each of {', '.join(needs.alike)}")
+    where = f" at equal {' and '.join(needs.apart)}" if needs.apart else ""
+    free = f"; {', '.join(needs.captioned)} may follow from the data" if needs.captioned else ""
+    lines.append(f"one value of every other setting{where}, and of the revision{free}")
     if needs.curves:
         lines.append(f"curves of {', '.join(needs.curves)}")
     if needs.artifacts:

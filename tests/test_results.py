@@ -81,6 +81,22 @@ def test_of_several_stores_the_row_of_the_first_stands_before_the_filter_is_look
     assert list(load_results([first, second], where=[("test_mse", "==", 2.0)])["seed"]) == [2]
 
 
+def test_of_several_stores_a_finished_row_stands_before_a_failed_one(tmp_path: Path) -> None:
+    failed = [{**row, "status": "error"} for row in rows([0, 1], **KMEANS)]
+    first, second = write(tmp_path / "first", failed), write(tmp_path / "second", rows([1, 2], **KMEANS))
+    found = load_results([first, second]).set_index("seed")
+    assert found["status"].to_dict() == {0: "error", 1: "ok", 2: "ok"}
+    assert found["store"].to_dict() == {0: first, 1: second, 2: second}
+
+
+def test_pandas_reads_the_columns_of_a_search_whichever_file_comes_first(tmp_path: Path) -> None:
+    (grid, searched) = (dict(row) for row in rows([0, 1], **KMEANS))
+    for row in (grid, {**searched, "search_suggestion": 7}):
+        Store(tmp_path / "store").write_cell(STATIC_PRIOR, row, ())
+    found = pd.read_parquet(tmp_path / "store" / "cells").set_index("seed")["search_suggestion"]
+    assert found.dropna().to_dict() == {1: 7}
+
+
 def test_a_missing_store_and_a_missing_column_are_errors(tmp_path: Path, store: str) -> None:
     with pytest.raises(StoreError, match="nowhere is not a store"):
         load_results(tmp_path / "nowhere")

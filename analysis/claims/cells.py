@@ -12,9 +12,9 @@ import pandas as pd
 
 from ..data.points import floats, points_of, unusable_rows
 from ..data.rows import Rows
-from ..known import DATA_DIGEST, SEEDS_BY, SETTINGS
 from ..naming import number
 from .claim import Member, Settings
+from .declared import DATA_DIGEST, SEEDS_BY, SETTINGS
 
 _NO_ROWS = np.empty(0, np.int64)
 

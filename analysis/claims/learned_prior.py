@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..known import RECONSTRUCTION, UNIGRAM_TOTAL
 from . import statistics
 from .claim import Claim, Form, Settings, Test
+from .declared import RECONSTRUCTION, UNIGRAM_TOTAL
 from .intervals import Region
 
 _SWEEP, _SLICES = "sweeps/cifar10.yaml", "sweeps/slices.yaml --set seeds=5"

@@ -12,10 +12,10 @@ from typing import Any, Literal
 import numpy as np
 
 from ..data.rows import Rows
-from ..known import SETTINGS
 from ..naming import seeds_text
 from .cells import Cells, Point, differing, words
 from .claim import Claim, Form, Member, Settings, Test, Verdict
+from .declared import SETTINGS
 from .intervals import Array, holm, intervals, outside_p_values
 
 SIGNIFICANCE = 0.025

@@ -28,6 +28,7 @@ def load_curves_and_artifacts(rows: Rows, cells: pd.DataFrame, needs: Needs) -> 
     """What `needs` asks for beside those `cells` that finished. Raises `StoreError` where a store cannot be read."""
     finished = cells[cells["status"] == "ok"] if needs.curves or needs.artifacts else cells[:0]
     curves = rows.load_curves(finished["cell_id"].tolist(), needs.curves) if needs.curves else pd.DataFrame()
+    curves = curves.replace([np.inf, -np.inf], np.nan)
     missing = _broken_curves(curves, finished, needs)
     artifacts: dict[str, dict[str, bytes]] = {}
     for name in needs.artifacts:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from dvq_ray.declarations.field import Axis
+from dvq_ray.declarations.field import Axis, axes_of
 from dvq_ray.declarations.metric import Metric
+from dvq_ray.declarations.settings import Settings
 from dvq_ray.experiment.experiment import Experiment
 from dvq_ray.experiment.registry import find_experiment
 from dvq_ray.providers import ProviderError
@@ -21,6 +22,7 @@ from dvq_ray.quantizer.registry import QUANTIZERS
 from dvq_ray.store.rows import python_value
 
 from ..naming import number
+from .points import kinds_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +37,31 @@ class Declared:
 
     @cached_property
     def axes(self) -> Mapping[str, Axis]:
-        """By field."""
-        return {name: axis for name, axis in self.experiment.axes(self.quantizers).items() if name != "quantizer"}
+        """By field, and by each other column in which points that are compared must agree.
+
+        All columns that are not here are harmless: metrics, the machine, the time, the sweep that named a cell.
+        """
+        fields = {name: axis for name, axis in self.experiment.axes(self.quantizers).items() if name != "quantizer"}
+        return {**fields, **{name: Axis(label=label, role="data") for name, label in self.conditions.items()}}
+
+    @cached_property
+    def conditions(self) -> Mapping[str, str]:
+        """Labels of columns that are no fields, and say on what or how a cell was computed."""
+        measured = {name: metric.label for name, metric in self.metrics.items() if metric.is_condition}
+        return {"revision": "revision", **measured}
+
+    def has(self, quantizer: str, column: str) -> bool:
+        """Whether a quantizer has a field; every quantizer has the conditions."""
+        return column in self.conditions or column in self.experiment.variant(quantizer).model_fields
+
+    def follows(self, quantizer: str, column: str, points: pd.DataFrame) -> npt.NDArray[np.bool_]:
+        """For each point, whether it has the default of a field whose default follows from other fields."""
+        info = self.experiment.variant(quantizer).model_fields.get(column)
+        if info is None or not info.default_factory_takes_validated_data:
+            return np.zeros(len(points), bool)
+        records: list[dict[Any, Any]] = points.to_dict("records")
+        defaults = [info.get_default(call_default_factory=True, validated_data=dict(each)) for each in records]
+        return np.asarray(points[column] == defaults, bool)
 
     @cached_property
     def metrics(self) -> Mapping[str, Metric]:
@@ -55,7 +80,7 @@ class Declared:
 
     def label(self, quantizer: str) -> str:
         """What a quantizer is called."""
-        return self.quantizers[quantizer].label or quantizer.rpartition(":")[2]
+        return label_of(quantizer)
 
     def shade(self, quantizer: str) -> str:
         """The field along which looks of a quantizer differ; empty where it has none."""
@@ -70,17 +95,45 @@ class Declared:
 
     def bits(self, points: pd.DataFrame) -> npt.NDArray[np.float64]:
         """Bits of the codes of one vector or image, all codes being equally likely, for each point: [points]."""
+        return self._of_each(points, lambda settings: settings.code_bits())
+
+    def is_whole(self, rows: pd.DataFrame, metric: str) -> npt.NDArray[np.bool_]:
+        """For each row, whether a metric that has an entry for each codebook has as many; of others always."""
+        if metric not in self.metrics or not self.metrics[metric].is_per_codebook:
+            return np.ones(len(rows), bool)
+        firsts, kinds = kinds_of(rows, ["point_id"])
+        wanted = self._of_each(rows.iloc[firsts], lambda settings: len(settings.codebook_sizes()))[kinds]
+        lengths = np.array([np.nan if each is None or each is pd.NA else np.size(each) for each in rows[metric]])
+        return np.asarray((lengths == wanted) | np.isnan(lengths) | np.isnan(wanted), bool)
+
+    def _of_each(self, points: pd.DataFrame, number: Callable[[Any], float]) -> npt.NDArray[np.float64]:
         deciding = [name for name, axis in self.axes.items() if axis.role != "training" and name in points]
         kinds = points.groupby(["quantizer", *deciding], dropna=False, observed=True, sort=False).ngroup().to_numpy()
         _, firsts = np.unique(kinds, return_index=True)
-        return np.array([self._bits(row) for row in points.iloc[firsts].to_dict("records")])[kinds]
+        return np.array([self._number(row, number) for row in points.iloc[firsts].to_dict("records")])[kinds]
 
-    def _bits(self, row: Mapping[Any, Any]) -> float:
+    def _number(self, row: Mapping[Any, Any], number: Callable[[Any], float]) -> float:
         try:
             settings = self.experiment.settings_of_row({str(name): _whole(value) for name, value in row.items()})
         except ValueError:  # of an earlier revision, whose settings are no longer valid
             return np.nan
-        return settings.code_bits()
+        return number(settings)
+
+
+@cache
+def settings_of(trainable: str) -> tuple[str, ...]:
+    """The columns that tell points apart: the fields of all built-in quantizers by their role, and the revision."""
+    experiment = find_experiment(trainable)
+    classes = (its for name in experiment.quantizers for its in experiment.variant(name).__mro__[1:])
+    fields = {name: axis for its in classes if issubclass(its, Settings) for name, axis in axes_of(its).items()}
+    order = ("data", "model", "network", "training")
+    named = sorted(fields, key=lambda name: (name != "quantizer", order.index(fields[name].role)))
+    return (*named, "revision")
+
+
+def label_of(quantizer: str) -> str:
+    """What a quantizer is called. Raises `ProviderError` where it is not found."""
+    return QUANTIZERS.find(quantizer).value.label or quantizer.rpartition(":")[2]
 
 
 def declared(trainable: str, quantizers: Sequence[str]) -> Declared:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -109,23 +109,24 @@ class Needs:
     """Use one repetition of each point, the same one: the lowest of those seeds."""
     tolerates_holes: bool = False
     """Whether the item is made of the cells that there are, and says which are missing."""
-    training: tuple[str, ...] = ()
-    """Columns that axes leave open, in which the repetitions of a point must agree."""
-    alike: tuple[str, ...] = ()
-    """Columns in which all points with equal `seeds_by` must agree, so that only axes differ."""
+    apart: tuple[str, ...] = ()
+    """Points with other values in these columns are not compared: they are in other panels or columns."""
+    captioned: tuple[str, ...] = ()
+    """Settings that may follow from the data, because the caption has all their values."""
+    draws: tuple[str, ...] = ()
+    """Columns whose values the item shows apart, though they are no axes of its grids."""
     curves: tuple[str, ...] = ()
     """Columns of the curves that are drawn; a cell whose curve is not whole counts as failed."""
     artifacts: tuple[str, ...] = ()
     """Files of each cell that are drawn; a cell without one counts as failed."""
     others: tuple[str, ...] | None = None
-    """All other columns that the item reads, beside the axes; None where it may read any. A few are faster."""
+    """All columns that the item reads beside metrics and settings; None where it may read any. A few are faster."""
 
-    def narrow(self, rows: pd.DataFrame, grids: Sequence[Grid]) -> pd.DataFrame:
+    def narrow(self, rows: pd.DataFrame, settings: Iterable[str]) -> pd.DataFrame:
         """The rows with no more columns than the item reads."""
         if self.others is None:
             return rows
-        named = {*_ALWAYS, *self.metrics, *self.seeds_by, *self.training, *self.alike, *self.others}
-        named.update(*(grid.axes for grid in grids))
+        named = {*_ALWAYS, *self.metrics, *self.seeds_by, *self.others, *settings}
         return pd.DataFrame({name: rows[name] for name in rows if name in named}, copy=False)
 
 

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+if TYPE_CHECKING:
+    from .declared import Declared
+
 Places = npt.NDArray[np.int64]
 """For each row, the place of what it belongs to."""
-ON_ONE_MACHINE = ("point_id", "run_device", "run_versions")
+RAN_ON = ("run_device", "run_versions")
+"""What the cost of a cell depends on and its result does not."""
+ON_ONE_MACHINE = ("point_id", *RAN_ON)
 """Rows that are equal in these differ only in their seed, in what they measured, and in when and where that was."""
 
 
@@ -49,7 +54,10 @@ def groups_of(table: pd.DataFrame, columns: Sequence[str]) -> tuple[list[tuple[A
 
 
 def unusable_rows(
-    rows: pd.DataFrame, metrics: Sequence[str], incomplete: Mapping[str, str] | None = None
+    rows: pd.DataFrame,
+    metrics: Sequence[str],
+    incomplete: Mapping[str, str] | None = None,
+    declared: Declared | None = None,
 ) -> dict[int, str]:
     """What is wrong with each row that no number can be taken from, by its place.
 
@@ -57,8 +65,9 @@ def unusable_rows(
     """
     incomplete = incomplete or {}
     finite = {metric: _is_finite(rows[metric]) for metric in metrics}
+    whole = {metric: declared.is_whole(rows, metric) for metric in metrics} if declared else {}
     is_ok = (rows["status"] == "ok").to_numpy(bool)
-    suspect = ~np.logical_and.reduce([is_ok, *finite.values()])
+    suspect = ~np.logical_and.reduce([is_ok, *finite.values(), *whole.values()])
     if incomplete:
         suspect |= rows["cell_id"].isin(list(incomplete)).to_numpy(bool)
     states, places = {}, np.flatnonzero(suspect)
@@ -68,6 +77,8 @@ def unusable_rows(
             states[place] = "stopped early" if status == "stopped" else f"failed ({status})"
         elif empty := [metric for metric, is_finite in finite.items() if not is_finite[place]]:
             states[place] = f"without a finite {', '.join(empty)}"
+        elif short := [metric for metric, is_whole in whole.items() if not is_whole[place]]:
+            states[place] = f"without an entry of {', '.join(short)} for each codebook"
         else:
             states[place] = incomplete[cell_id]
     return states
@@ -83,5 +94,5 @@ def _is_finite(values: pd.Series[Any]) -> npt.NDArray[np.bool_]:
     held = values.notna().to_numpy(copy=True)
     if not any(isinstance(value, list | np.ndarray) for value in values[held].head(1)):
         return np.isfinite(floats(values))
-    held[held] = [bool(np.isfinite(value).all()) for value in values[held]]
+    held[held] = [len(value) > 0 and bool(np.isfinite(value).all()) for value in values[held]]
     return held

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import combinations
 from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
 from dvq_ray.experiment.registry import built_in_experiments, find_experiment
 from dvq_ray.providers import ProviderError
 from dvq_ray.store import FINISHED, SUGGESTION, Store, StoreError, cell_schema
+from dvq_ray.store.attempts import standing_of_stores
+from dvq_ray.sweep.cells import expand
+from dvq_ray.sweep.spec import parse_sweep
 
+from .comparable import with_comparable_settings
 from .points import Points, points_of
 
 _Read = TypeVar("_Read")
-_SCHEMAS = [cell_schema(experiment, searched=True) for experiment in built_in_experiments()]
+_SCHEMAS = [cell_schema(experiment) for experiment in built_in_experiments()]
 _OFTEN_EQUAL = {field.name for schema in _SCHEMAS for field in schema if pa.types.is_string(field.type)} - {
     "cell_id",
     "error",
@@ -47,19 +54,25 @@ class Rows:
     """The store that each row is from, by cell id."""
     held: Mapping[str, Held] = field(default_factory=dict)
     """By store."""
+    in_both: Collection[str] = ()
+    """Cells that a search suggested, and that a grid names too."""
     only: Mapping[str, str] = field(default_factory=dict)
     """Values that the user kept, by column."""
     notes: tuple[str, ...] = ()
     """What a reader must know about how the frame came to be."""
 
     def of(self, trainable: str) -> pd.DataFrame:
-        """The rows of one trainable, as in `frame`, without those that a search suggested: these make no grid."""
+        """The rows of one trainable, as in `frame`, without those that only a search suggested: these make no grid."""
         if trainable not in self._by_trainable:
-            here = self.frame["trainable"] == trainable
-            if SUGGESTION in self.frame:
-                here &= self.frame[SUGGESTION].isna()
+            here = (self.frame["trainable"] == trainable) & self.in_grids(self.frame)
             self._by_trainable[trainable] = self.frame if here.all() else self.frame[here]
         return self._by_trainable[trainable]
+
+    def in_grids(self, frame: pd.DataFrame) -> npt.NDArray[np.bool_]:
+        """Which of some of these rows are cells of a grid: a search may have suggested them too."""
+        if SUGGESTION not in frame:
+            return np.ones(len(frame), bool)
+        return (frame[SUGGESTION].isna() | frame["cell_id"].isin(self.in_both)).to_numpy(bool)
 
     def points(self, trainable: str) -> Points:
         """The points of the rows that `of` gives."""
@@ -99,37 +112,73 @@ class Rows:
 
 
 def load_rows(locations: Sequence[str], only: Mapping[str, str] | None = None) -> Rows:
-    """Reads the stores. Where two hold the same cell, the row of the one named first is kept.
+    """Reads the stores. Of a cell that several hold, a finished row is kept before a failed one, then the first.
 
     Raises `StoreError` where a store is missing, empty or unreadable, `ValueError` where `only` names no column or
     leaves nothing.
     """
     whole = [_load(location) for location in locations]
     held = {location: _held(frame) for location, frame in zip(locations, whole, strict=True)}
-    frames, notes = whole[:1], list[str]()
-    for location, frame in zip(locations[1:], whole[1:], strict=True):
-        again = frame["cell_id"]
-        for earlier, kept in zip(locations, frames, strict=False):
-            if twice := int(again.isin(kept["cell_id"]).sum()):
-                notes.append(f"{twice} cells of {location} are in {earlier} too; the rows of {earlier} stand")
-        frames.append(frame[~frame["cell_id"].isin(pd.concat([kept["cell_id"] for kept in frames]))])
+    frames, notes = whole, list[str]()
+    if len(whole) > 1:
+        standing = standing_of_stores(whole)
+        frames = [part[stands] for part, stands in zip(whole, standing, strict=True)]
+        notes = [*_twice(locations, whole, frames)]
     names = np.repeat(np.array(locations, object), [len(part) for part in frames])
     frame = frames[0]
     if len(frames) > 1:
         frame = pd.concat([part for part in frames if len(part)], ignore_index=True)
     origins = pd.Series(names, index=frame["cell_id"])
+    frame, rounded = with_comparable_settings(frame)
+    if rounded:
+        notes.append(f"{rounded} cells have floats that are equal to shorter ones up to their last digits; they count "
+                     "as cells of the same point")  # fmt: skip
     for column, value in (only or {}).items():
         frame = _keep(frame, column, value)
-    if len(frames) > 1 or only:
+    if len(frames) > 1 or only or rounded:
         frame = frame.sort_values("cell_id", ignore_index=True)
     frame = _with_categories(frame)
-    if SUGGESTION in frame and (count := int(frame[SUGGESTION].notna().sum())):
+    in_both = _in_both(locations, whole, frame)
+    if SUGGESTION in frame and (count := int(frame[SUGGESTION].notna().sum()) - len(in_both)):
         notes.append(f"cells that a search suggested ({count:,}) are in no grid; only items of searches show them")
     for trainable, why in unknown_experiments(frame).items():
         notes.append(f"no item shows {int((frame['trainable'] == trainable).sum()):,} cells of {trainable}: {why}")
     return Rows(
-        frame=frame, stores=tuple(locations), origins=origins, held=held, only=dict(only or {}), notes=tuple(notes)
+        frame=frame, stores=tuple(locations), origins=origins, held=held, in_both=in_both, only=dict(only or {}),
+        notes=tuple(notes),
     )  # fmt: skip
+
+
+def _twice(locations: Sequence[str], whole: Sequence[pd.DataFrame], kept: Sequence[pd.DataFrame]) -> Iterator[str]:
+    """A note for each two stores that hold the same cells."""
+    for (earlier, first, stood), (later, second, stand) in combinations(zip(locations, whole, kept, strict=True), 2):
+        both = pd.Index(first["cell_id"]).intersection(pd.Index(second["cell_id"]))
+        for store, frame in ((earlier, stood), (later, stand)):
+            if (count := int(frame["cell_id"].isin(both).sum())) and len(both):
+                some = f", {count} of them" if count < len(both) else ""
+                yield f"{len(both)} cells of {later} are in {earlier} too; the rows of {store} stand{some}"
+
+
+def _in_both(locations: Sequence[str], whole: Sequence[pd.DataFrame], frame: pd.DataFrame) -> frozenset[str]:
+    """Cells that a search suggested, and that a grid of a stored sweep file names, or another store without a search.
+
+    A sweep computes no cell that its store holds already, whoever asked for it first.
+    """
+    if SUGGESTION not in frame or not frame[SUGGESTION].notna().any():
+        return frozenset()
+    found = set[str]()
+    for location, part in zip(locations, whole, strict=True):
+        found.update(part.loc[part[SUGGESTION].isna(), "cell_id"] if SUGGESTION in part else part["cell_id"])
+        with contextlib.suppress(OSError, ValueError):  # of a sweep file that is not valid in this version
+            text = Store(location).sweep_text()
+            if text is not None and not (spec := parse_sweep(text, f"{location}/sweep.yaml")).search:
+                found.update(cell.cell_id for cell in expand(spec)[0])
+    return frozenset(found & {*frame.loc[frame[SUGGESTION].notna(), "cell_id"]})
+
+
+def known_experiments(frame: pd.DataFrame) -> list[str]:
+    """The experiments of the rows that this Python can import."""
+    return sorted({str(name) for name in frame["trainable"].dropna().unique()} - {*unknown_experiments(frame)})
 
 
 def unknown_experiments(frame: pd.DataFrame) -> dict[str, str]:
@@ -179,7 +228,7 @@ def _read(location: str, read: Callable[[Store], _Read]) -> _Read:
 
 
 def _keep(frame: pd.DataFrame, column: str, value: str) -> pd.DataFrame:
-    """Rows with that value, and rows of quantizers that have no such field."""
+    """Rows with that value, and rows without one: of quantizers that have no such field, and of failed cells."""
     if column not in frame:
         raise ValueError(f"--only {column}={value}: there is no column {column!r} in the store")
     values = frame[column]
@@ -190,4 +239,10 @@ def _keep(frame: pd.DataFrame, column: str, value: str) -> pd.DataFrame:
     if not same.any():
         held = ", ".join(f"{v:g}" if isinstance(v, float) else str(v) for v in sorted(values.dropna().unique()))
         raise ValueError(f"--only {column}={value}: no row has it; stored: {held}")
-    return frame[same | values.isna()]
+    return frame[same | (values.isna() & ~(_is_condition(frame, column) & (frame["status"] == "ok")))]
+
+
+def _is_condition(frame: pd.DataFrame, column: str) -> bool:
+    """Whether it is a metric of an experiment of these rows that every finished cell of it has."""
+    measures = (find_experiment(name).measures() for name in known_experiments(frame))
+    return any(metrics[column].is_condition for metrics in measures if column in metrics)

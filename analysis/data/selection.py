@@ -13,8 +13,9 @@ import pandas as pd
 
 from ..naming import box_text, boxes, listed, number, seeds_text
 from .curves_and_artifacts import CurvesAndArtifacts, load_curves_and_artifacts
+from .declared import Declared, declared
 from .needs import Grid, Needs
-from .points import Places, Points, floats, groups_of, unusable_rows
+from .points import Places, Points, floats, groups_of, kinds_of, unusable_rows
 from .rows import Rows
 from .summary import summaries
 
@@ -22,6 +23,9 @@ Metric = str | Callable[[pd.DataFrame], "pd.Series[float]"]
 """A column, or a number computed for each row."""
 Seeds = Mapping[tuple[Any, ...], tuple[int, ...]]
 """The seeds that points must have, by their values in the columns `needs.seeds_by`."""
+NOT_RECORDED = "not recorded"
+_MOST_NAMES = 3
+"""Boxes of points that a line names for each value of a column in which they differ."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -34,9 +38,14 @@ class SelectedGrid(Grid):
     _means: dict[Metric, pd.DataFrame] = field(default_factory=dict)
 
     @cached_property
+    def groups(self) -> tuple[list[tuple[Any, ...]], Places]:
+        """The groups of points that must have equal seeds, and that of each point."""
+        return groups_of(self.table, self.selection.needs.seeds_by)
+
+    @cached_property
     def wanted(self) -> npt.NDArray[np.int64]:
         """For each point, how many repetitions it must have."""
-        groups, group_of = groups_of(self.table, self.selection.needs.seeds_by)
+        groups, group_of = self.groups
         return np.array([len(self.selection.seeds[group]) for group in groups], np.int64)[group_of]
 
     @cached_property
@@ -108,6 +117,7 @@ class Selection:
     """The rows of one item."""
 
     needs: Needs
+    declared: Declared
     placed: Sequence[tuple[Grid, Places]]
     """The grids that are drawn, each with the place of every row in it."""
     rows: pd.DataFrame
@@ -140,7 +150,7 @@ class Selection:
     @cached_property
     def unusable(self) -> Mapping[int, str]:
         """What is wrong with each row that no number can be taken from, by its place."""
-        return unusable_rows(self.rows, self.needs.metrics, self.curves_and_artifacts.missing)
+        return unusable_rows(self.rows, self.needs.metrics, self.curves_and_artifacts.missing, self.declared)
 
     @cached_property
     def is_usable(self) -> npt.NDArray[np.bool_]:
@@ -148,6 +158,27 @@ class Selection:
         usable = np.ones(len(self.rows), bool)
         usable[list(self.unusable)] = False
         return usable
+
+    @cached_property
+    def drawn(self) -> pd.DataFrame:
+        """The rows that some mean is of."""
+        inside = np.zeros(len(self.rows), bool)
+        for grid in self.grids:
+            held = np.append(grid.means(self.needs.metrics[0])["n"].to_numpy() > 0, False)
+            inside |= held[grid.places]
+        return self.rows[inside & self.is_usable]
+
+    def repetitions(self) -> dict[tuple[int, ...], list[tuple[Any, ...]]]:
+        """By how many repetitions the means of a group of points are of, the groups; the most repetitions first."""
+        found: dict[tuple[Any, ...], set[int]] = {}
+        for grid in self.grids:
+            groups, group_of = grid.groups
+            for group, n in zip(group_of, grid.means(self.needs.metrics[0])["n"].tolist(), strict=True):
+                found.setdefault(groups[group], set()).update({n} - {0})
+        by_counts: dict[tuple[int, ...], list[tuple[Any, ...]]] = {}
+        for group in sorted(found):
+            by_counts.setdefault(tuple(sorted(found[group])), []).append(group)
+        return {counts: by_counts[counts] for counts in sorted(by_counts, reverse=True) if counts}
 
     def cell_count(self) -> int:
         """Cells that the grids call for."""
@@ -193,7 +224,7 @@ class Selection:
 
     def faults(self) -> list[str]:
         """Why the item cannot be drawn at all, whatever cells are allowed to be missing."""
-        if unequal := [*self._unequal_repetitions()] or [*self._unequal_points()]:
+        if unequal := [*self._differences()]:
             return unequal
         least = self.needs.least_repetitions
         few = [group for group, seeds in self.seeds.items() if len(seeds) < least]
@@ -205,33 +236,55 @@ class Selection:
             return [f"no point has {least} finished repetitions"]
         return []
 
-    def _unequal_repetitions(self) -> Iterator[str]:
-        """Points whose rows were not all trained alike."""
-        for grid in self.grids:
-            rows = self.rows[np.isin(grid.places, grid.unequal)]
-            by_settings: dict[tuple[tuple[str, tuple[str, ...]], ...], list[tuple[Any, ...]]] = {}
-            for key, here in rows.groupby(list(grid.axes)):
-                found = ((column, distinct_text(here, column)) for column in self.needs.training)
-                differing = tuple((column, values) for column, values in found if len(values) > 1)
-                by_settings.setdefault(differing, []).append(tuple(key))
-            for differing, points in by_settings.items():
-                what = " and ".join(f"{column} = {', '.join(values)}" for column, values in differing)
-                names = "; ".join(box_text(grid.name, grid.axes, box) for box in boxes(points))
-                advice = _advice(self.rows, [column for column, _ in differing])
-                yield f"{names}: unequal trainings in one point, {what or 'unknown settings'}{advice}"
+    def _differences(self) -> Iterator[str]:
+        """A line for each column in which points that are compared differ, and that the item does not show.
 
-    def _unequal_points(self) -> Iterator[str]:
-        """Columns in which points differ that are only comparable where they agree."""
-        for group, here in self.rows.groupby(list(self.needs.seeds_by)) if self.needs.alike else ():
-            for column in self.needs.alike:
-                if len(values := distinct_text(here, column)) > 1:
-                    texts = here[column].map(number)
-                    holders = {
-                        value: [g.name for g in self.grids if (g.places[texts.index[texts == value]] >= 0).any()]
-                        for value in values
-                    }
-                    what = "; ".join(f"{value} ({', '.join(names)})" for value, names in holders.items())
-                    yield f"{self._group_text(group)}: unequal {column}, {what}{_advice(here, [column])}"
+        Only declared columns are looked at: others, such as the machine, do not change a result.
+        """
+        points, declared, needs = self._stored_points(), self.declared, self.needs
+        shown = {*needs.draws}.union(*(grid.axes for grid in self.grids))
+        data = {name for name, axis in declared.axes.items() if axis.role == "data" and name in shown}
+        explained = set[tuple[int, int]]()
+        for column in (name for name in declared.axes if name in points and name not in needs.draws):
+            open_in = [i for i, grid in enumerate(self.grids) if column not in grid.axes
+                       and declared.has(grid.quantizer, column)]  # fmt: skip
+            here = points[points["grid"].isin(open_in) & (points[column].notna() | (points["status"] == "ok"))]
+            by_data = column in needs.captioned or column == declared.digest
+            here = here[_is_mixed(here, column, [*needs.apart, *sorted(data if by_data else ())], declared)]
+            if len(here):
+                explained |= {*here[["grid", "place"]].itertuples(index=False, name=None)}
+                yield self._difference(column, here)
+        for i, grid in enumerate(self.grids):
+            if unknown := [grid.table.iloc[place] for place in grid.unequal if (i, place) not in explained]:
+                names = "; ".join(box_text(grid.name, grid.axes, box) for box in boxes(map(tuple, unknown)))
+                yield f"{names}: several stored points, which differ in no column that this version declares"
+
+    def _stored_points(self) -> pd.DataFrame:
+        """The declared columns of each stored point in each grid that has it, with its `grid` and its `place` there."""
+        by = ["point_id", *(name for name in self.declared.conditions if name in self.rows), "status"]
+        rows = self.rows[[*dict.fromkeys([*by, "quantizer", *(n for n in self.declared.axes if n in self.rows)])]]
+        found = []
+        for i, grid in enumerate(self.grids):
+            inside = np.flatnonzero(grid.places >= 0)
+            firsts, _ = kinds_of(rows.iloc[inside], by)
+            found.append(rows.iloc[inside[firsts]].assign(grid=i, place=grid.places[inside[firsts]]))
+        return pd.concat(found, ignore_index=True)
+
+    def _difference(self, column: str, points: pd.DataFrame) -> str:
+        """Which points have which value of the column, and how to keep one of them."""
+        texts, parts = points[column].map(_text), []
+        for value in sorted(points[column].dropna().unique()) + [None] * bool(points[column].isna().any()):
+            its = points[texts == _text(value)]
+            names = []
+            for i, places in ((i, its.loc[its["grid"] == i, "place"].unique()) for i in its["grid"].unique().tolist()):
+                grid = self.grids[i]
+                some = boxes(grid.table.iloc[places].itertuples(index=False, name=None))
+                names += [box_text(grid.name, grid.axes, box) for box in some]
+            more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+            parts.append(f"{_text(value)} ({', '.join(names[:_MOST_NAMES])}{more})")
+        counts = points[column].value_counts().sort_index().sort_values(ascending=False, kind="stable")
+        advice = f"; keep one with --only {column}={_text(counts.index[0])}" if len(counts) else ""
+        return f"unequal {column}: {'; '.join(parts)}{advice}"
 
     def _group_text(self, group: tuple[Any, ...]) -> str:
         columns = zip(self.needs.seeds_by, group, strict=True)
@@ -250,8 +303,8 @@ def select(rows: Rows, needs: Needs) -> Selection | None:
     firm = [(grid, places) for grid, places in placed if grid.presence != "if complete"]
     if not any(len(grid.table) for grid, _ in firm):
         return None
-    seeds = _wanted_seeds(points, firm, needs)
-    found = _select_grids(rows, points, needs, placed, seeds)
+    seeds, is_wanted = _wanted_seeds(points, firm, needs)
+    found = _select_grids(rows, points, needs, placed, seeds, is_wanted)
     incomplete = {grid.name: grid for grid in found.grids if grid.presence == "if complete" and grid.lost}
     if not incomplete:
         return found
@@ -261,7 +314,7 @@ def select(rows: Rows, needs: Needs) -> Selection | None:
         for name, count in counts.items()
     )
     complete = [(grid, places) for grid, places in placed if grid.name not in incomplete]
-    return _select_grids(rows, points, needs, complete, seeds, left_out)
+    return _select_grids(rows, points, needs, complete, seeds, is_wanted, left_out)
 
 
 def _select_grids(
@@ -270,41 +323,60 @@ def _select_grids(
     needs: Needs,
     placed: Sequence[tuple[Grid, Places]],
     seeds: Seeds,
+    is_wanted: npt.NDArray[np.bool_],
     left_out: tuple[str, ...] = (),
 ) -> Selection:
     """The rows of these grids. The places are those of the points."""
-    inside = np.logical_or.reduce([places >= 0 for _, places in placed])[points.of_rows]
-    if needs.lowest_seed_only:
-        cells = points.rows[[*needs.seeds_by, "seed"]].itertuples(index=False, name=None)
-        inside &= np.array([seed in seeds.get(tuple(group), ()) for *group, seed in cells], bool)
-    frame = needs.narrow(points.rows, [grid for grid, _ in placed])
+    inside = np.logical_or.reduce([places >= 0 for _, places in placed])[points.of_rows] & is_wanted
+    known = declared(needs.trainable, sorted({grid.quantizer for grid, _ in placed}))
+    frame = needs.narrow(points.rows, [*known.axes, *(axis for grid, _ in placed for axis in grid.axes)])
     frame = frame.reset_index(drop=True) if inside.all() else frame[inside].reset_index(drop=True)
     of_rows = points.of_rows[inside]
     return Selection(
-        needs=needs, placed=[(grid, places[of_rows]) for grid, places in placed], rows=frame, seeds=seeds,
-        left_out=left_out, curves_and_artifacts=load_curves_and_artifacts(rows, frame, needs),
+        needs=needs, declared=known, placed=[(grid, places[of_rows]) for grid, places in placed], rows=frame,
+        seeds=seeds, left_out=left_out, curves_and_artifacts=load_curves_and_artifacts(rows, frame, needs),
     )  # fmt: skip
 
 
-def _wanted_seeds(points: Points, placed: Sequence[tuple[Grid, Places]], needs: Needs) -> Seeds:
-    """All seeds that any point with the same values of `seeds_by` has; the lowest where one is enough."""
+def _wanted_seeds(
+    points: Points, placed: Sequence[tuple[Grid, Places]], needs: Needs
+) -> tuple[Seeds, npt.NDArray[np.bool_]]:
+    """All seeds that any point with the same values of `seeds_by` has; the lowest where one is enough.
+
+    And which rows have one of them: no mean is of a repetition that other points need not have.
+    """
     seed_of_rows, seeds = pd.factorize(points.rows["seed"].to_numpy(np.int64), sort=True)
-    found: dict[tuple[Any, ...], set[int]] = {}
-    for grid, places in placed:
-        groups, group_of = groups_of(grid.table, needs.seeds_by)
-        is_held = np.zeros((len(groups) + 1, len(seeds)), bool)  # the last group is of rows that are not in the grid
-        is_held[np.append(group_of, len(groups))[places][points.of_rows], seed_of_rows] = True
-        for group, its in zip(groups, is_held, strict=False):
-            found.setdefault(group, set()).update(seeds[its].tolist())
-    most = 1 if needs.lowest_seed_only else None
-    return {group: tuple(sorted(found[group]))[:most] for group in sorted(found)}
+    groups, group_of_heads = groups_of(points.heads, needs.seeds_by)
+    group_of_rows = group_of_heads[points.of_rows]
+    is_held = np.zeros((len(groups), len(seeds)), bool)
+    for _, places in placed:
+        inside = (places >= 0)[points.of_rows]
+        is_held[group_of_rows[inside], seed_of_rows[inside]] = True
+    if needs.lowest_seed_only:
+        is_held &= np.cumsum(is_held, axis=1) == 1
+    found = {group: tuple(seeds[its].tolist()) for group, its in zip(groups, is_held, strict=True)}
+    wanted = {group for grid, _ in placed for group in groups_of(grid.table, needs.seeds_by)[0]}
+    return {group: found.get(group, ()) for group in sorted(wanted)}, is_held[group_of_rows, seed_of_rows]
 
 
-def _advice(rows: pd.DataFrame, columns: Sequence[str]) -> str:
-    """How to keep, of columns with several values, those that most rows have."""
-    most = {column: rows[column].value_counts().sort_index().sort_values(ascending=False, kind="stable").index[0]
-            for column in columns}  # fmt: skip
-    return f"; keep one with {' '.join(f'--only {c}={number(v)}' for c, v in most.items())}" if most else ""
+def _is_mixed(points: pd.DataFrame, column: str, by: Sequence[str], declared: Declared) -> npt.NDArray[np.bool_]:
+    """For each point, whether those with equal values in the columns `by` have several values of this one.
+
+    Defaults that follow from other fields are equal to each other.
+    """
+    texts = points[column].map(_text).astype(object)
+    kinds = texts.copy()
+    for quantizer in points["quantizer"].unique():
+        its = (points["quantizer"] == quantizer).to_numpy()
+        kinds[its] = texts[its].mask(declared.follows(str(quantizer), column, points[its]), "follows")
+    _, groups = kinds_of(points, by)
+    counts = pd.DataFrame({"group": groups, "text": texts, "kind": kinds}).groupby("group").nunique().min(axis=1)
+    return np.asarray(counts.to_numpy()[groups] > 1, bool) if len(points) else np.zeros(0, bool)
+
+
+def _text(value: Any) -> str:
+    """A value as `--only` takes it."""
+    return NOT_RECORDED if pd.isna(value) else number(value)
 
 
 def distinct_text(frame: pd.DataFrame, column: str) -> tuple[str, ...]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import colorsys
 import hashlib
+from numbers import Real
 from typing import Any
 
 from matplotlib.colors import to_hex
 
 from dvq_ray.quantizer.base import Quantizer
+from dvq_ray.quantizer.registry import QUANTIZERS
 
 from .style import FAMILIES, Family, Look
 
@@ -24,7 +26,12 @@ def look_of(name: str, quantizer: type[Quantizer], value: Any = None) -> Look:
     A family that it declares, or else one that follows from its name, so that it is the same in every figure.
     """
     family = FAMILIES.get(quantizer.family) or _family_of(name)
-    return family.look(float(value) if isinstance(value, int | float) and value >= 1 else _MIDDLE)
+    return family.look(float(value) if isinstance(value, Real) and float(value) >= 1 else _MIDDLE)
+
+
+def known_look(name: str, value: Any = None) -> Look:
+    """The same, by the name of the quantizer alone. Raises `ProviderError` where it is not found."""
+    return look_of(name, QUANTIZERS.find(name).value, value)
 
 
 def _family_of(name: str) -> Family:

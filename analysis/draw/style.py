@@ -1,11 +1,8 @@
-"""The look of everything that is drawn: sizes for print, one colour and one marker for each model, equal bytes.
+"""The look of everything that is drawn: sizes for print, families of colours and markers, equal bytes.
 
 A model's colour follows from its own values and not from what else is drawn, so that it is the same in every figure
-of every store. Plain VQ runs from light green to dark blue as the codebook grows, DVQ from light orange to dark red
-as the number of slices does: the two families and the steps within them differ in lightness and hue for all common
-kinds of colour vision, and the markers differ too. The same holds for the families that only images have: VQ with joint
-codebooks, from light to dark olive with their number, and SVQ, from lilac to plum with the positions that share a code.
-Plain VQ of images goes from green to blue by its dimension, because its codebooks usually have one size.
+of every store. Families and the steps within them differ in lightness and hue for all common kinds of colour vision,
+and the markers differ too.
 """
 
 from __future__ import annotations
@@ -122,28 +119,28 @@ class Family:
         return LinearSegmentedColormap.from_list("ramp", stops, N=4096)
 
 
-_VQ = Family(
-    [(0, "#B7E3C0"), (4, "#72C9A2"), (6, "#2389BF"), (8, "#2B55AA"), (10, "#16205C"), (14, "#000000")], "hH<>opsh^dD8"
-)
-_DVQ = Family(
-    [(0, "#F8D98A"), (1, "#F0A630"), (2, "#DB5F1B"), (3, "#9A1B1F"), (4, "#6F1031"), (5, "#450A2B"), (6, "#1D0414")],
-    "HvPX*d",
-)
-_JOINT = Family([(0, "#DCE28C"), (2, "#C3CF62"), (3.3, "#809B26"), (6, "#2F3F0A")], "hp^<>H")
-_SVQ = Family([(0, "#BCA9EE"), (3, "#864C6C"), (6, "#33182B")], "Dp>v8H")
-_GREY = Family([(0, "#BDBDBD"), (10, "#3C3C3C")], ".")
-FAMILIES = {"green": _VQ, "orange": _DVQ, "olive": _JOINT, "plum": _SVQ, "grey": _GREY}
+FAMILIES = {
+    "green": Family(
+        [(0, "#B7E3C0"), (4, "#72C9A2"), (6, "#2389BF"), (8, "#2B55AA"), (10, "#16205C"), (14, "#000000")],
+        "hH<>opsh^dD8",
+    ),
+    "orange": Family(
+        [
+            (0, "#F8D98A"),
+            (1, "#F0A630"),
+            (2, "#DB5F1B"),
+            (3, "#9A1B1F"),
+            (4, "#6F1031"),
+            (5, "#450A2B"),
+            (6, "#1D0414"),
+        ],
+        "HvPX*d",
+    ),
+    "olive": Family([(0, "#DCE28C"), (2, "#C3CF62"), (3.3, "#809B26"), (6, "#2F3F0A")], "hp^<>H"),
+    "plum": Family([(0, "#BCA9EE"), (3, "#864C6C"), (6, "#33182B")], "Dp>v8H"),
+    "grey": Family([(0, "#BDBDBD"), (10, "#3C3C3C")], "."),
+}
 """By the name that a quantizer declares."""
-vq_look = _VQ.look
-"""Plain VQ, by its codebook size."""
-dvq_look = _DVQ.look
-"""DVQ, by its slices."""
-wide_vq_look = _VQ.look
-"""Plain VQ of latents, by their dimension."""
-joint_vq_look = _JOINT.look
-"""VQ with several codebooks on the same features, by their number."""
-svq_look = _SVQ.look
-"""SVQ, by the positions that a code stands for."""
 
 
 def distinguished(looks: Sequence[Look]) -> list[Look]:
@@ -157,13 +154,8 @@ def distinguished(looks: Sequence[Look]) -> list[Look]:
     return found
 
 
-def kmeans_look(codebook_size: float) -> Look:
-    """K-means, the yardstick of the plain VQ of that codebook size: its colour."""
-    return as_kmeans(vq_look(codebook_size))
-
-
-def as_kmeans(look: Look) -> Look:
-    """The look of k-means beside this one: dashed, thin, with dots."""
+def as_yardstick(look: Look) -> Look:
+    """The look of a model of equal size that was not trained: dashed, thin, with dots."""
     return replace(look, marker=".", line=DASHED, width=0.9)
 
 

@@ -5,15 +5,13 @@ A module whose name begins with an underscore holds what several items of its fo
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
 from pkgutil import walk_packages
 
 from ..data.rows import Rows
 from ..items import SEARCHES, Item
 from . import generic
-
-_GROUPS = ("static_prior", "factorial_prior", "learned_prior", SEARCHES)
 
 
 def _found() -> Iterator[Item]:
@@ -22,12 +20,18 @@ def _found() -> Iterator[Item]:
             yield from (value for value in vars(import_module(module.name)).values() if isinstance(value, Item))
 
 
-def _place(item: Item) -> tuple[int, bool, str]:
-    """By experiment, searches last; the paper's figures and tables before all others."""
-    return _GROUPS.index(item.group), not item.title.startswith(("Figure", "Table")), item.name
+def _in_order(found: Sequence[Item]) -> Iterator[Item]:
+    """By experiment, in the order of the paper's first figures of each, searches last; such figures before others."""
+
+    def place(item: Item) -> tuple[bool, str]:
+        return not item.title.startswith(("Figure", "Table")), item.title
+
+    first = {group: min(place(item) for item in found if item.group == group) for group in {i.group for i in found}}
+    groups = sorted(first, key=lambda group: (group == SEARCHES, first[group], group))
+    yield from sorted(found, key=lambda item: (groups.index(item.group), place(item)[0], item.name))
 
 
-ITEMS: Mapping[str, Item] = {item.name: item for item in sorted(_found(), key=_place)}
+ITEMS: Mapping[str, Item] = {item.name: item for item in _in_order([*_found()])}
 """By name, in the order in which they are made."""
 
 

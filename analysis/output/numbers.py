@@ -26,7 +26,7 @@ def declared_numbers(selection: Selection) -> pd.DataFrame:
     """A row for each point and declared metric, and for each step of the declared curves.
 
     Columns: `grid` where grids have labels, `quantizer`, the axes, `metric`, `step` where there are curves, `SUMMARY`.
-    A metric that a cell has one of for each slice is given by its mean over slices; one that is text is left out.
+    A metric that is a list is given by the mean of its entries; one that is text is left out.
     """
     tables = []
     for grid in selection.grids:
@@ -92,13 +92,13 @@ def _inert_text(value: str) -> str:
 
 
 def number_of(rows: pd.DataFrame, name: str) -> Metric | None:
-    """A metric as a number of each cell: its mean over slices where it has one for each; None for text."""
+    """A metric as a number of each cell: the mean of its entries where it is a list; None for text."""
     if pd.api.types.is_numeric_dtype(rows[name]):
         return name
     first = next(iter(rows[name].dropna()), None)
-    return (lambda usable: mean_over_slices(usable, name)) if isinstance(first, list | np.ndarray) else None
+    return (lambda usable: mean_over_entries(usable, name)) if isinstance(first, list | np.ndarray) else None
 
 
-def mean_over_slices(rows: pd.DataFrame, column: str) -> pd.Series[float]:
-    """The mean of a list column that has an entry for each slice."""
+def mean_over_entries(rows: pd.DataFrame, column: str) -> pd.Series[float]:
+    """The mean of the entries of a list column."""
     return rows[column].map(lambda each: float(np.mean(each)))

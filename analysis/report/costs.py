@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pandas as pd
 
+from dvq_ray.experiment.registry import find_experiment
+from dvq_ray.store.columns import DURATION
+
+from ..data.rows import known_experiments
 from ..output.tables import Section, Table, columns_of
 from .wording import spoken
 
-_SECONDS, _SPEED = "duration_seconds", "images_per_second"
 _NONE = "–"
 
 
 def table(frame: pd.DataFrame) -> Table:
     """A row for each quantizer on each device, by trainable."""
-    timed_rows = frame.reindex(columns=["trainable", "quantizer", "run_device", "status", _SECONDS, _SPEED])
+    measured = {
+        name: metric
+        for trainable in known_experiments(frame)
+        for name, metric in find_experiment(trainable).measures().items()
+        if not metric.is_result and name in frame and frame[name].notna().any()
+    }
+    timed_rows = frame.reindex(columns=["trainable", "quantizer", "run_device", "status", DURATION, *measured])
     if timed_rows["run_device"].isna().any():
         timed_rows["run_device"] = timed_rows["run_device"].astype(object).fillna("not recorded")
-    has_speed = bool(timed_rows[_SPEED].notna().any())
     sections = [
         Section(
             title=spoken(str(trainable)),
             rows=[
-                _line(str(quantizer), str(device), cells, has_speed=has_speed)
+                _line(str(quantizer), str(device), cells, [*measured])
                 for (quantizer, device), cells in rows.groupby(["quantizer", "run_device"], observed=True)
             ],
         )
@@ -29,7 +39,7 @@ def table(frame: pd.DataFrame) -> Table:
     ]
     columns = columns_of(["quantizer", "device"], ["cells", "timed"])
     columns += columns_of(numbers=["total", "median"], group="seconds")
-    columns += columns_of(numbers=["device hours", *(["images per second, median"] if has_speed else [])])
+    columns += columns_of(numbers=["device hours", *(f"{metric.title()}, median" for metric in measured.values())])
     return Table(
         title="Time that cells took, by quantizer and device.",
         columns=columns,
@@ -41,15 +51,15 @@ def table(frame: pd.DataFrame) -> Table:
     )
 
 
-def _line(quantizer: str, device: str, cells: pd.DataFrame, *, has_speed: bool) -> list[str]:
-    seconds, speed = cells[_SECONDS].dropna(), cells[_SPEED].dropna()
-    timed = len(seconds) > 0
-    times = [f"{seconds.sum():,.1f}", f"{seconds.median():,.2f}", f"{seconds.sum() / 3600:,.3f}"] if timed else []
+def _line(quantizer: str, device: str, cells: pd.DataFrame, measured: Sequence[str]) -> list[str]:
+    seconds = cells[DURATION].dropna()
+    times = [f"{seconds.sum():,.1f}", f"{seconds.median():,.2f}", f"{seconds.sum() / 3600:,.3f}"]
+    medians = [cells[name].median() for name in measured]
     return [
         quantizer,
         device,
         f"{len(cells):,}",
         f"{len(seconds):,}",
-        *(times or [_NONE] * 3),
-        *([f"{speed.median():,.1f}" if len(speed) else _NONE] if has_speed else []),
+        *(times if len(seconds) else [_NONE] * 3),
+        *(_NONE if pd.isna(median) else f"{median:,.1f}" if median < 1e6 else f"{median:,.0f}" for median in medians),
     ]

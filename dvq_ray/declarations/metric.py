@@ -22,6 +22,10 @@ class Metric:
     """Whether equal cells have equal values; false for speed and memory."""
     is_size: bool = False
     """Whether it counts the numbers that a model holds: cells that agree in it have equally many parameters."""
+    is_condition: bool = False
+    """Whether it says on what, or how, a cell was computed: cells that differ in it are not compared."""
+    is_per_codebook: bool = False
+    """Whether it is a list with an entry for each codebook."""
     yardstick_for: str = ""
     """The metric that this one is a reference level of, such as `test_mse` for the error of predicting the mean."""
 

@@ -17,7 +17,7 @@ class GradientSettings(Settings):
     """Adam on equation 1, over mini-batches."""
 
     learning_rate: Annotated[float, Field(gt=0), Axis(label="learning rate", role="training")] = 0.3
-    """Adam's first step size."""
+    """First step size of Adam."""
     schedule: Annotated[Literal["constant", "cosine"], Axis(label="schedule", role="training")] = "cosine"
     """How the step size goes on from there; `cosine` falls to zero over the steps."""
     steps: Annotated[Count, Axis(label="steps", role="training")] = 4000

@@ -7,10 +7,12 @@ name, so whoever deletes a file deletes what it has read, and writing one twice 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from dvq_ray.store.columns import FINISHED
@@ -55,6 +57,22 @@ def best_rows(frame: pd.DataFrame) -> pd.DataFrame:
     """
     if not frame["cell_id"].duplicated().any():
         return frame
-    rank = frame["status"].map({status: place for place, status in enumerate(FINISHED)}).fillna(len(FINISHED))
-    order = frame.assign(_rank=rank).sort_values(["_rank", "run_started_at"], ascending=[True, False], kind="stable")
+    order = frame.assign(_rank=_rank(frame["status"])).sort_values(
+        ["_rank", "run_started_at"], ascending=[True, False], kind="stable"
+    )
     return frame.loc[order.drop_duplicates("cell_id").index.sort_values()]
+
+
+def standing_of_stores(parts: Sequence[pd.DataFrame]) -> list[npt.NDArray[np.bool_]]:
+    """Which rows stand, given `cell_id` and `status` of those of several stores: finished before failed, then first."""
+    ids = np.concatenate([part["cell_id"].to_numpy(object) for part in parts])
+    ranks = np.concatenate([_rank(part["status"]) for part in parts])
+    order = np.argsort(ranks, kind="stable")
+    stands = np.empty(len(ids), bool)
+    stands[order] = ~pd.Series(ids[order]).duplicated()
+    return np.split(stands, np.cumsum([len(part) for part in parts])[:-1])
+
+
+def _rank(statuses: pd.Series[Any]) -> pd.Series[Any]:
+    ranks = {status: place for place, status in enumerate(FINISHED)}
+    return statuses.astype(object).map(ranks).fillna(len(FINISHED))

@@ -29,7 +29,7 @@ _PROVENANCE = {"run_id": pa.string(), "run_commit": pa.string(), "run_versions":
 DURATION = "duration_seconds"
 """The column that says how long a cell took, over all attempts that resumed each other's checkpoints."""
 SUGGESTION = "search_suggestion"
-"""The column that says for which suggestion a cell was first computed; empty, or not there, for cells of a grid."""
+"""The column that says for which suggestion a cell was first computed; empty for cells of a grid."""
 _SEARCH = {SUGGESTION: pa.int64(), "search_objective": pa.float64(), "search_stopped_at_step": pa.int64()}
 """The suggestion that a cell was first computed for, its own value of the (first) objective, where it was stopped."""
 ATTEMPT = pa.schema({"cell_id": pa.string(), "run_started_at": _PROVENANCE["run_started_at"]})
@@ -44,12 +44,11 @@ _ARROW = {int: pa.int64(), float: pa.float64(), str: pa.string(), bool: pa.bool_
 
 
 @cache
-def cell_schema(
-    experiment: Experiment, quantizers: frozenset[str] = frozenset(), *, searched: bool = False
-) -> pa.Schema:
-    """Columns of a cell's row: identity, configuration, metrics, provenance; of a search, what that adds.
+def cell_schema(experiment: Experiment, quantizers: frozenset[str] = frozenset()) -> pa.Schema:
+    """Columns of a cell's row: identity, configuration, metrics, what a search says of it, provenance.
 
-    The configuration is that of all built-in quantizers, and of those named.
+    The configuration is that of all built-in quantizers, and of those named. The columns of a search are always there,
+    empty for cells of a grid: readers of a folder take the columns of its first file.
     """
     columns: dict[str, pa.DataType] = dict(_IDENTITY)
     for quantizer in dict.fromkeys([*experiment.quantizers, *sorted(quantizers)]):
@@ -59,7 +58,7 @@ def cell_schema(
     hints = typing.get_type_hints(experiment.metrics)
     columns |= {field.name: _arrow(hints[field.name]) for field in dataclass_fields(experiment.metrics)}
     columns[DURATION] = pa.float64()
-    return pa.schema({**columns, **(_SEARCH if searched else {}), **_PROVENANCE})
+    return pa.schema({**columns, **_SEARCH, **_PROVENANCE})
 
 
 @cache
@@ -88,13 +87,13 @@ class MisfitError(ValueError):
 
 
 def cell_table(experiment: Experiment, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
-    """Rows as a table, with the columns of a search where they are of one.
+    """Rows as a table.
 
     Any text can be stored: what is not Unicode, such as bytes of a file's name, is written out. Raises `MisfitError`.
     """
     named = {str(row.get("quantizer", "")) for row in rows} - {"", *experiment.quantizers}
     quantizers = frozenset(name for name in named if name in experiment.variants)
-    schema = cell_schema(experiment, quantizers, searched=SUGGESTION in rows[0])
+    schema = cell_schema(experiment, quantizers)
     return _table([dict(row) for row in rows], schema)
 
 
@@ -159,7 +158,7 @@ def known_kinds() -> Mapping[str, pa.DataType]:
     schemas = [
         schema
         for experiment in built_in_experiments()
-        for schema in (cell_schema(experiment, searched=True), curve_schema(experiment))
+        for schema in (cell_schema(experiment), curve_schema(experiment))
     ]
     return {field.name: field.type for schema in schemas for field in schema}
 

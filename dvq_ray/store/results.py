@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from dvq_ray.store.attempts import standing_of_stores
 from dvq_ray.store.reading import unify
 from dvq_ray.store.storage import StoreError
 from dvq_ray.store.store import Store
@@ -51,20 +52,20 @@ def load_results(
     expression = where if where is None or isinstance(where, pc.Expression) else pq.filters_to_expression(list(where))
     names = None if columns is None else list(dict.fromkeys([*(name for name in columns if name != STORE), "cell_id"]))
     tables: list[pa.Table] = []
-    earlier: list[pa.ChunkedArray] = []
     for location in locations:
-        store = Store(location)
-        table = store.table(names, expression)
+        table = Store(location).table(names, expression)
         if table is None:
             raise StoreError(f"{location} is not a store: there is no cells/*.parquet in it")
-        for ids in earlier:
-            table = table.filter(pc.invert(pc.is_in(table["cell_id"], value_set=ids)))
-        if len(locations) > 1:
-            every = store.table(["cell_id"])
-            assert every is not None
-            earlier.append(every["cell_id"])
+        tables.append(table)
+    if len(locations) > 1:
+        every = [Store(location).load(["cell_id", "status"]) for location in locations]
+        ids = [pa.array(part["cell_id"][stands]) for part, stands in zip(every, standing_of_stores(every), strict=True)]
+        tables = [
+            table.filter(pc.is_in(table["cell_id"], value_set=its)) for table, its in zip(tables, ids, strict=True)
+        ]
+    for place, (location, table) in enumerate(zip(locations, tables, strict=True)):
         table = table.drop_columns({STORE} & {*table.column_names})
-        tables.append(table.append_column(STORE, pa.array([location] * len(table), pa.string())))
+        tables[place] = table.append_column(STORE, pa.array([location] * len(table), pa.string()))
     unify(list(zip(locations, (table.schema for table in tables), strict=True)))
     whole = pa.concat_tables(tables, promote_options="permissive").sort_by("cell_id")
     frame: pd.DataFrame = whole.to_pandas(types_mapper=_dtype)

@@ -103,7 +103,7 @@ def test_cells_of_another_revision_are_other_cells_and_never_pooled(tmp_path: Pa
     assert len({point["revision"] for point in points}) == len(points) == 2
     result = CliRunner().invoke(main, [store, "--needs", "figure3a"])
     assert result.exit_code == 1
-    assert "unequal trainings in one point, revision = " in result.output
+    assert "unequal revision: 1 (vq); 2 (vq)" in result.output
     assert "keep one with --only revision=" in result.output
 
 

@@ -174,7 +174,8 @@ def test_repetitions_of_a_point_on_unequal_data_are_refused() -> None:
     cells[0] = {**cells[0], "data_sha256": "f" * 64}
     found = make(the_item(cells, "rate", "learned_prior"), made_up_rows(cells), allow_missing=True)
     assert isinstance(found, Refused)
-    assert "repetitions of 1 points saw unequal data: they differ in data_sha256" in found.reason
+    (line,) = found.details
+    assert line.startswith("unequal data_sha256: ")
 
 
 def test_failed_cells_are_counted_in_the_note_and_refuse_nothing() -> None:

@@ -18,13 +18,13 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from PIL import Image
 
+from analysis.data.declared import settings_of
 from analysis.data.rows import load_rows
 from analysis.data.selection import Selection, select
-from analysis.draw import style
+from analysis.draw.looks import known_look
 from analysis.figures import ITEMS
 from analysis.figures.learned_prior import _published as published
 from analysis.figures.learned_prior._models import DataSet, model_of, models_in, varying_in
-from analysis.known import DATA_SET, LEARNED_TRAINING, MODEL
 from dvq_ray.experiment.registry import find_experiment
 from dvq_ray.store import Store
 from tests.analysis import command_line
@@ -72,7 +72,7 @@ def drawn(name: str, *stores: str | Path) -> Figure:
 
 def failing(cells: Sequence[Row], status: str, **values: Any) -> list[Row]:
     """The cells, of which those with these values failed: their metrics are gone."""
-    kept = {*MODEL, *DATA_SET, *LEARNED_TRAINING}
+    kept = settings_of("learned_prior")
     identity = {"cell_id", "point_id", "sweep", "trainable", "seed", "run_id", "run_commit", "run_started_at"}
     return [
         {**{k: cell[k] for k in {*kept, *identity}}, "status": status, "error": "made up"}
@@ -116,9 +116,10 @@ def test_equal_stores_give_equal_bytes_whatever_the_order_of_their_cells(out: Pa
         assert content == path.read_bytes().replace(store.encode(), b"STORE"), path.name
 
 
-def test_settings_of_the_trainable_are_all_either_the_models_or_compared() -> None:
-    fields = {name for variant in find_experiment("learned_prior").variants.values() for name in variant.model_fields}
-    assert fields == {*MODEL, *DATA_SET, *LEARNED_TRAINING} - {"revision"}
+@pytest.mark.parametrize("name", ["static_prior", "factorial_prior", "learned_prior"])
+def test_columns_that_tell_points_apart_are_all_declared_fields_and_the_revision(name: str) -> None:
+    fields = {field for variant in find_experiment(name).variants.values() for field in variant.model_fields}
+    assert {*settings_of(name)} == {*fields, "revision"}
 
 
 def test_models_are_listed_and_labelled_by_what_tells_them_apart(photos: Path) -> None:
@@ -160,7 +161,7 @@ def test_figure6_draws_means_and_intervals_of_the_curves(photos: Path) -> None:
     for axes, column in zip(
         figure.axes, ("train_reconstruction_bits_per_dim", "reconstruction_bits_per_dim"), strict=True
     ):
-        (line,) = [line for line in axes.get_lines() if line.get_color() == style.dvq_look(4).colour]
+        (line,) = [line for line in axes.get_lines() if line.get_color() == known_look("dvq", 4).colour]
         (corners,) = [corners for corners, colour in bands_of(axes) if colour == line.get_color()]
         curves = [curve(cell) for cell in cells]
         logged = [points for points in zip(*curves, strict=True) if points[0][column] is not None]
@@ -365,7 +366,7 @@ def test_models_that_were_trained_unalike_are_refused_until_one_training_is_kept
     result = analysis(store, "--allow-missing", drawing=())
     assert result.exit_code == 1
     fault = (
-        "dataset=photos image_size=32: unequal steps, 400 (vq dimension=16, vq dimension=64, "
+        "unequal steps: 400 (vq dimension=16, vq dimension=64, "
         "vq dimension=16 joint_codebooks=4); 800 (dvq dimension=64 slices=4); keep one with --only steps=400"
     )
     assert result.output.count(fault) == 3
@@ -381,8 +382,9 @@ def test_equal_names_of_unequal_images_are_refused(tmp_path: Path) -> None:
 def test_the_advice_keeps_the_training_that_most_cells_have(tmp_path: Path) -> None:
     odd = sweep(SMALL[3:4], ema_decay=0.99, codebook_start="k-means")
     output = analysis(write(tmp_path, [*sweep(SMALL[1:4]), *odd], curves=False, pictures=False), drawing=()).output
-    assert "codebook_start = k-means, normal and ema_decay = 0, 0.99" in output
-    assert "keep one with --only codebook_start=normal --only ema_decay=0" in output
+    assert "unequal codebook_start: k-means (dvq dimension=64 slices=4); normal (vq " in output
+    assert "keep one with --only codebook_start=normal" in output
+    assert "keep one with --only ema_decay=0\n" in output
 
 
 def test_the_digest_is_of_the_curves_and_pictures_too(out: Path, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from analysis.data.selection import Selection, select
-from analysis.draw import style
+from analysis.draw.looks import known_look
 from analysis.figures import ITEMS
 from analysis.figures.learned_prior._models import entries_of, of_each
 from analysis.output.product import UnfitError
@@ -129,9 +129,9 @@ def test_equal_bits_and_equal_parameters_on_every_data_set() -> None:
     here = {"quantizer": "dvq", "dataset": "cifar10"}
     reconstruction = summary(cells, "reconstruction_bits_per_dim", **here).mean
     total = summary(cells, "total_bits_per_dim_unigram", **here).mean
-    colour = style.dvq_look(10).colour
+    colour = known_look("dvq", 10).colour
     dots = [float(np.asarray(line.get_ydata(), float)[0]) for line in parameters.get_lines()
-            if line.get_color() == colour and line.get_marker() == style.dvq_look(10).marker]  # fmt: skip
+            if line.get_color() == colour and line.get_marker() == known_look("dvq", 10).marker]  # fmt: skip
     assert sorted(dots) == pytest.approx([reconstruction, total])
     assert bits.get_ylim() == parameters.get_ylim()
     assert bits.get_xlabel() == ""
@@ -148,7 +148,7 @@ def test_distortion_over_rate_says_why_no_theory_is_drawn_and_names_what_lacks()
     uniform, unigram = figure.axes
     assert uniform.get_xlim() == unigram.get_xlim()
     ratio = summary(cells, "psnr_db", quantizer="dvq").mean
-    look = style.dvq_look(4)
+    look = known_look("dvq", 4)
     for axes, rate in ((uniform, 0.5), (unigram, 0.4)):
         (dot,) = [line for line in axes.get_lines()
                   if (line.get_color(), line.get_marker()) == (look.colour, look.marker)]  # fmt: skip
@@ -270,8 +270,11 @@ def test_the_table_of_costs_counts_and_has_intervals_where_seeds_are_several() -
 
 def test_costs_of_unequal_trainings_are_refused() -> None:
     cells = [*sweep(SMALL[:1]), *sweep(SMALL[2:3], batch_size=64)]
-    with pytest.raises(UnfitError, match="Photographs 32×32: unequal batch_size, 32, 64; keep one with --only"):
-        ITEMS["cost"].make(selected("cost", cells))
+    selection = select(made_up_rows(cells), ITEMS["cost"].needs)
+    assert selection is not None
+    assert selection.faults() == [
+        "unequal batch_size: 32 (vq dimension=16); 64 (vq dimension=64); keep one with --only batch_size=32"
+    ]
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "cost"])

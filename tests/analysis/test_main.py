@@ -219,7 +219,7 @@ def test_unequal_trainings_are_refused_until_one_is_kept(tmp_path: Path) -> None
     store = write(tmp_path / "store", [*sweep(), *more])
     refused = analysis(store, "--allow-missing", items=FEW)
     assert refused.exit_code == 1
-    assert "learning_rate = 0.02, 0.3; keep one with --only learning_rate=0.02" in refused.output
+    assert "unequal learning_rate: 0.02 (vq every dimension" in refused.output
     kept = analysis(store, "--only", "learning_rate=0.3", items=FEW)
     assert kept.exit_code == 0, kept.output
     sidecar = json.loads((tmp_path / "store" / "figures" / "figure4.json").read_text())

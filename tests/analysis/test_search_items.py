@@ -37,7 +37,7 @@ search:
     slices: {{choices: [1, 2, 4, 8, 16]}}
 """
 ONE, TWO = "{test_mse: minimize}", "{test_mse: minimize, bits_per_vector: minimize}"
-NAMES = ("search_history", "search_slices", "search_importance", "search_front", "search_best")
+NAMES = ("search_history", "search_fields", "search_importance", "search_front", "search_best")
 
 
 def cells(number: int, losses: Iterable[float | str], *, slices: int, first_seed: int = 0, size: int = 4) -> list[Row]:
@@ -157,10 +157,10 @@ def test_the_history_shows_what_was_stopped_failed_and_repeated(eventful: str) -
     assert "winner's curse" in caption
 
 
-def test_each_field_has_a_panel_with_slices_first_and_each_objective_a_row(two: str) -> None:
-    figure, _ = drawn(selected(two), "search_slices")
-    assert [axes.get_title() for axes in figure.axes] == ["slices", "codebook size"] * 2
-    assert [tick.get_text() for tick in figure.axes[0].get_xticklabels()] == [
+def test_each_field_has_a_panel_in_the_order_of_the_file_and_each_objective_a_row(two: str) -> None:
+    figure, _ = drawn(selected(two), "search_fields")
+    assert [axes.get_title() for axes in figure.axes] == ["codebook size", "slices"] * 2
+    assert [tick.get_text() for tick in figure.axes[1].get_xticklabels()] == [
         "1\n(1)", "2\n(1)", "4\n(1)", "8\n(1)", "16\n(0)",
     ]  # fmt: skip
 
@@ -179,13 +179,13 @@ def test_the_best_points_are_listed_with_their_fields_and_the_curse(eventful: st
     assert isinstance(attempt, Made)
     assert attempt.product.table is not None
     (section,) = attempt.product.table.sections
-    assert [row[:4] for row in section.rows] == [["5", "16", "4", "2"], ["1", "2", "4", "3"], ["0", "1", "4", "2"]]
+    assert [row[:4] for row in section.rows] == [["5", "4", "16", "2"], ["1", "4", "2", "3"], ["0", "4", "1", "2"]]
     assert section.rows[1][4] == "4.00 ± 4.97"
     assert "winner's curse" in attempt.product.caption
     front = attempt_at("search_best", two)
     assert isinstance(front, Made)
     assert front.product.table is not None
-    assert [row[1] for row in front.product.table.sections[0].rows] == ["8", "2", "1"]
+    assert [row[2] for row in front.product.table.sections[0].rows] == ["8", "2", "1"]
 
 
 def test_importance_is_that_of_the_only_field_that_matters_and_the_same_each_time(tmp_path: Path) -> None:

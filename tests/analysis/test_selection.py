@@ -29,7 +29,7 @@ NEEDS = Needs(
     choose=_choose,
     sweeps=("sweeps/made_up.yaml",),
     seeds_by=("factors",),
-    training=("learning_rate", "steps", "train_samples"),
+    captioned=("steps",),
 )
 
 
@@ -113,18 +113,20 @@ def test_unequal_trainings_are_a_fault_even_in_different_seeds() -> None:
     slow = rows([0, 1], **VQ, dimension=[2, 8], factors=16, learning_rate=0.1)
     fast = rows([2, 3], **VQ, dimension=[2, 8], factors=16, learning_rate=0.3)
     (fault,) = _select([*slow, *fast]).faults()
-    assert fault.startswith("vq every dimension: unequal trainings in one point, learning_rate = 0.1, 0.3;")
-    assert fault.endswith("keep one with --only learning_rate=0.1")
+    assert fault == (
+        "unequal learning_rate: 0.1 (vq every dimension); 0.3 (vq every dimension); keep one with --only "
+        "learning_rate=0.1"
+    )
 
 
-def test_points_may_differ_in_training_from_each_other() -> None:
+def test_settings_that_the_caption_has_may_follow_from_the_data() -> None:
     cells = [*rows(2, **VQ, dimension=2, factors=16, steps=100), *rows(2, **VQ, dimension=8, factors=16, steps=200)]
     assert _select(cells).faults() == []
 
 
 def test_settings_that_nobody_listed_are_a_fault_too() -> None:
     fault = _select(rows(2, **VQ, dimension=2, factors=16, batch_size=[32, 64])).faults()[0]
-    assert "unknown settings" in fault
+    assert fault == "unequal batch_size: 32 (vq); 64 (vq); keep one with --only batch_size=32"
 
 
 def test_a_grid_needed_if_present_is_whole_or_absent() -> None:
@@ -162,7 +164,7 @@ def _labelled(**more: Any) -> Needs:
         ]
 
     base = {"trainable": "static_prior", "metrics": ("test_mse",), "grids": ("",), "choose": choose, "sweeps": ()}
-    return Needs(**{**base, "seeds_by": ("factors",), "training": ("learning_rate", "steps"), **more})
+    return Needs(**{**base, "seeds_by": ("factors",), **more})
 
 
 def _labelled_selection(cells: Iterable[Row], **more: Any) -> Selection:
@@ -186,9 +188,11 @@ def test_points_that_must_be_alike_are_refused_where_they_are_not() -> None:
     slow = rows(2, **VQ, dimension=[2, 4], factors=16, steps=100)
     fast = rows(2, **VQ, dimension=8, factors=16, steps=50)
     cells = [*slow, *fast, *rows(2, **VQ, dimension=[2, 8], factors=64, steps=50)]
-    assert _labelled_selection(cells).faults() == []
-    assert _labelled_selection(cells, alike=("learning_rate", "steps")).faults() == [
-        "factors=16: unequal steps, 50 (vq of 8); 100 (vq of 2, vq of 4); keep one with --only steps=100"
+    assert _labelled_selection(cells, draws=("steps",)).faults() == []
+    assert _labelled_selection(cells, captioned=("steps",)).faults() == []  # they follow from the dimension
+    assert _labelled_selection(cells, apart=("factors",)).faults() == [
+        "unequal steps: 50 (vq of 8 factors=16); 100 (vq of 2 factors=16, vq of 4 factors=16); keep one with --only "
+        "steps=100"
     ]
 
 

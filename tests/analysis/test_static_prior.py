@@ -13,7 +13,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from analysis.data.selection import Selection, select
-from analysis.draw import style
+from analysis.draw.looks import known_look
 from analysis.figures import ITEMS
 from tests.analysis.looking import (
     assert_no_text_overlaps_or_leaves_the_page,
@@ -122,7 +122,7 @@ def test_a_model_has_one_colour_in_all_figures() -> None:
             for text, line in zip(legend.get_texts(), legend.get_lines(), strict=True)
         }
         k256 = next(colour for label, colour in labels.items() if "K = 256" in label)
-        assert k256 == style.vq_look(256).colour
+        assert k256 == known_look("vq", 256).colour
 
 
 def test_what_is_drawn_is_the_mean_and_its_interval() -> None:
@@ -130,7 +130,7 @@ def test_what_is_drawn_is_the_mean_and_its_interval() -> None:
     points = selection["vq"].means("test_mse")
     points = points[(points["codebook_size"] == 64) & (points["init_bound"] == 17.3)].sort_values("dimension")
     panel = _drawn("figure3a").axes[1]
-    look = style.vq_look(64)
+    look = known_look("vq", 64)
     (means,) = [line for line in means_of(panel) if (line.get_color(), line.get_marker()) == (look.colour, look.marker)]
     np.testing.assert_allclose(np.asarray(means.get_ydata(), float), points["mean"])
     yardstick = selection["kmeans"].means("test_mse").query("codebook_size == 64")  # of the same colour
@@ -143,7 +143,7 @@ def test_a_hole_breaks_the_line_and_gets_a_cross_above_the_panel() -> None:
     gone = {"quantizer": "vq", "dimension": 16, "codebook_size": 64, "init_bound": 17.3}
     cells = [c for c in _full_sweep() if any(c[k] != v for k, v in gone.items())]
     figure = _draw("figure3a", _select("figure3a", cells))
-    colour = style.vq_look(64).colour
+    colour = known_look("vq", 64).colour
     lines = [line for line in figure.axes[1].get_lines() if line.get_color() == colour]
     assert any(np.isnan(np.asarray(line.get_ydata(), float)).any() for line in lines)
     (cross,) = [line for line in lines if line.get_marker() == "x"]

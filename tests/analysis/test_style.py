@@ -8,24 +8,30 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from analysis.draw.style import (
-    Look,
-    distinguished,
-    dvq_look,
-    joint_vq_look,
-    kmeans_look,
-    printed,
-    rendered,
-    svq_look,
-    vq_look,
-    wide_vq_look,
-)
+from analysis.draw.looks import known_look
+from analysis.draw.style import FAMILIES, Look, distinguished, printed, rendered
+from analysis.figures.static_prior._shared import dvq_look, kmeans_look, vq_look
 
 Matrix = NDArray[np.float64]
+SVQ = [known_look("svq", 1), known_look("svq", 8)]
 LOOKS = {
     "static prior": [vq_look(size) for size in (16, 64, 256, 1024)] + [dvq_look(slices) for slices in (2, 4, 8)],
-    "photographs": [wide_vq_look(16), wide_vq_look(64), joint_vq_look(4), dvq_look(4), svq_look(1), svq_look(8)],
-    "images": [wide_vq_look(255), wide_vq_look(2550), joint_vq_look(10), dvq_look(10), svq_look(1), svq_look(8)],
+    "photographs": [
+        vq_look(16),
+        vq_look(64),
+        FAMILIES["olive"].look(4),
+        dvq_look(4),
+        known_look("svq", 1),
+        known_look("svq", 8),
+    ],
+    "images": [
+        vq_look(255),
+        vq_look(2550),
+        FAMILIES["olive"].look(10),
+        dvq_look(10),
+        known_look("svq", 1),
+        known_look("svq", 8),
+    ],
     "slices": [dvq_look(slices) for slices in (1, 2, 4, 8, 16)],
 }
 """Models that stand in one figure."""

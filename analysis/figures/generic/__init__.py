@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from dvq_ray.experiment.experiment import Experiment
 from dvq_ray.experiment.registry import find_experiment
 
-from ...data.rows import Rows, unknown_experiments
+from ...data.rows import Rows, known_experiments
 from ...data.selection import Selection
 from ...items import Item, drawn
 from ...output.numbers import number_of
@@ -52,13 +52,13 @@ def slug(trainable: str) -> str:
 
 def items(rows: Rows) -> Mapping[str, Item]:
     """The generic items of each experiment in the rows, by name."""
-    found = [item(name, end) for name in known(rows) for end in ("over-axes", "rate", "versus")]
+    found = [item(name, end) for name in known_experiments(rows.frame) for end in ("over-axes", "rate", "versus")]
     return {each.name: each for each in found}
 
 
 def named(rows: Rows, name: str) -> Item | None:
     """One of them, or that of any metric over any field; None where the rows have no such thing."""
-    for trainable in known(rows):
+    for trainable in known_experiments(rows.frame):
         prefix = f"{slug(trainable)}-"
         if name.startswith(prefix):
             end = name.removeprefix(prefix)
@@ -68,13 +68,6 @@ def named(rows: Rows, name: str) -> Item | None:
             if not over or end == "over-axes" or is_known:
                 return item(trainable, end)
     return None
-
-
-def known(rows: Rows) -> Sequence[str]:
-    """The experiments of the rows, without those that are not found."""
-    return sorted(
-        {str(name) for name in rows.frame["trainable"].dropna().unique()} - {*unknown_experiments(rows.frame)}
-    )
 
 
 def item(trainable: str, end: str) -> Item:

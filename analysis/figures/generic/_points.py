@@ -12,15 +12,14 @@ from typing import Any, TypeVar
 import pandas as pd
 
 from ...data.curves_and_artifacts import CurvesAndArtifacts
-from ...data.declared import Declared, declared
+from ...data.declared import declared
 from ...data.needs import Grid, Needs
 from ...data.rows import Rows
-from ...data.selection import Selection
+from ...data.selection import NOT_RECORDED, Selection
 from ...draw.looks import look_of
 from ...draw.style import Look
 from ...naming import listed
 from ...output.numbers import long_form, number_of
-from ...output.product import UnfitError
 from ...output.words import sentences
 
 Kind = TypeVar("Kind", bound="AllPoints")
@@ -37,7 +36,6 @@ BITS = "code_bits"
 class AllPoints(Selection):
     """All points of one experiment, a grid for each quantizer."""
 
-    declared: Declared
     points: pd.DataFrame
     """A row for each: `point_id`, `quantizer`, its settings, the digest of its data where it has one, `BITS`."""
 
@@ -57,7 +55,7 @@ class AllPoints(Selection):
         named = {*self.declared.experiment.seeds_by}
         deciding = [name for name in self.varied if self.declared.axes[name].role == "data" or name in named]
         found, count = list[str](), 1
-        for name in [*deciding, *({self.declared.digest} & {*self.points})]:
+        for name in deciding:
             groups = self.points.groupby([*found, name], dropna=False, observed=True).ngroups
             if groups > count:
                 found, count = [*found, name], groups
@@ -105,22 +103,22 @@ class AllPoints(Selection):
         """A line for each quantizer."""
         return [f"{grid.name}: {len(grid.table):,} points" for grid in self.grids]
 
-    def repetitions(self) -> str:
+    def repetitions_text(self) -> str:
         """How many there are, and what the intervals are."""
-        counts = sorted({len(seeds) for seeds in self.seeds.values()})
+        counts = sorted({n for counts in self.repetitions() for n in counts}) or [0]
         return f"Means of n = {_range(counts)} repetitions with 95% t-intervals (none of one repetition)."
 
     def note(self, *parts: str) -> str:
         """A footnote: what the item says, repetitions, and every cell that it leaves out."""
         lines = [*self.holes(), *self.left_out]
         left = f"Not used: {'; '.join(lines)}." if lines else ""
-        return sentences(*parts, self.repetitions(), left)
+        return sentences(*parts, self.repetitions_text(), left)
 
 
 def all_points(rows: Rows, needs: Needs) -> AllPoints | None:
     """All points of the needs' trainable; None where there are none.
 
-    Raises `ProviderError` where it is not found, `UnfitError` where repetitions of a point saw unequal data.
+    Raises `ProviderError` where it is not found.
     """
     return points_as(AllPoints, rows, needs)
 
@@ -135,14 +133,15 @@ def points_as(kind: type[Kind], rows: Rows, needs: Needs) -> Kind | None:
     left_out = [f"{int((names == name).sum()):,} cells of {name} ({why})" for name, why in found.unknown.items()]
     if without := int(names.isna().sum()):
         left_out.append(f"{without:,} cells without a quantizer")
-    needs = replace(needs, others=(found.size, found.digest))
-    frame = needs.narrow(every.rows, ())
+    needs = replace(needs, others=(found.size,))
+    frame = needs.narrow(every.rows, found.axes)
     if left_out:
         frame = frame[names.isin([*found.quantizers])]
     frame = frame.reset_index(drop=True)
     for metric in needs.metrics:
         if callable(number := number_of(frame, metric)):
             held = frame[metric].notna()
+            held &= found.is_whole(frame, metric)
             frame = frame.assign(**{metric: number(frame[held]).reindex(frame.index)})
     heads = every.heads[every.heads["quantizer"].isin([*found.quantizers])].drop_duplicates("point_id")
     heads = heads.astype({"quantizer": str, "point_id": str})
@@ -152,17 +151,21 @@ def points_as(kind: type[Kind], rows: Rows, needs: Needs) -> Kind | None:
         Grid(quantizer=name, axes={"point_id": tuple(sorted(heads.loc[heads["quantizer"] == name, "point_id"]))})
         for name in found.quantizers
     ]
-    fields = [name for name in (*found.axes, found.digest) if name in heads]
-    if found.digest in frame:
-        digests = frame.groupby("point_id", observed=True)[found.digest].nunique()
-        if unequal := int((digests > 1).sum()):
-            raise UnfitError(f"repetitions of {unequal} points saw unequal data: they differ in {found.digest}")
-    points = heads[["point_id", "quantizer", *fields]].reset_index(drop=True)
+    points = heads[["point_id", "quantizer", *(name for name in found.axes if name in heads)]].reset_index(drop=True)
+    finished = frame[frame["status"] == "ok"]
+    for name in [name for name in found.conditions if name in frame]:  # which failed cells do not have
+        its = (
+            finished[name]
+            .astype(object)
+            .where(finished[name].notna(), NOT_RECORDED)
+            .groupby(finished["point_id"].astype(str))
+        )
+        points[name] = points["point_id"].map(its.first())
     seeds = {str(point): tuple(sorted(its)) for point, its in frame.groupby("point_id", observed=True)["seed"]}
     return kind(
-        needs=needs, placed=[(grid, grid.find(frame)) for grid in grids], rows=frame,
+        needs=needs, declared=found, placed=[(grid, grid.find(frame)) for grid in grids], rows=frame,
         seeds={(point,): its for point, its in seeds.items()}, left_out=tuple(left_out),
-        curves_and_artifacts=CurvesAndArtifacts(), declared=found,
+        curves_and_artifacts=CurvesAndArtifacts(),
         points=points.assign(**{BITS: found.bits(points)}),
     )  # fmt: skip
 
@@ -171,7 +174,7 @@ def needs_of(trainable: str, metric: str) -> Needs:
     """Needs of an item that is made of whatever cells there are."""
     return Needs(
         trainable=trainable, metrics=(metric,), grids=("every point, of every quantizer",), choose=_no_grids,
-        sweeps=(), seeds_by=("point_id",), least_repetitions=1, tolerates_holes=True,
+        sweeps=(), seeds_by=("point_id",), apart=("point_id",), least_repetitions=1, tolerates_holes=True,
     )  # fmt: skip
 
 

@@ -49,7 +49,7 @@ class Cuts(AllPoints):
     @cached_property
     def cuts(self) -> Sequence[_Cut]:
         """Of each field that varies."""
-        return _cuts(self, self.varied)
+        return _cuts(self, [name for name in self.varied if name not in self.declared.conditions])
 
 
 def some_points(rows: Rows, needs: Needs) -> AllPoints | None:

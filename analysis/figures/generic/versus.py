@@ -160,7 +160,7 @@ def _sizes(points: AllPoints) -> str:
     size = points.declared.size
     if not size:
         return "No metric counts parameters. "
-    return "" if size == "parameters" else f"Parameters: the column {size}. "
+    return f"Parameters: the column {size}. "
 
 
 def _unmatched(points: AllPoints, table: pd.DataFrame) -> str:

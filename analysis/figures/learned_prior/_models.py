@@ -11,13 +11,17 @@ import numpy.typing as npt
 import pandas as pd
 from matplotlib.lines import Line2D
 
+from dvq_ray.experiment.registry import find_experiment
+
+from ...data.declared import label_of
 from ...data.needs import Grid, at
 from ...data.selection import Metric, SelectedGrid, Selection
+from ...draw.looks import known_look
 from ...draw.sheet import handle
-from ...draw.style import Look, dvq_look, joint_vq_look, svq_look, wide_vq_look
-from ...known import DATA_SETS, MODEL, QUANTIZERS
+from ...draw.style import FAMILIES, Look
 from ...naming import number
 from ...output.product import UnfitError
+from ._columns import MODEL, QUANTIZERS
 
 _MARKERS = "so^vD<>ph*"
 """Of models whose own marker is taken by another of their colour."""
@@ -53,15 +57,15 @@ class Model:
             "P": self.joint_positions if self.joint_positions > 1 else None,
         }
         parts = [f"{symbol} = {value}" for symbol, value in symbols.items() if value is not None]
-        return ", ".join([QUANTIZERS.get(self.quantizer, self.quantizer), *parts])
+        return ", ".join([label_of(self.quantizer), *parts])
 
     def look(self) -> Look:
         """Follows from the model alone, so that it is the same in every figure of every store."""
-        if self.quantizer == "dvq":
-            return dvq_look(self.slices)
-        if self.quantizer == "svq":
-            return svq_look(self.joint_positions)
-        return wide_vq_look(self.dimension) if self.joint_codebooks == 1 else joint_vq_look(self.joint_codebooks)
+        if self.joint_codebooks > 1:
+            return FAMILIES["olive"].look(self.joint_codebooks)
+        # Plain VQ by its dimension: its codebooks usually have one size.
+        field = {"dvq": "slices", "svq": "joint_positions"}.get(self.quantizer, "dimension")
+        return known_look(self.quantizer, getattr(self, field))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +79,8 @@ class DataSet:
     def title(self) -> str:
         """`CIFAR-10 32×32`."""
         size = number(self.image_size)
-        return f"{DATA_SETS.get(self.dataset, self.dataset)} {size}×{size}"
+        name = find_experiment("learned_prior").axes()["dataset"].value(self.dataset)
+        return f"{name} {size}×{size}"
 
     def of(self, table: pd.DataFrame) -> pd.DataFrame:
         """The rows of these images."""
@@ -115,11 +120,11 @@ class Entry:
 
 def models_in(frame: pd.DataFrame) -> list[Model]:
     """The models that have a row, in the order in which they are listed."""
-    known = at(frame, quantizer=[*QUANTIZERS]).drop_duplicates([*MODEL])
+    known = at(frame, quantizer=QUANTIZERS).drop_duplicates([*MODEL])
     values: list[list[Any]] = [[value if isinstance(value, str) else int(value) for value in row]
               for row in known[[*MODEL]].itertuples(index=False, name=None)]  # fmt: skip
     found = [Model(**dict(zip(MODEL, row, strict=True))) for row in values]
-    return sorted(found, key=lambda m: (list(QUANTIZERS).index(m.quantizer), m.joint_codebooks > 1, astuple(m)))
+    return sorted(found, key=lambda m: (QUANTIZERS.index(m.quantizer), m.joint_codebooks > 1, astuple(m)))
 
 
 def varying_in(models: Iterable[Model]) -> frozenset[str]:

@@ -13,9 +13,9 @@ import pandas as pd
 
 from ...data.needs import Grid, Needs, at, axes_of, ever_run
 from ...data.selection import Selection, distinct_text
-from ...known import DATA_DIGEST, DATA_SET, LEARNED_TRAINING, MODEL
 from ...naming import number
 from ...output.words import either, holes, sentences
+from ._columns import DATA_SET, MODEL
 from ._models import DataSet, data_sets_of, model_of, models_in, varying_in
 
 SWEEPS = ("sweeps/photos.yaml", "sweeps/cifar10_lossless.yaml", "sweeps/cifar10.yaml")
@@ -50,7 +50,7 @@ def comparison(
     """Needs of models that share their data and differ in nothing but themselves."""
     return Needs(
         trainable="learned_prior", metrics=metrics, grids=(f"{which}, {WHERE}",), choose=choose, sweeps=sweeps,
-        seeds_by=DATA_SET, training=LEARNED_TRAINING, alike=(*LEARNED_TRAINING, DATA_DIGEST), **what,
+        seeds_by=DATA_SET, apart=DATA_SET, **what,
     )  # fmt: skip
 
 
@@ -84,17 +84,18 @@ def _glossary(selection: Selection) -> str:
 
 def repetitions(selection: Selection) -> str:
     """`n = 3 seeds`, or of each data set."""
-    by_n: dict[int, list[str]] = {}
-    for (dataset, image_size), seeds in selection.seeds.items():
-        by_n.setdefault(len(seeds), []).append(DataSet(dataset=dataset, image_size=image_size).title)
-    if len(by_n) == 1:
-        return f"n = {next(iter(by_n))} seeds"
-    return " and ".join(f"n = {n} seeds ({', '.join(titles)})" for n, titles in sorted(by_n.items(), reverse=True))
+    titles = {
+        f"n = {either(map(str, counts))} seeds": [DataSet(dataset=name, image_size=size).title for name, size in groups]
+        for counts, groups in selection.repetitions().items()
+    }
+    if len(titles) == 1:
+        return next(iter(titles))
+    return " and ".join(f"{n} ({', '.join(its)})" for n, its in titles.items())
 
 
 def _training(selection: Selection) -> str:
     """How the models were trained; a setting that differs between data sets with all its values."""
-    rows = selection.rows
+    rows = selection.drawn
     steps, batch, rate, precision = (
         either(distinct_text(rows, column)) for column in ("steps", "batch_size", "learning_rate", "precision")
     )
@@ -115,7 +116,7 @@ def data_sets(selection: Selection) -> str:
 
 
 def _counted(selection: Selection, images: DataSet) -> str:
-    rows = images.of(selection.rows)
+    rows = images.of(selection.drawn)
     counts: Sequence[str] = [
         either([f"{int(number(value)):,}" for value in sorted(rows[column].dropna().unique())])
         for column in ("train_images", "test_images")

@@ -16,8 +16,8 @@ from ...draw import bars
 from ...draw.sheet import Sheet, handle
 from ...draw.style import DASHED, Look
 from ...items import figure
-from ...known import DATA_SET, RECONSTRUCTION, UNIFORM_CODES, UNIFORM_TOTAL, UNIGRAM_CODES, UNIGRAM_TOTAL
 from . import _shared as shared
+from ._columns import DATA_SET, RECONSTRUCTION, UNIFORM_CODES, UNIFORM_TOTAL, UNIGRAM_CODES, UNIGRAM_TOTAL
 from ._models import DataSet, Entry, data_sets_of, entries_of
 
 _ROOM_FOR_NUMBERS = 1.62

@@ -19,7 +19,9 @@ from ...draw import bars
 from ...draw.sheet import level_handle
 from ...draw.style import GREY
 from ...items import figure
-from ...known import (
+from ...output.numbers import long_form, numbers_of
+from . import _shared as shared
+from ._columns import (
     CODES_USED,
     DEPENDENCE,
     JOINT_ENTROPY,
@@ -28,8 +30,6 @@ from ...known import (
     SHUFFLED_DEPENDENCE,
     UNIGRAM_CODES,
 )  # fmt: skip
-from ...output.numbers import long_form, numbers_of
-from . import _shared as shared
 from ._models import Entry, entries_of, of_each
 
 _SUM = "sum of code entropies"

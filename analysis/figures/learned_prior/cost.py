@@ -10,25 +10,23 @@ from typing import Any
 import pandas as pd
 
 from ...data.needs import Grid, Needs, axes_of, ever_run
-from ...data.selection import Metric, Selection, distinct_text
+from ...data.points import RAN_ON
+from ...data.selection import Metric, Selection
 from ...items import table
-from ...known import (
+from ...output.product import Product, table_product
+from ...output.tables import Section, Table, columns_of
+from . import _shared as shared
+from ._columns import (
     DATA_SET,
-    DURATION,
-    LEARNED_TRAINING,
     MEMORY,
     MODEL,
     PARAMETERS,
-    RAN_ON,
     SPEED,
     UNIFORM_CODES,
 )  # fmt: skip
-from ...output.product import Product, UnfitError, table_product
-from ...output.tables import Section, Table, columns_of
-from . import _shared as shared
-from ._models import DataSet, Model, data_sets_of, labels_of, model_of
+from ._models import DataSet, Model, labels_of, model_of
 
-_BITS = "code_bits_per_image_uniform"
+_BITS, DURATION = "code_bits_per_image_uniform", "duration_seconds"
 _METRICS: dict[str, tuple[str, Metric]] = {
     PARAMETERS: ("parameters", PARAMETERS),
     _BITS: ("bits of codes, per image",
@@ -79,16 +77,12 @@ class _Line:
         # A point has the repetitions that ran there: those of a sweep may be spread over several devices.
         seeds_by=(*DATA_SET, *MODEL, *RAN_ON),
         least_repetitions=1,
-        training=LEARNED_TRAINING,
+        apart=DATA_SET,
         metrics=(SPEED, DURATION, MEMORY, PARAMETERS, UNIFORM_CODES),
     ),
 )  # fmt: skip
 def cost(selection: Selection) -> Product:
-    """A section for each data set, device and set of versions; in it a row for each model.
-
-    Raises `UnfitError` where the models of a data set were not trained alike.
-    """
-    _refuse_unequal(selection)
+    """A section for each data set, device and set of versions; in it a row for each model."""
     lines = sorted(_lines(selection), key=lambda line: (line.images.image_size, line.images.dataset, line.device,
                                                         line.versions))  # fmt: skip
     sections: dict[str, list[list[str]]] = {}
@@ -112,15 +106,6 @@ def cost(selection: Selection) -> Product:
         sections=[Section(title=place, rows=rows) for place, rows in sections.items()],
     )  # fmt: skip
     return table_product(content, _csv(lines), "tab:cost", " ".join(["Cost.", title, *notes]))
-
-
-def _refuse_unequal(selection: Selection) -> None:
-    for images in data_sets_of(selection.grids):
-        for column in LEARNED_TRAINING:
-            if len(values := distinct_text(images.of(selection.rows), column)) > 1:
-                raise UnfitError(
-                    f"{images.title}: unequal {column}, {', '.join(values)}; keep one with --only {column}=VALUE"
-                )
 
 
 def _lines(selection: Selection) -> Iterator[_Line]:

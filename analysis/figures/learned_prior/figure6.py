@@ -14,9 +14,9 @@ from ...data.selection import SelectedGrid, Selection
 from ...draw.sheet import Sheet, handle
 from ...draw.style import Look, distinguished
 from ...items import figure
-from ...known import RECONSTRUCTION, TRAIN_RECONSTRUCTION, UNIFORM_CODES
 from ...naming import number
 from . import _shared as shared
+from ._columns import RECONSTRUCTION, TRAIN_RECONSTRUCTION, UNIFORM_CODES
 from ._models import data_sets_of, labels_of, model_of
 
 _EARLY = 1 / 16

@@ -13,9 +13,9 @@ from ...data.selection import Selection
 from ...draw.sheet import Panel, Sheet, handle, level_handle
 from ...draw.style import ANY
 from ...items import figure
-from ...known import PARAMETERS, PSNR, RECONSTRUCTION, UNIFORM_CODES, UNIFORM_TOTAL, UNIGRAM_CODES, UNIGRAM_TOTAL
 from ...naming import number
 from . import _shared as shared
+from ._columns import PARAMETERS, PSNR, RECONSTRUCTION, UNIFORM_CODES, UNIFORM_TOTAL, UNIGRAM_CODES, UNIGRAM_TOTAL
 from ._models import Entry, entries_of, legend_of
 
 _DOT = replace(ANY, width=0.0)

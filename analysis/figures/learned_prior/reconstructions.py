@@ -15,10 +15,10 @@ from ...data.selection import Selection
 from ...draw.sheet import Panel, Sheet
 from ...draw.style import GREY, WIDTH_INCHES
 from ...items import figure
-from ...known import PICTURE, RECONSTRUCTION, UNIGRAM_CODES
 from ...output.product import UnfitError
 from ...output.words import either
 from . import _shared as shared
+from ._columns import PICTURE, RECONSTRUCTION, UNIGRAM_CODES
 from ._models import DataSet, Entry, entries_of
 
 Pixels = npt.NDArray[np.float32]

@@ -13,7 +13,11 @@ import pandas as pd
 
 from ...data.selection import Selection
 from ...items import table
-from ...known import (
+from ...output.product import Product, table_product
+from ...output.tables import Section, Table, columns_of
+from . import _published as published
+from . import _shared as shared
+from ._columns import (
     MODEL,
     PARAMETERS,
     RECONSTRUCTION,
@@ -22,10 +26,6 @@ from ...known import (
     UNIGRAM_CODES,
     UNIGRAM_TOTAL,
 )  # fmt: skip
-from ...output.product import Product, table_product
-from ...output.tables import Section, Table, columns_of
-from . import _published as published
-from . import _shared as shared
 from ._models import DataSet, Entry, data_sets_of, models_of
 
 _EMPTY = "–"

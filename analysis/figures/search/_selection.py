@@ -17,15 +17,13 @@ from dvq_ray.sweep.search import Search
 from dvq_ray.sweep.spec import parse_sweep
 
 from ...data.curves_and_artifacts import CurvesAndArtifacts
+from ...data.declared import declared
 from ...data.needs import Grid, Needs
 from ...data.rows import Rows
 from ...data.selection import Selection
 from ...data.summary import summaries
 from ...output.numbers import long_form
 from ...output.product import UnfitError
-
-FIRST_FIELD = "slices"
-"""The paper's question, and so shown before the other fields."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,8 +36,12 @@ class SearchSelection(Selection):
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """The fields that are searched."""
-        return tuple(sorted(self.search.space.axes, key=lambda field: field != FIRST_FIELD))
+        """The fields that are searched, in the order of the sweep file."""
+        return tuple(self.search.space.axes)
+
+    def title(self, metric: str) -> str:
+        """A metric with its unit."""
+        return self.declared.metrics[metric].title()
 
     def count(self, state: State) -> int:
         """Suggestions of that state."""
@@ -152,9 +154,14 @@ def select_search(rows: Rows, needs: Needs) -> SearchSelection | None:
         Grid(quantizer=str(quantizer), axes={"point_id": tuple(sorted(here["point_id"].unique()))})
         for quantizer, here in used.groupby("quantizer", observed=True)
     ]
+    known = declared(search.experiment.name, [str(name) for name in cells["quantizer"].unique()])
     others = int(rows.frame[SUGGESTION].notna().sum() - cells[SUGGESTION].notna().sum())
     return SearchSelection(
-        needs=replace(needs, trainable=search.experiment.name, metrics=tuple(search.objectives)),
+        needs=replace(
+            needs, trainable=search.experiment.name, metrics=tuple(search.objectives),
+            draws=tuple(name for name in known.axes if name not in known.conditions),
+        ),
+        declared=known,
         placed=[(grid, grid.find(cells)) for grid in grids],
         rows=cells,
         seeds={(point,): tuple(sorted(here["seed"])) for point, here in used.groupby("point_id", observed=True)},

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from textwrap import wrap
 
 from dvq_ray.sweep.coverage import STATES
 
-from ...known import FIELDS, METRICS
 from ...naming import number
-from ...output.words import holes
+from ...output.words import capitalised, holes
 from ._selection import SearchSelection
 
 _SAMPLERS: Mapping[str, str] = {
@@ -33,11 +33,6 @@ def spoken(field: str) -> str:
     return field.replace("_", " ")
 
 
-def metric(name: str) -> str:
-    """A metric with its unit."""
-    return METRICS.get(name, spoken(name))
-
-
 def better(selection: SearchSelection, name: str) -> str:
     """`lower is better`."""
     return f"{'lower' if selection.signs[name] > 0 else 'higher'} is better"
@@ -45,13 +40,15 @@ def better(selection: SearchSelection, name: str) -> str:
 
 def goals(selection: SearchSelection) -> str:
     """The objectives with their directions."""
-    return ", and for ".join(f"{metric(name)}, where {better(selection, name)}" for name in selection.search.objectives)
+    return ", and for ".join(
+        f"{selection.title(name)}, where {better(selection, name)}" for name in selection.search.objectives
+    )
 
 
 def y_label(selection: SearchSelection, name: str) -> str:
     """A metric, its unit and its direction in lines that are no longer than a panel is high."""
     kept_together = better(selection, name).replace(" ", "\N{NO-BREAK SPACE}")
-    return "\n".join(wrap(f"{metric(name)}, {kept_together}", _LINE_LETTERS))
+    return "\n".join(wrap(f"{selection.title(name)}, {kept_together}", _LINE_LETTERS))
 
 
 def note(
@@ -88,9 +85,14 @@ def _intervals(selection: SearchSelection, intervals: str) -> str:
 
 
 def _meanings(selection: SearchSelection) -> list[str]:
-    known = [f"{spoken(field)}: {FIELDS[field]}" for field in selection.fields if field in FIELDS]
-    text = "; ".join(known)
-    return [f"{text[0].upper()}{text[1:]}."] if known else []
+    """What the fields are: the first part of what their declarations say."""
+    known = {}
+    for name in selection.declared.quantizers:
+        for field, info in selection.search.experiment.variant(name).model_fields.items():
+            if field in selection.fields and info.description:
+                first = re.split(r"[:.;](?:\s|$)", info.description)[0]
+                known[field] = f"{spoken(field)}: {first[0].lower()}{first[1:]}"
+    return [f"{capitalised('; '.join(known[field] for field in selection.fields if field in known))}."] if known else []
 
 
 def _fixed(selection: SearchSelection) -> str:

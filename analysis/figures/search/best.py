@@ -58,7 +58,7 @@ def _table(selection: SearchSelection, tables: dict[str, pd.DataFrame]) -> Table
         name="Pareto front" if several else "Best points",
         title=f"The {what} of a search for {words.goals(selection)}.",
         columns=columns_of(numbers=["suggestion", *map(words.spoken, selection.fields), "n",
-                                    *map(words.metric, tables)]),
+                                    *map(selection.title, tables)]),
         sections=[Section(rows=rows)],
         notes=[
             words.CURSE,

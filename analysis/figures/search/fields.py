@@ -38,12 +38,12 @@ def _means(selection: Selection) -> pd.DataFrame:
 
 
 @figure(
-    "The objective over slices and every other searched field: all points, and the best at each value",
+    "The objective over each searched field: all points, and the best at each value",
     search_needs(),
     numbers=_means,
     select=select_search,
 )
-def search_slices(selection: Selection) -> tuple[Figure, str]:
+def search_fields(selection: Selection) -> tuple[Figure, str]:
     """All points over each searched field, and the best at each value: a row of panels for each objective."""
     found = searched(selection)
     tables = {metric: found.means(metric) for metric in found.search.objectives}
@@ -72,7 +72,7 @@ def search_slices(selection: Selection) -> tuple[Figure, str]:
     joined_entry = Line2D([], [], label="best point at each value", **_LINE)
     legend = [marks.entry(marks.PLAIN, "point"), *([joined_entry] if joined else [])]
     legend.append(marks.entry(marks.BEST, "best of all" if len(tables) == 1 else "best by that objective alone"))
-    objectives = capitalised(" and ".join(words.metric(metric) for metric in tables))
+    objectives = capitalised(" and ".join(found.title(metric) for metric in tables))
     caption = f"{objectives} of all points that a search tried, over each searched field. {note} {words.CURSE}"
     return sheet.finish(
         x_label="value of the field", y_label=labels, legend=[legend], footnote=note, y_limits=limits

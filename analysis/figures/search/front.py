@@ -12,14 +12,14 @@ from matplotlib.lines import Line2D
 from ...data.needs import Needs
 from ...data.rows import Rows
 from ...data.selection import Selection
+from ...draw.looks import known_look
 from ...draw.sheet import Panel, Sheet
-from ...draw.style import GREY, dvq_look
+from ...draw.style import GREY
 from ...items import figure
-from ...naming import number
 from ...output.words import capitalised
 from . import _marks as marks
 from . import _words as words
-from ._selection import FIRST_FIELD, SearchSelection, by_objective, search_needs, searched, select_search
+from ._selection import SearchSelection, by_objective, search_needs, searched, select_search
 
 
 def _front(selection: Selection) -> pd.DataFrame:
@@ -42,8 +42,7 @@ def _select_two(rows: Rows, needs: Needs) -> SearchSelection | None:
 @figure(
     "Pareto front of a search for two objectives, among all points that it tried",
     search_needs(
-        "the store of one search for two objectives, such as {test_mse: minimize, bits_per_vector: minimize}: every "
-        "suggestion that ended",
+        "the store of one search for two objectives, such as the loss and the rate: every suggestion that ended",
         sweeps=(),
     ),
     numbers=_front,
@@ -64,9 +63,9 @@ def search_front(selection: Selection) -> tuple[Figure, str]:
     order = x[on_front].sort_values("mean").index
     steps = "steps-post" if found.signs[across] > 0 else "steps-pre"
     panel.axes.plot(x["mean"][order], y["mean"][order], color=marks.BLACK, linewidth=1.0, drawstyle=steps, zorder=2)
-    looks = _looks(found, y)
+    shade, looks = _looks(found, y)
     for value, look in looks.items():
-        here = y[FIRST_FIELD] == value if value is not None else pd.Series(True, index=y.index)
+        here = y[shade] == value if shade else pd.Series(True, index=y.index)
         for on in (False, True):
             some = here & (on_front == on)
             _marks(panel, x[some], y[some], look, on=on)
@@ -76,33 +75,33 @@ def search_front(selection: Selection) -> tuple[Figure, str]:
         intervals="bars: 95% t-intervals of both objectives",
     )
     caption = (
-        f"{words.metric(upright)} over {words.metric(across)} of all points that a search tried "
+        f"{found.title(upright)} over {found.title(across)} of all points that a search tried "
         f"({words.better(found, upright)}; {words.better(found, across)}), and the Pareto front of its means. "
         f"{note} {words.CURSE}"
     )
     legend = [_entry(on=True, label="on the front", line=True), _entry(on=False, label="other point")]
     models = [
-        Line2D([], [], linestyle="", label=f"{number(value)} {'slice' if value == 1 else 'slices'}", **look)
+        Line2D([], [], linestyle="", label=found.declared.value(shade, value), **look)
         for value, look in looks.items()
-        if value is not None
+        if shade
     ]
     return sheet.finish(
-        x_label=f"{words.metric(across)}, {words.better(found, across)}", y_label=words.y_label(found, upright),
+        x_label=f"{found.title(across)}, {words.better(found, across)}", y_label=words.y_label(found, upright),
         legend=[legend, *([models] if models else [])], footnote=note, y_limits=[scale.limits],
     ), capitalised(caption)  # fmt: skip
 
 
-def _looks(selection: SearchSelection, table: pd.DataFrame) -> Mapping[Any, Mapping[str, Any]]:
-    """Of each number of slices, as everywhere else; one for all points where slices are not what is searched."""
-    space = selection.search.space.axes
-    quantizers = space["quantizer"].values() if "quantizer" in space else (selection.search.fixed["quantizer"],)
-    if FIRST_FIELD not in space or quantizers != ("dvq",):
-        return {None: {"color": "#8A8A8A", "marker": "o"}}
-    found = {}
-    for slices in sorted(table[FIRST_FIELD].unique()):
-        look = dvq_look(int(slices))
-        found[slices] = {"color": look.colour, "marker": look.marker}
-    return found
+def _looks(selection: SearchSelection, table: pd.DataFrame) -> tuple[str, Mapping[Any, Mapping[str, Any]]]:
+    """The field along which a single quantizer's looks differ, where it is searched, and its looks by value.
+
+    Else one look for all points.
+    """
+    (quantizer, *others), declared = selection.declared.quantizers, selection.declared
+    if others or declared.shade(quantizer) not in selection.fields:
+        return "", {None: {"color": "#8A8A8A", "marker": "o"}}
+    shade = declared.shade(quantizer)
+    looks = {value: known_look(quantizer, value) for value in sorted(table[shade].unique())}
+    return shade, {value: {"color": look.colour, "marker": look.marker} for value, look in looks.items()}
 
 
 def _marks(panel: Panel, x: pd.DataFrame, y: pd.DataFrame, look: Mapping[str, Any], *, on: bool) -> None:

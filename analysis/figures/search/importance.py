@@ -75,7 +75,9 @@ def _importances(selection: SearchSelection, metric: str) -> tuple[int, dict[str
         evaluator = optuna.importance.FanovaImportanceEvaluator(seed=_TREES_SEED)
         return len(points), dict(evaluator.evaluate(study))
     except RuntimeError:  # of a forest without variance
-        raise UnfitError(f"{words.metric(metric)} is the same at all points, so that no field is important") from None
+        raise UnfitError(
+            f"{selection.title(metric)} is the same at all points, so that no field is important"
+        ) from None
     finally:
         optuna.logging.set_verbosity(level)
 
@@ -102,7 +104,7 @@ def _table(selection: SearchSelection, importances: Mapping[str, tuple[int, Mapp
         name="Importance",
         title="Importance of the searched fields.",
         columns=[*columns_of(["field", "searched"]),
-                 *columns_of(numbers=[words.metric(metric) for metric in importances], group="importance for")],
+                 *columns_of(numbers=[selection.title(metric) for metric in importances], group="importance for")],
         sections=[Section(rows=rows)],
         notes=notes,
     )  # fmt: skip

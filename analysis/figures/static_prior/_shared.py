@@ -7,15 +7,17 @@ figure to other values.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
 import pandas as pd
 from matplotlib.lines import Line2D
 
 from ...data.needs import Grid, Needs, at, axes_of, distinct, most_held
 from ...data.selection import Selection, distinct_text
+from ...draw.looks import known_look
 from ...draw.sheet import MANY_POINTS, Panel, handle, level_handle
-from ...draw.style import ANY, as_kmeans, kmeans_look, vq_look
-from ...known import STATIC_TRAINING
+from ...draw.style import ANY, Look, as_yardstick
 from ...naming import listed, number
 from ...output.words import either, holes, sentences
 
@@ -23,6 +25,12 @@ LOSS = "test loss: mean squared error\nper dimension"
 FACTORS = "number of factors F (Gaussian blobs)"
 DIMENSION = "dimension D (features of a vector)"
 VARIANCE = "Dotted: predicting the mean of the data, whose error is the variance."
+vq_look = partial(known_look, "vq")
+"""Plain VQ, by its codebook size."""
+dvq_look = partial(known_look, "dvq")
+"""DVQ, by its slices."""
+TRAINING = ("learning_rate", "schedule", "steps", "batch_size")
+"""Settings that captions have all values of."""
 _BARS = "bars: 95% t-intervals (hidden where smaller than a marker)"
 _BANDS = "bars, and bands where points are many: 95% t-intervals"
 
@@ -33,6 +41,7 @@ def static_prior_needs(
     *grids: str,
     seeds_by: tuple[str, ...] = ("factors",),
     others: tuple[str, ...] = (),
+    **what: Any,
 ) -> Needs:
     """Needs of the static prior, where points with equal factors have equal seeds unless an item says otherwise.
 
@@ -40,9 +49,14 @@ def static_prior_needs(
     """
     return Needs(
         trainable="static_prior", metrics=metrics, grids=grids, choose=choose, seeds_by=seeds_by,
-        sweeps=("sweeps/static_prior.yaml", "sweeps/static_prior_full.yaml"), training=STATIC_TRAINING,
-        others=("slices", *others),
+        sweeps=("sweeps/static_prior.yaml", "sweeps/static_prior_full.yaml"), captioned=TRAINING,
+        others=others, **what,
     )  # fmt: skip
+
+
+def kmeans_look(codebook_size: float) -> Look:
+    """K-means, the yardstick of the plain VQ of that codebook size: its colour."""
+    return as_yardstick(vq_look(codebook_size))
 
 
 def slices_divide(points: pd.DataFrame) -> pd.Series[bool]:
@@ -120,7 +134,7 @@ def vq_legend(sizes: Sequence[int], *, kmeans: bool, variance: bool = True) -> l
         [spelled_out, *(handle(vq_look(size), f"K = {number(size)}") for size in rest)],
         [
             handle(ANY, "VQ, trained by gradient"),
-            *([handle(as_kmeans(ANY), "k-means, same K")] if kmeans else []),
+            *([handle(as_yardstick(ANY), "k-means, same K")] if kmeans else []),
             *([level_handle("predicting the mean: variance of the data")] if variance else []),
         ],
     ]
@@ -143,22 +157,21 @@ def uniform(bound: float) -> str:
 
 def _repetitions(selection: Selection, intervals: str) -> str:
     """How many repetitions there are, as a whole or, where seeds depend on it alone, by the number of factors."""
-    counts = sorted({len(seeds) for seeds in selection.seeds.values()})
-    if len(counts) == 1 or selection.needs.seeds_by != ("factors",):
+    by_counts = selection.repetitions()
+    if len(by_counts) == 1 or selection.needs.seeds_by != ("factors",):
+        counts = sorted({n for counts in by_counts for n in counts})
         return f"Means of n = {listed(counts)} Monte-Carlo repetitions, {intervals}."
-    by_n: dict[int, list[int]] = {}
-    for (factors,), seeds in selection.seeds.items():
-        by_n.setdefault(len(seeds), []).append(factors)
-    parts = [f"n = {n} at F = {listed(factors)}" for n, factors in sorted(by_n.items(), reverse=True)]
+    parts = [
+        f"n = {either(map(str, counts))} at F = {listed(factors for (factors,) in groups)}"
+        for counts, groups in by_counts.items()
+    ]
     return f"Means of n Monte-Carlo repetitions ({'; '.join(parts)}), {intervals}."
 
 
 def training(selection: Selection) -> str:
     """How the gradient quantizers were trained; each setting that is not the same throughout with all its values."""
-    rows = at(selection.rows, quantizer=("vq", "dvq"))
-    rate, schedule, steps, batch = (
-        distinct_text(rows, column) for column in ("learning_rate", "schedule", "steps", "batch_size")
-    )
+    rows = at(selection.drawn, quantizer=("vq", "dvq"))
+    rate, schedule, steps, batch = (distinct_text(rows, column) for column in TRAINING)
     text = f"Adam, {either(steps)} steps, batches of {either(batch)}, "
     text += f"learning rate {either(rate)} ({either(schedule)})."
     if any(len(values) > 1 for values in (rate, schedule, steps, batch)):

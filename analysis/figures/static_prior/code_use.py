@@ -13,7 +13,7 @@ from ...data.selection import Selection
 from ...draw.sheet import Sheet
 from ...items import figure
 from ...naming import listed, number
-from ...output.numbers import mean_over_slices, numbers_of
+from ...output.numbers import mean_over_entries, numbers_of
 from . import _shared as shared
 
 _MOST_COLUMNS = 4
@@ -29,11 +29,11 @@ def _grids(rows: pd.DataFrame) -> Sequence[Grid]:
 
 
 def _share_used(rows: pd.DataFrame) -> pd.Series[float]:
-    return mean_over_slices(rows, "codes_used") / rows["codebook_size"]
+    return mean_over_entries(rows, "codes_used") / rows["codebook_size"]
 
 
 def _evenness(rows: pd.DataFrame) -> pd.Series[float]:
-    return mean_over_slices(rows, "perplexity") / rows["codebook_size"]
+    return mean_over_entries(rows, "perplexity") / rows["codebook_size"]
 
 
 _MEASURES = {"codes used / codebook_size": _share_used, "perplexity / codebook_size": _evenness}

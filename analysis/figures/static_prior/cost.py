@@ -9,16 +9,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ...data.declared import label_of
 from ...data.needs import Grid, at, axes_of, distinct, ever_run
+from ...data.points import RAN_ON
 from ...data.selection import Selection
 from ...items import table
-from ...known import QUANTIZERS, RAN_ON
 from ...naming import number
 from ...output.product import Product, table_product
 from ...output.tables import Section, Table, columns_of
 from ...output.words import holes
 from . import _shared as shared
 
+_QUANTIZERS = ("vq", "dvq", "kmeans")
 _MODEL = ["quantizer", "codebook_size", "slices"]
 _TRAINING = ["steps", "batch_size", "train_samples"]
 _MACHINE = [*RAN_ON]
@@ -33,7 +35,7 @@ _MEASURES = {
 
 def _grids(rows: pd.DataFrame) -> Sequence[Grid]:
     grids = []
-    for quantizer in ("vq", "dvq", "kmeans"):
+    for quantizer in _QUANTIZERS:
         here = at(rows, quantizer=quantizer)
         bounds = ["init_bound"] if quantizer != "kmeans" else []
         if len(here):
@@ -50,6 +52,7 @@ def _grids(rows: pd.DataFrame) -> Sequence[Grid]:
         "vq, dvq and kmeans: every point that has a row",
         seeds_by=("dimension", "codebook_size", "slices", "factors"),
         others=RAN_ON,
+        draws=("steps", "batch_size", "train_samples"),
     ),
 )
 def static_prior_cost(selection: Selection) -> Product:
@@ -75,7 +78,7 @@ def _costs(selection: Selection, training: Sequence[str]) -> pd.DataFrame:
     found = found.assign(fits_per_core_hour=3600 * found["fits"] / found["total_seconds"])
     ran_on = {name: found[name].astype("str").fillna(_UNKNOWN) if name in found else _UNKNOWN for name in _MACHINE}
     found = pd.DataFrame({**ran_on, **found.drop(columns=machine)})
-    order = [list(QUANTIZERS).index(quantizer) for quantizer in found["quantizer"]]
+    order = [_QUANTIZERS.index(quantizer) for quantizer in found["quantizer"]]
     found = found.assign(order=order).sort_values([*_MACHINE, "order", *by[1:]], ignore_index=True)
     return found.drop(columns="order").astype(dict.fromkeys(training, "Int64"))
 
@@ -120,7 +123,7 @@ def _rows(costs: pd.DataFrame, measure: str, dimensions: Sequence[int]) -> list[
     rows = []
     for _, here in costs.groupby(_MODEL, sort=False):
         quantizer, size, slices = here[_MODEL].iloc[0]
-        name = f"{QUANTIZERS[quantizer]}, K = {number(size)}{f', L = {number(slices)}' if slices > 1 else ''}"
+        name = f"{label_of(quantizer)}, K = {number(size)}{f', L = {number(slices)}' if slices > 1 else ''}"
         by_dimension = here.groupby("dimension")[measure].apply(lambda each: " / ".join(map(three_digits, each)))
         rows.append([name, *(by_dimension.get(dimension, _EMPTY) for dimension in dimensions)])
     return rows

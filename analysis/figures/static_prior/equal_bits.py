@@ -16,7 +16,7 @@ from ...data.needs import Grid, at, distinct, most_held, spread
 from ...data.selection import Selection
 from ...data.summary import summaries
 from ...draw.sheet import Sheet, handle, level_handle
-from ...draw.style import distinguished, dvq_look
+from ...draw.style import distinguished
 from ...items import figure
 from ...naming import listed, number
 from ...output.numbers import long_form
@@ -107,7 +107,7 @@ def equal_bits(selection: Selection) -> tuple[Figure, str]:
     table, dvq = differences(selection), selection["dvq"]
     dimensions = dvq.axes["dimension"]
     models = sorted({(c.codebook_size, c.slices) for c in _comparisons(selection)})
-    looks = dict(zip(models, distinguished([dvq_look(slices) for _, slices in models]), strict=True))
+    looks = dict(zip(models, distinguished([shared.dvq_look(slices) for _, slices in models]), strict=True))
     panels = [(dimension, equal) for dimension in dimensions for equal in ("parameters", "bits")]
     titles = [f"D = {number(dimension)}: equal {equal}, {_partners(table, equal)}" for dimension, equal in panels]
     sheet = Sheet(titles, columns=2, inches=2.0 if len(dimensions) <= 2 else 1.35)

@@ -10,9 +10,8 @@ from matplotlib.figure import Figure
 from ...data.needs import Grid, Needs, at, axes_of, distinct, ever_run, most_held
 from ...data.selection import Selection
 from ...draw.sheet import Sheet, handle, level_handle
-from ...draw.style import Look, as_kmeans, dvq_look, vq_look
+from ...draw.style import Look, as_yardstick
 from ...items import figure
-from ...known import SEEDS_BY, STATIC_TRAINING
 from ...naming import listed, number
 from . import _shared as shared
 
@@ -56,8 +55,8 @@ def _grids(rows: pd.DataFrame) -> Sequence[Grid]:
         ),
         choose=_grids,
         sweeps=("sweeps/factorial.yaml",),
-        seeds_by=SEEDS_BY["factorial_prior"],
-        training=(*STATIC_TRAINING, "init_bound"),
+        seeds_by=("groups", "centres", "dependence"),
+        captioned=shared.TRAINING,
         others=(),
     ),
 )
@@ -112,6 +111,6 @@ def factorial(selection: Selection) -> tuple[Figure, str]:
 
 def _look(quantizer: str, size: int, centres: int) -> Look:
     if quantizer == "vq":
-        return vq_look(size)
-    look = dvq_look(4 if size == centres else 8)
-    return as_kmeans(look) if quantizer == "kmeans" else look
+        return shared.vq_look(size)
+    look = shared.dvq_look(4 if size == centres else 8)
+    return as_yardstick(look) if quantizer == "kmeans" else look

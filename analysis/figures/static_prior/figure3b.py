@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from ...data.needs import Grid, at, axes_of, distinct, spread
 from ...data.selection import Selection
 from ...draw.sheet import Sheet, handle, level_handle
-from ...draw.style import ANY, as_untrained, vq_look
+from ...draw.style import ANY, as_untrained
 from ...items import figure
 from ...naming import listed, number
 from . import _shared as shared
@@ -68,8 +68,8 @@ def figure3b(selection: Selection) -> tuple[Figure, str]:
                 at(table, codebook_size=size, dimension=dimension, init_bound=bound) for table in (untrained, trained)
             )
             ratio = after["codebook_size"] / after["factors"]
-            panel.points(ratio, before, as_untrained(vq_look(size)), hollow=True)
-            panel.points(ratio, after, vq_look(size))
+            panel.points(ratio, before, as_untrained(shared.vq_look(size)), hollow=True)
+            panel.points(ratio, after, shared.vq_look(size))
     legend = [
         shared.vq_legend(sizes, kmeans=False)[0],
         [

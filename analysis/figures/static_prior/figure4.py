@@ -7,7 +7,6 @@ from matplotlib.figure import Figure
 from ...data.needs import at
 from ...data.selection import SelectedGrid, Selection
 from ...draw.sheet import Sheet, handle, level_handle
-from ...draw.style import dvq_look, kmeans_look, vq_look
 from ...items import figure
 from ...naming import number
 from ...output.words import capitalised
@@ -28,16 +27,16 @@ def figure4(selection: Selection) -> tuple[Figure, str]:
     for panel, dimension in zip(sheet.panels, dimensions, strict=True):
         panel.log_x(factors)
         shared.draw_variance(panel, "factors", at(vq.usable, dimension=dimension))
-        for grid, by, look in ((kmeans, "codebook_size", kmeans_look), (vq, "codebook_size", vq_look),
-                               (dvq, "slices", dvq_look)):  # fmt: skip
+        for grid, by, look in ((kmeans, "codebook_size", shared.kmeans_look), (vq, "codebook_size", shared.vq_look),
+                               (dvq, "slices", shared.dvq_look)):  # fmt: skip
             if grid:
                 panel.models(at(grid.means("test_mse"), dimension=dimension), "factors", by, look)
     vq_bits, dvq_bits = _bits(vq, "codebook_size"), _bits(dvq, "slices")
     legend = [
-        [handle(vq_look(k), f"VQ, K = {number(k)} ({vq_bits[k]} bits)") for k in sizes],
-        [handle(dvq_look(s), f"DVQ, K = {number(size)}, L = {number(s)} ({dvq_bits[s]} bits)") for s in slices],
+        [handle(shared.vq_look(k), f"VQ, K = {number(k)} ({vq_bits[k]} bits)") for k in sizes],
+        [handle(shared.dvq_look(s), f"DVQ, K = {number(size)}, L = {number(s)} ({dvq_bits[s]} bits)") for s in slices],
         [
-            *([handle(kmeans_look(size), f"k-means, K = {number(size)}")] if kmeans else []),
+            *([handle(shared.kmeans_look(size), f"k-means, K = {number(size)}")] if kmeans else []),
             level_handle("predicting the mean: variance of the data"),
         ],
     ]

@@ -13,15 +13,15 @@ from matplotlib.figure import Figure
 from ...data.needs import Grid, at, axes_of, distinct, ever_run, most_held, spread
 from ...data.selection import Selection
 from ...draw.sheet import Panel, Sheet, handle, level_handle
-from ...draw.style import GREY, THEORY, Look, as_kmeans, dvq_look, vq_look
+from ...draw.style import GREY, THEORY, Look, as_yardstick
 from ...items import figure
 from ...naming import number
 from ...output.words import capitalised
 from . import _shared as shared
 
 _MOST_COLUMNS, _MOST_ROWS = 3, 3
-_MORE_CODES = Look(colour=vq_look(64).colour, width=0.7)
-_MORE_SLICES = Look(colour=dvq_look(4).colour, width=0.7)
+_MORE_CODES = Look(colour=shared.vq_look(64).colour, width=0.7)
+_MORE_SLICES = Look(colour=shared.dvq_look(4).colour, width=0.7)
 _BLOB_VARIANCE = 1.0
 """Of every feature within a blob: what is left of the error where a code names the blob and says no more."""
 
@@ -89,10 +89,10 @@ def rate_distortion(selection: Selection) -> tuple[Figure, str]:
             _draw_models(panel, {name: at(table, factors=f) for name, table in here.items()})
     size = f"K = {number(dvq.axes['codebook_size'][0])}, " if len(dvq.axes["codebook_size"]) == 1 else ""
     legend = [
-        [handle(vq_look(k), f"VQ, K = {number(k)}") for k in vq.axes["codebook_size"]],
-        [handle(dvq_look(s), f"DVQ, {size}L = {number(s)}") for s in dvq.axes["slices"]],
+        [handle(shared.vq_look(k), f"VQ, K = {number(k)}") for k in vq.axes["codebook_size"]],
+        [handle(shared.dvq_look(s), f"DVQ, {size}L = {number(s)}") for s in dvq.axes["slices"]],
         [
-            *([handle(as_kmeans(Look(colour=GREY)), "k-means, same K and L")] if kmeans else []),
+            *([handle(as_yardstick(Look(colour=GREY)), "k-means, same K and L")] if kmeans else []),
             handle(_MORE_CODES, "more codes"),
             handle(_MORE_SLICES, "same K, more slices"),
         ],
@@ -128,8 +128,8 @@ def _draw_models(panel: Panel, tables: dict[str, pd.DataFrame]) -> None:
     for name in ("kmeans", "vq", "dvq"):
         for _, point in tables.get(name, vq[:0]).groupby(["codebook_size", "slices"]):
             size, slices = (float(point[column].iloc[0]) for column in ("codebook_size", "slices"))
-            look = dvq_look(slices) if slices > 1 else vq_look(size)
-            panel.points(point["rate"], point, as_kmeans(look) if name == "kmeans" else look)
+            look = shared.dvq_look(slices) if slices > 1 else shared.vq_look(size)
+            panel.points(point["rate"], point, as_yardstick(look) if name == "kmeans" else look)
 
 
 def _with_rates(table: pd.DataFrame) -> pd.DataFrame:

@@ -8,10 +8,10 @@ from typing import Any
 
 import pandas as pd
 
+from ...data.declared import label_of
 from ...data.needs import at
 from ...data.selection import SelectedGrid, Selection
 from ...items import table
-from ...known import QUANTIZERS
 from ...naming import listed, number
 from ...output.numbers import declared_numbers
 from ...output.product import Product, table_product
@@ -98,7 +98,7 @@ def _model(points: pd.DataFrame) -> list[str]:
     """`DVQ, K = 16, L = 2` and its bits."""
     first = points.iloc[0]
     slices = f", L = {number(first['slices'])}" if first["quantizer"] == "dvq" else ""
-    name = f"{QUANTIZERS[first['quantizer']]}, K = {number(first['codebook_size'])}{slices}"
+    name = f"{label_of(first['quantizer'])}, K = {number(first['codebook_size'])}{slices}"
     return [name, _once(points, "bits_per_vector")]
 
 

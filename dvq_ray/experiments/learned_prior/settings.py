@@ -96,7 +96,7 @@ class LearnedPriorSettings(Settings):
     """Components of a discretised logistic mixture for each pixel; 0: the paper's 256-way softmax of each sub-pixel."""
 
     learning_rate: Annotated[float, Field(gt=0), Axis(label="learning rate", role="training")] = 2e-4
-    """Adam's step size, constant."""
+    """Step size of Adam, constant."""
     batch_size: Annotated[Count, Axis(label="batch size", unit="images", role="training")] = 128
     """Images in a mini-batch."""
     steps: Annotated[Count, Axis(label="training steps", role="training")] = 100_000
@@ -262,9 +262,9 @@ class LearnedPriorMetrics:
     """Peak signal-to-noise ratio, the mean over images."""
     codebook_loss: Annotated[float, Metric(label="codebook loss", better="lower")]
     """Mean squared distance of latents to their codes, summed over codebooks (equation 4)."""
-    codes_used: Annotated[list[int], Metric(label="codes used")]
+    codes_used: Annotated[list[int], Metric(label="codes used", is_per_codebook=True)]
     """[codebooks] codes that occur in the training images."""
-    perplexity: Annotated[list[float], Metric(label="perplexity of the codes", better="higher")]
+    perplexity: Annotated[list[float], Metric(label="perplexity of the codes", better="higher", is_per_codebook=True)]
     """[codebooks] 2 to the entropy, in bits, of the codes of the training images; at most codebook_size."""
     joint_code_entropy_bits: Annotated[float | None, _bits("entropy of all codes of a position")]
     """Entropy of all codes of a position together, on training images; at most log2 of the positions looked at."""
@@ -294,11 +294,11 @@ class LearnedPriorMetrics:
     parameters: Annotated[int, Metric(label="parameters", is_size=True)]
     """All that is trained, codebooks included."""
     codebook_parameters: Annotated[int, Metric(label="codebook parameters")]
-    precision: Annotated[str, Metric(label="precision")]
+    precision: Annotated[str, Metric(label="precision", is_condition=True)]
     """Of the convolutions: `float32`, or `bfloat16` on a GPU."""
     train_images: Annotated[int, Metric(label="training images")]
     test_images: Annotated[int, Metric(label="test images")]
-    data_sha256: Annotated[str, Metric(label="digest of the images")]
+    data_sha256: Annotated[str, Metric(label="digest of the images", is_condition=True)]
     """Digest of all pixels, train and test: equal names are equal images only where this is equal."""
 
 

@@ -119,9 +119,9 @@ class StaticPriorMetrics:
     """Of the codes, all being equally likely: slices * log2(codebook_size) of VQ, DVQ and k-means."""
     codebook_parameters: Annotated[int, Metric(label="codebook parameters", is_size=True)]
     """Numbers that the codec holds: codebook_size * dimension of VQ, DVQ and k-means, whatever the slices."""
-    codes_used: Annotated[list[int], Metric(label="codes used")]
+    codes_used: Annotated[list[int], Metric(label="codes used", is_per_codebook=True)]
     """[codebooks] codes that occur among the training vectors."""
-    perplexity: Annotated[list[float], Metric(label="perplexity of the codes", better="higher")]
+    perplexity: Annotated[list[float], Metric(label="perplexity of the codes", better="higher", is_per_codebook=True)]
     """[codebooks] 2 to the entropy, in bits, of the codes of the training vectors; at most the codebook size."""
     last_relative_change: Annotated[float | None, Metric(label="last relative change of the test loss")]
     """Fall of the test loss over the last logged interval, over its last value: large where unconverged."""

@@ -1,0 +1,47 @@
+"""Settings of rows made comparable: fields of older rows filled in, and equal floats made the same."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from dvq_ray.experiment.registry import find_experiment
+from dvq_ray.providers import ProviderError
+from dvq_ray.store.attempts import best_rows
+
+from .points import kinds_of
+
+_DIGITS = 12
+"""Significant digits of a setting; floats that differ in later ones are equal."""
+
+
+def with_comparable_settings(frame: pd.DataFrame) -> tuple[pd.DataFrame, int]:
+    """The rows, and how many of them had floats that were rounded. Of cells that then are the same one stands."""
+    columns: dict[str, pd.Series[Any]] = {}
+    rounded = np.zeros(len(frame), bool)
+    fields = {"trainable", "revision"}
+    for trainable, quantizer in frame[["trainable", "quantizer"]].dropna().drop_duplicates().itertuples(index=False):
+        try:
+            variant = find_experiment(str(trainable)).variant(str(quantizer))
+        except ProviderError:
+            continue
+        fields |= {*variant.model_fields}
+        here = (frame["trainable"] == trainable) & (frame["quantizer"] == quantizer)
+        for name, value in variant.added.items():
+            held = columns.get(name, frame.reindex(columns=[name])[name].astype(object))
+            columns[name] = held.mask(here & held.isna(), value)
+    frame = frame.assign(**{name: pd.Series(held.tolist(), frame.index) for name, held in columns.items()})
+    for name in fields & {*frame.select_dtypes("float").columns}:
+        places, floats = pd.factorize(frame[name].to_numpy())
+        short = np.array([float(f"{value:.{_DIGITS}g}") for value in floats])
+        if (changed := short != floats).any():
+            rounded |= np.append(changed, False)[places]
+            frame = frame.assign(**{name: np.append(short, np.nan)[places]})
+    if not rounded.any():
+        return frame, 0
+    firsts, kinds = kinds_of(frame, sorted(fields & {*frame.columns}))
+    frame = frame.assign(point_id=frame["point_id"].astype(object).to_numpy()[firsts][kinds])
+    same = frame.assign(cell_id=frame["point_id"] + "-" + frame["seed"].astype(str))
+    return frame.loc[best_rows(same).index].reset_index(drop=True), int(rounded.sum())
