@@ -128,15 +128,19 @@ def _dependence(row: Mapping[str, Any], codebooks: int) -> dict[str, float]:
         return {}
     own = codebooks * math.log2(row["codebook_size"] * 0.5)
     if codebooks == 1:
-        return {"joint_code_entropy_bits": own}
-    noise = 0.05 * _noise(row, "dependence").normal(size=3)
+        return {"joint_code_entropy_bits": own, "code_cross_entropy_bits": own}
+    noise = 0.05 * _noise(row, "dependence").normal(size=4)
+    cost = {"code_cross_entropy_bits": 0.9 * own}
     if row["quantizer"] == "vq":
-        return {"joint_code_entropy_bits": min(own, 12.0), "slice_dependence_bits": 2.0 + noise[0]}
+        return {**cost, "joint_code_entropy_bits": min(own, 12.0), "slice_dependence_bits": 2.0 + noise[0]}
     return {
+        **cost,
         "joint_code_entropy_bits": min(own, 14.0),
         "slice_dependence_bits": 0.8 + noise[0],
         "slice_dependence_bits_refit": 0.7 + noise[1],
         "slice_dependence_bits_shuffled": 2.4 + noise[2],
+        "slice_dependence_bits_random_mean": 2.4 + noise[3] / 4,
+        "slice_dependence_bits_random_deviation": 0.05,
     }
 
 

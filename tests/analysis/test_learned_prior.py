@@ -425,11 +425,12 @@ def test_a_store_of_the_static_prior_has_nothing_for_these_items(photos: Path) -
 def test_made_up_rows_have_every_column_of_the_store() -> None:
     metrics = find_experiment("learned_prior").metrics.__dataclass_fields__  # type: ignore[attr-defined]
     dependence = {name for name in metrics if name.startswith("slice_dependence")}
-    of_slices = {"slice_dependence_bits_refit", "slice_dependence_bits_shuffled"}
+    of_slices = dependence - {"slice_dependence_bits"}
     cells = {name: row(seed=0, **SMALL[i]) for i, name in enumerate(("vq", "joint vq", "wide vq", "dvq", "svq"))}
     assert set(metrics) - set(cells["vq"]) == dependence
     assert set(metrics) - set(cells["joint vq"]) == of_slices
     assert set(metrics) <= set(cells["dvq"])
-    assert set(metrics) - set(cells["svq"]) == {*dependence, "joint_code_entropy_bits"}
+    of_positions = {"joint_code_entropy_bits", "code_cross_entropy_bits"}
+    assert set(metrics) - set(cells["svq"]) == {*dependence, *of_positions}
     logged = find_experiment("learned_prior").curve.__dataclass_fields__  # type: ignore[attr-defined]
     assert set(curve(cells["vq"])[0]) == set(logged)
