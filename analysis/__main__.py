@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
@@ -178,7 +179,7 @@ def _make(folder: Path, rows: Rows, named: Sequence[str], allow_missing: bool) -
             _print(*_settled(folder, attempt))
             attempts.append(attempt)
         if deciding:
-            results = deciding.result()
+            results = _decided(deciding)
             written = write_files(folder, CLAIMS, results.files)
             _print(f"{_padded(CLAIMS)}{_named(folder, CLAIMS, written)}  {results.tally}")
         if deciding and describing:
@@ -193,7 +194,18 @@ def _make(folder: Path, rows: Rows, named: Sequence[str], allow_missing: bool) -
     if deciding or any(isinstance(attempt, Made) for attempt in attempts):
         _print(f"look in:  {folder}")
     failures = (Refused, Absent) if named else Refused
-    return int(len(items) < len(wanted) or any(isinstance(attempt, failures) for attempt in attempts))
+    undecided = deciding is not None and not results.files
+    return int(undecided or len(items) < len(wanted) or any(isinstance(attempt, failures) for attempt in attempts))
+
+
+def _decided(deciding: Future[claims.Results]) -> claims.Results:
+    """The claims; none of them where they cannot be decided, and why."""
+    try:
+        return deciding.result()
+    except BrokenProcessPool:
+        raise
+    except Exception as error:
+        return claims.Results(files={}, entries=(), tally=f"refused: {build.reason(error)}")
 
 
 def _settled(folder: Path, attempt: Attempt) -> list[str]:

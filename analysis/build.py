@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+
+from dvq_ray.store import StoreError
+from dvq_ray.store.columns import first_line
 
 from . import figures
 from .data.rows import Rows
@@ -54,7 +59,7 @@ Attempt = Made | Refused | Absent
 
 
 def make(item: Item, rows: Rows, *, allow_missing: bool) -> Attempt:
-    """Makes the item. Raises `StoreError` where curves or artifacts cannot be read."""
+    """Makes the item. Whatever goes wrong, it alone is refused."""
     try:
         selection = item.select(rows, item.needs)
         if selection is None:
@@ -62,8 +67,8 @@ def make(item: Item, rows: Rows, *, allow_missing: bool) -> Attempt:
         if found := problems(selection, allow_missing=allow_missing):
             return Refused(item=item, reason=found[0], details=found[1:])
         product = item.make(selection)
-    except UnfitError as error:
-        return Refused(item=item, reason=str(error))
+    except Exception as error:
+        return Refused(item=item, reason=reason(error))
     return Made(
         item=item,
         product=replace(product, files={**product.files, ".json": sidecar(item.name, product, selection, rows)}),
@@ -81,6 +86,15 @@ def make_named(rows: Rows, name: str, *, allow_missing: bool) -> Attempt:
     item = figures.named(rows, name)
     assert item is not None
     return make(item, rows, allow_missing=allow_missing)
+
+
+def reason(error: Exception) -> str:
+    """What is wrong, in a line; of an error that nobody wrote for users, where it is too."""
+    text = first_line(error)
+    if isinstance(error, UnfitError | StoreError):
+        return text
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {text} ({Path(place.filename).name}, line {place.lineno})"
 
 
 def problems(selection: Selection, *, allow_missing: bool) -> list[str]:

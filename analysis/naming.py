@@ -13,7 +13,15 @@ def number(value: Any) -> str:
     """A setting as people write it: 16384 and not 1.6384e+04, 10 and not 10.0, 0.05."""
     if isinstance(value, str):
         return value
-    return str(int(value)) if float(value).is_integer() else f"{float(value):g}"
+    return str(int(value)) if float(value).is_integer() else f"{float(value):.12g}"
+
+
+def plus_minus(mean: float, half: float, places: int) -> str:
+    """`26.43 ± 0.05` with so many places; significant digits of what would be zero with these."""
+    if mean and abs(mean) < 10.0**-places:
+        return f"{mean:.3g} ± {half:.1g}"
+    rounded = f"{half:.{places}f}"
+    return f"{mean:.{places}f} ± {f'{half:.1g}' if half and not float(rounded) else rounded}"
 
 
 def listed(values: Iterable[Any]) -> str:

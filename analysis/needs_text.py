@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .build import problems
+from .build import problems, reason
 from .claims import product as claims
 from .claims import sentences
 from .data.needs import Needs
 from .data.rows import Rows
 from .items import Item
-from .output.product import UnfitError
 
 _MOST_LINES = 12
 """Lines of missing cells that an item prints."""
@@ -48,16 +47,16 @@ def needs_of_claims() -> list[str]:
 
 
 def check_item(item: Item, rows: Rows) -> tuple[list[str], int]:
-    """What of an item the stores do not hold, and 1 where it would be refused. Raises `StoreError`."""
+    """What of an item the stores do not hold, and 1 where it would be refused."""
     try:
         selection = item.select(rows, item.needs)
-    except UnfitError as error:
-        return [str(error)], 1
+        found = problems(selection, allow_missing=False) if selection else []
+    except Exception as error:
+        return [reason(error)], 1
     if selection is None:
         return ["not in this store"], 0
     lines = [f"in {', '.join(rows.stores)}:", *(f"            {line}" for line in selection.listing())]
     lines += indented(selection.left_out)
-    found = problems(selection, allow_missing=False)
     lines.append(found[0] if found else f"all {selection.cell_count():,} cells are there")
     return [*lines, *indented(found[1:])], 1 if found else 0
 

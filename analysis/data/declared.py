@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any
@@ -99,7 +100,8 @@ class Declared:
 
     def is_whole(self, rows: pd.DataFrame, metric: str) -> npt.NDArray[np.bool_]:
         """For each row, whether a metric that has an entry for each codebook has as many; of others always."""
-        if metric not in self.metrics or not self.metrics[metric].is_per_codebook:
+        is_list = metric in self.metrics and not pd.api.types.is_numeric_dtype(rows[metric])
+        if not is_list or not self.metrics[metric].is_per_codebook:
             return np.ones(len(rows), bool)
         firsts, kinds = kinds_of(rows, ["point_id"])
         wanted = self._of_each(rows.iloc[firsts], lambda settings: len(settings.codebook_sizes()))[kinds]
@@ -129,6 +131,15 @@ def settings_of(trainable: str) -> tuple[str, ...]:
     order = ("data", "model", "network", "training")
     named = sorted(fields, key=lambda name: (name != "quantizer", order.index(fields[name].role)))
     return (*named, "revision")
+
+
+def conditions_of(frame: pd.DataFrame) -> list[str]:
+    """Columns that are no fields, and say on what or how cells were computed, of all experiments in the rows."""
+    found = {"revision": None}
+    for trainable in frame["trainable"].dropna().unique() if "trainable" in frame else ():
+        with suppress(ProviderError):
+            found |= dict.fromkeys(declared(str(trainable), ()).conditions)
+    return [*found]
 
 
 def label_of(quantizer: str) -> str:

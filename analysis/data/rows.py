@@ -22,6 +22,7 @@ from dvq_ray.sweep.cells import expand
 from dvq_ray.sweep.spec import parse_sweep
 
 from .comparable import with_comparable_settings
+from .declared import conditions_of
 from .points import Points, points_of
 
 _Read = TypeVar("_Read")
@@ -239,10 +240,5 @@ def _keep(frame: pd.DataFrame, column: str, value: str) -> pd.DataFrame:
     if not same.any():
         held = ", ".join(f"{v:g}" if isinstance(v, float) else str(v) for v in sorted(values.dropna().unique()))
         raise ValueError(f"--only {column}={value}: no row has it; stored: {held}")
-    return frame[same | (values.isna() & ~(_is_condition(frame, column) & (frame["status"] == "ok")))]
-
-
-def _is_condition(frame: pd.DataFrame, column: str) -> bool:
-    """Whether it is a metric of an experiment of these rows that every finished cell of it has."""
-    measures = (find_experiment(name).measures() for name in known_experiments(frame))
-    return any(metrics[column].is_condition for metrics in measures if column in metrics)
+    is_unknown = (frame["status"] == "ok") & (column in conditions_of(frame))
+    return frame[same | (values.isna() & ~is_unknown)]

@@ -370,8 +370,11 @@ def _is_mixed(points: pd.DataFrame, column: str, by: Sequence[str], declared: De
         its = (points["quantizer"] == quantizer).to_numpy()
         kinds[its] = texts[its].mask(declared.follows(str(quantizer), column, points[its]), "follows")
     _, groups = kinds_of(points, by)
-    counts = pd.DataFrame({"group": groups, "text": texts, "kind": kinds}).groupby("group").nunique().min(axis=1)
-    return np.asarray(counts.to_numpy()[groups] > 1, bool) if len(points) else np.zeros(0, bool)
+    grouped = pd.DataFrame({"group": groups, "text": texts, "kind": kinds}).groupby("group")
+    is_mixed = grouped.nunique().min(axis=1) > 1
+    if column == declared.digest:  # data of which nothing is known are not equal to others
+        is_mixed |= (grouped.size() > 1) & (texts == NOT_RECORDED).groupby(groups).any()
+    return is_mixed.to_numpy(bool)[groups]
 
 
 def _text(value: Any) -> str:

@@ -11,6 +11,8 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.special import stdtrit
 
+from .declared import conditions_of
+
 Array = npt.NDArray[np.float64]
 
 LEVEL = 0.95
@@ -62,7 +64,8 @@ def summarise(frame: pd.DataFrame, *, by: str | Sequence[str], metric: str) -> p
     2            256  10         0  31.50       0.08  31.44  31.56
     3           1024  10         0  26.48       0.17  26.36  26.61
 
-    Raises `ValueError` for a column that the frame does not have.
+    Raises `ValueError` for a column that the frame does not have, and for groups that pool what has no mean: several
+    experiments or revisions, or cells that were not computed on the same data or with the same precision.
     """
     columns = [by] if isinstance(by, str) else list(by)
     if missing := [name for name in (*columns, metric) if name not in frame]:
@@ -72,6 +75,10 @@ def summarise(frame: pd.DataFrame, *, by: str | Sequence[str], metric: str) -> p
     if "status" in frame:
         used &= (frame["status"] == "ok").to_numpy(bool)
     groups = frame.groupby(columns, dropna=False, observed=True)
+    for name in ("trainable", *conditions_of(frame)):
+        if name in frame and name not in columns and (groups[name].nunique() > 1).any():
+            held = ", ".join(map(str, sorted(frame[name].dropna().unique())))
+            raise ValueError(f"a group holds several values of {name} ({held}); keep one, or group by {name} too")
     places, sizes = groups.ngroup().to_numpy(), groups.size()
     found = summaries(values[used], places[used], len(sizes))
     n = found.pop("n")

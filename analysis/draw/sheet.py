@@ -76,6 +76,8 @@ class Panel:
 
         The limits themselves are those that `Sheet.finish` is given.
         """
+        if low <= 0:
+            raise ValueError(f"{low:g} has no place on a log axis")
         powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
         steps = (1.0, 2.0, 5.0) if len(powers) <= 5 else (1.0,)
         ticks = [step * 10.0**power for power in powers for step in steps]

@@ -34,9 +34,10 @@ def declared_numbers(selection: Selection) -> pd.DataFrame:
             if metric := number_of(selection.rows, name):
                 tables.append(metric_of(grid, name, grid.means(metric)))
         for column in selection.needs.curves:
-            for point in grid.points:
+            for point, wanted in zip(grid.points, grid.wanted.tolist(), strict=True):
                 varying = {axis: value for axis, value in point.items() if len(grid.axes[axis]) > 1}
-                tables.append(metric_of(grid, column, grid.curve(column, **varying).assign(**point)))
+                curve = grid.curve(column, **varying)
+                tables.append(metric_of(grid, column, curve.assign(**point, wanted=wanted)))
     return long_form(tables, labelled=any(grid.label for grid in selection.grids))
 
 

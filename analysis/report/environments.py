@@ -41,7 +41,11 @@ def warnings(frame: pd.DataFrame) -> list[str]:
 
     Hosts may differ: what they compute with is what counts.
     """
-    return [f"{spoken(trainable)}: {text}" for trainable, found in _by_trainable(frame) for text in _warnings(found)]
+    found = [f"{spoken(trainable)}: {text}" for trainable, its in _by_trainable(frame) for text in _warnings(its)]
+    for trainable, rows in frame.groupby("trainable", observed=True):
+        texts = _differing("revisions", rows["revision"].astype(str).value_counts())
+        found += [f"{spoken(str(trainable))}: {text}" for text in texts]
+    return found
 
 
 def _warnings(environments: pd.DataFrame) -> Iterator[str]:
@@ -67,7 +71,7 @@ def _added_up(values: Iterable[str], counts: Iterable[int]) -> Counter[str]:
     return total
 
 
-def _differing(what: str, counts: Mapping[str, int]) -> Iterator[str]:
+def _differing(what: str, counts: Mapping[str, int] | pd.Series[int]) -> Iterator[str]:
     if len(counts) > 1:
         ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
         values = "; ".join(f"{value} in {counted(count, 'row')}" for value, count in ranked)

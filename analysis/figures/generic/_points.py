@@ -140,8 +140,7 @@ def points_as(kind: type[Kind], rows: Rows, needs: Needs) -> Kind | None:
     frame = frame.reset_index(drop=True)
     for metric in needs.metrics:
         if callable(number := number_of(frame, metric)):
-            held = frame[metric].notna()
-            held &= found.is_whole(frame, metric)
+            held = frame[metric].notna() & found.is_whole(frame, metric)
             frame = frame.assign(**{metric: number(frame[held]).reindex(frame.index)})
     heads = every.heads[every.heads["quantizer"].isin([*found.quantizers])].drop_duplicates("point_id")
     heads = heads.astype({"quantizer": str, "point_id": str})
@@ -153,14 +152,12 @@ def points_as(kind: type[Kind], rows: Rows, needs: Needs) -> Kind | None:
     ]
     points = heads[["point_id", "quantizer", *(name for name in found.axes if name in heads)]].reset_index(drop=True)
     finished = frame[frame["status"] == "ok"]
-    for name in [name for name in found.conditions if name in frame]:  # which failed cells do not have
-        its = (
-            finished[name]
-            .astype(object)
-            .where(finished[name].notna(), NOT_RECORDED)
-            .groupby(finished["point_id"].astype(str))
-        )
-        points[name] = points["point_id"].map(its.first())
+    ids = finished["point_id"].astype(str)
+    for name in [name for name in found.conditions if name in found.metrics]:  # which failed cells do not have
+        # Data of which nothing is known are not equal to others.
+        unknown = NOT_RECORDED + ", " + ids if name == found.digest else NOT_RECORDED
+        known = finished[name].astype(object).where(finished[name].notna(), unknown)
+        points[name] = points["point_id"].map(known.groupby(ids).first())
     seeds = {str(point): tuple(sorted(its)) for point, its in frame.groupby("point_id", observed=True)["seed"]}
     return kind(
         needs=needs, declared=found, placed=[(grid, grid.find(frame)) for grid in grids], rows=frame,

@@ -93,6 +93,10 @@ def rate(selection: Selection) -> tuple[Figure, str]:
         for panel in sheet.panels:
             panel.log_y(low, high)
     left = len(held) - len(chosen)
+    alike = table.groupby([*points.data_fields], dropna=False, observed=True) if points.data_fields else None
+    axes = points.declared.axes
+    others = [axes[name].label for name in points.varied if axes[name].role in ("network", "training")
+              and (alike is None or (alike[name].nunique() > 1).any())]  # fmt: skip
     unknown = int(table[BITS].isna().sum())
     front_by = table[table[ON_FRONT]].groupby("quantizer").size()
     tally = ", ".join(f"{points.declared.label(str(name))} {count}" for name, count in front_by.items())
@@ -101,6 +105,7 @@ def rate(selection: Selection) -> tuple[Figure, str]:
         f"means: no point has a lower rate and is better. On the fronts of all data: {tally or 'no point'}.",
         f"Drawn: {len(chosen)} of {len(held)} settings of the data ({listed(points.data_fields)}); the .csv has all."
         if left else "",
+        f"Points also differ in {listed(others)}." if others else "",
         f"{unknown:,} points whose settings are not valid in this version have no rate." if unknown else "",
     )  # fmt: skip
     rows = -(-len(chosen) // columns)

@@ -13,6 +13,7 @@ from ...data.needs import Grid, Needs, axes_of, ever_run
 from ...data.points import RAN_ON
 from ...data.selection import Metric, Selection
 from ...items import table
+from ...naming import plus_minus
 from ...output.product import Product, table_product
 from ...output.tables import Section, Table, columns_of
 from . import _shared as shared
@@ -133,6 +134,8 @@ def _cell(point: Mapping[Any, Any], *, exact: bool) -> str:
     if not point["n"]:
         return "missing"
     digits = 0 if exact or mean >= 1000 else 1 if mean >= 10 else 2
+    if mean and abs(mean) < 10.0**-digits:
+        return f"{mean:.3g}" if half != half else plus_minus(mean, half, digits)
     text = f"{mean:,.{digits}f}"
     return text if exact or half != half else f"{text} ± {half:,.{digits}f}"
 

@@ -13,6 +13,7 @@ import pandas as pd
 
 from ...data.selection import Selection
 from ...items import table
+from ...naming import plus_minus
 from ...output.product import Product, table_product
 from ...output.tables import Section, Table, columns_of
 from . import _published as published
@@ -97,7 +98,7 @@ def _our_row(entries: Mapping[DataSet, Entry], data_sets: Sequence[DataSet], par
 
 def _cell(point: Mapping[Any, Any]) -> str:
     """`4.670 ± 0.012`; a word where the number is missing."""
-    return f"{point['mean']:.3f} ± {point['high'] - point['mean']:.3f}" if point["n"] else "missing"
+    return plus_minus(point["mean"], point["high"] - point["mean"], 3) if point["n"] else "missing"
 
 
 def _once(values: Iterable[str]) -> str:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from ...data.selection import Selection
 from ...items import table
-from ...naming import number
+from ...naming import number, plus_minus
 from ...output.numbers import long_form
 from ...output.product import Product, table_product
 from ...output.tables import Section, Table, columns_of
@@ -78,7 +78,7 @@ def _mean(point: pd.Series[Any]) -> str:
         mean = float(point["mean"])
         return number(mean) if mean.is_integer() else f"{mean:.4g}"
     places = min(6, max(2, math.ceil(-math.log10(half))))
-    return f"{point['mean']:.{places}f} ± {half:.{places}f}"
+    return plus_minus(float(point["mean"]), half, places)
 
 
 def _value(value: Any) -> str:

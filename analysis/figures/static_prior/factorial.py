@@ -26,8 +26,9 @@ def _grids(rows: pd.DataFrame) -> Sequence[Grid]:
     cut = rows[(rows["quantizer"] != "vq") & (rows["slices"] == rows["groups"])]
     if cut.empty:
         return ()
-    centres = most_held(cut, "centres", ["groups", "dependence", "codebook_size"], ties="smallest")
-    rows = at(rows, centres=centres)
+    for column, by in (("dimension", ["centres"]), ("centres", [])):  # a line is of one value of each
+        value = most_held(cut, column, ["groups", "dependence", "codebook_size", *by], ties="smallest")
+        cut, rows = (at(frame, **{column: value}) for frame in (cut, rows))
     groups = most_held(rows, "groups", ["dependence", "codebook_size"], ties="smallest")
     rows = rows[(rows["quantizer"] == "vq") | (rows["slices"] == rows["groups"])]
     grids = []
@@ -68,7 +69,8 @@ def factorial(selection: Selection) -> tuple[Figure, str]:
               "dependence": f"{listed(several[0]) if several else ''} groups that may depend"}  # fmt: skip
     sheet = Sheet([titles[over] for over in overs], columns=2, inches=2.6)
     tables = {grid.name: grid.means("test_mse") for grid in selection.grids}
-    low, high = 0.85, 1.25 * max(table["mean"].max() for table in tables.values())
+    means = pd.concat([table["mean"] for table in tables.values()])
+    low, high = min(0.85, 0.9 * means.min()), 1.25 * max(1.0, means.max())
     centres, dimensions = int(selection.grids[0].axes["centres"][0]), selection.grids[0].axes["dimension"]
     looks: dict[tuple[str, int], Look] = {}
     for panel, over in zip(sheet.panels, overs, strict=True):
@@ -112,5 +114,5 @@ def factorial(selection: Selection) -> tuple[Figure, str]:
 def _look(quantizer: str, size: int, centres: int) -> Look:
     if quantizer == "vq":
         return shared.vq_look(size)
-    look = shared.dvq_look(4 if size == centres else 8)
+    look = shared.dvq_look(max(1, 4 * size / centres))
     return as_yardstick(look) if quantizer == "kmeans" else look

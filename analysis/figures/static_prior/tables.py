@@ -12,7 +12,7 @@ from ...data.declared import label_of
 from ...data.needs import at
 from ...data.selection import SelectedGrid, Selection
 from ...items import table
-from ...naming import listed, number
+from ...naming import listed, number, plus_minus
 from ...output.numbers import declared_numbers
 from ...output.product import Product, table_product
 from ...output.tables import Section, Table, columns_of
@@ -123,4 +123,4 @@ def _loss(point: Mapping[Any, Any]) -> str:
     few = f" (n = {point['n']})" if point["n"] < point["wanted"] else ""
     half = point["high"] - point["mean"]
     places = min(4, max(2, math.ceil(-math.log10(half)))) if half > 0 else 2
-    return f"{point['mean']:.{places}f} ± {half:.{places}f}{few}"
+    return f"{plus_minus(point['mean'], half, places)}{few}"

@@ -1,0 +1,184 @@
+"""Only what is comparable is compared: whatever else differs between points is drawn, captioned or rejected."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pytest
+
+from analysis.build import problems
+from analysis.data.declared import declared
+from analysis.data.rows import Rows, load_rows
+from analysis.data.selection import Selection
+from analysis.draw import style
+from analysis.figures import generic, items
+from analysis.figures.generic.over_axes import Cuts
+from analysis.figures.generic.versus import comparisons
+from analysis.items import Item
+from tests.analysis import made_up_images
+from tests.analysis.made_up import made_up_rows
+
+REFERENCE = Path(__file__).parents[2] / "results" / "reference"
+SEARCH = "search_static_slices"
+Mask = npt.NDArray[np.bool_]
+
+
+@cache
+def base(store: str) -> Rows:
+    """A few seeds of a reference store."""
+    if store == "slices":
+        cells = [{"quantizer": "dvq", "dimension": 64, "slices": slices} for slices in (1, 2, 4)]
+        return made_up_rows(made_up_images.sweep(tuple(cells), 2))
+    rows = load_rows([str(REFERENCE / store)])
+    frame = rows.frame[rows.frame["seed"] < 2] if store != SEARCH else rows.frame
+    if store == "static_prior":
+        frame = frame[frame["factors"].isin([64, 4096]) & frame["dimension"].isin([2, 16, 64])]
+    texts = frame.select_dtypes("category").columns
+    return replace(rows, frame=frame.astype(dict.fromkeys(texts, object)).reset_index(drop=True))
+
+
+STORES = {
+    "static_prior": "static_prior", "factorial": "factorial_prior", "photos": "learned_prior",
+    "slices": "learned_prior", SEARCH: "static_prior",
+}  # fmt: skip
+
+
+def between_quantizers(frame: pd.DataFrame, has: Mask) -> Mask:
+    """All points of one of the quantizers that have the column."""
+    return np.asarray(has & (frame["quantizer"] == frame.loc[has, "quantizer"].max()), bool)
+
+
+def along_an_axis(frame: pd.DataFrame, has: Mask) -> Mask:
+    """All points of the largest dimension."""
+    return np.asarray(has & (frame["dimension"] == frame.loc[has, "dimension"].max()), bool)
+
+
+def between_seeds(frame: pd.DataFrame, has: Mask) -> Mask:
+    return np.asarray(has & (frame["seed"] == 0), bool)
+
+
+def at_one_point(frame: pd.DataFrame, has: Mask) -> Mask:
+    return np.asarray(has & (frame["point_id"] == frame.loc[has, "point_id"].iloc[0]), bool)
+
+
+def other(value: Any) -> Any:
+    return f"other {value}" if isinstance(value, str) else 2 * value + 1
+
+
+def changed(rows: Rows, trainable: str, column: str, which: Callable[[pd.DataFrame, Mask], Mask]) -> Rows | None:
+    """The rows, of which some have another value in the column; None where all that have it would."""
+    frame = rows.frame
+    known = declared(trainable, [str(name) for name in frame["quantizer"].unique()])
+    has = np.array([known.has(str(name), column) for name in frame["quantizer"]]) & frame[column].notna().to_numpy()
+    if not has.any() or not (chosen := which(frame, has)).any() or (chosen == has).all():
+        return None
+    values = frame[column].astype(object)
+    values[chosen] = values[chosen].map(other)
+    ids = frame["point_id"].astype(object)
+    ids[chosen] += "-other"
+    return replace(rows, frame=frame.assign(**{column: values.infer_objects(), "point_id": ids}))
+
+
+CASES = [
+    (store, column, which)
+    for store, trainable in STORES.items()
+    for column in declared(trainable, ["vq", "dvq"]).axes
+    if column in base(store).frame
+    for which in (between_quantizers, along_an_axis, between_seeds, at_one_point)
+    if which in (between_quantizers, along_an_axis) or column in ("steps", "restarts", "revision", "precision")
+    if store != "slices" or column in ("steps", "revision", "precision")
+]
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_rendered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(style, "rendered", lambda figure: {})
+
+
+@pytest.mark.parametrize(
+    ("store", "column", "which"), CASES, ids=[f"{store}-{column}-{which.__name__}" for store, column, which in CASES]
+)
+def test_a_column_that_differs_is_drawn_or_captioned_or_refused(
+    store: str, column: str, which: Callable[[pd.DataFrame, Mask], Mask]
+) -> None:
+    rows = changed(base(store), STORES[store], column, which)
+    if rows is None:
+        pytest.skip("all points would change")
+    for item in items(rows).values():
+        if wrong := [*silent_mixes(item, rows, column)]:
+            raise AssertionError(f"{item.name}: {wrong[0]}")
+
+
+def silent_mixes(item: Item, rows: Rows, column: str) -> Iterator[str]:
+    try:
+        selection = item.select(rows, item.needs)
+    except ValueError:  # refused
+        return
+    if selection is None:
+        return
+    found = problems(selection, allow_missing=True)
+    if found:
+        is_axis = any(column in grid.axes for grid in selection.grids)
+        if not is_axis and "not fit" in found[0] and "repetitions" not in " ".join(found):
+            assert any(column in line for line in found), found
+            assert "--only" in " ".join(found)
+        return
+    if isinstance(item, generic.GenericItem):
+        yield from mixes_of_generic(selection, item, column)
+        return
+    apart = [name for name in item.needs.apart if name in selection.rows]
+    groups = selection.drawn.groupby(apart, observed=True) if apart else [((), selection.drawn)]
+    has = {name for name in selection.rows["quantizer"].unique() if selection.declared.has(str(name), column)}
+    values = [here.loc[here["quantizer"].isin(has), column].dropna().unique() for _, here in groups]
+    if max(map(len, values), default=0) <= 1:
+        return
+    with style.printed():
+        product = item.make(selection)
+    numbers = pd.read_csv(io.BytesIO(product.files[".csv"]))
+    is_drawn = column in numbers and numbers[column].nunique() > 1
+    label = selection.declared.axes[column].label
+    texts = [f"{value:g}" if isinstance(value, float) else str(value) for value in values[0]]
+    is_captioned = all(text in product.caption for text in texts)
+    if not is_drawn and not is_captioned:
+        yield f"{column} ({label}) varies over {values} and nobody is told: {product.caption}"
+
+
+def mixes_of_generic(selection: Selection, item: Item, column: str) -> Iterator[str]:
+    points = selection.points.set_index("point_id")[column]  # type: ignore[attr-defined]
+    role, label = selection.declared.axes[column].role, selection.declared.axes[column].label
+    if isinstance(selection, Cuts):
+        for field, line in ((cut.field, line) for cut in selection.cuts for line in cut.lines):
+            shade = selection.declared.shade(line.quantizer)
+            varied = line.points["point_id"].map(points).nunique() > 1
+            if varied and column not in (field, shade):
+                yield f"a line over {field} mixes {column}"
+    elif item.name.endswith("versus"):
+        pairs = comparisons(selection)
+        a, b = (pairs[f"point_id_{side}"].map(points) for side in "ab")
+        if role != "model" and (a.notna() & b.notna() & (a != b)).any():
+            yield f"points of unequal {column} are compared"
+    elif item.name.endswith("rate") and points.nunique() > 1 and role != "model":
+        with style.printed():
+            product = item.make(selection)
+        numbers = pd.read_csv(io.BytesIO(product.files[".csv"]))
+        names = (label, selection.declared.axes[column].symbol or label)
+        fields = selection.data_fields  # type: ignore[attr-defined]
+        follows = bool(fields) and numbers.groupby(fields, dropna=False)[column].nunique().max() <= 1
+        is_captioned = follows or any(name in product.caption for name in names)
+        if numbers[column].nunique() < 2 or not is_captioned:
+            yield f"{column} differs within a panel and nobody is told"
+
+
+def test_every_item_is_looked_at_in_some_store() -> None:
+    looked_at = {
+        name for store in STORES for name, item in items(base(store)).items() if item.select(base(store), item.needs)
+    }
+    assert {*items(base("photos"))} - looked_at == {"search_front"}  # of two objectives
