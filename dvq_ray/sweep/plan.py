@@ -94,10 +94,12 @@ class Plan:
         """What was decided, and what that saves, where repetitions are added until they suffice."""
         if self.looks is None:
             return []
-        spared = self.cells_at_most - len(self.cells)
-        so_far = " so far" if any(look.is_open for look in self.looks.looks) else ""
-        saved = f"cells: {len(self.cells):,} of {self.cells_at_most:,} needed{so_far}, {spared:,} not"
-        return [*self.looks.in_words(), saved]
+        needed, at_most = len(self.cells), self.cells_at_most
+        if any(look.is_open for look in self.looks.looks):
+            cells = f"{needed:,} needed so far, at most {at_most:,}"
+        else:
+            cells = f"{needed:,} of at most {at_most:,} needed, {at_most - needed:,} saved"
+        return [*self.looks.in_words(), f"cells: {cells}"]
 
     def estimate(self) -> Estimate:
         """How long the cells to run will take, one at a time."""
