@@ -44,6 +44,7 @@ class SequentialPacks:
 
     def __init__(self, plan: Plan, questions: Questions, looks: Looks, job: Job, slots: int) -> None:
         self._spec, self._questions, self._looks = plan.spec, questions, looks
+        self._note = looks.in_short()
         self._known: Looks | None = None
         """What need not be looked at again. The plan may have looked at rows that failed and are replaced in this run.
         """
@@ -110,7 +111,7 @@ class SequentialPacks:
         # A row that failed may be about to be replaced, where its cell is tried again.
         is_open = rows["cell_id"].isin(self._batch_of.keys()) & ~rows["status"].isin(FINISHED)
         before, self._looks = self._looks, self._questions.look(rows[~is_open], self._known)
-        self._known = self._looks
+        self._known, self._note = self._looks, self._looks.in_short()
         present = {*rows["cell_id"]} | self._requested
         cells = {cell.cell_id: cell for cell in self._looks.cells_since(before)}
         fresh = [cell for cell_id, cell in cells.items() if cell_id not in present]
@@ -130,4 +131,4 @@ class SequentialPacks:
             self._left.update(cell.point.point_id for cell in cells)
 
     def _show(self) -> None:
-        self._job.progress.note = self._looks.in_short()
+        self._job.progress.note = self._note

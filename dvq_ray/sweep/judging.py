@@ -75,7 +75,7 @@ def _comparison(until: SeedsUntil, ours: Values, theirs: Values) -> Finding:
         decision = "win" if until.rule.higher_is_better else "loss"
     elif inference.is_below(sample, 0.0, error):
         decision = "loss" if until.rule.higher_is_better else "win"
-    elif margin and inference.is_above(sample, -margin, error) and inference.is_below(sample, margin, error):
+    elif margin and inference.is_within(sample, margin, error):
         decision = "equal"
     low, high = inference.t_interval(sample, until.level)
     return Finding(n=len(sample), estimate=float(sample.mean()), low=low, high=high, decision=decision)
