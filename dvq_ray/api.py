@@ -44,7 +44,7 @@ class SweepProgress:
     """Cells that finished in this run, or suggestions of a search."""
     failed: int
     total: int
-    """Cells that this run is to compute."""
+    """Cells that this run is to compute; more where repetitions are added until they suffice."""
     running: int
     """Cells or packs that run now."""
     elapsed_seconds: float

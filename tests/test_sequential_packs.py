@@ -17,7 +17,7 @@ from dvq_ray.cli.status import main as status
 from dvq_ray.cli.sweep import main as sweep
 from dvq_ray.execution.executor import PackSource
 from dvq_ray.execution.job import Job
-from dvq_ray.execution.pack import failed_row
+from dvq_ray.execution.pack import failed_row, run_pack
 from dvq_ray.execution.sequential_packs import SequentialPacks, packs_of
 from dvq_ray.store import Store, StoreError
 from dvq_ray.store.provenance import Run
@@ -68,6 +68,19 @@ class TestSequentialPacks(PackSourceContract):
 
 class TestSequentialPacksOfPoints(TestSequentialPacks):
     text = PRECISE
+
+    def test_a_look_that_is_complete_waits_for_no_other(self, tmp_path: Path) -> None:
+        job = self.job(tmp_path)
+        source = self.source(job)
+        *packs, slow = iter(source.next, None)
+        for pack in packs:
+            for _ in run_pack(pack, job.store, job.run, job.surroundings):
+                pass
+            source.ended(pack)
+        further = source.next()
+        assert further is not None
+        assert {cell.point.point_id for cell in further.cells}.isdisjoint(cell.point.point_id for cell in slow.cells)
+        assert not source.finished
 
 
 class TestGridPacks(PackSourceContract):
@@ -151,6 +164,8 @@ def test_a_dry_run_tells_what_is_undecided_and_writes_nothing(tmp_path: Path) ->
     assert "0 of 12 pairs decided; 12 undecided; 1 point without a partner, with 8 repetitions each" in result.output
     assert "cells: 104 needed so far, at most 832" in result.output
     assert "to run: 104 cells" in result.output
+    assert "cannot decide" not in result.output
+    assert "looks at 4 repetitions cannot decide" in run(tmp_path, "--dry-run", "--set", "seeds.least=4").output
     assert "; up to 728 may follow" in result.output
     assert not (tmp_path / "results").exists()
 

@@ -173,3 +173,9 @@ def test_a_search_takes_no_rule(tmp_path: Path) -> None:
 def test_a_wrong_trainable_does_not_hide_what_is_wrong_with_the_rule(tmp_path: Path) -> None:
     text = FILE.replace("SEEDS", "{least: 8, most: 2, until: {half_width: 2%}}").replace("static_prior", "statik")
     assert len(problems(write(tmp_path, text))) == 2
+
+
+def test_looks_that_cannot_decide_are_known() -> None:
+    assert spec(f"{{least: 2, most: 16, until: {{{COMPARED}}}}}").rules()[0].idle_looks == [2, 4]
+    assert spec(f"{{least: 8, most: 200, until: {{{COMPARED}}}}}").rules()[0].idle_looks == []
+    assert spec("{least: 2, most: 16, until: {half_width: 2%}}").rules()[0].idle_looks == []

@@ -8,8 +8,8 @@ store: looks are taken of its rows, whoever wrote them, and a run that resumes t
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from dvq_ray.execution.executor import Death, PackSource
@@ -32,6 +32,14 @@ def packs_of(plan: Plan, job: Job, slots: int) -> PackSource:
     return GridPacks(pack_cells(plan.to_run, slots), job)
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Batch:
+    """Cells that were added together."""
+
+    packs: GridPacks
+    cells: Sequence[Cell]
+
+
 class SequentialPacks:
     """Hands out the cells of a plan, then those that its questions turn out to need.
 
@@ -46,16 +54,16 @@ class SequentialPacks:
         self._spec, self._questions, self._looks = plan.spec, questions, looks
         self._note = looks.in_short()
         self._known: Looks | None = None
-        """What need not be looked at again. The plan may have looked at rows that failed and are replaced in this run.
-        """
+        """What is not looked at again. The plan's looks are, because this run may replace rows that had failed."""
         self._job = job
         self._slots = slots
-        self._batches: list[GridPacks] = []
-        self._batch_of: dict[str, GridPacks] = {}
-        """By cell, those that have not ended."""
+        self._batches: list[_Batch] = []
+        """Those that have not ended."""
+        self._batch_of: dict[str, _Batch] = {}
+        """By cell."""
         self._requested: set[str] = set()
         """Cells of this run; none is requested twice."""
-        self._left: Counter[str] = Counter()
+        self._left: dict[str, set[str]] = {}
         """Cells that have not ended, by point."""
         self._has_news = False
         """Whether a point may have come to its next look since the store was read."""
@@ -88,19 +96,26 @@ class SequentialPacks:
     ) -> None:
         """After the last pack that was underway, further ones are looked for at once."""
         batch = self._batch_of[pack.cells[0].cell_id]
-        batch.ended(pack, death=death)
+        batch.packs.ended(pack, death=death)
         if death is None:
-            self._left.subtract(cell.point.point_id for cell in pack.cells)
-            self._has_news |= any(not self._left[cell.point.point_id] for cell in pack.cells)
-        if batch.finished:
-            self._has_news = True
+            self._close(pack.cells)
+        if batch.packs.finished:
             self._batches.remove(batch)
-            self._batch_of = {cell_id: other for cell_id, other in self._batch_of.items() if other is not batch}
+            self._close(batch.cells)
+            for cell in batch.cells:
+                del self._batch_of[cell.cell_id]
         if not self._batches and not self._job.ending:
             self._look()
 
+    def _close(self, cells: Iterable[Cell]) -> None:
+        """Takes note that nothing computes these cells any more."""
+        for cell in cells:
+            left = self._left[cell.point.point_id]
+            left.discard(cell.cell_id)
+            self._has_news |= not left
+
     def _next_of_batches(self) -> Pack | None:
-        packs = (batch.next() for batch in self._batches)
+        packs = (batch.packs.next() for batch in self._batches)
         return next((pack for pack in packs if pack is not None), None)
 
     def _look(self) -> None:
@@ -124,11 +139,12 @@ class SequentialPacks:
 
     def _add(self, cells: Sequence[Cell]) -> None:
         if cells:
-            batch = GridPacks(pack_cells(cells, self._slots), self._job)
+            batch = _Batch(packs=GridPacks(pack_cells(cells, self._slots), self._job), cells=cells)
             self._batches.append(batch)
-            self._batch_of |= {cell.cell_id: batch for cell in cells}
-            self._requested |= {cell.cell_id for cell in cells}
-            self._left.update(cell.point.point_id for cell in cells)
+            for cell in cells:
+                self._batch_of[cell.cell_id] = batch
+                self._requested.add(cell.cell_id)
+                self._left.setdefault(cell.point.point_id, set()).add(cell.cell_id)
 
     def _show(self) -> None:
         self._job.progress.note = self._note

@@ -140,6 +140,10 @@ class Looks:
             facts.append(f"{counts['too few finished']:,} with fewer than {FEWEST} repetitions that finished")
         if compares and (alone := self.alone(until)):
             facts.append(f"{_counted(alone, 'point')} without a partner, with {until.least:,} repetitions each")
+        if idle := until.idle_looks:
+            facts.append(
+                f"looks at {', '.join(map(str, idle))} repetitions cannot decide, and cost the others certainty"
+            )
         return facts
 
 

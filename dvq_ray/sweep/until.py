@@ -88,6 +88,12 @@ class SeedsUntil:
         """Of each one-sided test at each look."""
         return (1 - self.level) / 2
 
+    @property
+    def idle_looks(self) -> list[int]:
+        """Looks that cannot decide, because a comparison of so few repetitions never does at this level."""
+        compares = isinstance(self.rule, Comparison)
+        return [count for count in self.looks if compares and inference.least_p(count) > self.error]
+
     def seeds(self, count: int) -> range:
         """Seeds of the first so many repetitions."""
         return range(self.first, self.first + count)
@@ -154,7 +160,7 @@ def check_until(
     if seeds is None or (seeds.most < seeds.least and _too_few(seeds, path, add)) or rule is None:
         return None
     found = SeedsUntil(scope=scope, first=seeds.first, least=seeds.least, most=seeds.most, rule=rule)
-    if isinstance(rule, Comparison) and inference.least_p(found.most) > found.error:
+    if len(found.idle_looks) == len(found.looks):
         add((*path, "most"), _no_look_decides(found))
         return None
     return found
