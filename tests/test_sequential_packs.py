@@ -339,6 +339,15 @@ def test_a_store_without_looks_has_none(tmp_path: Path) -> None:
     assert store_of(tmp_path).load_looks().empty
 
 
+def test_a_store_of_another_trainable_does_no_harm(tmp_path: Path) -> None:
+    assert run(tmp_path, text=TINY).exit_code == 0
+    result = run(tmp_path, text=TWO_PAIRS)
+    assert result.exit_code == 0, result.output
+    told = CliRunner().invoke(status, [str(tmp_path / "results" / "tiny")])
+    assert told.exit_code == 0
+    assert "8 rows of cells that the sweep file does not name" in " ".join(told.output.split())
+
+
 def test_few_reads_of_the_store_decide_a_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     reads = []
     look = SequentialPacks._look

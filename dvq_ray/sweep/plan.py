@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from dvq_ray.store import FINISHED, Store, StoreError
+from dvq_ray.store import FINISHED, OutOfReachError, Store, StoreError
 from dvq_ray.sweep.cells import Cell, Point, cells_of, points_of, run_order
 from dvq_ray.sweep.grids import Grid
 from dvq_ray.sweep.looks import Looks
@@ -124,7 +124,11 @@ def load_rows(spec: SweepSpec, store: Store, columns: Collection[str] = (), **op
     names = [*dict.fromkeys([*columns, *columns_of(spec)])]
     try:
         return store.load(names, **options)
+    except OutOfReachError:
+        raise
     except StoreError:  # perhaps of a metric that no file has, in a store of another trainable
+        if not spec.rules():
+            raise
         return store.load(**options).reindex(columns=names)
 
 
