@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from dvq_ray.execution.sequential_packs import SequentialPacks, packs_of
 from dvq_ray.store import Store, StoreError
 from dvq_ray.store.provenance import Run
 from dvq_ray.sweep.coverage import Coverage, coverage
-from dvq_ray.sweep.plan import make_plan
+from dvq_ray.sweep.plan import load_rows, make_plan
 from dvq_ray.sweep.spec import parse_sweep
 from dvq_ray.testing import PackSourceContract
 from dvq_ray.testing.packs import SLOTS
@@ -81,6 +82,30 @@ class TestSequentialPacksOfPoints(TestSequentialPacks):
         assert further is not None
         assert {cell.point.point_id for cell in further.cells}.isdisjoint(cell.point.point_id for cell in slow.cells)
         assert not source.finished
+
+    def test_reading_a_slow_store_takes_a_tenth_of_the_time_while_something_runs(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        now, reads = [100.0], list[float]()
+
+        def slow(*arguments: Any) -> pd.DataFrame:
+            reads.append(now[0])
+            now[0] += 1.0
+            return load_rows(*arguments)
+
+        monkeypatch.setattr("dvq_ray.execution.sequential_packs.load_rows", slow)
+        monkeypatch.setattr("time.monotonic", lambda: now[0])
+        job = self.job(tmp_path)
+        source = self.source(job)
+        *packs, _ = iter(source.next, None)
+        while len(reads) < 3:
+            for pack in packs:
+                for _ in run_pack(pack, job.store, job.run, job.surroundings):
+                    pass
+                source.ended(pack)
+            packs = [*iter(source.next, None)]
+            now[0] += 0.5
+        assert [after - before for before, after in pairwise(reads)] == pytest.approx([10.0, 10.0], abs=0.5)
 
 
 class TestGridPacks(PackSourceContract):

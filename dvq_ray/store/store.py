@@ -181,10 +181,10 @@ class Store(Rows):
         return None if content is None else content.decode()
 
     def load_looks(self) -> pd.DataFrame:
-        """What `write_looks` kept last; without a row where nothing was.
+        """What `write_looks` kept last; no row where nothing was.
 
-        A sweep that ran since its driver was killed may have more rows than this says. Raises `StoreError` where the
-        file cannot be read.
+        Where a driver was killed, `cells/` may hold more than this says, and the next run writes it anew. Raises
+        `StoreError` where the file cannot be read.
         """
         content = self._storage.get(self._layout.looks)
         try:
