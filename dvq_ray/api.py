@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 from rich.console import Console
 
-from dvq_ray.cli.sweep import DataError, data_problems, refuse, run_cells
+from dvq_ray.cli.sweep import DataError, data_problems, keep_looks, refuse, run_cells
 from dvq_ray.execution.budget import Budget
 from dvq_ray.execution.executor import Executor, ResourcesError
 from dvq_ray.execution.in_process import InProcess
@@ -21,6 +21,7 @@ from dvq_ray.execution.tune.ray_address import cluster_address
 from dvq_ray.execution.tune.under_tune import UnderTune
 from dvq_ray.problems import SweepFileError
 from dvq_ray.store import Store, StoreError
+from dvq_ray.store.columns import look_table
 from dvq_ray.store.results import load_results
 from dvq_ray.sweep.plan import make_plan
 from dvq_ray.sweep.search import SearchError
@@ -43,7 +44,7 @@ class SweepProgress:
     """Cells that finished in this run, or suggestions of a search."""
     failed: int
     total: int
-    """Cells that this run is to compute."""
+    """Cells that this run is to compute; more where repetitions are added until they suffice."""
     running: int
     """Cells or packs that run now."""
     elapsed_seconds: float
@@ -58,7 +59,7 @@ class SweepPlan:
     name: str
     store: str
     cells: int
-    """All that the sweep names, each once."""
+    """All that the sweep names, each once; where repetitions are added until they suffice, those needed so far."""
     done: int
     failed: int
     missing: int
@@ -66,6 +67,11 @@ class SweepPlan:
     """A row for each cell that would run, in order: `cell_id`, `point_id`, `seed`, and its settings."""
     expected_seconds: float | None
     """Of computing these cells one after the other; None where nothing is known."""
+    looks: pd.DataFrame
+    """Where repetitions are added until they suffice, a row for each point or pair, with what was found and decided;
+    `decision` is `undecided` where more may follow. Columns as in the store's `looks/`. Empty for other sweeps."""
+    cells_at_most: int
+    """Cells, had every point all repetitions that the sweep allows."""
 
 
 def plan(sweep: Sweep, *, results: str | Path = "results", retry_failed: bool = False) -> SweepPlan:
@@ -97,6 +103,7 @@ def plan(sweep: Sweep, *, results: str | Path = "results", retry_failed: bool = 
         name=spec.name, store=store.location, cells=len(found.cells), done=counts.done, failed=counts.failed,
         missing=counts.missing, to_run=pd.DataFrame(rows).convert_dtypes(),
         expected_seconds=found.estimate().seconds if found.to_run else 0.0,
+        looks=look_table(found.looks.rows() if found.looks else []).to_pandas(), cells_at_most=found.cells_at_most,
     )  # fmt: skip
 
 
@@ -170,7 +177,10 @@ def _run(
         return code == INTERRUPTED
     found = make_plan(spec, store, retry_failed=retry_failed)
     refuse([] if on_cluster else data_problems(spec, (cell.point.settings for cell in found.to_run)))
-    return bool(found.to_run) and run_cells(silent, found, store, executor, budget, made)
+    interrupted = bool(found.to_run) and run_cells(silent, found, store, executor, budget, made)
+    if found.looks:
+        keep_looks(found.held_against(store), store)
+    return interrupted
 
 
 class _Reported(Progress):

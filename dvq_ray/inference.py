@@ -29,6 +29,8 @@ MOST_EXACT = 32
 """Values of a sample whose sign flips are all counted, at most; of more, some are drawn."""
 DRAWN_FLIPS = 99_999
 _GENERATOR_SEED = 0
+_DRAWN_AT_ONCE = 1 << 20
+"""Signs that are held in memory."""
 _ROUNDING = 1e-12
 
 
@@ -37,16 +39,34 @@ def p_above(sample: Array, bound: float = 0.0) -> float:
 
     Raises `ValueError` for a sample of fewer than two values, or with one that is not finite.
     """
-    values = _checked(sample)
-    scale = _ROUNDING * max(float(np.abs(values).max()), abs(bound))
-    values = values - bound
-    values[np.abs(values) <= scale] = 0.0  # 0.1 + 0.2 is not above 0.3
+    values = _about(sample, bound)
     return max(t_p_above(values), sign_flip_p_above(values))
 
 
 def p_below(sample: Array, bound: float = 0.0) -> float:
     """The same against "the mean is at least the bound"."""
     return p_above(-np.asarray(sample, np.float64), -bound)
+
+
+def is_above(sample: Array, bound: float, error: float) -> bool:
+    """Whether `p_above` is at most the error. Signs are drawn only where nothing cheaper decides."""
+    values = _about(sample, bound)
+    if t_p_above(values) > error:
+        return False
+    return (len(values) > MOST_EXACT and _most_sign_flip_p(values) <= error) or sign_flip_p_above(values) <= error
+
+
+def is_below(sample: Array, bound: float, error: float) -> bool:
+    """The same of `p_below`."""
+    return is_above(-np.asarray(sample, np.float64), -bound, error)
+
+
+def is_within(sample: Array, margin: float, error: float) -> bool:
+    """Whether the mean is surely between the margins, by two one-sided tests with this error each."""
+    mirrored = -np.asarray(sample, np.float64)
+    if any(t_p_above(_about(values, -margin)) > error for values in (sample, mirrored)):
+        return False
+    return is_above(sample, -margin, error) and is_above(mirrored, -margin, error)
 
 
 def t_p_above(values: Array) -> float:
@@ -67,13 +87,25 @@ def sign_flip_p_above(values: Array) -> float:
     total, slack = values.sum(), _ROUNDING * np.abs(values).sum()
     if len(values) > MOST_EXACT:
         rng = np.random.default_rng(_GENERATOR_SEED)
-        signs = rng.choice(np.array([-1.0, 1.0]), size=(DRAWN_FLIPS, len(values)))
-        return (1 + int((signs @ values >= total - slack).sum())) / (1 + DRAWN_FLIPS)
+        enough_drawn, most = 1, max(_DRAWN_AT_ONCE // len(values), 1)
+        for start in range(0, DRAWN_FLIPS, most):
+            signs = rng.choice(np.array([-1.0, 1.0]), size=(min(most, DRAWN_FLIPS - start), len(values)))
+            enough_drawn += int((signs @ values >= total - slack).sum())
+        return enough_drawn / (1 + DRAWN_FLIPS)
     # Each sum is one of the first half's plus one of the second half's: 2 ** (n / 2) of either, and not 2 ** n.
     half = len(values) // 2
     first, second = _signed_sums(values[:half]), np.sort(_signed_sums(values[half:]))
     enough = len(second) - np.searchsorted(second, total - slack - first)
     return float(enough.sum() / 2.0 ** len(values))
+
+
+def _most_sign_flip_p(values: Array) -> float:
+    """What `sign_flip_p_above` of all flips cannot exceed (Bentkus and Dzindzalieta 2015, Bernoulli 21, 1.1)."""
+    from scipy import special
+
+    squares = float(np.square(values).sum())
+    tail = special.ndtr(-float(values.sum()) / math.sqrt(squares)) if squares else 1.0
+    return float(tail / (4 * special.ndtr(-math.sqrt(2))))
 
 
 def t_interval(sample: Array, level: float = 1 - ERROR) -> tuple[float, float]:
@@ -110,6 +142,20 @@ def holm(p_values: Sequence[float]) -> list[float]:
         largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[i]))
         adjusted[i] = largest
     return adjusted
+
+
+def least_p(n: int) -> float:
+    """The smallest p-value that a sample of so many values can have: that of one whose values have the same sign."""
+    return 2.0**-n if n <= MOST_EXACT else 1 / (1 + DRAWN_FLIPS)
+
+
+def _about(sample: Array, bound: float) -> Array:
+    """The values less the bound. What differs from it by rounding alone is 0: 0.1 + 0.2 is not above 0.3."""
+    values = _checked(sample)
+    scale = _ROUNDING * max(float(np.abs(values).max()), abs(bound))
+    values = values - bound
+    values[np.abs(values) <= scale] = 0.0
+    return values
 
 
 def _checked(sample: Array) -> Array:

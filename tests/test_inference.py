@@ -82,3 +82,37 @@ def test_intervals_of_all_looks_hold_together_where_adding_stops_at_the_narrowes
 
 def test_holms_correction_is_statsmodels() -> None:
     assert inference.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+
+
+def test_a_sample_is_above_a_bound_where_its_p_value_is_at_most_the_error() -> None:
+    rng = np.random.default_rng(5)
+    for n in (2, 8, 31, 40, 60):
+        sample = rng.normal(0.4, 1, n)
+        for bound, error in ((0.0, 0.02), (0.3, 0.4), (1.0, 0.9)):
+            assert inference.is_above(sample, bound, error) == (inference.p_above(sample, bound) <= error)
+            assert inference.is_below(sample, bound, error) == (inference.p_below(sample, bound) <= error)
+            both = max(inference.p_above(sample, -bound), inference.p_below(sample, bound))
+            assert inference.is_within(sample, bound, error) == (both <= error)
+
+
+@pytest.mark.parametrize("spread", ["normal", "standard_cauchy"])
+def test_the_bound_of_a_sign_flip_test_is_one(spread: str) -> None:
+    rng = np.random.default_rng(7)
+    for _ in range(200):
+        values = getattr(rng, spread)(size=16) + 0.5
+        assert inference.sign_flip_p_above(values) <= inference._most_sign_flip_p(values)
+
+
+@pytest.mark.parametrize("n", [2, 8, inference.MOST_EXACT, inference.MOST_EXACT + 1, 200])
+def test_no_p_value_is_smaller_than_the_least_of_so_many_values(n: int) -> None:
+    assert inference.p_above(np.linspace(1, 1.001, n)) == inference.least_p(n)
+
+
+def test_thousands_of_values_take_no_more_memory_than_some() -> None:
+    import tracemalloc
+
+    tracemalloc.start()
+    inference.sign_flip_p_above(np.random.default_rng(6).normal(0, 1, 3_000))
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 64e6

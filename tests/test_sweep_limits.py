@@ -149,7 +149,7 @@ def test_a_number_of_more_than_63_bits_is_rejected_wherever_it_stands(tmp_path: 
         ("fixed: {init_bound: 1e999}", "fixed.init_bound: found inf; allowed: a finite number"),
         ("fixed: {steps: 1e22}", "fixed.steps: found 1e+22; allowed: a valid integer"),
         ("fixed: {steps: 1e3}", "fixed.steps: found 1000.0; allowed: a valid integer"),
-        ("seeds: 1e3", "seeds: found 1000.0; allowed: a number of repetitions, or a list of seeds"),
+        ("seeds: 1e3", "seeds: found 1000.0; allowed: a number of repetitions, a list of seeds, or a mapping"),
         ("seeds: [1.0]", "seeds: found [1.0]; 1.0 is not a seed"),
         ("seeds: 1000001", "seeds: found 1000001; allowed: 1 to 1000000 repetitions"),
         ("max_cells: 1e9", "max_cells: found 1000000000.0; allowed: a valid integer"),

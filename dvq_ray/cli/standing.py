@@ -38,7 +38,7 @@ class Standing:
 
 
 def grids_standing(spec: SweepSpec, rows: pd.DataFrame, missing_curves: Collection[str] = ()) -> Standing:
-    """How far grids have come, from the columns `cell_id`, `status` and `duration_seconds` of all rows."""
+    """How far grids have come, from all rows of a store with the columns that a plan needs."""
     plan = plan_of(spec, rows, missing_curves=missing_curves)
     counts = plan.counts()
     notes = []
@@ -46,6 +46,7 @@ def grids_standing(spec: SweepSpec, rows: pd.DataFrame, missing_curves: Collecti
         notes.append(("also", f"{plan.unwanted:,} rows of cells that the sweep file does not name"))
     if plan.without_curve:
         notes.append(("curves", f"{plan.without_curve:,} of the missing cells have a row, but their curve is missing"))
+    notes += [("seeds", line) for line in plan.looks_in_words()]
     return Standing(
         what="cells",
         wanted=len(plan.cells),

@@ -21,6 +21,7 @@ from dvq_ray.problems import SweepFileError
 from dvq_ray.store import FINISHED, Store, StoreError
 from dvq_ray.store.heartbeat import Driver, drivers
 from dvq_ray.sweep.pace import COLUMNS, Pace, hours, pace
+from dvq_ray.sweep.plan import load_rows
 from dvq_ray.sweep.spec import Resources, SweepSpec, parse_sweep
 from dvq_ray.text import plain, rate, span
 
@@ -32,6 +33,9 @@ SHOWN_TRACEBACK_LINES = 8
 SHOWN_CHECKPOINTS = 10
 LONGEST_LINE = 300
 _LABEL = 11
+_TEXTS = ("status", "trainable", "quantizer", "run_id", "run_device")
+"""Columns of text that is often the same."""
+_COLUMNS = tuple(dict.fromkeys([*COLUMNS, *_TEXTS]))
 
 
 @click.command(cls=Command, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -64,16 +68,15 @@ class _Report:
         store = self._store
         if not store.exists():
             raise StoreError(f"{store.location} is not a store: there is no cells/*.parquet and no sweep.yaml in it")
-        text_columns = ["status", "trainable", "quantizer", "run_id", "run_device"]
-        rows = store.load([*dict.fromkeys([*COLUMNS, *text_columns])], categories=text_columns)
         text = store.sweep_text()
         try:
             spec = parse_sweep(text, f"{store.location}/sweep.yaml") if text is not None else None
         except SweepFileError:
-            self._rows(rows)
+            self._rows(store.load(_COLUMNS, categories=_TEXTS))
             raise
         if spec is None:
-            return self._rows(rows)
+            return self._rows(store.load(_COLUMNS, categories=_TEXTS))
+        rows = load_rows(spec, store, _COLUMNS, categories=_TEXTS)
         search = spec.search
         if search:
             standing = search_standing(spec, search, store, rows)

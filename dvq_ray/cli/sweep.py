@@ -16,11 +16,11 @@ from dvq_ray.cli.terminal import Command, complain, console, counts_table
 from dvq_ray.declarations.settings import Settings
 from dvq_ray.execution.budget import BUDGET_SPENT, Budget
 from dvq_ray.execution.executor import Executor, ResourcesError
-from dvq_ray.execution.grid_packs import GridPacks
 from dvq_ray.execution.in_process import InProcess
 from dvq_ray.execution.machine import usable_cores, usable_gpus
 from dvq_ray.execution.progress import Progress
 from dvq_ray.execution.running import running
+from dvq_ray.execution.sequential_packs import packs_of
 from dvq_ray.execution.tune.ray_address import cluster_address
 from dvq_ray.execution.tune.under_tune import UnderTune
 from dvq_ray.problems import SweepFileError
@@ -193,9 +193,21 @@ def _print_plan(console: Console, plan: Plan, store: Store, slots: int) -> None:
     console.print(f"no longer wanted: {plan.unwanted:,} cells, which stay in {store.location}")
     if plan.without_curve:
         console.print(f"run again: {plan.without_curve:,} cells that are done, but for their curve, which is missing")
+    print_looks(console, plan)
     trials = len(pack_cells(plan.to_run, slots))
     time = f"; expected time: {plan.estimate().in_words(slots)}" if plan.to_run else ""
-    console.print(f"to run: {len(plan.to_run):,} cells in {trials:,} Tune trials{time}")
+    console.print(f"to run: {len(plan.to_run):,} cells in {trials:,} Tune trials{time}{_may_follow(plan)}")
+
+
+def _may_follow(plan: Plan) -> str:
+    further = plan.cells_at_most - len(plan.cells)
+    return f"; up to {further:,} may follow" if plan.to_run and further else ""
+
+
+def print_looks(console: Console, plan: Plan) -> None:
+    """Says what was decided, where repetitions are added until they suffice."""
+    for line in plan.looks_in_words():
+        console.print(line)
 
 
 def _run(console: Console, plan: Plan, store: Store, executor: Executor, budget: Budget) -> int:
@@ -204,12 +216,14 @@ def _run(console: Console, plan: Plan, store: Store, executor: Executor, budget:
     if plan.to_run:
         interrupted = run_cells(console, plan, store, executor, budget)
         plan = plan.held_against(store)
+    keep_looks(plan, store)
     counts, failures = plan.counts(), plan.failures()
     console.print(f"{plan.spec.name}: {counts.done:,} of {len(plan.cells):,} cells done, {counts.failed:,} failed")
     for status, count in failures.items():
         console.print(f"  {status}: {count:,}, for example {_example(store, plan.cells, status)}")
     if failures:
         console.print("  the column `error` has each exception; --retry-failed runs these cells again")
+    print_looks(console, plan)
     console.print(f"results: {store.location}   ({commands.read_cells(store.place('cells'))})")
     if interrupted:
         console.print("interrupted: the same command resumes from here")
@@ -226,18 +240,23 @@ def run_cells(
     progress_type: Callable[..., Progress] = Progress,
 ) -> bool:  # fmt: skip
     """Runs the plan's cells. Returns whether a user or the system interrupted it."""
-    console.print(
-        f"{plan.spec.name}: {len(plan.to_run):,} cells to run, {len(plan.cells) - len(plan.to_run):,} at hand"
-    )
+    at_hand = len(plan.cells) - len(plan.to_run)
+    console.print(f"{plan.spec.name}: {len(plan.to_run):,} cells to run, {at_hand:,} at hand{_may_follow(plan)}")
     nominal_seconds = sum(cell.nominal_seconds() for cell in plan.to_run)
     progress = progress_type(len(plan.to_run), nominal_seconds, console, metric=plan.spec.experiment.main_metric)
     with running(plan.spec, store, executor, budget, progress) as (job, slots):
         progress.expect(plan.estimate(), slots)
         try:
-            executor.run(GridPacks(pack_cells(plan.to_run, slots), job), job)
+            executor.run(packs_of(plan, job, slots), job)
         except StoreError as error:
             raise StoreError(f"{error}\nthe sweep was ended; what was written is kept. {RESUMES}") from error
     return job.interruption.asked
+
+
+def keep_looks(plan: Plan, store: Store) -> None:
+    """Writes into the store what was decided, where repetitions are added until they suffice."""
+    if plan.looks:
+        store.write_looks(plan.looks.rows())
 
 
 def _example(store: Store, cells: Sequence[Cell], status: str) -> str:

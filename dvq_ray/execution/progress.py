@@ -68,6 +68,11 @@ class Progress:
         self._expected = estimate
         self._at_once = at_once
 
+    def expect_more(self, count: int, nominal_seconds: float) -> None:
+        """Takes note of further cells, and of the work that they stand for."""
+        self.total += count
+        self._total_seconds += nominal_seconds
+
     def advance(self, done: int, failed: int, nominal_seconds: float) -> None:
         """Takes note of cells that ended since the last call, and the work that they stood for."""
         self.done += done

@@ -38,6 +38,13 @@ STANDING = ["cell_id", "status", "run_started_at"]
 """What decides which row of a cell stands."""
 KEYS: Mapping[str, list[str]] = {"cells": STANDING, "curves": ATTEMPT.names}
 """The folders of Parquet files, and the columns that every row of theirs has."""
+LOOK = pa.schema({
+    "point_id": pa.string(), "partner_point_id": pa.string(), "quantizer": pa.string(),
+    "partner_quantizer": pa.string(), "rule": pa.string(), "grid": pa.string(), "metric": pa.string(),
+    "looks": pa.int64(), "looks_at_most": pa.int64(), "level": pa.float64(), "n": pa.int64(), "estimate": pa.float64(),
+    "low": pa.float64(), "high": pa.float64(), "decision": pa.string(),
+})  # fmt: skip
+"""Columns of `looks/`: a row for each point, or pair of points, whose repetitions are added until they suffice."""
 _NOT_UNICODE = re.compile("[\ud800-\udfff]")
 _LONGEST_VALUE = 100
 _ARROW = {int: pa.int64(), float: pa.float64(), str: pa.string(), bool: pa.bool_()}
@@ -115,6 +122,11 @@ def _table(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
         return _table([{name: _written_out(value) for name, value in row.items()} for row in rows], schema)
     except (pa.ArrowException, TypeError, OverflowError) as error:
         raise MisfitError(_misfit(rows, schema) or first_line(error)) from error
+
+
+def look_table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+    """The last looks at points and pairs as a table."""
+    return _table(rows, LOOK)
 
 
 @cache

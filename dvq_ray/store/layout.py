@@ -26,7 +26,7 @@ class Layout:
     @property
     def written_folders(self) -> list[str]:
         """The folders in which an end at any moment may leave temporary files."""
-        return [self.folder(name) for name in (*KEYS, "checkpoints", "artifacts", "drivers")]
+        return [self.folder(name) for name in (*KEYS, "looks", "checkpoints", "artifacts", "drivers")]
 
     def folder(self, name: str) -> str:
         """A folder of the store, such as `checkpoints`."""
@@ -63,6 +63,11 @@ class Layout:
     def events(self, cell_id: str, name: str) -> str:
         """An event file of a cell, for TensorBoard."""
         return f"{self.folder('tensorboard')}/{checked_name(cell_id)}/{name}"
+
+    @property
+    def looks(self) -> str:
+        """What was decided about repetitions that are added until they suffice."""
+        return f"{self.folder('looks')}/looks.parquet"
 
     def driver(self, name: str) -> str:
         """A driver's sign of life."""

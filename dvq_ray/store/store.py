@@ -4,6 +4,7 @@
       sweep.yaml          the resolved sweep file, as run
       cells/*.parquet     a row for every finished cell, failed ones included
       curves/*.parquet    a row for every logged step of a cell
+      looks/*.parquet     where repetitions are added until they suffice: a row for each point or pair, and its decision
       checkpoints/        by cell id, of cells that were cut off; gone when the cell is done
       artifacts/          by cell id: images and the like
       tensorboard/        by cell id, where requested: event files, a view of the curves
@@ -25,16 +26,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 from pyarrow import fs
 
 from dvq_ray.experiment.experiment import Experiment
-from dvq_ray.store.columns import FINISHED, KEYS, cell_table, curve_table
+from dvq_ray.store.columns import FINISHED, KEYS, LOOK, cell_table, curve_table, first_line, look_table
 from dvq_ray.store.layout import Layout
 from dvq_ray.store.merging import Merger, in_parquet
 from dvq_ray.store.rows import Rows
 from dvq_ray.store.setting_aside import SetAside, set_aside_unreadable
-from dvq_ray.store.storage import below
+from dvq_ray.store.storage import StoreError, below
 
 
 class Store(Rows):
@@ -107,6 +110,13 @@ class Store(Rows):
         """Keeps the resolved sweep file beside its results."""
         self._storage.put(self._layout.sweep, text.encode())
 
+    def write_looks(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Keeps what the last looks at repetitions found, in place of what they found before.
+
+        All of it follows from the rows in `cells/`, so that another driver's view may take its place.
+        """
+        self._storage.put(self._layout.looks, in_parquet(look_table(rows)))
+
     def write_driver(self, name: str, content: bytes) -> None:
         """Keeps what a driver says of itself, in place of what it said before; a power cut ends the driver too."""
         self._storage.put_unsynced(self._layout.driver(name), content)
@@ -169,6 +179,20 @@ class Store(Rows):
         """The resolved sweep file, as run last; None in a store without one."""
         content = self._storage.get(self._layout.sweep)
         return None if content is None else content.decode()
+
+    def load_looks(self) -> pd.DataFrame:
+        """What `write_looks` kept last; no row where nothing was.
+
+        Where a driver was killed, `cells/` may hold more than this says, and the next run writes it anew. Raises
+        `StoreError` where the file cannot be read.
+        """
+        content = self._storage.get(self._layout.looks)
+        try:
+            table = LOOK.empty_table() if content is None else pq.read_table(pa.BufferReader(content))
+            frame: pd.DataFrame = table.select(LOOK.names).cast(LOOK).to_pandas()
+        except (OSError, ValueError, KeyError, pa.ArrowException) as error:
+            raise StoreError(f"{self._layout.looks} cannot be read: {first_line(error)}") from error
+        return frame
 
     def read_driver(self, name: str) -> bytes | None:
         """What `write_driver` kept last; None where there is none."""

@@ -6,7 +6,7 @@ import gc
 import hashlib
 import itertools
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -17,6 +17,7 @@ from dvq_ray.experiment.experiment import Experiment
 from dvq_ray.experiment.registry import EXPERIMENTS, find_experiment
 from dvq_ray.providers import Provided
 from dvq_ray.quantizer.registry import QUANTIZERS
+from dvq_ray.sweep.grids import Grid
 from dvq_ray.sweep.spec import SweepSpec
 
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
@@ -84,22 +85,38 @@ class Cell:
         return self.point.settings.nominal_seconds()
 
 
-def expand(spec: SweepSpec) -> tuple[list[Cell], dict[str, list[str]]]:
-    """All cells that a sweep wants, each once, and the ids that each grid names.
+def points_of(spec: SweepSpec) -> list[tuple[Grid, Point]]:
+    """The points of each grid, in the order of the file; a point that several grids name is there for each."""
+    with _no_garbage_collection():
+        return [
+            (grid, Point(experiment=spec.experiment, settings=settings))
+            for grid in spec.grids
+            for settings in grid.points()
+        ]
+
+
+def cells_of(
+    points: Iterable[tuple[Grid, Point]], seeds: Callable[[Grid, Point], Sequence[int]]
+) -> tuple[list[Cell], dict[str, list[str]]]:
+    """The repetitions of points of grids as cells, each once, and the ids that each grid names.
 
     Cells come point by point, the repetitions of a point side by side.
     """
     cells: dict[str, Cell] = {}
-    by_grid: dict[str, list[str]] = {name: [] for name in spec.grid_names()}
+    by_grid: dict[str, list[str]] = {}
     with _no_garbage_collection():
-        for grid in spec.grids:
-            for settings in grid.points():
-                point = Point(experiment=spec.experiment, settings=settings)
-                for seed in grid.seeds:
-                    cell = point.cell(seed)
-                    by_grid[grid.name].append(cell.cell_id)
-                    cells.setdefault(cell.cell_id, cell)
+        for grid, point in points:
+            ids = by_grid.setdefault(grid.name, [])
+            for seed in seeds(grid, point):
+                cell = point.cell(seed)
+                ids.append(cell.cell_id)
+                cells.setdefault(cell.cell_id, cell)
     return list(cells.values()), by_grid
+
+
+def expand(spec: SweepSpec) -> tuple[list[Cell], dict[str, list[str]]]:
+    """All cells that a sweep wants before any has run, as `cells_of`."""
+    return cells_of(points_of(spec), lambda grid, point: grid.seeds)
 
 
 @contextmanager

@@ -18,12 +18,16 @@ from dvq_ray.experiment.experiment import Experiment
 from dvq_ray.problems import SHOWN_PROBLEMS, Path, Problems, nearest, not_among, shown, unknown
 from dvq_ray.providers import ProviderError
 from dvq_ray.quantizer.registry import QUANTIZERS
+from dvq_ray.sweep.until import SeedsUntil, check_quantizers, check_until
 from dvq_ray.sweep.yaml_source import Source
 
 MAX_CELLS = 1_000_000
 """The limit of a sweep that does not say how many cells it may have."""
 MOST_MAX_CELLS = 10_000_000
 """What a sweep may say: planning this many takes minutes, and some 10 GB."""
+
+
+_ALLOWED_SEEDS = "allowed: a number of repetitions, a list of seeds, or a mapping with least, most and until"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +39,13 @@ class Grid:
     axes: Mapping[str, tuple[Any, ...]]
     """Every field that the file gives, the fixed ones as axes of one value."""
     seeds: Sequence[int]
+    """Of the repetitions of each point; where more may follow, of the first ones."""
+    until: SeedsUntil | None = None
+    """What decides how many repetitions follow; None where none do."""
+
+    def most_seeds(self) -> Sequence[int]:
+        """Seeds of all repetitions that a point may have."""
+        return self.until.seeds(self.until.most) if self.until else self.seeds
 
     def point_count(self) -> int:
         """Number of points, before points that another grid names too are taken out."""
@@ -53,7 +64,7 @@ def seeds_of(value: Any) -> Sequence[int]:
             raise PydanticCustomError("seeds", f"allowed: 1 to {MAX_CELLS} repetitions, or a list of seeds")
         return range(value)
     if not isinstance(value, list) or not value:
-        raise PydanticCustomError("seeds", "allowed: a number of repetitions, or a list of seeds")
+        raise PydanticCustomError("seeds", _ALLOWED_SEEDS)
     wrong = [seed for seed in value if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0]
     if wrong:
         raise PydanticCustomError("seeds", f"{shown(wrong[0])} is not a seed; allowed: whole numbers from 0")
@@ -65,7 +76,7 @@ def check_grids(
     experiment: Experiment,
     problems: Problems,
     *,
-    seeds: Sequence[int],
+    seeds: Sequence[int] | SeedsUntil,
     data_sets: Collection[str] | None,
     max_cells: int,
 ) -> tuple[Grid, ...]:
@@ -82,7 +93,7 @@ class _Checker:
         source: Source,
         experiment: Experiment,
         problems: Problems,
-        seeds: Sequence[int],
+        seeds: Sequence[int] | SeedsUntil,
         data_sets: Collection[str] | None,
     ) -> None:
         self.source = source
@@ -115,6 +126,7 @@ class _Checker:
                 drafts += self._drafts(name, fields)
             else:
                 self.used |= self.fields  # it may have meant any of them
+        self._check_compared(drafts)
         for field in sorted(self.fixed.keys() & self.fields - self.used):
             self._add(("fixed", field), "is not a field of any quantizer in the grids; remove it")
         count = sum(_cell_count(draft) for draft in drafts)
@@ -162,7 +174,10 @@ class _Checker:
             for field, info in known.items():
                 if info.is_required() and field not in axes and field not in meant:
                     self._add(path, f"{field} is missing; {quantizer} needs it (here or in fixed)")
-            yield Grid(name=name, variant=variant, axes=axes, seeds=seeds)
+            if isinstance(seeds, SeedsUntil):
+                yield Grid(name=name, variant=variant, axes=axes, seeds=seeds.seeds(seeds.least), until=seeds)
+            else:
+                yield Grid(name=name, variant=variant, axes=axes, seeds=seeds)
 
     def _check_names(self, path: Path, own: Mapping[str, Any], quantizers: Sequence[str]) -> set[str]:
         """Reports fields that no quantizer has; returns those that were probably meant."""
@@ -202,9 +217,21 @@ class _Checker:
     def _is_quantizer(self, name: Any) -> bool:
         return isinstance(name, str) and name in self.variants
 
-    def _seeds(self, path: Path, fields: Mapping[str, Any]) -> Sequence[int]:
+    def _check_compared(self, drafts: Sequence[Grid]) -> None:
+        """Each rule compares quantizers that grids under it have."""
+        present: dict[SeedsUntil, list[str]] = {}
+        for draft in drafts:
+            if draft.until:
+                present.setdefault(draft.until, []).extend(draft.axes["quantizer"])
+        for until, quantizers in present.items():
+            path: Path = ("grids", until.scope, "seeds") if until.scope else ("seeds",)
+            check_quantizers(until, path, dict.fromkeys(quantizers), self._add)
+
+    def _seeds(self, path: Path, fields: Mapping[str, Any]) -> Sequence[int] | SeedsUntil:
         if "seeds" not in fields:
             return self.seeds
+        if isinstance(given := fields["seeds"], dict):
+            return check_until(given, (*path, "seeds"), str(path[-1]), self.experiment, self._add) or (0,)
         try:
             return seeds_of(fields["seeds"])
         except PydanticCustomError as error:
@@ -306,7 +333,7 @@ class _Values(Mapping[str, Any]):
 
 
 def _cell_count(draft: Grid) -> int:
-    return math.prod(len(values) or 1 for values in draft.axes.values()) * len(draft.seeds)
+    return math.prod(len(values) or 1 for values in draft.axes.values()) * len(draft.most_seeds())
 
 
 def _named_quantizers(data: Mapping[str, Any]) -> Iterator[str]:

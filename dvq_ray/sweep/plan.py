@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pandas as pd
 
-from dvq_ray.store import FINISHED, Store
-from dvq_ray.sweep.cells import Cell, expand, run_order
+from dvq_ray.store import FINISHED, OutOfReachError, Store, StoreError
+from dvq_ray.sweep.cells import Cell, Point, cells_of, points_of, run_order
+from dvq_ray.sweep.grids import Grid
+from dvq_ray.sweep.looks import Looks
 from dvq_ray.sweep.pace import Estimate, estimate, seconds_per_nominal
+from dvq_ray.sweep.questions import Questions
 from dvq_ray.sweep.spec import SweepSpec
+from dvq_ray.sweep.until import metrics_of_rules
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +62,12 @@ class Plan:
     ids_by_grid: Mapping[str, Sequence[str]]
     seconds_per_nominal: Mapping[str, float]
     """Measured seconds over nominal seconds, by quantizer: the median of the wanted cells that are done."""
+    questions: Questions | None = None
+    """What rules ask of repetitions that are added until they suffice; None where the file names all repetitions."""
+    looks: Looks | None = None
+    """Where these questions stand. The wanted cells are those that they need now; more may follow."""
+    cells_at_most: int
+    """Wanted cells, had every point all repetitions that the file allows."""
 
     def grids(self) -> list[GridCount]:
         """The state of each grid, in the order of the file."""
@@ -71,10 +83,23 @@ class Plan:
         return Counter(status for status in statuses if status is not None and status not in FINISHED)
 
     def held_against(self, store: Store) -> Plan:
-        """The same cells after a run: what it was to run has a row and a curve, or is missing."""
+        """The plan after a run: what it was to run has a row and a curve, or is missing."""
+        if self.looks:
+            return make_plan(self.spec, store, retry_failed=False)
         without_curve = store.missing_curves() & {cell.cell_id for cell in self.to_run}
         statuses = {cell: status for cell, status in store.statuses().items() if cell not in without_curve}
         return replace(self, statuses=statuses)
+
+    def looks_in_words(self) -> list[str]:
+        """What was decided, and what that saves, where repetitions are added until they suffice."""
+        if self.looks is None:
+            return []
+        needed, at_most = len(self.cells), self.cells_at_most
+        if any(look.is_open for look in self.looks.looks):
+            cells = f"{needed:,} needed so far, at most {at_most:,}"
+        else:
+            cells = f"{needed:,} of at most {at_most:,} needed, {at_most - needed:,} saved"
+        return [*self.looks.in_words(), f"cells: {cells}"]
 
     def estimate(self) -> Estimate:
         """How long the cells to run will take, one at a time."""
@@ -83,26 +108,46 @@ class Plan:
 
 def make_plan(spec: SweepSpec, store: Store, *, retry_failed: bool) -> Plan:
     """Plans what to run: cells that the store does not hold, and the failed ones where they are requested."""
-    rows = store.load(columns=list(COLUMNS))
+    rows = load_rows(spec, store)
     return plan_of(spec, rows, retry_failed=retry_failed, missing_curves=store.missing_curves())
 
 
-COLUMNS = ("cell_id", "status", "duration_seconds")
-"""What a plan needs of each row."""
+def columns_of(spec: SweepSpec) -> list[str]:
+    """What a plan needs of each row."""
+    rules = spec.rules()
+    more = ("point_id", "seed", *metrics_of_rules(rules, spec.experiment)) if rules else ()
+    return ["cell_id", "status", "duration_seconds", *more]
+
+
+def load_rows(spec: SweepSpec, store: Store, columns: Collection[str] = (), **options: Any) -> pd.DataFrame:
+    """The rows of a store with `columns_of` the sweep, and with `columns`."""
+    names = [*dict.fromkeys([*columns, *columns_of(spec)])]
+    try:
+        return store.load(names, **options)
+    except OutOfReachError:
+        raise
+    except StoreError:  # perhaps of a metric that no file has, in a store of another trainable
+        if not spec.rules():
+            raise
+        return store.load(**options).reindex(columns=names)
 
 
 def plan_of(
     spec: SweepSpec, rows: pd.DataFrame, *, retry_failed: bool = False, missing_curves: Collection[str] = ()
 ) -> Plan:
-    """Plans from all rows of a store with `COLUMNS`; those of cells whose curve is missing do not count."""
-    cells, ids_by_grid = expand(spec)
+    """Plans from all rows of a store with `columns_of` it; those of cells whose curve is missing do not count."""
+    points = points_of(spec)
+    questions, looks = None, None
+    if spec.rules():
+        questions = Questions(points)
+        looks = questions.look(rows[~rows["cell_id"].isin(missing_curves)] if missing_curves else rows)
+    cells, ids_by_grid = cells_of(points, looks.seeds if looks else lambda grid, point: grid.seeds)
     statuses = dict(zip(rows["cell_id"], rows["status"].astype(object), strict=True))
     statuses = {cell_id: status for cell_id, status in statuses.items() if cell_id not in missing_curves}
     wanted = {cell.cell_id for cell in cells}
-    together = bool(spec.resources.gpu) and spec.experiment.batches_on_gpu
     to_run = [
         cell
-        for cell in run_order(cells, together=together)
+        for cell in run_order(cells, together=spec.batches())
         if cell.cell_id not in statuses or (retry_failed and statuses[cell.cell_id] not in FINISHED)
     ]
     return Plan(
@@ -114,4 +159,14 @@ def plan_of(
         unwanted=len(statuses.keys() - wanted),
         without_curve=len(wanted & {*missing_curves}),
         seconds_per_nominal=seconds_per_nominal(cells, rows) if statuses and to_run else {},
+        questions=questions,
+        looks=looks,
+        cells_at_most=_cells_at_most(points) if looks else len(cells),
     )
+
+
+def _cells_at_most(points: Iterable[tuple[Grid, Point]]) -> int:
+    seeds: dict[str, set[Sequence[int]]] = {}
+    for grid, point in points:
+        seeds.setdefault(point.point_id, set()).add(grid.most_seeds())
+    return sum(len({*itertools.chain(*several)}) if len(several) > 1 else len(*several) for several in seeds.values())

@@ -25,6 +25,7 @@ from dvq_ray.sweep.grids import MAX_CELLS, MOST_MAX_CELLS, Grid, check_grids, se
 from dvq_ray.sweep.overrides import apply_overrides
 from dvq_ray.sweep.search import Search, check_search
 from dvq_ray.sweep.space import Choices
+from dvq_ray.sweep.until import SeedsUntil, check_until
 from dvq_ray.sweep.yaml_source import LARGEST_FILE_BYTES, Source, read_file, read_text
 from dvq_ray.sweep.yaml_writer import write_yaml
 
@@ -50,13 +51,18 @@ class Resources(BaseModel):
     gpu: Annotated[float, Field(ge=0, le=64), AfterValidator(_whole_or_part)] = 0.0
 
 
+def _seeds_or_rule(value: Any) -> Any:
+    """A mapping holds a rule, which is checked with what the trainable measures."""
+    return value if isinstance(value, dict) else seeds_of(value)
+
+
 class _Outline(BaseModel):
     """The keys of a sweep file. What the mappings hold is checked against what the trainable takes."""
 
     model_config = _STRICT
     name: Annotated[str, Field(pattern=NAME_PATTERN)]
     trainable: str
-    seeds: Annotated[Sequence[int], PlainValidator(seeds_of)] = range(1)
+    seeds: Annotated[Any, PlainValidator(_seeds_or_rule)] = 1
     fixed: dict[str, Any] = {}
     grids: Annotated[dict[str, dict[str, Any]], Field(min_length=1)] = {}
     search: dict[str, Any] = {}
@@ -100,6 +106,14 @@ class SweepSpec:
     def grid_names(self) -> list[str]:
         """Names of the grids in the order of the file."""
         return list(dict.fromkeys(grid.name for grid in self.grids))
+
+    def batches(self) -> bool:
+        """Whether repetitions of a point are computed together."""
+        return bool(self.resources.gpu) and self.experiment.batches_on_gpu
+
+    def rules(self) -> list[SeedsUntil]:
+        """The rules by which repetitions are added, each once; none where the file names all repetitions."""
+        return list(dict.fromkeys(grid.until for grid in self.grids if grid.until))
 
     def as_yaml(self) -> str:
         """`resolved` as a sweep file that can be run again."""
@@ -146,11 +160,12 @@ class _Checker:
         grids: tuple[Grid, ...] = ()
         data_sets: dict[str, DataSource] | None = None
         search = None
+        seeds = self._seeds(experiment)
         if experiment:
             data_sets = self._described_data_sets(experiment)
             if isinstance(self.data.get("fixed", {}), dict):
-                grids = self._grids(experiment, data_sets)
-                search = self._search(experiment)
+                grids = self._grids(experiment, data_sets, seeds)
+                search = self._search(experiment, seeds)
             if search and experiment.data_sets and data_sets is not None:
                 self._searched_data_sets(experiment.data_sets.field, search, data_sets)
             if not experiment.watched and self.data.get("tensorboard") is True:
@@ -200,9 +215,18 @@ class _Checker:
             self._add(("trainable",), f"found {shown(name)}; {error}")
             return None
 
-    def _seeds(self) -> Sequence[int]:
+    def _seeds(self, experiment: Experiment | None) -> Sequence[int] | SeedsUntil:
+        given = self.data.get("seeds", 1)
+        if isinstance(given, dict):
+            if "search" in self.data:
+                message = (
+                    "a rule cannot be combined with a search; allowed: a number of repetitions, or a list of seeds"
+                )
+                self._add(("seeds",), message)
+                return (0,)
+            return check_until(given, ("seeds",), "", experiment, self._add) or (0,)
         try:
-            return seeds_of(self.data.get("seeds", 1))
+            return seeds_of(given)
         except PydanticCustomError:
             return (0,)  # reported with the outline
 
@@ -210,23 +234,25 @@ class _Checker:
         given = self.data.get("max_cells")
         return given if isinstance(given, int) and 1 <= given <= MOST_MAX_CELLS else MAX_CELLS
 
-    def _grids(self, experiment: Experiment, data_sets: Mapping[str, DataSource] | None) -> tuple[Grid, ...]:
+    def _grids(
+        self, experiment: Experiment, data_sets: Mapping[str, DataSource] | None, seeds: Sequence[int] | SeedsUntil
+    ) -> tuple[Grid, ...]:
         if "search" in self.data or not isinstance(self.data.get("grids"), dict):
             return ()
         return check_grids(
             self.source,
             experiment,
             self.problems,
-            seeds=self._seeds(),
+            seeds=seeds,
             data_sets=data_sets,
             max_cells=self._max_cells(),
         )
 
-    def _search(self, experiment: Experiment) -> Search | None:
-        if "grids" in self.data or not isinstance(self.data.get("search"), dict):
+    def _search(self, experiment: Experiment, seeds: Sequence[int] | SeedsUntil) -> Search | None:
+        if "grids" in self.data or not isinstance(self.data.get("search"), dict) or isinstance(seeds, SeedsUntil):
             return None
         fixed = self.data.get("fixed", {})
-        return check_search(self.data["search"], fixed, tuple(self._seeds()), experiment, self._add)
+        return check_search(self.data["search"], fixed, tuple(seeds), experiment, self._add)
 
     def _searched_data_sets(self, field: str, search: Search, known: Mapping[str, DataSource]) -> None:
         """Every data set that a search names must be known."""
