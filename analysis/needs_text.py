@@ -66,6 +66,6 @@ def check_claims(rows: Rows) -> tuple[list[str], int]:
     decided = claims.decisions(rows)
     lines = [f"in {', '.join(rows.stores)}: {claims.tally(decided)}"]
     for decision in decided:
-        coverage = sentences.coverage(decision.claim, decision.outcome)
-        lines.append(f"            {decision.claim.number}: {decision.outcome.verdict}. {coverage}".rstrip())
-    return lines, int(any(d.outcome.left_out or d.outcome.verdict == "not run" for d in decided))
+        coverage = sentences.coverage(decision.outcome)
+        lines.append(f"            {decision.claim.number}: {sentences.verdict(decision.outcome)}. {coverage}".rstrip())
+    return lines, int(any(d.outcome.is_so_far or d.outcome.verdict == "not run" for d in decided))

@@ -1,7 +1,8 @@
-"""What a claim is: words for people, and the tests of it for the machine."""
+"""What a claim is: words for people, and the tests of it for the machine. Together they are the protocol."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -9,12 +10,29 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from ..data.summary import LEVEL
-from .intervals import Array, Region
+Array = npt.NDArray[np.float64]
+Fields = Mapping[str, Any]
+"""Settings of a point by field, without those that have their defaults."""
+Verdict = Literal["holds", "holds within", "fails", "undecided", "not run"]
+VERDICTS: tuple[Verdict, ...] = ("holds", "holds within", "fails", "undecided", "not run")
 
-Settings = Mapping[str, Any]
-"""Values of a point, by column."""
-Verdict = Literal["reproduced", "not reproduced", "inconclusive", "not run"]
+
+@dataclass(frozen=True, kw_only=True)
+class Region:
+    """Where a claim says that an effect lies. A bound that is finite is a margin, and its claim says why it is that."""
+
+    low: float = -math.inf
+    high: float = math.inf
+
+    def margin(self, effect: float) -> float:
+        """From the effect to the nearer bound; negative outside."""
+        return min(effect - self.low, self.high - effect)
+
+    def text(self) -> str:
+        """`below 0`, `above 0.1`, `between 0.28 and 0.38`."""
+        if math.isinf(self.low):
+            return f"below {self.high:g}"
+        return f"above {self.low:g}" if math.isinf(self.high) else f"between {self.low:g} and {self.high:g}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,30 +42,27 @@ class Member:
     metrics: Mapping[str, Array]
     """Each of shape [seeds]."""
     curves: Sequence[tuple[npt.NDArray[np.int64], Array]] = ()
-    """For each seed the logged steps and the curve's values there, where a test asks for them."""
+    """For each seed the logged steps and the curve's values there, where a test takes them."""
+    images: Mapping[str, Array] = field(default_factory=dict)
+    """The same metrics of each test image, where a test takes them: [seeds, images]."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Test:
-    """One statistic, taken in many cells: at each anchor that the store has, with the points that go with it."""
+    """One statistic, taken in stated cells: each compares a few points seed by seed."""
 
     __test__ = False  # pytest: this is no class of tests
 
-    anchors: Mapping[str, tuple[Any, ...]]
-    """What the claim speaks of: values by column. Those that no store has are reported as never run."""
-    keep: Callable[[Settings], bool] = lambda point: True
-    """False for anchors that the claim does not speak of."""
-    partners: Callable[[Settings], Sequence[Settings]] = lambda point: ()
-    """The other points of the comparison, each by the values in which it differs from the anchor."""
-    along: tuple[str, tuple[Any, ...]] | None = None
-    """A column and its values: the comparison is one of all of these that the store has, four at least. The members
-    are the anchor and its partners at the first value, then at the next."""
+    cells: Sequence[Sequence[Fields]]
+    """The points of each cell, as the statistic takes them. The first one names the cell."""
     metrics: tuple[str, ...]
     """Columns that the statistic takes; a repetition without one of them counts as failed."""
-    curve: str | None = None
+    curve: str = ""
     """Column of the curves that the statistic takes."""
+    images: tuple[str, ...] = ()
+    """Metrics that are means over test images, over which they are resampled."""
     statistic: Callable[[Sequence[Member]], Array]
-    """Takes the anchor and its partners, returns a number for each seed."""
+    """Takes the members of a cell, returns a number for each seed."""
     name: str
     """What the number is."""
     unit: str = ""
@@ -55,36 +70,53 @@ class Test:
     """Where the claim says that it lies."""
     percent: bool = False
     """Shown in percent."""
-    level: float = LEVEL
-    """Coverage of its intervals."""
+    any: bool = False
+    """Whether the claim says so of some cell, and not of each."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Form:
-    """One reading of a claim: it holds where all its tests hold in all their cells."""
+class Scope:
+    """A part of a reading's cells that the claim may hold in, where it does not hold in all."""
+
+    name: str
+    """`L = 8`."""
+    covers: Callable[[Fields], bool]
+    """Takes the first point of a cell."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """One way to take a claim: it holds where all its tests hold."""
 
     name: str = "as the paper has it"
     ours: str
     """The statement that is tested."""
+    why: str = ""
+    """Reasons for its margins, and for what it is tested on."""
     tests: tuple[Test, ...]
+    scopes: tuple[Scope, ...] = ()
+    seeds: range
+    """Repetitions of each cell."""
+    sweep: str
+    """What provides its cells, as arguments of `python -m dvq_ray.sweep`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
     """A claim of the paper."""
 
-    number: int
+    number: str
     paper: str
     """Its words in short."""
     where: str
     """Where the paper says it."""
     trainable: str
-    form: Form
+    reading: Reading
     """What decides it."""
-    others: tuple[Form, ...] = field(default=())
+    others: tuple[Reading, ...] = ()
     """Other readings that stand beside it: at equal bits, at equal parameters, with what the codes cost."""
-    least_repetitions: int = 5
-    sweep: str
-    """What provides its cells, as arguments of `python -m dvq_ray.sweep`."""
-    fuller: str = ""
-    """A larger sweep, with settings that the claim speaks of and `sweep` does not have."""
+
+    @property
+    def readings(self) -> tuple[Reading, ...]:
+        """All of them, the one that decides first."""
+        return (self.reading, *self.others)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,25 +13,30 @@ from ..data.rows import Rows
 from ..output.numbers import as_csv
 from ..output.sidecar import as_json, commits, digest_of, provenance
 from ..output.tables import Section, Table, columns_of, markdown
-from . import learned_prior, sentences, static_prior
-from .cells import differing
-from .claim import Claim, Settings, Test
-from .readings import VERDICTS, ClaimEntry, Reading, entry
-from .verdicts import Cell, Decision, Outcome, decide
+from . import bootstrap, learned_prior, sentences, static_prior
+from .claim import VERDICTS, Claim, Test
+from .decide import Cell, Decision, Outcome, decide
+from .findings import FINDINGS
+from .readings import ClaimEntry, Entry, entry
 
 CLAIMS: Sequence[Claim] = (*static_prior.CLAIMS, *learned_prior.CLAIMS)
+"""The paper's."""
+TESTED: Sequence[Claim] = (*CLAIMS, *FINDINGS)
 TITLE = "Claims: what the paper says, and whether these rows bear it out"
 
 
-def decisions(rows: Rows) -> list[Decision]:
-    """All claims, decided. Raises `StoreError` where curves cannot be read."""
-    return decide(CLAIMS, rows)
+def decisions(rows: Rows, claims: Sequence[Claim] = CLAIMS) -> list[Decision]:
+    """The claims, decided. Raises `StoreError` where curves or artifacts cannot be read."""
+    return decide(claims, rows)
 
 
 def tally(decided: Sequence[Decision]) -> str:
-    """`7 reproduced, 3 not reproduced`."""
-    counts = Counter[str](decision.outcome.verdict for decision in decided)
-    return ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict])
+    """`7 hold, 1 holds so far, 3 fail`."""
+    counts = Counter((decision.outcome.verdict, decision.outcome.is_so_far) for decision in decided)
+    return ", ".join(
+        f"{counts[verdict, so_far]} {verdict}{', so far' * so_far}"
+        for verdict in VERDICTS for so_far in (False, True) if counts[verdict, so_far]
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,78 +46,92 @@ class Results:
     files: Mapping[str, bytes]
     """Contents by suffix."""
     entries: Sequence[ClaimEntry]
+    findings: Sequence[ClaimEntry]
     tally: str
+    """Of the paper's claims."""
 
 
 def results(rows: Rows) -> Results:
-    """All claims, decided and written. Raises `StoreError` where curves cannot be read."""
-    decided = decisions(rows)
-    return Results(files=files(decided, rows), entries=[entry(each) for each in decided], tally=tally(decided))
+    """All claims, decided and written. Raises `StoreError` where curves or artifacts cannot be read."""
+    decided = decisions(rows, TESTED)
+    claims, findings = decided[: len(CLAIMS)], decided[len(CLAIMS) :]
+    return Results(
+        files=files(claims, rows, findings),
+        entries=[entry(each) for each in claims],
+        findings=[entry(each) for each in findings],
+        tally=tally(claims),
+    )
 
 
-def files(decided: Sequence[Decision], rows: Rows) -> dict[str, bytes]:
+def files(decided: Sequence[Decision], rows: Rows, findings: Sequence[Decision] = ()) -> dict[str, bytes]:
     """Contents by suffix. Equal rows give equal bytes."""
     return {
-        ".md": _markdown([entry(decision) for decision in decided]).encode(),
-        ".csv": as_csv(pd.DataFrame(list(_lines(decided)))),
-        ".json": _json(decided, rows),
+        ".md": _markdown([entry(each) for each in decided], [entry(each) for each in findings]).encode(),
+        ".csv": as_csv(pd.DataFrame(list(_lines([*decided, *findings])))),
+        ".json": _json(decided, rows, findings),
     }
 
 
-def _markdown(entries: Sequence[ClaimEntry]) -> str:
+def _markdown(entries: Sequence[ClaimEntry], findings: Sequence[ClaimEntry]) -> str:
     tested = [
         *columns_of(["tested here", "effect"]), *columns_of([], ["n"]), *columns_of(["verdict", "what decides it"]),
     ]  # fmt: skip
-    own = [[str(entry.number), f"{entry.paper} ({entry.where})", *_cells(entry.reading)] for entry in entries]
-    others = [[str(entry.number), other.name, *_cells(other)] for entry in entries for other in entry.others]
+    own = [[entry.number, f"{entry.paper} ({entry.where})", *_cells(entry.reading)] for entry in entries]
+    others = [[entry.number, other.name, *_cells(other)] for entry in entries for other in entry.others]
     first = Table(
         name="Claims", title="What the paper says, and whether the rows bear it out.",
         columns=[*columns_of([], ["#"]), *columns_of(["the paper says"]), *tested],
         sections=[Section(rows=own)], notes=[sentences.METHOD],
     )  # fmt: skip
     second = Table(
-        name="Other readings", title="The same claims at equal bits, at equal parameters and in other forms.",
+        name="Other readings", title="The same claims at equal bits, at small scale and in other forms.",
         columns=[*columns_of([], ["#"]), *columns_of(["reading"]), *tested], sections=[Section(rows=others)],
         notes=["D: dimension; F: factors; K: codebook_size; L: slices. Bits are those of the code of one vector."],
     )  # fmt: skip
-    return f"{markdown(first)}\n{markdown(second)}"
+    third = Table(
+        name="Findings", title="What the README and the results page say beyond the paper.",
+        columns=[*columns_of([], ["#"]), *columns_of(["finding"]), *tested],
+        sections=[Section(rows=[[each.number, each.paper, *_cells(each.reading)] for each in findings])],
+    )  # fmt: skip
+    return "\n".join(markdown(table) for table in (first, second, *([third] if findings else [])))
 
 
-def _cells(reading: Reading) -> list[str]:
+def _cells(reading: Entry) -> list[str]:
     effect = f"{reading.statistic}: {reading.effect}" if reading.effect else "–"
-    verdict = f"{reading.verdict} ({reading.partial})" if reading.partial else reading.verdict
-    return [reading.ours, effect, reading.n or "–", verdict, reading.decided_by]
+    return [reading.ours, effect, reading.n or "–", reading.verdict_text, reading.decided_by]
 
 
 def _lines(decided: Sequence[Decision]) -> Iterator[dict[str, Any]]:
-    """A row for each form of each claim."""
+    """A row for each reading of each claim."""
     for decision in decided:
         for outcome in (decision.outcome, *decision.others):
-            cell = outcome.deciding
+            shown, median = outcome.deciding, outcome.median
             yield {
                 "claim": decision.claim.number,
-                "form": outcome.form.name,
+                "reading": outcome.reading.name,
                 "paper": decision.claim.paper,
-                "ours": outcome.form.ours,
-                "verdict": outcome.verdict,
-                "statistic": cell.test.name if cell else None,
-                "effect": cell.effect if cell else None,
-                "low": cell.low if cell else None,
-                "high": cell.high if cell else None,
-                "n": cell.n if cell else None,
+                "ours": outcome.reading.ours,
+                "verdict": sentences.verdict(outcome),
+                "statistic": shown.cell.test.name if shown else None,
+                "effect": _short(shown.effect) if shown else None,
+                "low": _short(shown.low) if shown else None,
+                "high": _short(shown.high) if shown else None,
+                "n_of_effect": shown.n if shown else None,
+                "median_effect": _short(median.effect) if median else None,
                 "cells": len(outcome.cells),
                 **{word: outcome.count(word) for word in ("holds", "against", "undecided")},
                 "left_out": len(outcome.left_out),
-                "decided_by": sentences.decided_by(decision.claim, outcome),
+                "decided_by": sentences.decided_by(outcome),
             }
 
 
-def _json(decided: Sequence[Decision], rows: Rows) -> bytes:
+def _json(decided: Sequence[Decision], rows: Rows, findings: Sequence[Decision]) -> bytes:
     content = {
         "item": "claims",
         "caption": f"{TITLE}. {sentences.METHOD}",
         **provenance(rows),
         "claims": [_claim(decision) for decision in decided],
+        "findings": [_claim(decision) for decision in findings],
         "cells": len(rows.frame),
         "rows_sha256": digest(rows),
         "run_commits": commits(rows.frame),
@@ -127,74 +146,91 @@ def _claim(decision: Decision) -> dict[str, Any]:
         "paper": claim.paper,
         "where": claim.where,
         "trainable": claim.trainable,
-        "least_repetitions": claim.least_repetitions,
-        "sweep": claim.sweep,
-        **_outcome(claim, decision.outcome),
-        "other_forms": [_outcome(claim, outcome) for outcome in decision.others],
+        **_outcome(decision.outcome),
+        "other_readings": [_outcome(outcome) for outcome in decision.others],
     }
 
 
-def _outcome(claim: Claim, outcome: Outcome) -> dict[str, Any]:
-    deciding = outcome.deciding
+def _outcome(outcome: Outcome) -> dict[str, Any]:
+    reading, shown = outcome.reading, outcome.deciding
+    ends = dict(zip([id(cell) for cell in outcome.cells], bootstrap.intervals(outcome.cells), strict=True))
     return {
-        "form": outcome.form.name,
-        "ours": outcome.form.ours,
+        "reading": reading.name,
+        "ours": reading.ours,
+        "why": reading.why,
+        "sweep": reading.sweep,
+        "seeds": [reading.seeds.start, reading.seeds.stop - 1],
         "verdict": outcome.verdict,
-        "decided_by": sentences.decided_by(claim, outcome),
-        "deciding": {"statistic": deciding.test.name, **_cell(deciding, list(deciding.point))} if deciding else None,
-        "n": sorted({cell.n for cell in outcome.cells}),
+        "within": [scope.name for scope in outcome.scopes],
+        "so_far": outcome.is_so_far,
+        "level": _short(outcome.level),
+        "decided_by": sentences.decided_by(outcome),
+        "shown": {
+            "statistic": shown.cell.test.name, "at": _at(shown.cell), "n": shown.n, "effect": _short(shown.effect),
+            "low": _short(shown.low), "high": _short(shown.high),
+        } if shown else None,
         "counts": {word: outcome.count(word) for word in ("holds", "against", "undecided")},
-        "coverage": sentences.coverage(claim, outcome),
+        "seeds_to_decide": outcome.seeds_to_decide if outcome.seeds_to_decide != float("inf") else None,
+        "coverage": sentences.coverage(outcome),
         "left_out": sentences.left_out(outcome),
-        "never_run": {column: list(values) for column, values in outcome.never_run.items()},
-        "tests": [_test(test, [cell for cell in outcome.cells if cell.test is test]) for test in outcome.form.tests],
-    }
+        "tests": [
+            _test(test, [(cell, ends[id(cell)]) for cell in outcome.cells if cell.test is test])
+            for test in reading.tests
+        ],
+    }  # fmt: skip
 
 
-def _test(test: Test, cells: Sequence[Cell]) -> dict[str, Any]:
-    columns = differing([cell.point for cell in cells])
+def _test(test: Test, cells: Sequence[tuple[Cell, tuple[float, float]]]) -> dict[str, Any]:
     return {
         "statistic": test.name,
         "unit": "share" if test.percent else test.unit,
         "claimed": test.region.text(),
-        "needs": {column: list(values) for column, values in test.anchors.items()},
+        "of": "some cell" if test.any else "every cell",
         "metrics": list(test.metrics),
-        "common": _settings(cells[0].point, [c for c in cells[0].point if c not in columns]) if cells else {},
-        "cells": [_cell(cell, columns) for cell in cells],
+        "cells": [_cell(cell, ends) for cell, ends in cells],
     }
 
 
-def _settings(point: Settings, columns: Collection[str]) -> dict[str, Any]:
-    return {column: value for column, value in point.items() if column in columns and value is not None}
+def _at(cell: Cell) -> list[dict[str, Any]]:
+    return [dict(point) for point in cell.test.cells[cell.place]]
 
 
-def _cell(cell: Cell, columns: Collection[str]) -> dict[str, Any]:
+def _cell(cell: Cell, ends: tuple[float, float]) -> dict[str, Any]:
+    low, high = cell.interval
+    bound = cell.test.region
     return {
-        "at": _settings(cell.point, columns),
+        "at": _at(cell),
         "n": cell.n,
-        "effect": cell.effect,
-        "low": cell.low,
-        "high": cell.high,
-        "p_against": cell.p_against,
+        "effect": _short(cell.effect),
+        "low": _short(low),
+        "high": _short(high),
+        "bootstrap": [_short(end) for end in ends],
+        "image_error": _short(cell.sample.image_error),
+        "p_holds": _short(cell.p_holds),
+        "p_against": _short(cell.p_against),
+        "p_against_corrected": _short(cell.corrected),
         "outcome": cell.outcome,
+        "bootstrap_agrees": bootstrap.agrees(cell.outcome, bound, ends),
     }
 
 
 def digest(rows: Rows) -> str:
     """SHA-256 of all rows, as `digest_of` has it: ids, statuses, then each metric that a claim takes."""
-    forms = [form for claim in CLAIMS for form in (claim.form, *claim.others)]
-    metrics = sorted({metric for form in forms for test in form.tests for metric in test.metrics})
+    metrics = sorted(
+        {m for claim in TESTED for reading in claim.readings for test in reading.tests for m in test.metrics}
+    )
     held = [metric for metric in metrics if metric in rows.frame]
     return digest_of([(rows.frame, ["cell_id", "status"], held)])
 
 
 def needs(claim: Claim) -> str:
     """What a claim takes, in a line."""
-    points = sorted({", ".join(f"{column}={_some(values)}" for column, values in test.anchors.items())
-                     for test in claim.form.tests})  # fmt: skip
-    what = f"at least {claim.least_repetitions} repetitions of {claim.trainable} {' and '.join(points)}"
-    return f"{what}; {claim.sweep}"
+    reading = claim.reading
+    count = sum(len(test.cells) for test in reading.tests)
+    seeds = f"{reading.seeds.start} to {reading.seeds.stop - 1}"
+    return f"{count} cells of {claim.trainable}, seeds {seeds}, as docs/protocol.md has them; {reading.sweep}"
 
 
-def _some(values: Sequence[Any]) -> str:
-    return "/".join(f"{value:g}" if isinstance(value, float) else str(value) for value in values)
+def _short(value: float) -> float:
+    """Six digits: the same on every machine."""
+    return float(f"{value:.6g}")

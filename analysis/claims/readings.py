@@ -6,19 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from . import sentences
-from .claim import Claim, Verdict
-from .verdicts import Decision, Outcome
-
-VERDICTS: tuple[Verdict, ...] = ("reproduced", "not reproduced", "inconclusive", "not run")
+from .claim import VERDICTS, Verdict
+from .decide import Decision, Outcome
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reading:
-    """One form of a claim, decided."""
+class Entry:
+    """One reading of a claim, decided."""
 
     name: str
     ours: str
     """The statement that is tested."""
+    why: str
     statistic: str
     """What the effect is a number of; empty where nothing was tested."""
     effect: str
@@ -26,8 +25,11 @@ class Reading:
     effect_value: float | None
     n: str
     verdict: Verdict
-    partial: str
-    """How many of the cells were tested, where not all were."""
+    verdict_text: str
+    """With the scopes that it holds within, and whether it is so far."""
+    is_so_far: bool
+    cells: str
+    """How many hold."""
     decided_by: str
 
     @property
@@ -40,12 +42,12 @@ class Reading:
 class ClaimEntry:
     """One claim of the paper."""
 
-    number: int
+    number: str
     paper: str
     where: str
-    reading: Reading
+    reading: Entry
     """That which decides the verdict."""
-    others: Sequence[Reading]
+    others: Sequence[Entry]
 
 
 def entry(decision: Decision) -> ClaimEntry:
@@ -55,21 +57,24 @@ def entry(decision: Decision) -> ClaimEntry:
         number=claim.number,
         paper=claim.paper,
         where=claim.where,
-        reading=_reading(claim, decision.outcome),
-        others=[_reading(claim, outcome) for outcome in decision.others],
+        reading=_entry(decision.outcome),
+        others=[_entry(outcome) for outcome in decision.others],
     )
 
 
-def _reading(claim: Claim, outcome: Outcome) -> Reading:
-    cell, total = outcome.deciding, len(outcome.cells) + len(outcome.left_out)
-    return Reading(
-        name=outcome.form.name,
-        ours=outcome.form.ours,
-        statistic=cell.test.name if cell else "",
-        effect=sentences.effect(cell) if cell else "",
-        effect_value=cell.effect if cell else None,
-        n=sentences.repetitions(outcome),
+def _entry(outcome: Outcome) -> Entry:
+    shown = outcome.deciding
+    return Entry(
+        name=outcome.reading.name,
+        ours=outcome.reading.ours,
+        why=outcome.reading.why,
+        statistic=shown.cell.test.name if shown else "",
+        effect=sentences.effect(shown.cell.test, shown) if shown else "",
+        effect_value=shown.effect if shown else None,
+        n=" or ".join(str(n) for n in sorted({cell.n for cell in outcome.cells})),
         verdict=outcome.verdict,
-        partial=f"{len(outcome.cells)} of {total} cells tested" if cell and outcome.left_out else "",
-        decided_by=sentences.decided_by(claim, outcome),
+        verdict_text=sentences.verdict(outcome),
+        is_so_far=outcome.is_so_far,
+        cells=sentences.cells(outcome) if shown else "",
+        decided_by=sentences.decided_by(outcome),
     )

@@ -2,130 +2,137 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ..data.summary import LEVEL
-from ..naming import listed
-from .cells import differing, words
-from .claim import Claim, Settings
-from .verdicts import SIGNIFICANCE, Cell, Outcome
+from ..naming import number, seeds_text
+from .claim import Fields, Test
+from .decide import LEAST_SEEDS, MOST_SEEDS, SIGNIFICANCE, Cell, LeftOut, Outcome, Shown, inside
 
 METHOD = (
-    "Effects are means over seeds of numbers taken seed by seed, because points of equal seed saw the same data; "
-    f"[ ] is their {LEVEL:.0%} bootstrap interval, widened for small n. A claim is tested in many cells at once. "
-    "Reproduced: the interval lies where the claim says in every cell; that is an intersection-union test, which needs "
-    "no correction. Not reproduced: in some cell the interval lies on the other side and a one-sided t-test at "
-    f"{SIGNIFICANCE:.1%}, Holm-corrected over the cells, agrees. Inconclusive: neither. Not run: no cell could be "
-    "tested. Cells that lack a repetition are left out and counted. Of the cells, the effect shown is that which "
-    "decides: the one nearest to failing where all hold, else the one farthest from what the claim says."
+    "The protocol states each claim's cells, seeds, statistic and margins; the verdict is on these, whatever else a "
+    "store holds. The statistic is a number for each seed, because points of equal seed saw the same data, and its "
+    "effect the mean. A cell is tested twice, by Student's t and by the exact sign-flip test, and the larger p-value "
+    f"counts. Holds: in every cell the effect lies where the claim says, at {SIGNIFICANCE:.1%} (one side), divided "
+    "among the statement and its stated scopes. Holds within: so it is in all cells of a scope. Fails: in some cell it "
+    f"lies elsewhere, at {SIGNIFICANCE:.1%} after Holm's correction over the cells. Undecided: none of these. So far: "
+    f"some of the protocol's cells or seeds are missing. Not run: no cell has {LEAST_SEEDS} seeds. The effect shown is "
+    "of the cell nearest to failing, or deepest in it, chosen by every other seed and measured on the rest; [ ] is its "
+    f"{LEVEL:.0%} t-interval."
 )
-_NAMES = (
-    "dataset", "image_size", "dimension", "factors", "codebook_size", "slices", "joint_codebooks", "joint_positions",
-    "init_bound", "downsamplings",
-)  # fmt: skip
-"""Columns that name a cell; others do where these are not enough."""
+FOLLOWING = ("learning_rate", "steps")
+"""Fields that follow from others wherever a claim varies them, and name no cell."""
 _MOST_LEFT_OUT = 2
 
 
-def naming_columns(points: Sequence[Settings]) -> Collection[str]:
-    """Columns in which these points differ."""
-    columns = differing(points)
-    short = [column for column in columns if column in _NAMES]
-    distinct = len({tuple([point[column] for column in columns]) for point in points})
-    return short if len({tuple([point[column] for column in short]) for point in points}) == distinct else columns
+def verdict(outcome: Outcome) -> str:
+    """`holds`, `holds within L = 8, so far`."""
+    scopes = " and ".join(scope.name for scope in outcome.scopes)
+    words = f"{outcome.verdict} {scopes}".strip()
+    return f"{words}, so far" if outcome.is_so_far else words
 
 
-def effect(cell: Cell) -> str:
+def effect(test: Test, shown: Shown | Cell) -> str:
     """`−1.869 [−1.889, −1.833]`, with its unit."""
-    text = f"{_number(cell, cell.effect)} [{_number(cell, cell.low)}, {_number(cell, cell.high)}]".replace("-", "−")
-    return f"{text} {cell.test.unit}".strip()
+    low, high = shown.interval if isinstance(shown, Cell) else (shown.low, shown.high)
+    text = f"{_number(test, shown.effect)} [{_number(test, low)}, {_number(test, high)}]".replace("-", "−")
+    return f"{text} {test.unit}".strip()
 
 
-def _number(cell: Cell, value: float) -> str:
-    return f"{100 * value:.1f}%" if cell.test.percent else f"{value:#.4g}".rstrip(".")
+def _number(test: Test, value: float) -> str:
+    return f"{100 * value:.1f}%" if test.percent else f"{value:#.4g}".rstrip(".")
 
 
-def region(cell: Cell) -> str:
+def region(test: Test) -> str:
     """Where the claim says that the effect lies, as it is shown."""
-    low, high = cell.test.region.low, cell.test.region.high
-    bounds = [f"{100 * b:g}%" if cell.test.percent else f"{b:g}" for b in (low, high) if abs(b) != float("inf")]
+    low, high = test.region.low, test.region.high
+    bounds = [f"{100 * b:g}%" if test.percent else f"{b:g}" for b in (low, high) if abs(b) != float("inf")]
     if len(bounds) == 2:
         return f"between {bounds[0]} and {bounds[1]}"
     return f"{'above' if high == float('inf') else 'below'} {bounds[0]}"
 
 
-def where(outcome: Outcome, cell: Cell) -> str:
-    """The cell among those of its outcome."""
-    name = words(cell.point, naming_columns([other.point for other in outcome.cells]))
-    return f" at {name}" if name else ""
+def place(reading_tests: Sequence[Test], cell: Cell | LeftOut) -> str:
+    """A cell by what tells it from the others: `dimension=64 slices=4`, and by its partner where that is needed."""
+    others = [points for test in reading_tests for points in test.cells]
+    mine = cell.test.cells[cell.place]
+    words = [f"{name}={number(value)}" for name, value in mine[0].items() if name in _varying([p[0] for p in others])]
+    rest = [points[1:] for points in others if points[0] == mine[0]]
+    if len(rest) > 1:
+        partner = {name: value for name, value in mine[1].items() if mine[0].get(name) != value}
+        words += ["against", *(f"{name}={number(value)}" for name, value in partner.items())]
+    return " ".join(words)
 
 
-def repetitions(outcome: Outcome) -> str:
-    """`10 or 20`."""
-    return " or ".join(str(n) for n in sorted({cell.n for cell in outcome.cells}))
+def _varying(points: Sequence[Fields]) -> set[str]:
+    names = {name for point in points for name in point}
+    return {name for name in names if len({point.get(name) for point in points}) > 1} - {*FOLLOWING}
 
 
-def coverage(claim: Claim, outcome: Outcome) -> str:
-    """What of the claim was not tested; empty where all of it was."""
+def coverage(outcome: Outcome) -> str:
+    """What of the protocol's cells and seeds was not there; empty where all was."""
     parts = []
-    if outcome.left_out:
-        lines = left_out(outcome)
-        total = len(outcome.cells) + len(lines)
+    lines = left_out(outcome)
+    total = len(outcome.cells) + len(lines)
+    if outcome.cells and lines:
         more = f"; and {len(lines) - _MOST_LEFT_OUT} more" if len(lines) > _MOST_LEFT_OUT else ""
         parts.append(f"Left out: {len(lines)} of {total} cells ({'; '.join(lines[:_MOST_LEFT_OUT])}{more}).")
-    if outcome.cells and outcome.never_run:
-        values = "; ".join(f"{column}={listed(values)}" for column, values in outcome.never_run.items())
-        has_rest = f" ({claim.fuller} has more)" if claim.fuller and outcome.form is claim.form else ""
-        parts.append(f"Never run: {values}{has_rest}.")
+    short = [cell for cell in outcome.cells if cell.sample.lost]
+    if short:
+        state, seeds = next(iter(short[0].sample.lost.items()))
+        example = f"{place(outcome.reading.tests, short[0])}: {state}, {seeds_text(seeds)}".removeprefix(": ")
+        parts.append(f"Without all of their seeds: {len(short)} of {total} cells ({example}).")
     return " ".join(parts)
 
 
 def left_out(outcome: Outcome) -> list[str]:
     """A line for each cell that could not be tested."""
-    points = [*(cell.point for cell in outcome.cells), *(out.point for out in outcome.left_out)]
-    columns = naming_columns(points)
-    return [f"{words(out.point, columns)}: {out.why}".removeprefix(": ") for out in outcome.left_out]
+    return [f"{place(outcome.reading.tests, out)}: {out.why}".removeprefix(": ") for out in outcome.left_out]
 
 
-def decided_by(claim: Claim, outcome: Outcome) -> str:
-    """A sentence on what decides the verdict, and what was left out."""
-    cell = outcome.deciding
-    if cell is None:
-        return _not_run(claim, outcome)
+def cells(outcome: Outcome) -> str:
+    """`17 of 30 cells hold (57%), 13 against`."""
     total, holds, against = len(outcome.cells), outcome.count("holds"), outcome.count("against")
-    rest = f"; farthest{where(outcome, cell)}" if total > 1 else ""
-    if outcome.verdict == "reproduced":
-        nearest = f"; nearest to failing{where(outcome, cell)}" if total > 1 else ""
-        text = f"{_in_cells(holds, total)} the interval of {_subject(outcome, cell)}{nearest}."
-    elif outcome.verdict == "not reproduced":
-        kept = f" ({holds} hold, {total - holds - against} undecided)" if total > against else ""
-        said = f"lies on the other side of what is claimed ({region(cell)}) after correction{kept}"
-        text = f"{_in_cells(against, total)} the interval {said}{rest}{_of_which(outcome, cell)}."
-    else:
-        undecided = total - holds - against
-        text = (
-            f"{_in_cells(undecided, total)} the interval is not all {region(cell)}, and none is against it after "
-            f"correction ({holds} hold){rest}{_of_which(outcome, cell)}."
-        )
-    return " ".join(filter(None, (text, coverage(claim, outcome))))
+    text = f"{holds} of {total} {'cell holds' if total == 1 else 'cells hold'}"
+    text += f" ({outcome.share:.0%})" if total > 1 else ""
+    text += f", {against} against" if against else ""
+    undecided = total - holds - against
+    return f"{text}, {undecided} undecided" if undecided else text
 
 
-def _in_cells(some: int, total: int) -> str:
-    if total == 1:
-        return "In the one cell"
-    return f"In all {total} cells" if some == total else f"In {some} of {total} cells"
+def decided_by(outcome: Outcome) -> str:
+    """Sentences on what decides the verdict, what is typical, and what is missing."""
+    shown, median = outcome.deciding, outcome.median
+    if shown is None or median is None:
+        reason = next(iter(left_out(outcome)), "None of its cells is stored.")
+        return f"{reason[:1].upper()}{reason[1:]}. To run: {outcome.reading.sweep}.".replace("..", ".")
+    total = len(outcome.cells)
+    parts = [f"Claimed: {region(shown.cell.test)}; {cells(outcome)}."]
+    for scope in outcome.reading.scopes if outcome.verdict != "holds" else ():
+        its = inside(scope, outcome.cells)
+        parts.append(f"{scope.name}: {sum(cell.outcome == 'holds' for cell in its)} of {len(its)}.")
+    if total > 1:
+        several = len({id(cell.test) for cell in outcome.cells}) > 1
+        of_which = f" ({shown.cell.test.name})" if several else ""
+        parts.append(f"Shown: {place(outcome.reading.tests, shown.cell)}{of_which}.")
+        of_which = f" of {median.test.name}" if several else ""
+        parts.append(f"Median{of_which}: {effect(median.test, median)}.")
+    if outcome.seeds_to_decide is not None:
+        parts.append(f"{_to_decide(outcome.seeds_to_decide)}.")
+    return " ".join(filter(None, (*parts, coverage(outcome))))
 
 
-def _subject(outcome: Outcome, cell: Cell) -> str:
-    several = len({c.test.name for c in outcome.cells}) > 1
-    return "every statistic lies where the claim says" if several else f"{cell.test.name} lies {region(cell)}"
+def _to_decide(seeds: float) -> str:
+    if seeds > MOST_SEEDS:
+        return f"More than {MOST_SEEDS:,} seeds would be needed to decide every cell"
+    return f"About {seeds:,.0f} seeds would decide every cell, if the effects are as measured"
 
 
-def _of_which(outcome: Outcome, cell: Cell) -> str:
-    """The statistic, where the form has several."""
-    return f" ({cell.test.name})" if len({c.test.name for c in outcome.cells}) > 1 else ""
-
-
-def _not_run(claim: Claim, outcome: Outcome) -> str:
-    reason = coverage(claim, outcome) or "None of its points is stored."
-    return f"{reason} To run: {claim.sweep}."
+def varied(test: Test) -> Mapping[str, Sequence[Any]]:
+    """Values by field that the cells' first points differ in, in the order in which they come."""
+    firsts = [points[0] for points in test.cells]
+    return {
+        name: list(dict.fromkeys(point[name] for point in firsts if name in point))
+        for name in firsts[0] if name in _varying(firsts)
+    }  # fmt: skip

@@ -6,8 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from .claim import Member
-from .intervals import Array
+from .claim import Array, Member
 
 Statistic = Callable[[Sequence[Member]], Array]
 
@@ -22,24 +21,19 @@ def ratio(above: str, below: str) -> Statistic:
     return lambda members: _over(members[0].metrics[above], members[0].metrics[below])
 
 
-def share_less(metric: str, than: str) -> Statistic:
-    """How much less one metric of a point is than another of it, as a share of the latter."""
-    return lambda members: 1 - _over(members[0].metrics[metric], members[0].metrics[than])
-
-
 def difference(metric: str) -> Statistic:
     """First point minus second."""
     return lambda members: members[0].metrics[metric] - members[1].metrics[metric]
 
 
-def drop(metric: str) -> Statistic:
-    """What the second point is below the first, as a share of the first."""
-    return lambda members: 1 - _over(members[1].metrics[metric], members[0].metrics[metric])
-
-
 def gain(metric: str) -> Statistic:
     """What the first point is below the second, as a share of the second."""
     return lambda members: 1 - _over(members[0].metrics[metric], members[1].metrics[metric])
+
+
+def excess(metric: str) -> Statistic:
+    """What the first point is above the second, as a share of the second."""
+    return lambda members: _over(members[0].metrics[metric], members[1].metrics[metric]) - 1
 
 
 def drop_over(metric: str, scale: str) -> Statistic:
@@ -48,39 +42,23 @@ def drop_over(metric: str, scale: str) -> Statistic:
     return lambda members: _over(change(members), members[0].metrics[scale])
 
 
-def rank_correlation_of_gap(metric: str) -> Statistic:
-    """Spearman's correlation of the gap (second point minus first) with its place along the series."""
+def growth_of_gap(metric: str) -> Statistic:
+    """The gap (second point minus first), less the gap between the fourth and the third."""
 
     def statistic(members: Sequence[Member]) -> Array:
-        from scipy import stats  # here, because it takes as long to import as everything else together
-
-        gaps = _gaps(members, metric)
-        order = np.arange(len(gaps))
-        return np.array([stats.spearmanr(order, gap).statistic if np.ptp(gap) else np.nan for gap in gaps.T])
+        ours, theirs, ours_before, theirs_before = (member.metrics[metric] for member in members)
+        return np.asarray((theirs - ours) - (theirs_before - ours_before))
 
     return statistic
 
 
-def last_growth_of_gap(metric: str) -> Statistic:
-    """Growth of the gap over the last step of the series, as a share of the gap before it."""
+def share_less_than_the_others(metric: str, than: str) -> Statistic:
+    """How much less one metric of the first point is than another of it, as a share; less the same of the second."""
 
-    def statistic(members: Sequence[Member]) -> Array:
-        before, last = _gaps(members, metric)[-2:]
-        return _over(last - before, np.abs(before))
+    def share(member: Member) -> Array:
+        return 1 - _over(member.metrics[metric], member.metrics[than])
 
-    return statistic
-
-
-def _over(above: Array, below: Array) -> Array:
-    """The ratio; not finite where there is none."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray(above / below)
-
-
-def _gaps(members: Sequence[Member], metric: str) -> Array:
-    """`[series, seeds]` second point minus first, for pairs of points along a series."""
-    pairs = zip(members[::2], members[1::2], strict=True)
-    return np.stack([theirs.metrics[metric] - ours.metrics[metric] for ours, theirs in pairs])
+    return lambda members: share(members[0]) - share(members[1])
 
 
 def steps_to_the_others_end(members: Sequence[Member]) -> Array:
@@ -98,21 +76,6 @@ def steps_to_the_others_end(members: Sequence[Member]) -> Array:
     return np.array(shares)
 
 
-def best_of_others(metric: str) -> Statistic:
-    """The best of all points but the first, minus the first.
-
-    Which one is the best is chosen, for each seed, by the mean over the other seeds: a choice by the numbers that are
-    then compared would favour them.
-    """
-
-    def statistic(members: Sequence[Member]) -> Array:
-        first, others = members[0].metrics[metric], np.stack([m.metrics[metric] for m in members[1:]])
-        best = np.argmin(others.sum(1, keepdims=True) - others, axis=0)
-        return np.asarray(others[best, np.arange(others.shape[1])] - first)
-
-    return statistic
-
-
 def growth_beyond_half(metric: str) -> Statistic:
     """Growth from the third point to the first, less half of that from the fourth to the second."""
 
@@ -121,3 +84,9 @@ def growth_beyond_half(metric: str) -> Statistic:
         return np.asarray((joint - joint_start) - 0.5 * (sliced - sliced_start))
 
     return statistic
+
+
+def _over(above: Array, below: Array) -> Array:
+    """The ratio; not finite where there is none."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(above / below)

@@ -55,6 +55,10 @@ class Declared:
         """Whether a quantizer has a field; every quantizer has the conditions."""
         return column in self.conditions or column in self.experiment.variant(quantizer).model_fields
 
+    def axis(self, quantizer: str, column: str) -> Axis:
+        """How a quantizer declares a column that it has."""
+        return axes_of(self.experiment.variant(quantizer)).get(column) or self.axes[column]
+
     def follows(self, quantizer: str, column: str, points: pd.DataFrame) -> npt.NDArray[np.bool_]:
         """For each point, whether it has the default of a field whose default follows from other fields."""
         info = self.experiment.variant(quantizer).model_fields.get(column)

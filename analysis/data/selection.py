@@ -246,18 +246,30 @@ class Selection:
         data = {name for name, axis in declared.axes.items() if axis.role == "data" and name in shown}
         explained = set[tuple[int, int]]()
         for column in (name for name in declared.axes if name in points and name not in needs.draws):
-            open_in = [i for i, grid in enumerate(self.grids) if column not in grid.axes
-                       and declared.has(grid.quantizer, column)]  # fmt: skip
-            here = points[points["grid"].isin(open_in) & (points[column].notna() | (points["status"] == "ok"))]
             by_data = column in needs.captioned or column == declared.digest
-            here = here[_is_mixed(here, column, [*needs.apart, *sorted(data if by_data else ())], declared)]
-            if len(here):
-                explained |= {*here[["grid", "place"]].itertuples(index=False, name=None)}
-                yield self._difference(column, here)
+            for open_in in self._open_in(column):
+                here = points[points["grid"].isin(open_in) & (points[column].notna() | (points["status"] == "ok"))]
+                here = here[_is_mixed(here, column, [*needs.apart, *sorted(data if by_data else ())], declared)]
+                if len(here):
+                    explained |= {*here[["grid", "place"]].itertuples(index=False, name=None)}
+                    yield self._difference(column, here)
         for i, grid in enumerate(self.grids):
             if unknown := [grid.table.iloc[place] for place in grid.unequal if (i, place) not in explained]:
                 names = "; ".join(box_text(grid.name, grid.axes, box) for box in boxes(map(tuple, unknown)))
                 yield f"{names}: several stored points, which differ in no column that this version declares"
+
+    def _open_in(self, column: str) -> list[list[int]]:
+        """Grids that leave a column open, those together whose quantizers declare it alike.
+
+        Two quantizers may each have a field of that name that is not the same thing, such as where training starts.
+        """
+        axes = [
+            self.declared.axis(grid.quantizer, column)
+            if column not in grid.axes and self.declared.has(grid.quantizer, column) else None
+            for grid in self.grids
+        ]  # fmt: skip
+        firsts = [axis for i, axis in enumerate(axes) if axis is not None and axis not in axes[:i]]
+        return [[i for i, axis in enumerate(axes) if axis == first] for first in firsts]
 
     def _stored_points(self) -> pd.DataFrame:
         """The declared columns of each stored point in each grid that has it, with its `grid` and its `place` there."""

@@ -10,7 +10,7 @@ from dvq_ray.store import SUGGESTION
 
 from ..build import Absent, Attempt, Made, Refused
 from ..claims import product as claims
-from ..claims.readings import VERDICTS
+from ..claims.claim import VERDICTS
 from ..data.rows import Rows
 from ..items import SEARCHES, Item
 from ..output.product import Product

@@ -44,7 +44,7 @@ def _enough_to_pick(start: str, codebook_size: int, train_samples: int) -> str |
 class InitialCodes(Settings):
     """Where the codes of codebooks start."""
 
-    start: Annotated[Literal["uniform", "k-means++"], Axis(label="start", role="training")] = "uniform"
+    start: Annotated[Literal["uniform", "k-means++"], Axis(label="initial codes", role="training")] = "uniform"
     """Uniform as in the paper, wherever the vectors lie, or at training vectors that k-means++ picks for each codebook:
     far from each other, so that few clusters are left without a code."""
     init_bound: Annotated[float, Field(gt=0), Axis(label="initial bound", symbol="±", role="training")] = _USUAL_BOUND

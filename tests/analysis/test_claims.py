@@ -1,557 +1,464 @@
-"""Verdicts where the truth is known: stores of made-up numbers, and the committed one."""
+"""Verdicts where the truth is known: made-up rows with the ids of the protocol's cells."""
 
 from __future__ import annotations
 
-import itertools
+import io
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from scipy import stats
 
-from analysis.claims import product, sentences, statistics
-from analysis.claims.claim import Member
-from analysis.claims.intervals import Array, Region, expanded_level, holm, intervals, outside_p_values
-from analysis.claims.verdicts import Decision, decide
-from analysis.data.rows import Rows, load_rows
+from analysis.claims import bootstrap, product, protocol, sentences
+from analysis.claims.claim import Claim, Fields, Member, Reading, Region, Test
+from analysis.claims.decide import LEAST_SEEDS, SIGNIFICANCE, Decision, decide, interval, judged, p_above
+from analysis.claims.findings import FINDINGS
+from analysis.claims.learned_prior import REFIT
+from analysis.claims.readings import entry
+from analysis.claims.samples import IMAGES, Sample, Stored
+from analysis.data.rows import Rows
+from benchmarks import verdicts
 from dvq_ray.experiment.registry import find_experiment
-from tests.analysis import made_up, made_up_images
-from tests.analysis.made_up import Row, made_up_rows
+from dvq_ray.sweep.cells import expand
+from dvq_ray.sweep.spec import load_sweep
+from tests.analysis import made_up
+from tests.analysis.made_up import Row
 
-REFERENCE = Path(__file__).parents[2] / "results" / "reference" / "static_prior"
-SEEDS = 8
-FACTORS = [64, 256, 1024, 4096, 16384]
-LEARNED = [*range(11, 19)]
-FACTORIAL = find_experiment("factorial_prior")
-CIFAR = {"dataset": "cifar10", "codebook_size": 512}
-
-
-def decided(number: int, rows: Rows) -> Decision:
-    return decide([claim for claim in product.CLAIMS if claim.number == number], rows)[0]
-
-
-def blobs(loss: Callable[[Row], float], *, seeds: int = SEEDS, deviation: float = 0.01) -> list[Row]:
-    """A small sweep of everything that claims 1 to 9 need, with these losses."""
-    at: dict[str, Any] = {"dimension": [16, 32], "factors": FACTORS}
-    cells = [
-        *made_up.rows(seeds, quantizer="vq", codebook_size=[16, 64, 256, 1024], init_bound=1.0, **at),
-        *made_up.rows(seeds, quantizer="dvq", codebook_size=16, slices=[2, 4], init_bound=1.0, **at),
-        *made_up.rows(seeds, quantizer="kmeans", codebook_size=[16, 1024], **at),
-    ]
-    found = []
-    for cell in cells:
-        variance = 40.0
-        value = loss(cell) + float(np.random.default_rng(int(cell["cell_id"], 16)).normal() * deviation)
-        metrics = {"test_mse": value, "data_variance": variance, "loss_over_variance": value / variance}
-        found.append({**cell, **metrics, "untrained_test_mse": None if cell["quantizer"] == "kmeans" else 60.0})
-    return found
-
-
-def as_the_paper_says(cell: Row) -> float:
-    """A world in which claims 1 to 9 are all true."""
-    if cell["quantizer"] == "dvq":
-        return 16.0 - 2.5 * FACTORS.index(cell["factors"]) - 0.5 * int(cell["slices"])
-    size = {16: 0, 64: 1, 256: 2, 1024: 3}[cell["codebook_size"]]
-    return 35.0 - 0.1 * size if cell["dimension"] > 16 else 35.0 * 0.8**size
-
-
-def reversed_world(cell: Row) -> float:
-    """One in which claims 1 to 8 are all false, and 9 too."""
-    if cell["quantizer"] == "dvq":
-        return 50.0 + 0.1 * FACTORS.index(cell["factors"])
-    size = {16: 0, 64: 1, 256: 2, 1024: 3}[cell["codebook_size"]]
-    return 45.0 - 5.0 * size if cell["dimension"] > 16 else 45.0 + size
-
-
-def models(
-    reconstruction: Callable[[Row], float], *, seeds: int = 6, deviation: float = 0.005, **more: Callable[[Row], Any]
-) -> list[Row]:
-    """The paper's models of CIFAR-10, with these numbers of test images."""
-    narrow = [{"quantizer": "dvq", "dimension": 64, "slices": n} for n in (1, 2, 4, 8, 16, 32, 64)]
-    cells = made_up_images.sweep(
-        (*made_up_images.PAPER, *narrow), seeds, dataset="cifar10", codebook_size=512, steps=400
-    )
-    for cell in cells:
-        random = np.random.default_rng(int(cell["cell_id"], 16))
-        cell["reconstruction_bits_per_dim"] = reconstruction(cell) + float(random.normal() * deviation)
-        cell["total_bits_per_dim_unigram"] = cell["reconstruction_bits_per_dim"] + 0.05
-        cell |= {"joint_code_entropy_bits": 9.0, "slice_dependence_bits_refit": None}
-        cell |= {"slice_dependence_bits_shuffled": None}
-        cell |= {column: value(cell) + float(random.normal() * 1e-3) for column, value in more.items()}
-    return cells
-
-
-@cache
-def about_blobs(loss: Callable[[Row], float], deviation: float = 0.01) -> Rows:
-    """The small sweep, for every test that looks at the same losses."""
-    return made_up_rows(blobs(loss, deviation=deviation))
-
-
-@cache
-def about_images(truth: bool, *, seeds: int = 6, deviation: float = 0.005) -> Rows:
-    """The paper's models in a world in which claims 11 to 18 are true, but for 14, or one in which they are false."""
-    if truth:
-        cells = models(
-            paper_bits, seeds=seeds, deviation=deviation,
-            joint_code_entropy_bits=entropy(9.0, 14.0), **dependence(0.5),
-        )  # fmt: skip
-    else:
-        cells = models(other_bits, joint_code_entropy_bits=entropy(14.0, 9.0), **dependence(1.2))
-    return images(cells)
-
-
-def images(cells: Iterable[Row]) -> Rows:
-    return Rows(frame=pd.DataFrame(list(cells)).sort_values("cell_id", ignore_index=True), stores=("made up",))
-
-
-def paper_bits(cell: Row) -> float:
-    if cell["dimension"] == 64:
-        return 4.0 if cell["slices"] == 8 else 4.2
-    if cell["quantizer"] == "dvq":
-        return 3.13
-    return 5.85 if cell["quantizer"] == "svq" else 4.67
-
-
-def other_bits(cell: Row) -> float:
-    """The reverse."""
-    if cell["dimension"] == 64:
-        return 4.2 - 0.01 * int(cell["slices"])
-    return {"dvq": 4.8, "vq": 4.67, "svq": 4.5}[cell["quantizer"]]
-
-
-def entropy(joint: float, sliced: float) -> Callable[[Row], float]:
-    return lambda cell: joint if cell["joint_codebooks"] > 1 else sliced if cell["slices"] > 1 else 8.0
-
-
-def dependence(refit: float) -> dict[str, Any]:
-    return {"slice_dependence_bits_refit": lambda cell: refit, "slice_dependence_bits_shuffled": lambda cell: 1.0}
-
-
-def factorial(loss: float, *, deviation: float = 0.01, failed: int | None = None) -> Rows:
-    """What claim 10 needs, with losses about this one."""
-    cells = []
-    for groups, codes, seed in itertools.product((2, 4, 8), (16, 32), range(SEEDS)):
-        fields = {"quantizer": "dvq", "dimension": 64, "groups": groups, "slices": groups, "centres": 16}
-        ended = "diverged" if seed == failed else "ok"
-        cell = made_up.identity(FACTORIAL, seed=seed, status=ended, codebook_size=codes, **fields)
-        noise = float(np.random.default_rng(int(cell["cell_id"], 16)).normal() * deviation)
-        # Twice the codes always suffice, in every one of these worlds.
-        value = (1.0 if codes == 32 else loss) + noise
-        cells.append({**cell, **made_up.RAN_ON, "test_mse": value if ended == "ok" else None})
-    return made_up_rows(cells)
-
-
-@pytest.mark.parametrize(
-    ("loss", "deviation", "verdict"),
-    [(1.02, 0.01, "reproduced"), (1.5, 0.01, "not reproduced"), (1.02, 3.0, "inconclusive")],
-)
-def test_as_many_factors_as_codes_can_tell_apart_are_expressed_or_not(
-    loss: float, deviation: float, verdict: str
-) -> None:
-    decision = decided(10, factorial(loss, deviation=deviation))
-    assert decision.outcome.verdict == verdict
-    if deviation < 1:
-        forms = {outcome.form.name: outcome.verdict for outcome in decision.others}
-        assert forms["twice the codes"] == "reproduced"
-        assert forms["k-means"] == "not run"
-
-
-def test_at_the_edge_the_factors_are_said_to_be_expressed_in_at_most_one_of_twenty() -> None:
-    held = 0
-    for start in range(STORES):
-        rows = factorial(1.1, deviation=0.0)
-        noise = np.random.default_rng(start).normal(size=len(rows.frame)) * 0.02
-        one = rows.frame.assign(test_mse=rows.frame["test_mse"] + noise)
-        alone = one[(one["groups"] == 4) & (one["codebook_size"] == 16)]
-        held += decided(10, replace(rows, frame=alone.reset_index(drop=True))).outcome.verdict == "reproduced"
-    assert held <= most_of(0.05)
-
-
-def test_failed_cells_never_express_factors_in_silence() -> None:
-    decision = decided(10, factorial(1.02, failed=3))
-    assert decision.outcome.left_out
-    assert "Left out:" in sentences.decided_by(decision.claim, decision.outcome)
-
-
-@pytest.mark.parametrize("number", range(1, 10))
-def test_a_true_claim_about_blobs_is_reproduced_and_a_reversed_one_is_not(number: int) -> None:
-    true = decided(number, about_blobs(as_the_paper_says)).outcome
-    assert true.verdict == "reproduced", [(c.test.name, dict(c.point), c.low, c.high) for c in true.cells[:3]]
-    assert true.left_out == ()
-    assert decided(number, about_blobs(reversed_world)).outcome.verdict == "not reproduced"
-
-
-@pytest.mark.parametrize("number", [1, 2, 4, 5, 6, 7, 8])
-def test_noise_leaves_a_claim_inconclusive(number: int) -> None:
-    """Not claim 3: a gap that is all noise does not grow, and its correlation says so."""
-    noisy = about_blobs(as_the_paper_says, 60.0)
-    assert decided(number, noisy).outcome.verdict == "inconclusive"
-
-
-@pytest.mark.parametrize("number", [n for n in LEARNED if n != 14])
-def test_a_true_claim_about_images_is_reproduced_and_a_reversed_one_is_not(number: int) -> None:
-    assert decided(number, about_images(True)).outcome.verdict == "reproduced"
-    assert decided(number, about_images(False)).outcome.verdict == "not reproduced"
-
-
-@pytest.mark.parametrize("number", [11, 12, 13, 15, 17])
-def test_noise_leaves_a_claim_about_images_inconclusive(number: int) -> None:
-    assert decided(number, about_images(True, seeds=7, deviation=8.0)).outcome.verdict == "inconclusive"
-
-
-@pytest.mark.parametrize(("dvq", "verdict"), [(3.2, "reproduced"), (5.5, "not reproduced")])
-def test_convergence_is_read_from_the_curves(dvq: float, verdict: str, tmp_path: Path) -> None:
-    compared = (made_up_images.PAPER[0], made_up_images.PAPER[3])
-    cells = made_up_images.sweep(compared, 5, **CIFAR)
-    cells = [{**c, "reconstruction_bits_per_dim": dvq if c["quantizer"] == "dvq" else 4.67} for c in cells]
-    rows = load_rows([made_up_images.write(tmp_path / "store", cells, pictures=False)])
-    assert decided(14, rows).outcome.verdict == verdict
-    bare = load_rows([made_up_images.write(tmp_path / "bare", cells, curves=False, pictures=False)])
-    outcome = decided(14, bare).outcome
-    assert outcome.verdict == "not run"
-    assert "a curve is missing" in outcome.left_out[0].why
-
-
-def test_three_repetitions_are_too_few_and_the_sweep_is_named() -> None:
-    decision = decided(11, images(models(paper_bits, seeds=3)))
-    assert decision.outcome.verdict == "not run"
-    said = sentences.decided_by(decision.claim, decision.outcome)
-    assert "3 repetitions, and 5 are needed" in said
-    assert said.endswith("To run: sweeps/cifar10.yaml.")
-
-
-def test_images_of_unequal_content_are_not_compared() -> None:
-    cells = models(paper_bits)
-    cells = [{**c, "data_sha256": "other"} if c["quantizer"] == "dvq" else c for c in cells]
-    assert {out.why for out in decided(12, images(cells)).outcome.left_out} == {
-        "images of unequal content under one name"
-    }
-
-
-def test_failed_and_missing_cells_are_left_out_and_reported() -> None:
-    cells = blobs(as_the_paper_says)
-    bad = {"quantizer": "dvq", "dimension": 16, "slices": 4, "factors": 64}
-    lost = [c for c in cells if all(c[k] == v for k, v in bad.items())]
-    cells = [{**c, "status": "diverged", "test_mse": None} if c is lost[3] else c for c in cells if c is not lost[5]]
-    decision = decided(1, made_up_rows(cells))
-    assert decision.outcome.verdict == "reproduced"
-    assert len(decision.outcome.left_out) == 1
-    said = sentences.decided_by(decision.claim, decision.outcome)
-    assert "Left out: 1 of 20 cells (dimension=16 factors=64 slices=4: dvq slices=4: seed" in said
-    row = product.files([decision], made_up_rows(cells))[".md"].decode()
-    assert "reproduced (19 of 20 cells tested)" in row
-
-
-def test_a_store_whose_cells_all_failed_runs_no_claim() -> None:
-    rows = made_up_rows({**c, "status": "error", "test_mse": None} for c in blobs(as_the_paper_says))
-    assert {decided(n, rows).outcome.verdict for n in range(1, 11)} == {"not run"}
-
-
-def test_equal_bits_stand_beside_equal_sizes() -> None:
-    decision = decided(1, about_blobs(reversed_world))
-    assert [outcome.form.name for outcome in decision.others] == ["at equal bits", "at equal parameters"]
-    anchors = {cell.point["slices"] for cell in decision.others[0].cells}
-    assert anchors == {2}
-
-
-def test_unequal_trainings_are_not_paired() -> None:
-    cells = made_up.rows(6, quantizer="dvq", dimension=16, codebook_size=16, slices=2, factors=64, init_bound=1.0)
-    others = made_up.rows(
-        6, quantizer="vq", dimension=16, codebook_size=16, factors=64, init_bound=1.0, learning_rate=0.02
-    )
-    outcome = decided(1, made_up_rows([*cells, *others])).outcome
-    assert outcome.verdict == "not run"
-    assert "vq" in outcome.left_out[0].why
-    assert "never run" in outcome.left_out[0].why
-
-
-@pytest.mark.parametrize("n", [5, 10, 20])
-def test_an_effect_that_is_not_there_is_found_in_at_most_one_of_twenty(n: int) -> None:
-    samples = np.random.default_rng(n).normal(size=(2000, n))
-    ends = np.array(intervals(list(samples)))
-    assert (ends[:, 1] < 0).mean() <= 0.05
-    assert (ends[:, 0] > 0).mean() <= 0.05
-
-
-STORES = 150
-"""Stores of each kind in which the truth is that there is no effect, or just not as much as a claim says."""
-
-
-World = Callable[[np.random.Generator], Rows]
+ROOT = Path(__file__).parents[2]
+BY_NUMBER = {claim.number: claim for claim in product.TESTED}
+SIZES = (16, 64, 256, 1024)
+World = Callable[[Fields], Mapping[str, float]]
+"""Metrics of a point, without noise."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class RowsWithCurves(Rows):
-    """Rows whose curves are no files."""
+class MadeUpRows(Rows):
+    """Rows whose curves and artifacts are no files."""
 
-    steps: npt.NDArray[np.int64]
-    curves: Mapping[str, Array]
-    """By cell, the values at those steps."""
+    steps: Sequence[int] = ()
+    images: Mapping[str, bytes] = field(default_factory=dict)
 
     def load_curves(self, cell_ids: Collection[str], columns: Sequence[str]) -> pd.DataFrame:
         (column,) = columns
-        return pd.DataFrame(
-            {
-                "cell_id": np.repeat(list(cell_ids), len(self.steps)),
-                "step": np.tile(self.steps, len(cell_ids)),
-                column: np.concatenate([self.curves[cell_id] for cell_id in cell_ids]),
-            }
-        )
+        ends = self.frame.set_index("cell_id")[column]
+        tables = [
+            pd.DataFrame(
+                {
+                    "cell_id": cell_id,
+                    "step": self.steps,
+                    column: ends[cell_id] + (8.0 - ends[cell_id]) * np.exp(-0.02 * np.array(self.steps)),
+                }
+            )
+            for cell_id in cell_ids
+        ]
+        return pd.concat(tables) if tables else pd.DataFrame(columns=["cell_id", "step", column])
+
+    def read_artifact(self, cell_id: str, name: str) -> bytes | None:
+        return self.images.get(cell_id) if name == IMAGES else None
 
 
-def side_by_side(cells: Iterable[Row]) -> pd.DataFrame:
-    """The same cells for each of many stores, which learning rates keep apart: no claim compares over these."""
-    frame = pd.DataFrame(list(cells))
-    many = frame.loc[np.tile(frame.index, STORES)].reset_index(drop=True)
-    store = np.repeat(np.arange(STORES), len(frame))
-    tag = pd.Series(store).map("{:04}".format)
-    return many.assign(
-        cell_id=many["cell_id"] + tag, point_id=many["point_id"] + tag, learning_rate=1e-3 * (store + 1)
+def reading_of(number: str, name: str = "") -> Reading:
+    """The reading of a claim with that name, or the one that decides."""
+    claim = BY_NUMBER[number]
+    return next((reading for reading in claim.readings if reading.name == name), claim.reading)
+
+
+def cells_of(claim: Claim, readings: Iterable[Reading], world: World, *, noise: float = 0.002) -> list[Row]:
+    """Rows of every cell of these readings, each metric with a relative noise of its own."""
+    experiment, found = find_experiment(claim.trainable), dict[str, Row]()
+    points = [fields for r in readings for test in r.tests for points in test.cells for fields in points]
+    seeds = next(iter(readings)).seeds
+    for fields in {tuple(sorted(each.items())): each for each in points}.values():
+        for seed in seeds:
+            cell = made_up.identity(experiment, seed=seed, status="ok", **fields)
+            random = np.random.default_rng(int(cell["cell_id"], 16))
+            metrics = {name: value * (1 + noise * random.standard_normal()) for name, value in world(fields).items()}
+            found[cell["cell_id"]] = {**cell, **made_up.RAN_ON, **metrics, "data_sha256": "equal"}
+    return list(found.values())
+
+
+def rows_of(cells: Iterable[Row], *, images: int = 400) -> MadeUpRows:
+    frame = pd.DataFrame(list(cells)).sort_values("cell_id", ignore_index=True)
+    return MadeUpRows(frame=frame, stores=("made up",), steps=[0, 100, 200, 300, 400], images=_images(frame, images))
+
+
+def _images(frame: pd.DataFrame, count: int) -> dict[str, bytes]:
+    """Metrics of test images about those of each row: images differ from each other in the same way in every row."""
+    columns = [name for name in frame if str(name).endswith("bits_per_dim") or str(name).startswith("total_bits")]
+    offsets = np.random.default_rng(5).normal(0, 0.3, count)
+    found = {}
+    for row in frame[["cell_id", *columns]].to_dict("records"):
+        table = pa.table({str(name): float(row[name]) + offsets - offsets.mean() for name in columns})
+        sink = io.BytesIO()
+        pq.write_table(table, sink)
+        found[row["cell_id"]] = sink.getvalue()
+    return found if columns else {}
+
+
+def decided(number: str, rows: Rows) -> Decision:
+    return decide([BY_NUMBER[number]], rows)[0]
+
+
+def as_the_paper_says(fields: Fields) -> dict[str, float]:
+    """A world in which claims 1 to 10 are all true."""
+    if "groups" in fields:
+        return {"test_mse": 1.01}
+    place = (16, 64, 256, 1024, 4096, 16384).index(fields["factors"])
+    size = SIZES.index(fields["codebook_size"]) if fields["codebook_size"] in SIZES else 0
+    if fields["quantizer"] == "dvq":
+        loss = 16.0 - 2.0 * place - 0.5 * fields["slices"]
+    else:
+        loss = 35.0 - 0.1 * size if fields["dimension"] > 16 else 35.0 * 0.8**size
+    return {"test_mse": loss, "data_variance": 40.0, "loss_over_variance": loss / 40, "untrained_test_mse": 60.0}
+
+
+def reversed_world(fields: Fields) -> dict[str, float]:
+    """One in which they are all false."""
+    if "groups" in fields:
+        return {"test_mse": 1.5}
+    place = (16, 64, 256, 1024, 4096, 16384).index(fields["factors"])
+    size = SIZES.index(fields["codebook_size"]) if fields["codebook_size"] in SIZES else 0
+    if fields["quantizer"] == "dvq":
+        loss = 60.0 + 2.0 * place
+    else:
+        loss = 45.0 - 5.0 * size if fields["dimension"] > 16 else 45.0 + 2 * size
+    return {"test_mse": loss, "data_variance": 40.0, "loss_over_variance": loss / 40, "untrained_test_mse": 30.0}
+
+
+def paper_bits(fields: Fields) -> dict[str, float]:
+    """A world in which claims 11 to 18 are all true."""
+    if fields["dimension"] == 64 and fields["quantizer"] == "dvq":
+        bits = 4.0 if fields["slices"] == 8 else 4.2
+    else:
+        bits = {"dvq": 3.13, "svq": 5.85, "vq": 4.67}[fields["quantizer"]]
+    sliced, joint = fields["quantizer"] == "dvq", fields.get("joint_codebooks", 1) > 1
+    return {
+        "reconstruction_bits_per_dim": bits, "total_bits_per_dim_unigram": bits + 0.05,
+        "code_cross_entropy_bits": 60.0 if sliced else 20.0 if joint else 9.0,
+        REFIT: 0.5 if sliced else 0.95, "slice_dependence_bits_random_mean": 1.0,
+    }  # fmt: skip
+
+
+def other_bits(fields: Fields) -> dict[str, float]:
+    """One in which they are all false."""
+    if fields["dimension"] == 64 and fields["quantizer"] == "dvq":
+        bits = 4.2 - 0.01 * fields["slices"]
+    else:
+        bits = {"dvq": 4.8, "svq": 4.5, "vq": 4.67}[fields["quantizer"]]
+    sliced, joint = fields["quantizer"] == "dvq", fields.get("joint_codebooks", 1) > 1
+    return {
+        "reconstruction_bits_per_dim": bits, "total_bits_per_dim_unigram": bits + 0.05,
+        "code_cross_entropy_bits": 30.0 if sliced else 40.0 if joint else 9.0,
+        REFIT: 0.95, "slice_dependence_bits_random_mean": 1.0,
+    }  # fmt: skip
+
+
+@cache
+def about(number: str, world: World, noise: float = 0.002) -> MadeUpRows:
+    claim = BY_NUMBER[number]
+    return rows_of(cells_of(claim, [claim.reading], world, noise=noise))
+
+
+STATIC = [number for number in BY_NUMBER if BY_NUMBER[number].trainable != "learned_prior"]
+LEARNED = [number for number in BY_NUMBER if BY_NUMBER[number].trainable == "learned_prior"]
+
+
+def as_found(fields: Fields) -> dict[str, float]:
+    """A world in which the findings are true."""
+    if "groups" in fields:
+        loss = 24.0 - 10.0 * fields.get("dependence", 0.0) if fields["quantizer"] == "vq" else 5.0
+        return {"test_mse": 1.05 if fields.get("start") == "k-means++" else loss}
+    if fields["dimension"] == 256:
+        return {"test_mse": 25.0 if (fields["codebook_size"], fields["init_bound"]) == (1024, 1.0) else 35.0,
+                "data_variance": 40.0}  # fmt: skip
+    return {"test_mse": 30.0 if fields["quantizer"] == "dvq" else 20.0}
+
+
+def otherwise(fields: Fields) -> dict[str, float]:
+    """One in which none of them is."""
+    if "groups" in fields:
+        dependence = fields.get("dependence", 0.0)
+        return {"test_mse": 5.0 + 10.0 * dependence if fields["quantizer"] == "vq" else 5.0 + dependence}
+    return {"test_mse": 15.0 if fields["quantizer"] == "dvq" else 20.0, "data_variance": 40.0}
+
+
+@pytest.mark.parametrize("number", [claim.number for claim in FINDINGS])
+def test_a_finding_holds_where_it_is_true_and_fails_where_it_is_not(number: str) -> None:
+    assert decided(number, about(number, as_found)).outcome.verdict == "holds"
+    assert decided(number, about(number, otherwise)).outcome.verdict == "fails"
+
+
+@pytest.mark.parametrize("number", [claim.number for claim in product.CLAIMS])
+def test_a_claim_holds_where_it_is_true_and_fails_where_it_is_false(number: str) -> None:
+    true, false = (as_the_paper_says, reversed_world) if number in STATIC else (paper_bits, other_bits)
+    outcome = decided(number, about(number, true)).outcome
+    assert outcome.verdict == "holds", sentences.decided_by(outcome)
+    assert not outcome.is_so_far
+    assert len(outcome.cells) == sum(len(test.cells) for test in outcome.reading.tests)
+    assert decided(number, about(number, false)).outcome.verdict == "fails"
+
+
+@pytest.mark.parametrize("number", ["1", "2", "4", "5", "6", "7", "8", "10a", "11", "12", "13", "15"])
+def test_noise_leaves_a_claim_undecided_and_says_how_many_seeds_would_do(number: str) -> None:
+    world = as_the_paper_says if number in STATIC else paper_bits
+    outcome = decided(number, about(number, world, 3.0)).outcome
+    assert outcome.verdict == "undecided"
+    assert outcome.seeds_to_decide is not None
+    assert outcome.seeds_to_decide > len(outcome.reading.seeds)
+    assert " seeds would" in sentences.decided_by(outcome)
+
+
+def test_a_difference_that_is_not_significant_is_not_called_the_same() -> None:
+    """Claim 7 is one of equivalence: wide intervals about no difference leave it undecided."""
+
+    def equal(fields: Fields) -> dict[str, float]:
+        return {"test_mse": 20.0, "data_variance": 40.0}
+
+    assert decided("7", about("7", equal, 0.001)).outcome.verdict == "holds"
+    assert decided("7", about("7", equal, 0.5)).outcome.verdict == "undecided"
+
+
+def test_a_claim_that_holds_in_a_stated_part_of_its_cells_holds_within_it() -> None:
+    def only_many_slices(fields: Fields) -> dict[str, float]:
+        return {"test_mse": 9.0 if fields["quantizer"] == "dvq" and fields["slices"] == 8 else 10.0}
+
+    outcome = decided("4", about("4", only_many_slices)).outcome
+    assert sentences.verdict(outcome) == "holds within L = 8"
+    said = sentences.decided_by(outcome)
+    assert "10 of 30 cells hold (33%)" in said
+    assert "L = 2: 0 of 10." in said
+
+
+def test_a_verdict_is_on_the_cells_of_the_protocol_whatever_else_there_is() -> None:
+    """More seeds, other trainings, other revisions, any order: the files change in their provenance alone."""
+    rows = about("1", as_the_paper_says)
+    frame = rows.frame
+    first = {"dimension": 16, "factors": 64, "codebook_size": 16}
+    others = [
+        *made_up.rows(30, quantizer="vq", init_bound=1.0, learning_rate=0.3, **first),
+        *made_up.rows([1003, 1004], quantizer="dvq", slices=2, learning_rate=0.001, **first),
+    ]
+    others = [{**cell, "test_mse": 1e6} for cell in others]
+    revised = frame.iloc[:40].assign(revision=2, test_mse=1e6, cell_id=lambda table: table["cell_id"] + "r")
+    more = pd.concat([frame, pd.DataFrame(others), revised]).drop_duplicates("cell_id")
+    grown = replace(rows, frame=more.sample(frac=1.0, random_state=1).reset_index(drop=True))
+    assert len(more) > len(frame) + 60
+    before, after = (json.loads(product.files([decided("1", each)], each)[".json"]) for each in (rows, grown))
+    assert before["claims"] == after["claims"]
+    assert before["rows_sha256"] != after["rows_sha256"]
+
+
+def test_with_a_part_of_its_repetitions_a_claim_holds_so_far() -> None:
+    rows = about("1", as_the_paper_says)
+    some = replace(rows, frame=rows.frame[rows.frame["seed"] < 1010])
+    decision = decided("1", some)
+    assert sentences.verdict(decision.outcome) == "holds, so far"
+    assert "Without all of their seeds: 60 of 60 cells" in sentences.decided_by(decision.outcome)
+    assert entry(decision).reading.is_so_far
+    assert product.tally([decision]) == "1 holds, so far"
+    few = replace(rows, frame=rows.frame[rows.frame["seed"] < 1000 + LEAST_SEEDS - 1])
+    outcome = decided("1", few).outcome
+    assert outcome.verdict == "not run"
+    assert outcome.left_out[0].why == "7 repetitions, and 8 are needed"
+
+
+def test_failed_and_missing_cells_are_named() -> None:
+    cells = cells_of(BY_NUMBER["1"], [BY_NUMBER["1"].reading], as_the_paper_says)
+    bad = {"quantizer": "dvq", "dimension": 16, "slices": 4, "factors": 64}
+    its = [c for c in cells if all(c[k] == v for k, v in bad.items())]
+    failed, missing = its[3], its[5]
+    cells = [{**c, "status": "diverged", "test_mse": None} if c is failed else c for c in cells if c is not missing]
+    outcome = decided("1", rows_of(cells)).outcome
+    assert sentences.verdict(outcome) == "holds, so far"
+    (short,) = [cell for cell in outcome.cells if cell.sample.lost]
+    assert short.n == 18
+    assert short.sample.lost == {
+        "dvq failed (diverged)": (failed["seed"],), "dvq missing": (missing["seed"],)
+    }  # fmt: skip
+    assert "dimension=16 factors=64 slices=4" in sentences.coverage(outcome)
+
+
+def test_a_store_whose_cells_all_failed_runs_no_claim() -> None:
+    rows = about("1", as_the_paper_says)
+    failed = replace(rows, frame=rows.frame.assign(status="error", test_mse=None))
+    outcome = decided("1", failed).outcome
+    assert outcome.verdict == "not run"
+    assert sentences.decided_by(outcome).endswith(f"To run: {outcome.reading.sweep}.")
+
+
+@pytest.mark.parametrize("digest", ["another", None])
+def test_images_of_unequal_or_unknown_content_are_not_compared(digest: str | None) -> None:
+    cells = cells_of(BY_NUMBER["12"], [BY_NUMBER["12"].reading], paper_bits)
+    cells = [{**c, "data_sha256": digest} if c["quantizer"] == "dvq" else c for c in cells]
+    (left_out,) = decided("12", rows_of(cells)).outcome.left_out
+    assert left_out.why == "data of unequal content under one name"
+
+
+def test_a_claim_about_curves_is_left_out_without_them() -> None:
+    rows = replace(about("14", paper_bits), steps=[])
+    (left_out,) = decided("14", rows).outcome.left_out
+    assert left_out.why == "a curve is missing"
+
+
+def test_bits_of_images_are_resampled_over_images_and_left_out_without_them() -> None:
+    rows = about("12", paper_bits)
+    (left_out,) = decided("12", replace(rows, images={})).outcome.left_out
+    assert IMAGES in left_out.why
+    broken = dict.fromkeys(rows.images, b"no parquet")
+    assert "cannot be read" in decided("12", replace(rows, images=broken)).outcome.left_out[0].why
+    (cell,) = decided("12", rows).outcome.cells
+    assert cell.sample.image_error > 0
+
+
+def test_no_number_of_seeds_decides_what_too_few_test_images_leave_open() -> None:
+    claim = BY_NUMBER["15"]
+    few = rows_of(cells_of(claim, [claim.reading], paper_bits), images=40)
+    outcome = decided("15", few).outcome
+    assert outcome.verdict == "undecided"
+    assert outcome.seeds_to_decide == np.inf
+    assert "More than 10,000 seeds would be needed" in sentences.decided_by(outcome)
+
+
+def test_the_error_of_few_test_images_is_that_of_their_mean() -> None:
+    random, count = np.random.default_rng(0), 400
+    images = random.normal(3.0, 0.5, (10, count))
+    test = Test(
+        cells=[()], metrics=("bits",), images=("bits",), statistic=lambda members: members[0].metrics["bits"],
+        name="bits", region=Region(high=4),
     )  # fmt: skip
+    from analysis.claims.samples import _image_error
+
+    member = Member(metrics={"bits": images.mean(axis=1)}, images={"bits": images})
+    expected = images.mean(axis=0).std(ddof=1) / np.sqrt(count)
+    assert _image_error(test, [member]) == pytest.approx(expected, rel=0.25)
+    values = images.mean(axis=1)
+    assert p_above(-values, -3.2, 0.2) > p_above(-values, -3.2)
+    low, high = interval(values, 0.2)
+    assert high - low > 2 * 2.2 * 0.2
 
 
-def rows_of(frame: pd.DataFrame) -> Rows:
-    return Rows(frame=frame, stores=("made up",))
+def test_the_effect_shown_is_not_the_largest_of_many() -> None:
+    """60 cells without any effect: the deepest looks like one, and by the other half of the seeds it is none."""
+    reading, random = reading_of("1"), np.random.default_rng(3)
+    shown, deepest = [], []
+    for _ in range(300):
+        noise = random.standard_normal((60, 20))
+        samples = [
+            (reading.tests[0], place, Sample(seeds=tuple(range(20)), values=values, lost={}))
+            for place, values in enumerate(noise)
+        ]
+        outcome = judged(reading, samples)
+        assert outcome.deciding is not None
+        assert outcome.deciding.n == 10
+        shown.append(outcome.deciding.effect)
+        deepest.append(noise.mean(axis=1).min())
+    assert abs(np.mean(shown)) < 4 / np.sqrt(300 * 10)
+    assert np.mean(deepest) < -0.4
 
 
-def equal_losses(random: np.random.Generator) -> Rows:
-    """DVQ's loss is VQ's."""
-    at: dict[str, Any] = {"dimension": 16, "codebook_size": 16, "factors": 64, "init_bound": 1.0}
-    frame = side_by_side([*made_up.rows(6, quantizer="dvq", slices=2, **at), *made_up.rows(6, quantizer="vq", **at)])
-    return rows_of(frame.assign(test_mse=30 + random.normal(size=len(frame))))
+@pytest.mark.parametrize("spread", verdicts.SPREADS)
+@pytest.mark.parametrize("number", ["8", "10a", "12"])
+def test_no_effect_gives_a_verdict_in_at_most_one_of_twenty_stores(spread: str, number: str) -> None:
+    """The benchmark has all claims and more stores."""
+    for n in verdicts.REPETITIONS:
+        counts = verdicts.verdicts(reading_of(number), 150, n, verdicts.SPREADS[spread], 0.0)
+        false = counts["holds"] + counts["holds within"] + counts["fails"]
+        assert false <= stats.binom.ppf(0.999, 150, 2 * SIGNIFICANCE)
 
 
-def gaps(random: np.random.Generator, gap: Callable[[pd.DataFrame], Any]) -> Rows:
-    """VQ's loss is above DVQ's by so much, at each number of factors."""
-    at: dict[str, Any] = {"dimension": 16, "codebook_size": 16, "factors": FACTORS, "init_bound": 1.0}
-    frame = side_by_side([*made_up.rows(6, quantizer="dvq", slices=2, **at), *made_up.rows(6, quantizer="vq", **at)])
-    frame = frame.assign(place=frame["factors"].map(FACTORS.index))
-    return rows_of(frame.assign(test_mse=20 + np.where(frame["quantizer"] == "vq", gap(frame), 0.0)))
+def test_effects_of_the_size_that_the_protocol_promises_are_found() -> None:
+    for shift, n in ((0.8, 20), (1.4, 8)):
+        counts = verdicts.verdicts(reading_of("15"), 200, n, verdicts.SPREADS["normal"], shift)
+        assert counts["holds"] >= 0.85 * 200
 
 
-def a_gap_that_stops_growing(random: np.random.Generator) -> Rows:
-    """Over the last step of factors it grows by the 5% that claim 3 asks for more than."""
-    means = np.array([1.0, 2.0, 3.0, 4.0, 4.2])
-    return gaps(random, lambda frame: means[frame["place"]] + 0.05 * random.normal(size=len(frame)))
+@pytest.mark.parametrize("number", BY_NUMBER)
+def test_every_reading_can_reach_every_verdict_with_its_seeds(number: str) -> None:
+    """The sign-flip test of n values cannot be below 2 to the -n."""
+    for reading in BY_NUMBER[number].readings:
+        cells = sum(1 if test.any else len(test.cells) for test in reading.tests)
+        least = 2.0 ** -len(reading.seeds)
+        assert len(reading.seeds) >= LEAST_SEEDS
+        assert least * cells <= SIGNIFICANCE
+        some = max((len(test.cells) for test in reading.tests if test.any), default=1)
+        assert least * some <= SIGNIFICANCE / (1 + len(reading.scopes))
 
 
-def a_gap_that_wavers(random: np.random.Generator) -> Rows:
-    """Its rank correlation is 1 or 0.8, by chance for each seed; claim 3 asks for more than 0.9."""
-    orders = np.array([[1.0, 2.0, 3.0, 4.0, 8.0], [2.0, 1.0, 4.0, 3.0, 8.0]])
-
-    def gap(frame: pd.DataFrame) -> Any:
-        repetition = frame.groupby(["learning_rate", "seed"]).ngroup()
-        return orders[random.integers(2, size=repetition.max() + 1)[repetition], frame["place"]]
-
-    return gaps(random, gap)
+def test_the_protocols_page_is_what_is_tested() -> None:
+    assert protocol.page() == (ROOT / "docs" / "protocol.md").read_text()
 
 
-def a_drop_of_a_tenth(random: np.random.Generator) -> Rows:
-    """Four times the codes take off the 10% that claim 6 asks for more than."""
-    at: dict[str, Any] = {"dimension": 16, "codebook_size": [16, 64], "factors": 1024, "init_bound": 1.0}
-    frame = side_by_side(made_up.rows(6, quantizer="vq", **at))
-    means = np.where(frame["codebook_size"] == 16, 30.0, 27.0)
-    return rows_of(frame.assign(test_mse=means * (1 + 0.02 * random.normal(size=len(frame)))))
+def test_whatever_decides_changes_only_with_a_line_in_the_history() -> None:
+    assert protocol.digest() == protocol.HISTORY[-1].sha256
+    dates = [version.date for version in protocol.HISTORY]
+    assert dates == sorted(dates)
 
 
-def equal_bits(random: np.random.Generator) -> Rows:
-    """DVQ's reconstruction is the usual VQ's."""
-    frame = side_by_side(made_up_images.sweep((made_up_images.PAPER[0], made_up_images.PAPER[3]), 6, **CIFAR))
-    return rows_of(frame.assign(reconstruction_bits_per_dim=4 + 0.1 * random.normal(size=len(frame))))
+@pytest.mark.parametrize("sweep", ["sweeps/claims_static_prior.yaml", "sweeps/claims_factorial_prior.yaml"])
+def test_the_sweeps_of_the_protocol_have_its_cells_and_no_other(sweep: str) -> None:
+    wanted = set[str]()
+    for claim in product.TESTED:
+        stored = Stored(
+            rows_of([made_up.row(seed=0, quantizer="vq", dimension=2, codebook_size=2, factors=2)]), claim.trainable
+        )
+        for reading in claim.readings:
+            if reading.sweep == sweep:
+                points = [fields for test in reading.tests for points in test.cells for fields in points]
+                wanted |= {stored.point(fields).cell_id(seed) for fields in points for seed in reading.seeds}
+    assert {cell.cell_id for cell in expand(load_sweep(ROOT / sweep))[0]} == wanted
 
 
-def equal_slices(random: np.random.Generator) -> Rows:
-    """The reconstruction is the same whatever the slices, so that the best of them is so by chance."""
-    models = [{"quantizer": "dvq", "dimension": 64, "slices": slices} for slices in (1, 2, 4, 8, 16, 32, 64)]
-    frame = side_by_side(made_up_images.sweep(models, 6, **CIFAR))
-    return rows_of(frame.assign(reconstruction_bits_per_dim=4 + 0.1 * random.normal(size=len(frame))))
+def test_bootstrap_intervals_are_scipys_and_stand_beside_the_tests() -> None:
+    values = np.random.default_rng(1).exponential(size=(3, 12))
+    lows, highs = bootstrap.bootstrap(values)
+    level = bootstrap.expanded_level(12)
+    for sample, low, high in zip(values, lows, highs, strict=True):
+        found = stats.bootstrap(
+            (sample,), np.mean, confidence_level=level, rng=np.random.default_rng(0)
+        ).confidence_interval
+        assert (low, high) == pytest.approx((found.low, found.high), rel=0.02)
+    assert bootstrap.agrees("holds", Region(low=0), (0.1, 0.2))
+    assert not bootstrap.agrees("holds", Region(low=0), (-0.1, 0.2))
+    assert bootstrap.agrees("against", Region(low=0), (-0.3, -0.2))
+    constant = bootstrap.bootstrap(np.full((1, 9), 2.0))
+    assert (constant[0][0], constant[1][0]) == (2.0, 2.0)
 
 
-def half_of_the_steps(random: np.random.Generator) -> Rows:
-    """DVQ is where VQ ends after half of the steps in the mean; claim 14 asks for fewer."""
-    frame = side_by_side(made_up_images.sweep((made_up_images.PAPER[0], made_up_images.PAPER[3]), 6, **CIFAR))
-    steps, reached = (
-        np.arange(0, 101, 10, dtype=np.int64),
-        np.where(frame["quantizer"] == "vq", 10, random.integers(1, 10, len(frame))),
-    )
-    curves = {
-        cell_id: np.where(np.arange(len(steps)) < at, 8.0, 4.0)
-        for cell_id, at in zip(frame["cell_id"], reached, strict=True)
-    }
-    return RowsWithCurves(frame=frame, stores=("made up",), steps=steps, curves=curves)
+def test_equal_rows_give_equal_files_in_any_process_order() -> None:
+    rows = about("1", as_the_paper_says)
+    assert product.files([decided("1", rows)], rows) == product.files([decided("1", rows)], rows)
+    table = product.files([decided("1", rows)], rows)[".md"].decode()
+    assert "| holds |" in table
 
 
-@pytest.mark.parametrize(
-    ("number", "world"),
-    [
-        (1, equal_losses), (3, a_gap_that_stops_growing), (3, a_gap_that_wavers), (6, a_drop_of_a_tenth),
-        (11, equal_bits), (14, half_of_the_steps), (17, equal_slices),
-    ],
-)  # fmt: skip
-def test_a_claim_of_no_effect_is_reproduced_in_at_most_one_of_twenty_stores(number: int, world: World) -> None:
-    """The whole decision, with one comparison in each store: with more of them all would have to be wrong at once.
-
-    More than `most_of(0.05)` would be seen with a probability of 0.1% where one of twenty is the truth.
-    """
-    rows = world(np.random.default_rng(0))
-    reproduced, others = reproduced_stores(number, rows)
-    assert len(reproduced) <= most_of(0.05)
-    for rate in (*sorted(reproduced)[:1], min(others)):
-        alone = replace(rows, frame=rows.frame[rows.frame["learning_rate"] == rate])
-        assert (decided(number, alone).outcome.verdict == "reproduced") == (rate in reproduced)
+def test_json_has_every_cell_with_its_points_and_both_p_values() -> None:
+    rows = about("3", as_the_paper_says)
+    (claim,) = json.loads(product.files([decided("3", rows)], rows)[".json"])["claims"]
+    cells = [cell for test in claim["tests"] for cell in test["cells"]]
+    assert len(cells) == 30
+    assert all(len(cell["at"]) == 4 and cell["p_holds"] <= SIGNIFICANCE < cell["p_against"] for cell in cells)
+    assert {cell["bootstrap_agrees"] for cell in cells} == {True}
 
 
-def reproduced_stores(number: int, rows: Rows) -> tuple[set[float], set[float]]:
-    """Stores, by their learning rates, in which all cells of the claim hold, and the others."""
-    holds: dict[float, list[bool]] = {}
-    for cell in decided(number, rows).outcome.cells:
-        holds.setdefault(cell.point["learning_rate"], []).append(cell.outcome == "holds")
-    assert len(holds) == STORES
-    assert {len(cells) for cells in holds.values()} == {2 if number == 3 else 1}
-    reproduced = {rate for rate, cells in holds.items() if all(cells)}
-    return reproduced, holds.keys() - reproduced
+Digits = npt.NDArray[np.float64]
 
 
-def most_of(rate: float) -> int:
-    """Stores of which there are more with a probability of 0.1%, where each is reproduced at this rate."""
-    return int(stats.binom.ppf(0.999, STORES, rate))
+def test_steps_to_the_others_end_count_from_the_curves() -> None:
+    from analysis.claims.statistics import steps_to_the_others_end
 
+    steps = np.array([0, 100, 200, 300, 400])
 
-@pytest.mark.parametrize("number", range(1, 10))
-def test_failed_cells_never_reproduce_a_claim_in_silence(number: int) -> None:
-    cells = blobs(as_the_paper_says)
-    failed = {"status": "diverged", "test_mse": None, "loss_over_variance": None}
-    lost = [{**cell, **failed} if (cell["seed"], cell["factors"]) == (3, 16384) else cell for cell in cells]
-    decision = decided(number, made_up_rows(lost))
-    assert decision.outcome.left_out
-    assert all("seed 3 failed (diverged)" in out.why for out in decision.outcome.left_out)
-    assert "Left out:" in sentences.decided_by(decision.claim, decision.outcome)
+    def member(curve: Digits) -> Member:
+        return Member(metrics={}, curves=[(steps, curve)])
 
-
-@pytest.mark.parametrize(
-    ("number", "lost", "verdict"),
-    [
-        (11, {"quantizer": "vq", "joint_codebooks": 10}, "reproduced"), (11, {"quantizer": "dvq"}, "not run"),
-        (12, {"quantizer": "vq"}, "not run"), (13, {"joint_positions": 8}, "reproduced"),
-        (14, {"quantizer": "vq"}, "not run"), (15, {"quantizer": "dvq"}, "not run"),
-        (16, {"quantizer": "dvq"}, "not run"), (17, {"dimension": 64, "slices": 8}, "not run"),
-        (18, {"quantizer": "dvq"}, "not run"),
-    ],
-)  # fmt: skip
-def test_failed_cells_never_reproduce_a_claim_about_images_in_silence(
-    number: int, lost: Mapping[str, Any], verdict: str
-) -> None:
-    rows = about_images(True)
-    failed = rows.frame["seed"] == 3
-    for column, value in lost.items():
-        failed &= rows.frame[column] == value
-    frame = rows.frame.assign(status=rows.frame["status"].mask(failed, "diverged"))
-    for metric in ("reconstruction_bits_per_dim", "total_bits_per_dim_unigram", "joint_code_entropy_bits"):
-        frame[metric] = frame[metric].mask(failed)
-    holed = Rows(frame=frame, stores=rows.stores)
-    decision = decided(number, holed)
-    assert decision.outcome.verdict == verdict
-    assert decision.outcome.left_out
-    assert all("seed 3 failed (diverged)" in out.why for out in decision.outcome.left_out)
-    assert "Left out:" in sentences.decided_by(decision.claim, decision.outcome)
-    total = len(decision.outcome.cells) + len(decision.outcome.left_out)
-    row = product.files([decision], holed)[".md"].decode()
-    assert verdict == "not run" or f"reproduced ({len(decision.outcome.cells)} of {total} cells tested)" in row
-
-
-def test_the_interval_is_scipys_and_as_wide_as_students() -> None:
-    sample = np.random.default_rng(0).exponential(size=12)
-    theirs = stats.bootstrap(
-        (sample,), np.mean, method="BCa", confidence_level=expanded_level(12), rng=np.random.default_rng(0)
-    ).confidence_interval
-    np.testing.assert_allclose(intervals([sample])[0], (theirs.low, theirs.high), rtol=1e-9)
-    half = stats.norm.ppf(0.5 + expanded_level(12) / 2) * np.sqrt(11 / 12)
-    assert half == pytest.approx(stats.t.ppf(0.975, 11))
-
-
-def test_equal_values_have_an_interval_of_no_width() -> None:
-    assert intervals([np.full(5, 1.5)]) == [(1.5, 1.5)]
-    with pytest.raises(ValueError, match="at least 2"):
-        intervals([np.array([1.0])])
-
-
-def test_the_test_against_is_students_and_holm_is_holms() -> None:
-    sample = np.random.default_rng(0).normal(1, 1, 9)
-    expected = stats.ttest_1samp(sample, 0.5, alternative="greater").pvalue
-    assert outside_p_values([sample], [Region(high=0.5)]) == [pytest.approx(expected)]
-    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
-
-
-def test_one_stray_cell_of_many_does_not_refute_a_claim() -> None:
-    """Without a correction one cell of many would."""
-    samples = [np.random.default_rng(seed).normal(size=8) for seed in range(60)]
-    region = Region(high=0)
-    p_values = outside_p_values(samples, [region] * len(samples))
-    assert min(p_values) < 0.025
-    assert min(holm(p_values)) > 0.025
-
-
-def member(values: Sequence[float], curve: Sequence[float] = ()) -> Member:
-    steps = np.arange(len(curve)) * 10
-    curves = [(steps, np.array(curve))] if curve else []
-    return Member(metrics={"m": np.array(values)}, curves=curves)
-
-
-def test_statistics_by_hand() -> None:
-    a, b = member([1.0, 2.0]), member([4.0, 4.0])
-    assert statistics.difference("m")([a, b]).tolist() == [-3.0, -2.0]
-    assert statistics.gain("m")([a, b]).tolist() == [0.75, 0.5]
-    assert statistics.drop("m")([b, a]).tolist() == [0.75, 0.5]
-    gaps = [member([0.0]), member([1.0]), member([0.0]), member([2.0]), member([0.0]), member([3.0])]
-    assert statistics.rank_correlation_of_gap("m")(gaps).tolist() == [1.0]
-    assert statistics.last_growth_of_gap("m")(gaps).tolist() == [0.5]
-    assert statistics.growth_beyond_half("m")([member([9.0]), member([14.0]), member([8.0]), member([8.0])]) == [-2.0]
-
-
-def test_the_best_of_several_is_chosen_by_other_seeds() -> None:
-    first, lucky, good = member([5.0, 5.0, 5.0]), member([0.0, 6.0, 6.0]), member([4.0, 4.0, 4.0])
-    assert statistics.best_of_others("m")([first, lucky, good]).tolist() == [-1.0, -5.0 + 4.0 + 2.0, 1.0]
-
-
-def test_a_curve_that_never_gets_there_takes_all_of_its_steps() -> None:
-    vq = member([0.0], [8.0, 5.0, 4.5, 4.0, 3.9])
-    fast, slow = member([0.0], [8.0, 3.9, 3.8, 3.7, 3.6]), member([0.0], [8.0, 7.0, 6.0, 5.0, 5.0])
-    assert statistics.steps_to_the_others_end([fast, vq]).tolist() == [0.25]
-    assert statistics.steps_to_the_others_end([slow, vq]).tolist() == [1.0]
-
-
-def test_equal_rows_give_equal_bytes_and_json_holds_every_cell() -> None:
-    cells = blobs(as_the_paper_says)
-    first, second = (
-        product.files(product.decisions(rows), rows) for rows in (made_up_rows(cells), made_up_rows(reversed(cells)))
-    )
-    assert first == second
-    content = json.loads(first[".json"])
-    assert [claim["claim"] for claim in content["claims"]] == list(range(1, 19))
-    assert len(content["claims"][0]["tests"][0]["cells"]) == 20
-    assert content["run_commits"] == ["c0ffee"]
-
-
-def test_the_verdicts_on_the_committed_fits() -> None:
-    decisions = product.decisions(load_rows([str(REFERENCE)]))
-    verdicts = {d.claim.number: d.outcome.verdict for d in decisions}
-    assert [verdicts[number] for number in range(1, 10)] == [
-        "reproduced", "reproduced", "not reproduced", "not reproduced", "not reproduced", "inconclusive",
-        "not reproduced", "not reproduced", "reproduced",
-    ]  # fmt: skip
-    assert {verdicts[number] for number in range(10, 19)} == {"not run"}
-    counts = {d.claim.number: (d.outcome.count("holds"), d.outcome.count("against")) for d in decisions}
-    assert counts[1] == (30, 0)
-    assert counts[2] == (36, 0)
-    assert counts[5] == (0, 12)
-    forms = {(d.claim.number, outcome.form.name): outcome.verdict for d in decisions for outcome in d.others}
-    assert forms[1, "at equal bits"] == "not reproduced"
-    assert forms[4, "L = 8, 32 bits"] == "reproduced"
-    assert forms[6, "codes start in ±1"] == "reproduced"
+    slow = member(np.array([8.0, 7.0, 6.0, 5.0, 4.0]))
+    assert steps_to_the_others_end([member(np.array([8.0, 4.0, 3.5, 3.2, 3.1])), slow]) == pytest.approx([0.25])
+    assert steps_to_the_others_end([member(np.array([8.0, 7.5, 7.0, 6.5, 6.0])), slow]) == pytest.approx([1.0])

@@ -263,7 +263,8 @@ def test_a_cell_keeps_the_bits_of_every_test_image_in_their_order(
     cell, kept = settings(**MODELS[model]), Kept()
     m = outcome(cell, kept).metrics
     table = pq.read_table(io.BytesIO(kept.artifacts["test_images.parquet"]))
-    assert table.schema.names == ["reconstruction_bits_per_dim", "code_bits_per_dim_unigram"]
+    total = "total_bits_per_dim_unigram"
+    assert table.schema.names == ["reconstruction_bits_per_dim", "code_bits_per_dim_unigram", total]
     assert {str(kind) for kind in table.schema.types} == {"float"}
     assert table.num_rows == 6
     for column in table.schema.names:

@@ -135,9 +135,11 @@ def _measured(training: Training) -> tuple[LearnedPriorMetrics, Mapping[str, npt
         test_images=len(data.test),
         data_sha256=data.images.sha256,
     )
+    reconstruction, codes = test.nats / math.log(2), prior.bits_of_images(test.codes) / sub_pixels
     return metrics, {
-        "reconstruction_bits_per_dim": test.nats / math.log(2),
-        "code_bits_per_dim_unigram": prior.bits_of_images(test.codes) / sub_pixels,
+        "reconstruction_bits_per_dim": reconstruction,
+        "code_bits_per_dim_unigram": codes,
+        "total_bits_per_dim_unigram": reconstruction + codes,
     }
 
 

@@ -1,0 +1,203 @@
+"""From stored rows to the numbers of a claim: every cell of the protocol is looked up by its id.
+
+An id stands for the experiment, its revision, every setting and the seed. So nothing else that a store holds, not other
+trainings, other seeds or other revisions, can be taken for what a claim is about.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dvq_ray.experiment.registry import find_experiment
+from dvq_ray.sweep.cells import Point
+
+from ..data.points import floats, unusable_rows
+from ..data.rows import Rows
+from ..naming import seeds_text
+from .claim import Array, Fields, Member, Test
+
+IMAGES = "test_images.parquet"
+"""The artifact with a cell's metrics of each test image."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """A statistic in one cell of a test."""
+
+    seeds: tuple[int, ...]
+    """Those that all points of the cell have a usable row of, in order."""
+    values: Array
+    """[seeds]"""
+    image_error: float = 0.0
+    """Standard error of the mean that is due to which images are in the test set; 0 where they are not resampled."""
+    lost: Mapping[str, tuple[int, ...]]
+    """Seeds of the protocol that are not among `seeds`, by what is wrong with them."""
+
+
+class Stored:
+    """The rows of one trainable, found by cell id."""
+
+    def __init__(self, rows: Rows, trainable: str) -> None:
+        self.experiment = find_experiment(trainable)
+        self._store = rows
+        self._frame = rows.frame[(rows.frame["trainable"] == trainable).to_numpy(bool)]
+        self._points: dict[tuple[tuple[str, Any], ...], Point] = {}
+        self._places: dict[tuple[str, range], npt.NDArray[np.int64]] = {}
+        self._unusable: dict[tuple[str, ...], Mapping[int, str]] = {}
+        self._columns: dict[str, Array] = {}
+
+    @cached_property
+    def _index(self) -> Any:
+        return pd.Index(self._frame["cell_id"])
+
+    def point(self, fields: Fields) -> Point:
+        """The point with these settings. Raises a pydantic `ValidationError` where they are wrong."""
+        key = tuple(sorted(fields.items()))
+        if key not in self._points:
+            self._points[key] = Point(experiment=self.experiment, settings=self.experiment.settings(fields))
+        return self._points[key]
+
+    def places(self, fields: Fields, seeds: range) -> npt.NDArray[np.int64]:
+        """The row of each seed; -1 where there is none."""
+        point = self.point(fields)
+        key = (point.point_id, seeds)
+        if key not in self._places:
+            self._places[key] = self._index.get_indexer(pd.Index([point.cell_id(seed) for seed in seeds]))
+        return self._places[key]
+
+    def sample(self, test: Test, cell: Sequence[Fields], seeds: range) -> Sample | str:
+        """The statistic in a cell, or why there is none. Raises `StoreError` where curves or artifacts are unreadable.
+
+        Seeds that are not usable in every point of the cell are left out, and listed.
+        """
+        places = np.stack([self.places(fields, seeds) for fields in cell])
+        lost = self._lost(test, cell, places, seeds)
+        of_lost = {seed for some in lost.values() for seed in some}
+        used = np.array([seed not in of_lost for seed in seeds])
+        if not used.any():
+            return "never run" if (places < 0).all() else "; ".join(_listed(lost))
+        kept = tuple(seed for seed, is_used in zip(seeds, used.tolist(), strict=True) if is_used)
+        if len(self._digests(places[:, used])) > 1:
+            return "data of unequal content under one name"
+        try:
+            members = [self._member(test, its) for its in places[:, used]]
+        except _MissingError as error:
+            return str(error)
+        if len({values.shape for member in members for values in member.images.values()}) > 1:
+            return f"{IMAGES} of unequal length"
+        values = np.asarray(test.statistic(members), np.float64)
+        defined = np.isfinite(values)
+        if not defined.all():
+            undefined = tuple(seed for seed, is_defined in zip(kept, defined, strict=True) if not is_defined)
+            return f"the statistic is not defined for {seeds_text(undefined)}"
+        return Sample(seeds=kept, values=values, image_error=_image_error(test, members), lost=lost)
+
+    def _lost(
+        self, test: Test, cell: Sequence[Fields], places: npt.NDArray[np.int64], seeds: range
+    ) -> Mapping[str, tuple[int, ...]]:
+        unusable = self._unusable_rows(test.metrics)
+        found: dict[str, list[int]] = {}
+        for fields, its in zip(cell, places.tolist(), strict=True):
+            for seed, place in zip(seeds, its, strict=True):
+                state = "missing" if place < 0 else unusable.get(place)
+                if state:
+                    found.setdefault(f"{fields['quantizer']} {state}", []).append(seed)
+        return {state: tuple(sorted({*some})) for state, some in found.items()}
+
+    def _unusable_rows(self, metrics: tuple[str, ...]) -> Mapping[int, str]:
+        if metrics not in self._unusable:
+            held = [metric for metric in metrics if metric in self._frame]
+            found = unusable_rows(self._frame, held)
+            if missing := [metric for metric in metrics if metric not in self._frame]:
+                found = dict.fromkeys(range(len(self._frame)), f"without {', '.join(missing)}") | found
+            self._unusable[metrics] = found
+        return self._unusable[metrics]
+
+    def _digests(self, places: npt.NDArray[np.int64]) -> set[Any]:
+        """Digests of the data that these rows saw. No digest is one of its own: what is not known is not equal."""
+        column = self.experiment.digest_column
+        if not column or column not in self._frame:
+            return set()
+        held = self._frame[column].iloc[places.ravel()]
+        return {*held.dropna(), *([None] if held.isna().any() else [])}
+
+    def _member(self, test: Test, places: npt.NDArray[np.int64]) -> Member:
+        ids = self._frame["cell_id"].iloc[places].tolist() if test.curve or test.images else []
+        return Member(
+            metrics={name: self._column(name)[places] for name in test.metrics},
+            curves=self._curves(ids, test.curve) if test.curve else (),
+            images=self._images(ids, test.images) if test.images else {},
+        )
+
+    def _column(self, name: str) -> Array:
+        if name not in self._columns:
+            self._columns[name] = floats(self._frame[name])
+        return self._columns[name]
+
+    def _curves(self, ids: Sequence[str], column: str) -> list[tuple[npt.NDArray[np.int64], Array]]:
+        logged = self._store.load_curves(ids, [column])
+        logged = logged[np.isfinite(logged[column].astype(float))]
+        found = []
+        for cell_id in ids:
+            own = logged[logged["cell_id"] == cell_id]
+            if own.empty:
+                raise _MissingError("a curve is missing")
+            found.append((own["step"].to_numpy(np.int64), own[column].to_numpy(np.float64)))
+        return found
+
+    def _images(self, ids: Sequence[str], columns: Sequence[str]) -> dict[str, Array]:
+        tables = []
+        for cell_id in ids:
+            content = self._store.read_artifact(cell_id, IMAGES)
+            if content is None:
+                raise _MissingError(f"without {IMAGES}, over which test images are resampled")
+            try:
+                tables.append(pq.read_table(io.BytesIO(content), columns=[*columns]))
+            except (pa.ArrowException, OSError) as error:
+                raise _MissingError(f"{IMAGES} of cell {cell_id} cannot be read: {error}") from None
+        if len({len(table) for table in tables}) > 1:
+            raise _MissingError(f"{IMAGES} of unequal length")
+        return {name: np.stack([table[name].to_numpy().astype(np.float64) for table in tables]) for name in columns}
+
+
+class _MissingError(Exception):
+    """Something beside the rows that a statistic takes is not there."""
+
+
+_BLOCKS = 50
+"""Parts of the test images that are left out in turn."""
+
+
+def _image_error(test: Test, members: Sequence[Member]) -> float:
+    """Standard error of the statistic's mean over seeds, by the delete-a-group jackknife over test images.
+
+    Shao and Tu 1995, "The Jackknife and Bootstrap", section 2.3. All members saw the same images in the same order.
+    """
+    if not test.images:
+        return 0.0
+    count = next(iter(members[0].images.values())).shape[1]
+    groups = min(_BLOCKS, count)
+    group_of = np.arange(count) % groups
+    means = []
+    for group in range(groups):
+        kept = group_of != group
+        some = [
+            Member(metrics={**m.metrics, **{name: values[:, kept].mean(axis=1) for name, values in m.images.items()}})
+            for m in members
+        ]
+        means.append(float(np.mean(test.statistic(some))))
+    return float(np.sqrt((groups - 1) / groups * np.square(np.array(means) - np.mean(means)).sum()))
+
+
+def _listed(lost: Mapping[str, Sequence[int]]) -> list[str]:
+    return [f"{state}: {seeds_text(some)}" for state, some in lost.items()]
