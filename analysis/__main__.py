@@ -181,7 +181,8 @@ def _make(folder: Path, rows: Rows, named: Sequence[str], allow_missing: bool) -
         if deciding:
             results = _decided(deciding)
             written = write_files(folder, CLAIMS, results.files)
-            _print(f"{_padded(CLAIMS)}{_named(folder, CLAIMS, written)}  {results.tally}")
+            files = f"{_named(folder, CLAIMS, written)}  " if written else ""
+            _print(f"{_padded(CLAIMS)}{files}{results.tally}")
         if deciding and describing:
             report = page.Report(attempts=attempts, claims=results, origin=describing.result())
             write_files(folder, REPORT, {".html": render(report)})

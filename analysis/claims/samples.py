@@ -87,8 +87,8 @@ class Stored:
         if not used.any():
             return "never run" if (places < 0).all() else "; ".join(_listed(lost))
         kept = tuple(seed for seed, is_used in zip(seeds, used.tolist(), strict=True) if is_used)
-        if len(self._digests(places[:, used])) > 1:
-            return "data of unequal content under one name"
+        if unequal := self._unequal(places[:, used]):
+            return unequal
         try:
             members = [self._member(test, its) for its in places[:, used]]
         except _MissingError as error:
@@ -123,13 +123,21 @@ class Stored:
             self._unusable[metrics] = found
         return self._unusable[metrics]
 
-    def _digests(self, places: npt.NDArray[np.int64]) -> set[Any]:
-        """Digests of the data that these rows saw. No digest is one of its own: what is not known is not equal."""
-        column = self.experiment.digest_column
-        if not column or column not in self._frame:
-            return set()
-        held = self._frame[column].iloc[places.ravel()]
-        return {*held.dropna(), *([None] if held.isna().any() else [])}
+    def _unequal(self, places: npt.NDArray[np.int64]) -> str:
+        """What these rows differ in that is not part of their ids: the data's content, or how they were computed.
+
+        Data of which nothing is recorded are not equal to others.
+        """
+        digest = self.experiment.digest_column
+        measured = [name for name, metric in self.experiment.measures().items() if metric.is_condition]
+        for column in dict.fromkeys([digest, *measured] if digest else measured):
+            values = self._frame[column].iloc[places.ravel()] if column in self._frame else pd.Series([None])
+            if column == digest and values.isna().any():
+                return "data whose content is not recorded"
+            if values.nunique(dropna=False) > 1:
+                what = "data of unequal content under one name" if column == digest else f"unequal {column}"
+                return f"{what}: {', '.join(sorted(map(str, values.unique())))}"
+        return ""
 
     def _member(self, test: Test, places: npt.NDArray[np.int64]) -> Member:
         ids = self._frame["cell_id"].iloc[places].tolist() if test.curve or test.images else []

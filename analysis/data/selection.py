@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -14,8 +14,9 @@ import pandas as pd
 from ..naming import box_text, boxes, listed, number, seeds_text
 from .curves_and_artifacts import CurvesAndArtifacts, load_curves_and_artifacts
 from .declared import Declared, declared
+from .differences import differences
 from .needs import Grid, Needs
-from .points import Places, Points, floats, groups_of, kinds_of, unusable_rows
+from .points import Places, Points, floats, groups_of, unusable_rows
 from .rows import Rows
 from .summary import summaries
 
@@ -23,9 +24,6 @@ Metric = str | Callable[[pd.DataFrame], "pd.Series[float]"]
 """A column, or a number computed for each row."""
 Seeds = Mapping[tuple[Any, ...], tuple[int, ...]]
 """The seeds that points must have, by their values in the columns `needs.seeds_by`."""
-NOT_RECORDED = "not recorded"
-_MOST_NAMES = 3
-"""Boxes of points that a line names for each value of a column in which they differ."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -224,7 +222,7 @@ class Selection:
 
     def faults(self) -> list[str]:
         """Why the item cannot be drawn at all, whatever cells are allowed to be missing."""
-        if unequal := [*self._differences()]:
+        if unequal := [*differences(self)]:
             return unequal
         least = self.needs.least_repetitions
         few = [group for group, seeds in self.seeds.items() if len(seeds) < least]
@@ -235,68 +233,6 @@ class Selection:
         if not any(grid.means(self.needs.metrics[0])["n"].any() for grid in self.grids):
             return [f"no point has {least} finished repetitions"]
         return []
-
-    def _differences(self) -> Iterator[str]:
-        """A line for each column in which points that are compared differ, and that the item does not show.
-
-        Only declared columns are looked at: others, such as the machine, do not change a result.
-        """
-        points, declared, needs = self._stored_points(), self.declared, self.needs
-        shown = {*needs.draws}.union(*(grid.axes for grid in self.grids))
-        data = {name for name, axis in declared.axes.items() if axis.role == "data" and name in shown}
-        explained = set[tuple[int, int]]()
-        for column in (name for name in declared.axes if name in points and name not in needs.draws):
-            by_data = column in needs.captioned or column == declared.digest
-            for open_in in self._open_in(column):
-                here = points[points["grid"].isin(open_in) & (points[column].notna() | (points["status"] == "ok"))]
-                here = here[_is_mixed(here, column, [*needs.apart, *sorted(data if by_data else ())], declared)]
-                if len(here):
-                    explained |= {*here[["grid", "place"]].itertuples(index=False, name=None)}
-                    yield self._difference(column, here)
-        for i, grid in enumerate(self.grids):
-            if unknown := [grid.table.iloc[place] for place in grid.unequal if (i, place) not in explained]:
-                names = "; ".join(box_text(grid.name, grid.axes, box) for box in boxes(map(tuple, unknown)))
-                yield f"{names}: several stored points, which differ in no column that this version declares"
-
-    def _open_in(self, column: str) -> list[list[int]]:
-        """Grids that leave a column open, those together whose quantizers declare it alike.
-
-        Two quantizers may each have a field of that name that is not the same thing, such as where training starts.
-        """
-        axes = [
-            self.declared.axis(grid.quantizer, column)
-            if column not in grid.axes and self.declared.has(grid.quantizer, column) else None
-            for grid in self.grids
-        ]  # fmt: skip
-        firsts = [axis for i, axis in enumerate(axes) if axis is not None and axis not in axes[:i]]
-        return [[i for i, axis in enumerate(axes) if axis == first] for first in firsts]
-
-    def _stored_points(self) -> pd.DataFrame:
-        """The declared columns of each stored point in each grid that has it, with its `grid` and its `place` there."""
-        by = ["point_id", *(name for name in self.declared.conditions if name in self.rows), "status"]
-        rows = self.rows[[*dict.fromkeys([*by, "quantizer", *(n for n in self.declared.axes if n in self.rows)])]]
-        found = []
-        for i, grid in enumerate(self.grids):
-            inside = np.flatnonzero(grid.places >= 0)
-            firsts, _ = kinds_of(rows.iloc[inside], by)
-            found.append(rows.iloc[inside[firsts]].assign(grid=i, place=grid.places[inside[firsts]]))
-        return pd.concat(found, ignore_index=True)
-
-    def _difference(self, column: str, points: pd.DataFrame) -> str:
-        """Which points have which value of the column, and how to keep one of them."""
-        texts, parts = points[column].map(_text), []
-        for value in sorted(points[column].dropna().unique()) + [None] * bool(points[column].isna().any()):
-            its = points[texts == _text(value)]
-            names = []
-            for i, places in ((i, its.loc[its["grid"] == i, "place"].unique()) for i in its["grid"].unique().tolist()):
-                grid = self.grids[i]
-                some = boxes(grid.table.iloc[places].itertuples(index=False, name=None))
-                names += [box_text(grid.name, grid.axes, box) for box in some]
-            more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
-            parts.append(f"{_text(value)} ({', '.join(names[:_MOST_NAMES])}{more})")
-        counts = points[column].value_counts().sort_index().sort_values(ascending=False, kind="stable")
-        advice = f"; keep one with --only {column}={_text(counts.index[0])}" if len(counts) else ""
-        return f"unequal {column}: {'; '.join(parts)}{advice}"
 
     def _group_text(self, group: tuple[Any, ...]) -> str:
         columns = zip(self.needs.seeds_by, group, strict=True)
@@ -369,29 +305,6 @@ def _wanted_seeds(
     found = {group: tuple(seeds[its].tolist()) for group, its in zip(groups, is_held, strict=True)}
     wanted = {group for grid, _ in placed for group in groups_of(grid.table, needs.seeds_by)[0]}
     return {group: found.get(group, ()) for group in sorted(wanted)}, is_held[group_of_rows, seed_of_rows]
-
-
-def _is_mixed(points: pd.DataFrame, column: str, by: Sequence[str], declared: Declared) -> npt.NDArray[np.bool_]:
-    """For each point, whether those with equal values in the columns `by` have several values of this one.
-
-    Defaults that follow from other fields are equal to each other.
-    """
-    texts = points[column].map(_text).astype(object)
-    kinds = texts.copy()
-    for quantizer in points["quantizer"].unique():
-        its = (points["quantizer"] == quantizer).to_numpy()
-        kinds[its] = texts[its].mask(declared.follows(str(quantizer), column, points[its]), "follows")
-    _, groups = kinds_of(points, by)
-    grouped = pd.DataFrame({"group": groups, "text": texts, "kind": kinds}).groupby("group")
-    is_mixed = grouped.nunique().min(axis=1) > 1
-    if column == declared.digest:  # data of which nothing is known are not equal to others
-        is_mixed |= (grouped.size() > 1) & (texts == NOT_RECORDED).groupby(groups).any()
-    return is_mixed.to_numpy(bool)[groups]
-
-
-def _text(value: Any) -> str:
-    """A value as `--only` takes it."""
-    return NOT_RECORDED if pd.isna(value) else number(value)
 
 
 def distinct_text(frame: pd.DataFrame, column: str) -> tuple[str, ...]:

@@ -125,21 +125,14 @@ FAMILIES = {
         "hH<>opsh^dD8",
     ),
     "orange": Family(
-        [
-            (0, "#F8D98A"),
-            (1, "#F0A630"),
-            (2, "#DB5F1B"),
-            (3, "#9A1B1F"),
-            (4, "#6F1031"),
-            (5, "#450A2B"),
-            (6, "#1D0414"),
-        ],
+        [(0, "#F8D98A"), (1, "#F0A630"), (2, "#DB5F1B"), (3, "#9A1B1F"), (4, "#6F1031"), (5, "#450A2B"),
+         (6, "#1D0414")],
         "HvPX*d",
     ),
     "olive": Family([(0, "#DCE28C"), (2, "#C3CF62"), (3.3, "#809B26"), (6, "#2F3F0A")], "hp^<>H"),
     "plum": Family([(0, "#BCA9EE"), (3, "#864C6C"), (6, "#33182B")], "Dp>v8H"),
     "grey": Family([(0, "#BDBDBD"), (10, "#3C3C3C")], "."),
-}
+}  # fmt: skip
 """By the name that a quantizer declares."""
 
 

@@ -294,12 +294,21 @@ def test_a_store_whose_cells_all_failed_runs_no_claim() -> None:
     assert sentences.decided_by(outcome).endswith(f"To run: {outcome.reading.sweep}.")
 
 
-@pytest.mark.parametrize("digest", ["another", None])
-def test_images_of_unequal_or_unknown_content_are_not_compared(digest: str | None) -> None:
+@pytest.mark.parametrize(
+    ("column", "value", "why"),
+    [
+        ("data_sha256", "another", "data of unequal content under one name: another, equal"),
+        ("data_sha256", None, "data whose content is not recorded"),
+        ("precision", "bfloat16", "unequal precision: bfloat16, float32"),
+    ],
+)
+def test_what_differs_and_is_no_part_of_an_id_is_not_compared(column: str, value: str | None, why: str) -> None:
     cells = cells_of(BY_NUMBER["12"], [BY_NUMBER["12"].reading], paper_bits)
-    cells = [{**c, "data_sha256": digest} if c["quantizer"] == "dvq" else c for c in cells]
+    cells = [{**c, "precision": "float32", **({column: value} if c["quantizer"] == "dvq" else {})} for c in cells]
     (left_out,) = decided("12", rows_of(cells)).outcome.left_out
-    assert left_out.why == "data of unequal content under one name"
+    assert left_out.why == why
+    unknown = [{**c, "data_sha256": None} for c in cells]
+    assert decided("12", rows_of(unknown)).outcome.left_out[0].why == "data whose content is not recorded"
 
 
 def test_a_claim_about_curves_is_left_out_without_them() -> None:

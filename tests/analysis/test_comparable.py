@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -87,14 +87,16 @@ def changed(rows: Rows, trainable: str, column: str, which: Callable[[pd.DataFra
     return replace(rows, frame=frame.assign(**{column: values.infer_objects(), "point_id": ids}))
 
 
+CLOSELY = ("steps", "restarts", "train_samples", "revision", "precision")
+"""Columns that are changed in every way, a few of each kind; the others between quantizers alone."""
 CASES = [
     (store, column, which)
     for store, trainable in STORES.items()
     for column in declared(trainable, ["vq", "dvq"]).axes
     if column in base(store).frame
     for which in (between_quantizers, along_an_axis, between_seeds, at_one_point)
-    if which in (between_quantizers, along_an_axis) or column in ("steps", "restarts", "revision", "precision")
-    if store != "slices" or column in ("steps", "revision", "precision")
+    if which == between_quantizers or column in CLOSELY
+    if store != "slices" or column in CLOSELY
 ]
 
 
@@ -134,21 +136,29 @@ def silent_mixes(item: Item, rows: Rows, column: str) -> Iterator[str]:
     if isinstance(item, generic.GenericItem):
         yield from mixes_of_generic(selection, item, column)
         return
-    apart = [name for name in item.needs.apart if name in selection.rows]
-    groups = selection.drawn.groupby(apart, observed=True) if apart else [((), selection.drawn)]
-    has = {name for name in selection.rows["quantizer"].unique() if selection.declared.has(str(name), column)}
-    values = [here.loc[here["quantizer"].isin(has), column].dropna().unique() for _, here in groups]
-    if max(map(len, values), default=0) <= 1:
+    open_in = [
+        grid.quantizer
+        for grid in selection.grids
+        if column not in grid.axes and selection.declared.has(grid.quantizer, column)
+    ]
+    here = selection.drawn[selection.drawn["quantizer"].isin(open_in)]
+    if column in item.needs.draws or not (several := several_values(here, column, item.needs.apart)):
         return
+    data = [name for name, axis in selection.declared.axes.items() if axis.role == "data" and name in here]
     with style.printed():
-        product = item.make(selection)
-    numbers = pd.read_csv(io.BytesIO(product.files[".csv"]))
-    is_drawn = column in numbers and numbers[column].nunique() > 1
-    label = selection.declared.axes[column].label
-    texts = [f"{value:g}" if isinstance(value, float) else str(value) for value in values[0]]
-    is_captioned = all(text in product.caption for text in texts)
-    if not is_drawn and not is_captioned:
-        yield f"{column} ({label}) varies over {values} and nobody is told: {product.caption}"
+        caption = item.make(selection).caption
+    is_captioned = column in item.needs.captioned and all(text in caption for text in several)
+    if not is_captioned or several_values(here, column, data):
+        yield f"{column} varies over {several} and nobody is told: {caption}"
+
+
+def several_values(rows: pd.DataFrame, column: str, by: Sequence[str]) -> list[str]:
+    """The values of a column in rows that are equal in other columns, where there are several."""
+    groups = rows.groupby([*by], observed=True, dropna=False) if by else [((), rows)]
+    for _, here in groups:
+        if len(values := here[column].dropna().unique()) > 1:
+            return [f"{value:g}" if isinstance(value, float) else str(value) for value in values]
+    return []
 
 
 def mixes_of_generic(selection: Selection, item: Item, column: str) -> Iterator[str]:

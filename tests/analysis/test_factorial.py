@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from analysis.data.selection import Selection, select
 from analysis.figures import ITEMS
+from analysis.figures.static_prior import factorial
 from dvq_ray.experiment.registry import find_experiment
 from tests.analysis import made_up
 from tests.analysis.looking import (
@@ -32,20 +33,26 @@ def loss(quantizer: str, size: int, groups: int, dependence: float, seed: int) -
     return level + groups / 4 - dependence - size / 100 + 0.1 * seed
 
 
-def cells() -> Iterator[Row]:
+def cells(dimension: int = 64, sizes: tuple[int, ...] = (16, 32, 64), scale: float = 1.0) -> Iterator[Row]:
     """Two, four and eight independent groups, and four that depend; the plain VQ of 64 codes is never run on these."""
     worlds = [(2, 0.0), (4, 0.0), (8, 0.0), (4, 0.5), (4, 1.0)]
-    for (groups, dependence), quantizer, size in itertools.product(worlds, ("vq", "dvq", "kmeans"), (16, 32, 64)):
+    for (groups, dependence), quantizer, size in itertools.product(worlds, ("vq", "dvq", "kmeans"), sizes):
         if size == 64 and (quantizer != "vq" or dependence):
             continue
         cut = {} if quantizer == "vq" else {"slices": groups}
-        fields = {"dimension": 64, "groups": groups, "centres": 16, "dependence": dependence, "codebook_size": size}
+        fields = {
+            "dimension": dimension,
+            "groups": groups,
+            "centres": 16,
+            "dependence": dependence,
+            "codebook_size": size,
+        }
         for seed in range(SEEDS):
             cell = made_up.identity(
                 find_experiment("factorial_prior"), seed=seed, status="ok", quantizer=quantizer, **fields, **cut
             )
             measured = {
-                "test_mse": loss(quantizer, size, groups, dependence, seed),
+                "test_mse": scale * loss(quantizer, size, groups, dependence, seed),
                 "data_variance": 34.0,
                 "bits_per_vector": cell["slices"] * float(np.log2(size)),
             }
@@ -119,3 +126,22 @@ def test_groups_that_were_never_made_to_depend_leave_out_that_panel() -> None:
 def test_quantizers_that_are_not_cut_along_the_groups_make_no_figure() -> None:
     whole = [cell for cell in cells() if cell["quantizer"] == "vq"]
     assert select(made_up_rows(whole), ITEMS["factorial"].needs) is None
+
+
+def test_a_line_is_of_one_dimension_that_with_most_points() -> None:
+    few = [cell for cell in cells(dimension=32) if cell["groups"] == 2]
+    selection = selected([*cells(), *few])
+    assert {grid.axes["dimension"] for grid in selection.grids} == {(64,)}
+    assert selection.faults() == []
+    assert "D = 64 features" in draw("factorial", selection)[1]
+
+
+def test_losses_below_the_blobs_spread_are_inside_of_the_panels() -> None:
+    figure, _ = draw("factorial", selected([*cells(scale=0.01)]))
+    for axes in figure.axes:
+        assert axes.get_ylim()[0] < min(float(losses.min()) for _, losses in drawn_points(axes))
+
+
+def test_each_of_three_codebook_sizes_has_a_look_of_its_own() -> None:
+    looks = [factorial._look(quantizer, size, 16) for quantizer in ("vq", "dvq", "kmeans") for size in (8, 16, 32, 64)]
+    assert len({(look.colour, look.marker) for look in looks}) == len(looks)

@@ -13,9 +13,10 @@ import pandas as pd
 
 from ...data.curves_and_artifacts import CurvesAndArtifacts
 from ...data.declared import declared
+from ...data.differences import NOT_RECORDED
 from ...data.needs import Grid, Needs
 from ...data.rows import Rows
-from ...data.selection import NOT_RECORDED, Selection
+from ...data.selection import Selection
 from ...draw.looks import look_of
 from ...draw.style import Look
 from ...naming import listed
@@ -152,8 +153,8 @@ def points_as(kind: type[Kind], rows: Rows, needs: Needs) -> Kind | None:
     ]
     points = heads[["point_id", "quantizer", *(name for name in found.axes if name in heads)]].reset_index(drop=True)
     finished = frame[frame["status"] == "ok"]
-    ids = finished["point_id"].astype(str)
     for name in [name for name in found.conditions if name in found.metrics]:  # which failed cells do not have
+        ids = finished["point_id"].astype(str)
         # Data of which nothing is known are not equal to others.
         unknown = NOT_RECORDED + ", " + ids if name == found.digest else NOT_RECORDED
         known = finished[name].astype(object).where(finished[name].notna(), unknown)

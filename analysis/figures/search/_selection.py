@@ -159,7 +159,7 @@ def select_search(rows: Rows, needs: Needs) -> SearchSelection | None:
     return SearchSelection(
         needs=replace(
             needs, trainable=search.experiment.name, metrics=tuple(search.objectives),
-            draws=tuple(name for name in known.axes if name not in known.conditions),
+            draws=tuple(search.space.axes),
         ),
         declared=known,
         placed=[(grid, grid.find(cells)) for grid in grids],

@@ -16,6 +16,7 @@ from ...draw.sheet import Panel, Sheet, handle, level_handle
 from ...draw.style import GREY, THEORY, Look, as_yardstick
 from ...items import figure
 from ...naming import number
+from ...output.product import UnfitError
 from ...output.words import capitalised
 from . import _shared as shared
 
@@ -141,5 +142,7 @@ def _with_rates(table: pd.DataFrame) -> pd.DataFrame:
 def _limits(values: Sequence[float]) -> tuple[float, float]:
     """Around the values and 1, with equal room in print."""
     low, high = min(*values, 0.9), max(*values, 1.0)
+    if low <= 0:
+        raise UnfitError(f"a distortion of {low:g} has no place on a log axis")
     room = (high / low) ** 0.07
     return low / room, high * room if math.isfinite(high) else 1.0
