@@ -50,8 +50,8 @@ _RULES = f"""# Protocol
 
 What each of the paper's claims, and each finding of ours, is tested on, and how, stated before the runs that decide
 it. A verdict is on the cells and seeds stated here, found by their ids, whatever else a store holds: more seeds, other
-cells and other stores change nothing. This page is made by `python -m analysis.claims.protocol`, and a test holds it
-against the code.
+cells and other stores change nothing. [The results](../results/reference/README.md) are on a page of their own. This
+page is made by `python -m analysis.claims.protocol`, and a test holds it against the code.
 
 ## Rules
 

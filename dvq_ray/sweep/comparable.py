@@ -54,9 +54,10 @@ def _data(point: Point) -> Hashable:
 
 
 def _agreeing(ours: Sequence[Point], theirs: Sequence[Point], roles: Collection[Role]) -> Iterator[tuple[Point, Point]]:
-    """Pairs whose values are equal in all fields of these roles that both quantizers have."""
+    """Pairs whose values are equal in all fields of these roles that both quantizers have, and declare alike."""
     axes, others = (axes_of(type(points[0].settings)) for points in (ours, theirs))
-    shared = [name for name in axes if name in others and axes[name].role in roles and name != "quantizer"]
+    shared = [name for name, axis in axes.items()
+              if others.get(name) == axis and axis.role in roles and name != "quantizer"]  # fmt: skip
     by_values: dict[Hashable, list[Point]] = {}
     for point in theirs:
         by_values.setdefault(tuple(getattr(point.settings, name) for name in shared), []).append(point)

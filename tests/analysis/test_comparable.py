@@ -141,8 +141,22 @@ def silent_mixes(item: Item, rows: Rows, column: str) -> Iterator[str]:
         for grid in selection.grids
         if column not in grid.axes and selection.declared.has(grid.quantizer, column)
     ]
-    here = selection.drawn[selection.drawn["quantizer"].isin(open_in)]
-    if column in item.needs.draws or not (several := several_values(here, column, item.needs.apart)):
+    if column in item.needs.draws:
+        return
+    for first in {selection.declared.axis(name, column).label: name for name in open_in}.values():
+        alike = [name for name in open_in if are_alike(selection, name, first, column)]
+        yield from untold(item, selection, column, selection.drawn[selection.drawn["quantizer"].isin(alike)])
+
+
+def are_alike(selection: Selection, one: str, other: str, column: str) -> bool:
+    """Whether two quantizers declare a column alike; otherwise it is not the same thing."""
+    known = selection.declared
+    has_both = known.has(one, column) and known.has(other, column)
+    return has_both and known.axis(one, column) == known.axis(other, column)
+
+
+def untold(item: Item, selection: Selection, column: str, here: pd.DataFrame) -> Iterator[str]:
+    if not (several := several_values(here, column, item.needs.apart)):
         return
     data = [name for name, axis in selection.declared.axes.items() if axis.role == "data" and name in here]
     with style.printed():
@@ -173,7 +187,9 @@ def mixes_of_generic(selection: Selection, item: Item, column: str) -> Iterator[
     elif item.name.endswith("versus"):
         pairs = comparisons(selection)
         a, b = (pairs[f"point_id_{side}"].map(points) for side in "ab")
-        if role != "model" and (a.notna() & b.notna() & (a != b)).any():
+        both = zip(pairs["a"], pairs["b"], strict=True)
+        alike = np.array([are_alike(selection, str(one), str(other), column) for one, other in both], bool)
+        if role != "model" and (alike & a.notna() & b.notna() & (a != b)).any():
             yield f"points of unequal {column} are compared"
     elif item.name.endswith("rate") and points.nunique() > 1 and role != "model":
         with style.printed():

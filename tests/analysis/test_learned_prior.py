@@ -75,7 +75,7 @@ def failing(cells: Sequence[Row], status: str, **values: Any) -> list[Row]:
     kept = settings_of("learned_prior")
     identity = {"cell_id", "point_id", "sweep", "trainable", "seed", "run_id", "run_commit", "run_started_at"}
     return [
-        {**{k: cell[k] for k in {*kept, *identity}}, "status": status, "error": "made up"}
+        {**{k: cell[k] for k in {*kept, *identity} & cell.keys()}, "status": status, "error": "made up"}
         if all(cell[k] == v for k, v in values.items())
         else cell
         for cell in cells

@@ -119,7 +119,7 @@ def test_tables_are_sorted_as_numbers_within_their_sections(page: Page) -> None:
         [int(text) for text in section.locator("tr:not(.section) > :nth-child(3)").all_text_contents()]
         for section in table.locator("tbody").all()
     ]
-    assert sections == [[6], [20, 20]]
+    assert sections == [[6], [36, 36]]
 
 
 def test_other_readings_unfold(page: Page) -> None:
