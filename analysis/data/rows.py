@@ -59,6 +59,9 @@ class Rows:
     """Cells that a search suggested, and that a grid names too."""
     only: Mapping[str, str] = field(default_factory=dict)
     """Values that the user kept, by column."""
+    levels: Mapping[str, float] = field(default_factory=dict)
+    """By id of each point whose repetitions were added until they sufficed, the coverage of the interval of each look
+    at it, with which those of all looks hold together."""
     notes: tuple[str, ...] = ()
     """What a reader must know about how the frame came to be."""
 
@@ -113,7 +116,7 @@ class Rows:
 
 
 def load_rows(locations: Sequence[str], only: Mapping[str, str] | None = None) -> Rows:
-    """Reads the stores. Of a cell that several hold, a finished row is kept before a failed one, then the first.
+    """Reads the stores. Of a cell that several hold, a finished row is kept before a failed one, then a later one.
 
     Raises `StoreError` where a store is missing, empty or unreadable, `ValueError` where `only` names no column or
     leaves nothing.
@@ -146,8 +149,19 @@ def load_rows(locations: Sequence[str], only: Mapping[str, str] | None = None) -
         notes.append(f"no item shows {int((frame['trainable'] == trainable).sum()):,} cells of {trainable}: {why}")
     return Rows(
         frame=frame, stores=tuple(locations), origins=origins, held=held, in_both=in_both, only=dict(only or {}),
-        notes=tuple(notes),
+        levels=_levels(locations), notes=tuple(notes),
     )  # fmt: skip
+
+
+def _levels(locations: Sequence[str]) -> dict[str, float]:
+    """By id of each point that was looked at again and again, the coverage that each look's interval must have."""
+    found: dict[str, float] = {}
+    for location in locations:
+        looks = _read(location, lambda store: store.load_looks())
+        for column in ("point_id", "partner_point_id"):
+            for point_id, level in looks[[column, "level"]].dropna().itertuples(index=False, name=None):
+                found[point_id] = max(level, found.get(point_id, 0.0))
+    return found
 
 
 def _twice(locations: Sequence[str], whole: Sequence[pd.DataFrame], kept: Sequence[pd.DataFrame]) -> Iterator[str]:

@@ -18,7 +18,7 @@ from .differences import differences
 from .needs import Grid, Needs
 from .points import Places, Points, floats, groups_of, unusable_rows
 from .rows import Rows
-from .summary import summaries
+from .summary import LEVEL, summaries
 
 Metric = str | Callable[[pd.DataFrame], "pd.Series[float]"]
 """A column, or a number computed for each row."""
@@ -44,7 +44,23 @@ class SelectedGrid(Grid):
     def wanted(self) -> npt.NDArray[np.int64]:
         """For each point, how many repetitions it must have."""
         groups, group_of = self.groups
-        return np.array([len(self.selection.seeds[group]) for group in groups], np.int64)[group_of]
+        alike = np.array([len(self.selection.seeds[group]) for group in groups], np.int64)[group_of]
+        return np.where(self.was_stopped, np.bincount(self.places[self.places >= 0], minlength=len(alike)), alike)
+
+    @cached_property
+    def levels(self) -> npt.NDArray[np.float64]:
+        """For each point, the coverage of its interval that makes it hold at `LEVEL` however its seeds were added."""
+        found = np.full(len(self.table), LEVEL)
+        if self.selection.levels:
+            inside = np.flatnonzero(self.places >= 0)
+            stated = self.selection.rows["point_id"].iloc[inside].astype(object).map(self.selection.levels)
+            np.fmax.at(found, self.places[inside], stated.to_numpy(float))
+        return found
+
+    @cached_property
+    def was_stopped(self) -> npt.NDArray[np.bool_]:
+        """For each point, whether its repetitions were added until they sufficed: it then needs no other seeds."""
+        return self.levels > LEVEL
 
     @cached_property
     def _used(self) -> npt.NDArray[np.bool_]:
@@ -63,7 +79,7 @@ class SelectedGrid(Grid):
         if metric not in self._means:
             values = metric(self.usable) if callable(metric) else self.usable[metric]
             least, places = self.selection.needs.least_repetitions, self.places[self._used]
-            numbers = summaries(floats(values), places, len(self.table), least=least)
+            numbers = summaries(floats(values), places, len(self.table), self.levels, least=least)
             self._means[metric] = self.table.assign(wanted=self.wanted, **numbers)
         return self._means[metric].copy(deep=False)
 
@@ -104,7 +120,8 @@ class SelectedGrid(Grid):
             states[place][seed] = self.selection.unusable.get(row, "")
         lost = {}
         for place, point in zip(states, self.table[suspect].to_dict("records"), strict=True):
-            for seed in self.selection.seeds[tuple(point[column] for column in self.selection.needs.seeds_by)]:
+            alike = self.selection.seeds[tuple(point[column] for column in self.selection.needs.seeds_by)]
+            for seed in sorted(states[place]) if self.was_stopped[place] else alike:
                 if state := states[place].get(seed, "missing"):
                     lost[*point.values(), seed] = state
         return lost
@@ -124,6 +141,8 @@ class Selection:
     left_out: tuple[str, ...]
     """A line for each grid that would be drawn if it were complete."""
     curves_and_artifacts: CurvesAndArtifacts
+    levels: Mapping[str, float] = field(default_factory=dict)
+    """By point id, as `Rows.levels` has it."""
 
     @cached_property
     def grids(self) -> tuple[SelectedGrid, ...]:
@@ -283,6 +302,7 @@ def _select_grids(
     return Selection(
         needs=needs, declared=known, placed=[(grid, places[of_rows]) for grid, places in placed], rows=frame,
         seeds=seeds, left_out=left_out, curves_and_artifacts=load_curves_and_artifacts(rows, frame, needs),
+        levels=rows.levels,
     )  # fmt: skip
 
 

@@ -20,17 +20,17 @@ LEVEL = 0.95
 
 
 def summaries(
-    values: Array, groups: npt.NDArray[np.int64], count: int, level: float = LEVEL, *, least: int = 1
+    values: Array, groups: npt.NDArray[np.int64], count: int, level: float | Array = LEVEL, *, least: int = 1
 ) -> dict[str, npt.NDArray[Any]]:
     """`n`, `mean`, `deviation`, `low` and `high` of each group, by column; of shape [count].
 
-    `groups` says to which of the groups 0 to `count` - 1 each value belongs. A group of one has a mean and no more, one
-    of fewer than `least` has nothing and an `n` of 0: the rest is NaN. Raises `ValueError` for a value that is not
-    finite.
+    `groups` says to which of the groups 0 to `count` - 1 each value belongs; `level` is the coverage of the intervals,
+    or that of each group: [count]. A group of one has a mean and no more, one of fewer than `least` has nothing and an
+    `n` of 0: the rest is NaN. Raises `ValueError` for a value that is not finite.
     """
     if not np.isfinite(values).all():
         raise ValueError("a value that is not finite has no mean")
-    sizes = np.bincount(groups, minlength=count)
+    sizes, levels = np.bincount(groups, minlength=count), np.broadcast_to(level, count)
     in_order, starts = values[np.argsort(groups, kind="stable")], np.cumsum(sizes) - sizes
     counted = np.where(sizes < least, 0, sizes)
     found = {"n": counted, **{name: np.full(count, np.nan) for name in ("mean", "deviation", "low", "high")}}
@@ -40,7 +40,7 @@ def summaries(
         mean = found["mean"][these] = sample.mean(axis=1)
         if n > 1:
             deviation = found["deviation"][these] = sample.std(axis=1, ddof=1)
-            half = float(stdtrit(n - 1, 0.5 + level / 2)) * deviation / math.sqrt(n)
+            half = stdtrit(n - 1, 0.5 + levels[these] / 2) * deviation / math.sqrt(n)
             found["low"][these], found["high"][these] = mean - half, mean + half
     return found
 

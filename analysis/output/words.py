@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ..data.selection import Selection
+from ..data.summary import LEVEL
 
 _MOST_HOLES = 8
 """Groups of cells that a footnote names; the JSON beside the figure names them all."""
@@ -18,6 +19,23 @@ def either(values: Iterable[str]) -> str:
 def sentences(*parts: str) -> str:
     """The parts that are not empty, one after the other."""
     return " ".join(part for part in parts if part)
+
+
+def caveats(selection: Selection) -> str:
+    """How seeds were added, and what is missing or was left out; empty where there is nothing to say."""
+    return sentences(stopping(selection), holes(selection))
+
+
+def stopping(selection: Selection) -> str:
+    """How seeds were added, where that followed from what they measured."""
+    stopped = sum(int(grid.was_stopped.sum()) for grid in selection.grids)
+    if not stopped:
+        return ""
+    some = f" at {stopped:,} points" if stopped < sum(len(grid.table) for grid in selection.grids) else ""
+    return (
+        f"Seeds were added{some} until they decided; these intervals are wider, so that those of all looks at a point "
+        f"hold together at {LEVEL:.0%}."
+    )
 
 
 def holes(selection: Selection) -> str:

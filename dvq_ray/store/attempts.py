@@ -64,10 +64,14 @@ def best_rows(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def standing_of_stores(parts: Sequence[pd.DataFrame]) -> list[npt.NDArray[np.bool_]]:
-    """Which rows stand, given `cell_id` and `status` of those of several stores: finished before failed, then first."""
+    """Which rows stand, given the columns `STANDING` of those of several stores: by the same rule as in one of them.
+
+    So the order of the stores decides nothing, unless two attempts began in the same microsecond.
+    """
     ids = np.concatenate([part["cell_id"].to_numpy(object) for part in parts])
     ranks = np.concatenate([_rank(part["status"]) for part in parts])
-    order = np.argsort(ranks, kind="stable")
+    began = np.concatenate([pd.to_datetime(part["run_started_at"], utc=True).astype(np.int64) for part in parts])
+    order = np.lexsort((-began, ranks))
     stands = np.empty(len(ids), bool)
     stands[order] = ~pd.Series(ids[order]).duplicated()
     return np.split(stands, np.cumsum([len(part) for part in parts])[:-1])

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from dvq_ray.store.attempts import standing_of_stores
+from dvq_ray.store.columns import STANDING
 from dvq_ray.store.reading import unify
 from dvq_ray.store.storage import StoreError
 from dvq_ray.store.store import Store
@@ -30,8 +31,8 @@ def load_results(
     """One row for each cell of one store or several, sorted by `cell_id`; `where` keeps those for which it is true.
 
     Files are read only as far as `columns` and `where` need them. Where several rows bear the same cell id, one stands
-    before the filter is looked at: a finished one before a failed one, the later before the earlier, and that of the
-    store named first. The dtype of a column does not depend on the rows: `Int64` for integers, `boolean`, `float64`,
+    before the filter is looked at: a finished one before a failed one, the later before the earlier, whichever store
+    holds it. The dtype of a column does not depend on the rows: `Int64` for integers, `boolean`, `float64`,
     `str` for text, `datetime64[us, UTC]` for times, Arrow's lists, whose values come out as lists of Python's. The
     column `store` is the store as it was named.
 
@@ -58,7 +59,7 @@ def load_results(
             raise StoreError(f"{location} is not a store: there is no cells/*.parquet in it")
         tables.append(table)
     if len(locations) > 1:
-        every = [Store(location).load(["cell_id", "status"]) for location in locations]
+        every = [Store(location).load(STANDING) for location in locations]
         ids = [pa.array(part["cell_id"][stands]) for part, stands in zip(every, standing_of_stores(every), strict=True)]
         tables = [
             table.filter(pc.is_in(table["cell_id"], value_set=its)) for table, its in zip(tables, ids, strict=True)

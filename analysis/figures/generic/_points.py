@@ -21,7 +21,7 @@ from ...draw.looks import look_of
 from ...draw.style import Look
 from ...naming import listed
 from ...output.numbers import long_form, number_of
-from ...output.words import sentences
+from ...output.words import sentences, stopping
 
 Kind = TypeVar("Kind", bound="AllPoints")
 
@@ -113,7 +113,7 @@ class AllPoints(Selection):
         """A footnote: what the item says, repetitions, and every cell that it leaves out."""
         lines = [*self.holes(), *self.left_out]
         left = f"Not used: {'; '.join(lines)}." if lines else ""
-        return sentences(*parts, self.repetitions_text(), left)
+        return sentences(*parts, self.repetitions_text(), stopping(self), left)
 
 
 def all_points(rows: Rows, needs: Needs) -> AllPoints | None:
@@ -163,7 +163,7 @@ def points_as(kind: type[Kind], rows: Rows, needs: Needs) -> Kind | None:
     return kind(
         needs=needs, declared=found, placed=[(grid, grid.find(frame)) for grid in grids], rows=frame,
         seeds={(point,): its for point, its in seeds.items()}, left_out=tuple(left_out),
-        curves_and_artifacts=CurvesAndArtifacts(),
+        curves_and_artifacts=CurvesAndArtifacts(), levels=rows.levels,
         points=points.assign(**{BITS: found.bits(points)}),
     )  # fmt: skip
 

@@ -15,7 +15,7 @@ from ...data.needs import Needs
 from ...data.points import floats
 from ...data.rows import Rows
 from ...data.selection import Selection
-from ...data.summary import summaries
+from ...data.summary import LEVEL, summaries
 from ...output.product import Product, table_product
 from ...output.tables import Section, Table, columns_of
 from ._points import BITS, NUMBERS, AllPoints, points_as, points_of
@@ -91,7 +91,8 @@ def _compared(points: AllPoints, pairs: pd.DataFrame) -> pd.DataFrame:
     difference = values[a] - values[b]
     is_paired = np.isfinite(difference)
     places = np.repeat(np.arange(len(pairs)), is_paired.sum(axis=1))
-    found = summaries(difference[is_paired], places, len(pairs), least=2)
+    levels = points.points["point_id"].astype(object).map(points.levels).fillna(LEVEL).to_numpy(float)
+    found = summaries(difference[is_paired], places, len(pairs), np.maximum(levels[a], levels[b]), least=2)
     level = summaries(values[b][is_paired], places, len(pairs), least=2)["mean"]
     sign = -1.0 if points.declared.metrics[metric].better == "higher" else 1.0
     low, high = np.sort(np.stack([sign * found["low"], sign * found["high"]]), axis=0)

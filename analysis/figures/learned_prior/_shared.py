@@ -14,7 +14,7 @@ import pandas as pd
 from ...data.needs import Grid, Needs, at, axes_of, ever_run
 from ...data.selection import Selection, distinct_text
 from ...naming import number
-from ...output.words import either, holes, sentences
+from ...output.words import caveats, either, sentences
 from ._columns import DATA_SET, MODEL
 from ._models import DataSet, data_sets_of, model_of, models_in, varying_in
 
@@ -56,7 +56,7 @@ def comparison(
 
 def note(selection: Selection, *subjects: str) -> str:
     """The footnote of an item: the models, its own subjects, training and, where there are any, holes."""
-    return sentences(_glossary(selection), *subjects, _training(selection), holes(selection))
+    return sentences(_glossary(selection), *subjects, _training(selection), caveats(selection))
 
 
 def _glossary(selection: Selection) -> str:

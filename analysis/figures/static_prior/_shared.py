@@ -19,7 +19,7 @@ from ...draw.looks import known_look
 from ...draw.sheet import MANY_POINTS, Panel, handle, level_handle
 from ...draw.style import ANY, Look, as_yardstick
 from ...naming import listed, number
-from ...output.words import either, holes, sentences
+from ...output.words import caveats, either, sentences
 
 LOSS = "test loss: mean squared error\nper dimension"
 FACTORS = "number of factors F (Gaussian blobs)"
@@ -147,7 +147,7 @@ def note(selection: Selection, subject: str, *, intervals: str = "") -> str:
     """
     dense = any(len(values) > MANY_POINTS for grid in selection.grids for values in grid.axes.values())
     intervals = intervals or (_BANDS if dense else _BARS)
-    return sentences(subject, _repetitions(selection, intervals), training(selection), holes(selection))
+    return sentences(subject, _repetitions(selection, intervals), training(selection), caveats(selection))
 
 
 def uniform(bound: float) -> str:

@@ -17,7 +17,7 @@ from ...items import table
 from ...naming import number
 from ...output.product import Product, table_product
 from ...output.tables import Section, Table, columns_of
-from ...output.words import holes
+from ...output.words import caveats
 from . import _shared as shared
 
 _QUANTIZERS = ("vq", "dvq", "kmeans")
@@ -108,7 +108,7 @@ def _digest(costs: pd.DataFrame, selection: Selection) -> Table:
         title="What fits of the static prior cost.",
         columns=columns_of(["quantizer"], [f"D = {number(dimension)}" for dimension in dimensions]),
         sections=sections,
-        notes=[text for text in (note, *ran_on, holes(selection)) if text],
+        notes=[text for text in (note, *ran_on, caveats(selection)) if text],
     )
 
 
