@@ -69,7 +69,7 @@ def _entry(outcome: Outcome) -> Entry:
         ours=outcome.reading.ours,
         why=outcome.reading.why,
         statistic=shown.cell.test.name if shown else "",
-        effect=sentences.effect(shown.cell.test, shown) if shown else "",
+        effect=sentences.effect_with_n(shown) if shown else "",
         effect_value=shown.effect if shown else None,
         n=" or ".join(str(n) for n in sorted({cell.n for cell in outcome.cells})),
         verdict=outcome.verdict,

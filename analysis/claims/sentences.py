@@ -40,6 +40,12 @@ def effect(test: Test, shown: Shown | Cell) -> str:
     return f"{text} {test.unit}".strip()
 
 
+def effect_with_n(shown: Shown) -> str:
+    """The same, and from how many seeds, where that is not all of the cell's."""
+    text = effect(shown.cell.test, shown)
+    return text if shown.n == shown.cell.n else f"{text} (n = {shown.n})"
+
+
 def _number(test: Test, value: float) -> str:
     return f"{100 * value:.1f}%" if test.percent else f"{value:#.4g}".rstrip(".")
 
@@ -47,7 +53,8 @@ def _number(test: Test, value: float) -> str:
 def region(test: Test) -> str:
     """Where the claim says that the effect lies, as it is shown."""
     low, high = test.region.low, test.region.high
-    bounds = [f"{100 * b:g}%" if test.percent else f"{b:g}" for b in (low, high) if abs(b) != float("inf")]
+    finite = [bound for bound in (low, high) if abs(bound) != float("inf")]
+    bounds = [(f"{100 * bound:g}%" if test.percent else f"{bound:g}").replace("-", "−") for bound in finite]
     if len(bounds) == 2:
         return f"between {bounds[0]} and {bounds[1]}"
     return f"{'above' if high == float('inf') else 'below'} {bounds[0]}"
