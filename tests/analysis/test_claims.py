@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -23,11 +24,11 @@ from analysis.claims.decide import LEAST_SEEDS, SIGNIFICANCE, Decision, decide, 
 from analysis.claims.findings import FINDINGS
 from analysis.claims.learned_prior import REFIT
 from analysis.claims.readings import entry
-from analysis.claims.samples import IMAGES, Sample, Stored
+from analysis.claims.samples import IMAGES, Sample
 from analysis.data.rows import Rows
 from benchmarks import verdicts
 from dvq_ray.experiment.registry import find_experiment
-from dvq_ray.sweep.cells import expand
+from dvq_ray.sweep.cells import Point, expand
 from dvq_ray.sweep.spec import load_sweep
 from tests.analysis import made_up
 from tests.analysis.made_up import Row
@@ -411,18 +412,35 @@ def test_whatever_decides_changes_only_with_a_line_in_the_history() -> None:
     assert dates == sorted(dates)
 
 
-@pytest.mark.parametrize("sweep", ["sweeps/claims_static_prior.yaml", "sweeps/claims_factorial_prior.yaml"])
-def test_the_sweeps_of_the_protocol_have_its_cells_and_no_other(sweep: str) -> None:
-    wanted = set[str]()
-    for claim in product.TESTED:
-        stored = Stored(
-            rows_of([made_up.row(seed=0, quantizer="vq", dimension=2, codebook_size=2, factors=2)]), claim.trainable
-        )
-        for reading in claim.readings:
-            if reading.sweep == sweep:
-                points = [fields for test in reading.tests for points in test.cells for fields in points]
-                wanted |= {stored.point(fields).cell_id(seed) for fields in points for seed in reading.seeds}
-    assert {cell.cell_id for cell in expand(load_sweep(ROOT / sweep))[0]} == wanted
+def points_of(claim: Claim, readings: Iterable[Reading]) -> Iterator[tuple[Point, int]]:
+    """Every point of these readings with every seed."""
+    experiment = find_experiment(claim.trainable)
+    for reading in readings:
+        for fields in (fields for test in reading.tests for points in test.cells for fields in points):
+            point = Point(experiment=experiment, settings=experiment.settings(fields))
+            yield from ((point, seed) for seed in reading.seeds)
+
+
+def ids_in(sweeps: str) -> set[str]:
+    """Cells of the sweeps that a reading names, with the overrides that it names."""
+    overrides = re.findall(r"--set (\S+)", sweeps)
+    specs = [load_sweep(ROOT / path, overrides) for path in re.findall(r"sweeps/\w+\.yaml", sweeps)]
+    return {cell.cell_id for spec in specs for cell in expand(spec)[0]}
+
+
+@pytest.mark.parametrize("number", BY_NUMBER)
+def test_the_sweeps_that_a_reading_names_have_its_cells(number: str) -> None:
+    for reading in BY_NUMBER[number].readings:
+        wanted = {point.cell_id(seed) for point, seed in points_of(BY_NUMBER[number], [reading])}
+        assert wanted <= ids_in(reading.sweep), reading.name
+
+
+@pytest.mark.parametrize("sweep", ["static_prior", "factorial_prior", "cifar10_lossless"])
+def test_the_sweeps_of_the_protocol_have_no_other_cells(sweep: str) -> None:
+    path = f"sweeps/claims_{sweep}.yaml"
+    readings = [(claim, [each for each in claim.readings if each.sweep == path]) for claim in product.TESTED]
+    wanted = {point.cell_id(seed) for claim, its in readings for point, seed in points_of(claim, its)}
+    assert ids_in(path) == wanted
 
 
 def test_bootstrap_intervals_are_scipys_and_stand_beside_the_tests() -> None:
