@@ -170,7 +170,7 @@ class Stored:
             if content is None:
                 raise _MissingError(f"without {IMAGES}, over which test images are resampled")
             try:
-                tables.append(pq.read_table(io.BytesIO(content), columns=[*columns]))
+                tables.append(pq.read_table(io.BytesIO(content), columns=[*columns], use_threads=False))
             except (pa.ArrowException, OSError) as error:
                 raise _MissingError(f"{IMAGES} of cell {cell_id} cannot be read: {error}") from None
         if len({len(table) for table in tables}) > 1:

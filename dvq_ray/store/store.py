@@ -188,8 +188,11 @@ class Store(Rows):
         """
         content = self._storage.get(self._layout.looks)
         try:
-            table = LOOK.empty_table() if content is None else pq.read_table(pa.BufferReader(content))
-            frame: pd.DataFrame = table.select(LOOK.names).cast(LOOK).to_pandas()
+            # Without threads, which a process that is forked later would lose.
+            table = (
+                LOOK.empty_table() if content is None else pq.read_table(pa.BufferReader(content), use_threads=False)
+            )
+            frame: pd.DataFrame = table.select(LOOK.names).cast(LOOK).to_pandas(use_threads=False)
         except (OSError, ValueError, KeyError, pa.ArrowException) as error:
             raise StoreError(f"{self._layout.looks} cannot be read: {first_line(error)}") from error
         return frame
