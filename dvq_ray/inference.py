@@ -108,14 +108,22 @@ def _most_sign_flip_p(values: Array) -> float:
     return float(tail / (4 * special.ndtr(-math.sqrt(2))))
 
 
-def t_interval(sample: Array, level: float = 1 - ERROR) -> tuple[float, float]:
-    """Ends of Student's two-sided interval of the mean of a sample `[seeds]`. Raises as `p_above`."""
+def t_interval(sample: Array, level: float = 1 - ERROR, further_error: float = 0.0) -> tuple[float, float]:
+    """Ends of Student's two-sided interval of the mean of a sample `[seeds]`. Raises as `p_above`.
+
+    `further_error` is a standard error of the mean that is due to something else than seeds.
+    """
     from scipy import special
 
     values = _checked(sample)
     n, mean = len(values), float(values.mean())
-    half = float(special.stdtrit(n - 1, 0.5 + level / 2)) * float(values.std(ddof=1)) / math.sqrt(n)
+    half = float(special.stdtrit(n - 1, 0.5 + level / 2)) * math.hypot(standard_error(values), further_error)
     return mean - half, mean + half
+
+
+def standard_error(values: Array) -> float:
+    """That of the mean of a sample `[seeds]`."""
+    return float(values.std(ddof=1)) / math.sqrt(len(values))
 
 
 def looks(least: int, most: int) -> tuple[int, ...]:

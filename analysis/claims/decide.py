@@ -60,7 +60,7 @@ class Cell:
     @cached_property
     def interval(self) -> tuple[float, float]:
         """Of 95%, by Student's t; where test images are resampled too, as wide as both make it."""
-        return interval(self.sample.values, self.sample.image_error)
+        return inference.t_interval(self.sample.values, LEVEL, self.sample.image_error)
 
     @cached_property
     def outcome(self) -> Side:
@@ -88,15 +88,10 @@ class LeftOut:
     place: int
     why: str
 
-    @property
-    def fields(self) -> Fields:
-        """The point that names the cell."""
-        return self.test.cells[self.place][0]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Shown:
-    """The cell nearest to failing, or deepest in it: chosen by one half of the seeds, and measured on the other."""
+    """The cell nearest to failing, or furthest beyond it: chosen by one half of the seeds, and measured on the other."""
 
     cell: Cell
     n: int
@@ -142,7 +137,7 @@ class Outcome:
             return Shown(cell=cell, n=cell.n, effect=cell.effect, low=cell.interval[0], high=cell.interval[1])
         cell = min(self.cells, key=_margin_by_half)
         rest = cell.sample.values[1::2]
-        low, high = interval(rest, cell.sample.image_error)
+        low, high = inference.t_interval(rest, LEVEL, cell.sample.image_error)
         return Shown(cell=cell, n=len(rest), effect=float(rest.mean()), low=low, high=high)
 
     @cached_property
@@ -183,13 +178,6 @@ def decide(claims: Sequence[Claim], rows: Rows) -> list[Decision]:
         outcome, *others = (_outcome(reading, stored[claim.trainable]) for reading in claim.readings)
         decided.append(Decision(claim=claim, outcome=outcome, others=tuple(others)))
     return decided
-
-
-def interval(values: Array, image_error: float = 0.0) -> tuple[float, float]:
-    """A 95% interval of the mean of `values` over seeds and, where their error is not 0, over test images."""
-    mean, n = float(values.mean()), len(values)
-    half = float(special.stdtrit(n - 1, 0.5 + LEVEL / 2)) * math.hypot(_error(values), image_error)
-    return mean - half, mean + half
 
 
 def _outcome(reading: Reading, stored: Stored) -> Outcome:
@@ -246,13 +234,9 @@ def p_above(values: Array, bound: float, image_error: float = 0.0) -> float:
     """
     p_value = inference.p_above(values, bound)
     if image_error:
-        both = math.hypot(_error(values), image_error)
+        both = math.hypot(inference.standard_error(values), image_error)
         p_value = max(p_value, float(special.stdtr(len(values) - 1, -(float(values.mean()) - bound) / both)))
     return p_value
-
-
-def _error(values: Array) -> float:
-    return float(values.std(ddof=1)) / math.sqrt(len(values))
 
 
 def _verdict(reading: Reading, cells: Sequence[Cell], level: float) -> tuple[Verdict, tuple[Scope, ...]]:

@@ -262,10 +262,10 @@ CLAIMS = (
         "16", "The codebooks encourage independent densities along the features", "sections 3.1 and 4.2",
         _reading(
             PAPER, _independent(PAPER),
-            ours="DVQ's slices share less information, pair by pair, than its features dealt at random; the share by "
-            "which it is less exceeds by 10 points that of a VQ of equal parameters, cut the same way",
+            ours="DVQ's slices share less information, pair by pair, than its features assigned at random; the share "
+            "by which it is less exceeds by 10 points that of a VQ of equal parameters, cut the same way",
             why="The null is a model without slices: neighbouring features may share more or less than random ones for "
-            "other reasons. A single deal of the features moves the share by 4 to 12 points, so it is taken over many.",
+            "other reasons. One random assignment moves the share by 4 to 12 points, so the mean of many is used.",
         ),
         _reading(SMALL, _independent(SMALL), ours=f"the same {_IS_SMALL}"),
     ),

@@ -57,9 +57,9 @@ page is made by `python -m analysis.claims.protocol`, and a test holds it agains
 
 - A **cell** compares a few points seed by seed, because points of equal seed saw the same data. Its **effect** is the
   mean of the statistic over seeds, with a {LEVEL:.0%} t-interval. It is tested with {LEAST_SEEDS} seeds or more.
-- Each cell is tested twice, by Student's t and by the exact sign-flip test, and the larger p-value counts. For
-  bits/dim the error due to which images are in the test set is added, by a jackknife over test images. A BCa bootstrap
-  interval stands beside in `claims.json`, and decides nothing.
+- Each cell is tested with Student's t-test and with the exact sign-flip test, and the larger p-value counts. For
+  bits/dim, a jackknife over test images adds the error due to which images are in the test set. `claims.json` also has
+  a BCa bootstrap interval, which decides nothing.
 - **Holds**: in every cell the effect lies where the claim says. Each cell is tested at {SIGNIFICANCE:.1%} (one side),
   which is an intersection-union test: more cells make it harder to pass, never easier. Where scopes are stated,
   {SIGNIFICANCE:.1%} is divided among the statement and its scopes.
@@ -70,11 +70,11 @@ page is made by `python -m analysis.claims.protocol`, and a test holds it agains
   found in a cell of 20 seeds with a chance of 90%, one of 1.4 in a cell of 8.
 - **Undecided**: none of these; with the number of seeds that would decide every cell, were the effects as measured.
 - **So far**: some of the cells or seeds stated here are missing. **Not run**: no cell has {LEAST_SEEDS} seeds.
-- "The same" and "between" are tests of equivalence: two one-sided tests against the stated margins. No difference that
-  is not significant is called the same.
-- The effect that is shown is of the cell nearest to failing, or deepest in it, in standard deviations. Every other
-  seed chooses the cell, and the rest measure it: the largest of many effects is not an estimate of itself. The median
-  cell stands beside it.
+- "The same" and "between" are equivalence tests: two one-sided tests against the stated margins. A difference that is
+  merely not significant is not called the same.
+- The effect shown is that of the cell nearest to failing, or furthest beyond it, in standard deviations. Half of the
+  seeds choose the cell and the other half measure it, because the largest of many effects overestimates itself. The
+  median cell is given too.
 
 ## History
 

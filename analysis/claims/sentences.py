@@ -11,15 +11,15 @@ from .claim import Fields, Test
 from .decide import LEAST_SEEDS, MOST_SEEDS, SIGNIFICANCE, Cell, LeftOut, Outcome, Shown, inside
 
 METHOD = (
-    "The protocol states each claim's cells, seeds, statistic and margins; the verdict is on these, whatever else a "
-    "store holds. The statistic is a number for each seed, because points of equal seed saw the same data, and its "
-    "effect the mean. A cell is tested twice, by Student's t and by the exact sign-flip test, and the larger p-value "
-    f"counts. Holds: in every cell the effect lies where the claim says, at {SIGNIFICANCE:.1%} (one side), divided "
-    "among the statement and its stated scopes. Holds within: so it is in all cells of a scope. Fails: in some cell it "
-    f"lies elsewhere, at {SIGNIFICANCE:.1%} after Holm's correction over the cells. Undecided: none of these. So far: "
-    f"some of the protocol's cells or seeds are missing. Not run: no cell has {LEAST_SEEDS} seeds. The effect shown is "
-    "of the cell nearest to failing, or deepest in it, chosen by every other seed and measured on the rest; [ ] is its "
-    f"{LEVEL:.0%} t-interval."
+    "The protocol states each claim's cells, seeds, statistic and margins. Only these decide, whatever else a store "
+    "holds. The statistic gives one number per seed, because points with the same seed saw the same data; the effect "
+    "is their mean. Each cell is tested with Student's t-test and with the exact sign-flip test, and the larger "
+    f"p-value counts. Holds: the effect lies where the claim says in every cell, at {SIGNIFICANCE:.1%} (one-sided), "
+    "shared between the statement and its scopes. Holds within: the same, in every cell of a scope. Fails: the effect "
+    f"lies elsewhere in some cell, at {SIGNIFICANCE:.1%} after Holm's correction over the cells. Undecided: none of "
+    f"these. So far: some of the protocol's cells or seeds are missing. Not run: no cell has {LEAST_SEEDS} seeds. The "
+    "effect shown is that of the cell nearest to failing, or furthest beyond it: half of the seeds choose the cell, "
+    f"the other half give the effect and [ ], its {LEVEL:.0%} t-interval."
 )
 FOLLOWING = ("learning_rate", "steps")
 """Fields that follow from others wherever a claim varies them, and name no cell."""

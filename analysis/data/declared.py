@@ -76,7 +76,7 @@ class Declared:
     @property
     def size(self) -> str:
         """The metric that counts a model's parameters; empty where none does."""
-        return next((name for name, metric in self.metrics.items() if metric.is_size), "")
+        return self.experiment.size_column
 
     @property
     def digest(self) -> str:

@@ -48,3 +48,12 @@ def axes_of(settings: type[BaseModel]) -> Mapping[str, Axis]:
         declared = [each for each in info.metadata if isinstance(each, Axis)]
         found[name] = declared[-1] if declared else Axis(label=name.replace("_", " "))
     return found
+
+
+def shared_axes(one: type[BaseModel], other: type[BaseModel]) -> Mapping[str, Axis]:
+    """Declarations of the fields that two settings classes both have, and declare alike.
+
+    Two quantizers may each have a field of a name that is not the same thing, such as where training starts.
+    """
+    others = axes_of(other)
+    return {name: axis for name, axis in axes_of(one).items() if others.get(name) == axis}

@@ -202,6 +202,11 @@ class Experiment:
         """Declarations of the metric columns."""
         return metrics_of(self.metrics)
 
+    @property
+    def size_column(self) -> str:
+        """The metric column that counts a model's parameters; empty where none does."""
+        return next((name for name, metric in self.measures().items() if metric.is_size), "")
+
 
 class _Variants(Mapping[str, type[Settings]]):
     def __init__(self, experiment: Experiment) -> None:

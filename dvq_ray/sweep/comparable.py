@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
 
-from dvq_ray.declarations.field import Role, axes_of
+from dvq_ray.declarations.field import Role, axes_of, shared_axes
 from dvq_ray.sweep.cells import Point
 from dvq_ray.sweep.until import At, Comparison
 
@@ -55,9 +55,8 @@ def _data(point: Point) -> Hashable:
 
 def _agreeing(ours: Sequence[Point], theirs: Sequence[Point], roles: Collection[Role]) -> Iterator[tuple[Point, Point]]:
     """Pairs whose values are equal in all fields of these roles that both quantizers have, and declare alike."""
-    axes, others = (axes_of(type(points[0].settings)) for points in (ours, theirs))
-    shared = [name for name, axis in axes.items()
-              if others.get(name) == axis and axis.role in roles and name != "quantizer"]  # fmt: skip
+    axes = shared_axes(*(type(points[0].settings) for points in (ours, theirs)))
+    shared = [name for name, axis in axes.items() if axis.role in roles and name != "quantizer"]
     by_values: dict[Hashable, list[Point]] = {}
     for point in theirs:
         by_values.setdefault(tuple(getattr(point.settings, name) for name in shared), []).append(point)

@@ -13,7 +13,7 @@ from dvq_ray.sweep.comparable import comparable_pairs
 from dvq_ray.sweep.grids import Grid
 from dvq_ray.sweep.judging import Values, judge
 from dvq_ray.sweep.looks import Look, Looks
-from dvq_ray.sweep.until import Precision, SeedsUntil, size_of
+from dvq_ray.sweep.until import Precision, SeedsUntil
 
 
 class Questions:
@@ -94,7 +94,7 @@ class _Repetitions:
         if not len(self._rows):
             return {}
         sizes = pd.DataFrame({"place": self._place, "seed": self._repetition})
-        sizes["size"] = self._numbers(size_of(self._experiment))
+        sizes["size"] = self._numbers(self._experiment.size_column)
         first = sizes.dropna().sort_values("seed").drop_duplicates("place")
         return {str(self._ids[place]): float(size) for place, size in zip(first["place"], first["size"], strict=True)}
 

@@ -220,7 +220,7 @@ def _rule(
     if len(names) < len(found.compare):
         add((*path, "compare"), f"found {shown(found.compare)}; allowed: each quantizer once")
         return None
-    if found.at == "equal_parameters" and not size_of(experiment):
+    if found.at == "equal_parameters" and not experiment.size_column:
         others = ", ".join(at for at in get_args(At) if at != found.at)
         add((*path, "at"), f"found {shown(found.at)}, and no metric of {experiment.name} is a size; allowed: {others}")
         return None
@@ -267,11 +267,6 @@ def _metric(
     return named
 
 
-def size_of(experiment: Experiment) -> str:
-    """The metric column that counts parameters; empty where none does."""
-    return next((name for name, metric in experiment.measures().items() if metric.is_size), "")
-
-
 def _no_look_decides(until: SeedsUntil) -> str:
     smallest = next(
         most for most in range(until.most, MOST + 1)
@@ -288,5 +283,5 @@ def metrics_of_rules(rules: Sequence[SeedsUntil], experiment: Experiment) -> lis
     """Metric columns that the rules read."""
     found = [until.rule.metric for until in rules]
     if any(isinstance(until.rule, Comparison) and until.rule.at == "equal_parameters" for until in rules):
-        found.append(size_of(experiment))
+        found.append(experiment.size_column)
     return [*dict.fromkeys(found)]

@@ -20,7 +20,7 @@ from scipy import stats
 
 from analysis.claims import bootstrap, product, protocol, sentences
 from analysis.claims.claim import Claim, Fields, Member, Reading, Region, Test
-from analysis.claims.decide import LEAST_SEEDS, SIGNIFICANCE, Decision, decide, interval, judged, p_above
+from analysis.claims.decide import LEAST_SEEDS, SIGNIFICANCE, Decision, decide, judged, p_above
 from analysis.claims.findings import FINDINGS
 from analysis.claims.learned_prior import REFIT
 from analysis.claims.readings import entry
@@ -28,6 +28,7 @@ from analysis.claims.samples import IMAGES, Sample
 from analysis.data.rows import Rows
 from benchmarks import verdicts
 from dvq_ray.experiment.registry import find_experiment
+from dvq_ray.inference import t_interval
 from dvq_ray.sweep.cells import Point, expand
 from dvq_ray.sweep.spec import load_sweep
 from tests.analysis import made_up
@@ -351,7 +352,7 @@ def test_the_error_of_few_test_images_is_that_of_their_mean() -> None:
     assert _image_error(test, [member]) == pytest.approx(expected, rel=0.25)
     values = images.mean(axis=1)
     assert p_above(-values, -3.2, 0.2) > p_above(-values, -3.2)
-    low, high = interval(values, 0.2)
+    low, high = t_interval(values, further_error=0.2)
     assert high - low > 2 * 2.2 * 0.2
 
 

@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from dvq_ray.declarations.field import shared_axes
+
 from ...data.needs import Needs
 from ...data.points import floats
 from ...data.rows import Rows
@@ -73,11 +75,9 @@ def _paired(points: AllPoints, table: pd.DataFrame, a: str, b: str) -> pd.DataFr
     table = table[table[_KEY].notna()]
     one, other = table[table["quantizer"] == a], table[table["quantizer"] == b]
     pairs = one.merge(other, on=[_KEY, *points.data_fields], suffixes=("_a", "_b"))
-    kinds = [points.declared.experiment.variant(quantizer).model_fields for quantizer in (a, b)]
+    shared = shared_axes(*(points.declared.experiment.variant(quantizer) for quantizer in (a, b)))
     for name in points.varied:
-        # Two fields of one name are not the same where they take other values: k-means has starts of its own.
-        is_shared = all(name in fields for fields in kinds) and len({fields[name].annotation for fields in kinds}) == 1
-        if is_shared and points.declared.axes[name].role in _ALIKE:
+        if name in shared and shared[name].role in _ALIKE:
             ours, theirs = pairs[f"{name}_a"], pairs[f"{name}_b"]
             pairs = pairs[(ours == theirs) | ours.isna() | theirs.isna()]
     return pairs.assign(a=a, b=b)
