@@ -91,7 +91,7 @@ class LeftOut:
 
 @dataclass(frozen=True, kw_only=True)
 class Shown:
-    """The cell nearest to failing, or furthest beyond it: chosen by one half of the seeds, and measured on the other."""
+    """The cell nearest to failing, or furthest beyond it: half of the seeds choose it, and the others measure it."""
 
     cell: Cell
     n: int
