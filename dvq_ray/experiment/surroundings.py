@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -58,6 +58,8 @@ class Surroundings:
     """Between two checkpoints of a cell that takes longer."""
     tensorboard: bool = False
     """Whether the curves of cells that are being computed are kept for TensorBoard too."""
+    keep: Set[str] = frozenset()
+    """What finished cells keep besides their row, of what their experiment can."""
     files: Mapping[int, CellFiles] = field(default_factory=dict)
     """By seed, of the cells that are computed."""
 

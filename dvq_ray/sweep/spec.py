@@ -70,6 +70,7 @@ class _Outline(BaseModel):
     data: dict[str, Any] = {}
     checkpoint_seconds: Annotated[float, Field(gt=0)] = 60.0
     tensorboard: bool = False
+    keep: list[str] = []
     max_cells: Annotated[int, Field(ge=1, le=MOST_MAX_CELLS)] = MAX_CELLS
 
 
@@ -90,6 +91,8 @@ class SweepSpec:
     """Time between two checkpoints of a cell that takes longer."""
     tensorboard: bool
     """Whether TensorBoard event files of trainings are kept."""
+    keep: frozenset[str]
+    """What finished cells keep besides their row."""
     resolved: Mapping[str, Any]
     """The file's data with overrides applied, as it is kept beside the results."""
 
@@ -101,6 +104,7 @@ class SweepSpec:
             data={name: source.absolute() for name, source in self.data.items()},
             checkpoint_seconds=self.checkpoint_seconds,
             tensorboard=self.tensorboard,
+            keep=self.keep,
         )
 
     def grid_names(self) -> list[str]:
@@ -172,6 +176,7 @@ class _Checker:
                 trainings = ", ".join(other.name for other in built_in_experiments() if other.watched)
                 message = f"has no effect: {experiment.name} trains in one step; allowed: with {trainings}"
                 self._add(("tensorboard",), message)
+            self._kept(experiment)
         self.problems.raise_any()
         assert outline is not None
         assert experiment is not None
@@ -185,6 +190,7 @@ class _Checker:
             data=data_sets,
             checkpoint_seconds=outline.checkpoint_seconds,
             tensorboard=outline.tensorboard,
+            keep=frozenset(outline.keep),
             resolved=self.source.data,
         )
 
@@ -214,6 +220,18 @@ class _Checker:
         except ProviderError as error:
             self._add(("trainable",), f"found {shown(name)}; {error}")
             return None
+
+    def _kept(self, experiment: Experiment) -> None:
+        """Everything that is to be kept must be something that the experiment can keep."""
+        given = self.data.get("keep", [])
+        for place, name in enumerate(given if isinstance(given, list) else ()):
+            if isinstance(name, str) and name not in experiment.keeps:
+                can = (
+                    f"{not_among(name, experiment.keeps)}"
+                    if experiment.keeps
+                    else (f"has no effect: {experiment.name} keeps nothing besides its rows")
+                )
+                self._add(("keep", place), can)
 
     def _seeds(self, experiment: Experiment | None) -> Sequence[int] | SeedsUntil:
         given = self.data.get("seeds", 1)

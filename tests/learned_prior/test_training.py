@@ -24,6 +24,7 @@ from dvq_ray.experiments.learned_prior.settings import LearnedPriorSettings
 from dvq_ray.experiments.learned_prior.sources import PhotosSource
 from dvq_ray.experiments.learned_prior.training import CheckpointError, Training, batch_rows, logged_steps
 from dvq_ray.quantizer.base import Quantizer
+from dvq_ray.quantizer.kept_codes import read_codes
 from dvq_ray.streams import stream
 from dvq_ray.sweep.cells import Point
 
@@ -254,6 +255,24 @@ def test_metrics_add_up(data: DataSet, model: dict[str, Any]) -> None:
     if len(cell.codebook_sizes()) == 1:
         bits = m["code_bits_per_dim_unigram"] * 192 / cell.positions
         assert m["code_cross_entropy_bits"] == pytest.approx(bits)
+
+
+@pytest.mark.parametrize("model", MODELS.values(), ids=MODELS.keys())
+def test_codes_that_are_kept_are_those_that_were_measured(data: DataSet, model: dict[str, Any]) -> None:
+    cell = settings(**model)
+    assert isinstance(cell, Quantizer)
+    kept, bare = Kept(), Kept()
+    around_it = replace(around(kept), keep=frozenset({"codes"}))
+    (found,) = [event for event in run(cell, [0], around_it) if isinstance(event, Outcome)]
+    assert "codes.parquet" not in (outcome(cell, bare), bare.artifacts)[1]
+    codes = read_codes(kept.artifacts["codes.parquet"])
+    sizes = cell.codebook_sizes()
+    assert {split: each.shape[:2] for split, each in codes.items()} == {
+        "train": (10, len(sizes)),
+        "test": (6, len(sizes)),
+    }
+    used = [len(np.unique(codes["train"][:, place])) for place in range(len(sizes))]
+    assert used == found.metrics["codes_used"]
 
 
 @pytest.mark.parametrize("model", ["dvq", "vq joint", "svq joint"])

@@ -31,5 +31,6 @@ EXPERIMENT = Experiment(
     },
     usual_quantizer="dvq",
     seeds_by=("dataset", "image_size"),
+    keeps=("codes",),
     elapsed_column="training_seconds",
 )

@@ -27,6 +27,7 @@ from dvq_ray.experiments.learned_prior.settings import (
     slices_to_measure,
 )
 from dvq_ray.experiments.learned_prior.training import CheckpointError, Training
+from dvq_ray.quantizer import kept_codes
 from dvq_ray.quantizer.base import Quantizer
 from dvq_ray.streams import stream
 
@@ -75,10 +76,12 @@ def _cell(
     if diverged_at is not None:
         yield Outcome(curve=training.curve, diverged_at_step=diverged_at)
         return
-    metrics, of_images = _measured(training)
+    metrics, of_images, codes = _measured(training)
     seconds = training.elapsed_seconds()
     files.write_artifact("reconstructions.png", _picture(training))
     files.write_artifact("test_images.parquet", _parquet(of_images))
+    if "codes" in surroundings.keep:
+        files.write_artifact(kept_codes.FILE, kept_codes.codes_file(codes))
     yield Outcome(metrics=asdict(metrics), curve=training.curve, duration_seconds=seconds)
 
 
@@ -94,8 +97,12 @@ def _take_up(training: Training, files: CellFiles) -> None:
     training.begin()
 
 
-def _measured(training: Training) -> tuple[LearnedPriorMetrics, Mapping[str, npt.NDArray[np.float64]]]:
-    """The metrics, and some of each test image by the name of the metric whose mean over images they have."""
+_OfImages = Mapping[str, npt.NDArray[np.float64]]
+"""Of each test image, by the name of the metric whose mean over images it has."""
+
+
+def _measured(training: Training) -> tuple[LearnedPriorMetrics, _OfImages, Mapping[str, rate.Codes]]:
+    """The metrics, some of them of each test image, and the codes of all images."""
     settings, data, device = training.settings, training.data, training.device
     assert isinstance(settings, Quantizer)
     peak = device.peak_memory_bytes()  # of the training, before the codes of all images are at hand
@@ -136,11 +143,12 @@ def _measured(training: Training) -> tuple[LearnedPriorMetrics, Mapping[str, npt
         data_sha256=data.images.sha256,
     )
     reconstruction, codes = test.nats / math.log(2), prior.bits_of_images(test.codes) / sub_pixels
-    return metrics, {
+    of_images = {
         "reconstruction_bits_per_dim": reconstruction,
         "code_bits_per_dim_unigram": codes,
         "total_bits_per_dim_unigram": reconstruction + codes,
     }
+    return metrics, of_images, {"train": train.codes, "test": test.codes}
 
 
 def _cross_entropy(train: rate.Codes, test: rate.Codes, codebook_size: int) -> float:
