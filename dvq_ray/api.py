@@ -170,7 +170,7 @@ def _run(
         from dvq_ray.process.interruption import INTERRUPTED
 
         problems = [] if on_cluster else data_problems(spec, drive.examples(spec.search))
-        refuse([*problems, *drive.problems(spec.search, executor)])
+        refuse([*problems, *drive.problems(spec.search)])
         code = drive.run_search(
             silent, spec, spec.search, store, executor, budget, retry_failed=retry_failed, progress_type=made
         )

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from dvq_ray.experiment.registry import built_in_experiments, find_experiment
 from dvq_ray.providers import ProviderError
-from dvq_ray.store import FINISHED, SUGGESTION, Store, StoreError, cell_schema
+from dvq_ray.store import FINISHED, STOPPED, SUGGESTION, Store, StoreError, cell_schema
 from dvq_ray.store.attempts import standing_of_stores
 from dvq_ray.sweep.cells import expand
 from dvq_ray.sweep.spec import parse_sweep
@@ -221,7 +221,7 @@ def _load(location: str) -> pd.DataFrame:
 
 
 def _held(frame: pd.DataFrame) -> Held:
-    failed = frame.loc[~frame["status"].isin(FINISHED), ["cell_id", "status", "error"]]
+    failed = frame.loc[~frame["status"].isin([*FINISHED, STOPPED]), ["cell_id", "status", "error"]]
     return Held(count=len(frame), failed=failed.astype({"status": "str"}))
 
 

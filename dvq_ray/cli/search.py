@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,16 +18,17 @@ from dvq_ray.cli import commands
 from dvq_ray.declarations.settings import Settings
 from dvq_ray.execution.budget import BUDGET_SPENT, Budget
 from dvq_ray.execution.executor import Executor
-from dvq_ray.execution.in_process import InProcess
 from dvq_ray.execution.progress import Progress
 from dvq_ray.execution.running import running
 from dvq_ray.process.interruption import INTERRUPTED
-from dvq_ray.search.sampling import draws
-from dvq_ray.search.suggestions import STATES_IN_WORDS, Suggestions, journal_path, quiet
+from dvq_ray.search.drawing import draws
+from dvq_ray.search.learning import in_words, load_store
+from dvq_ray.search.sampling import check_sampler
+from dvq_ray.search.suggestions import STATES_IN_WORDS, Suggestions, journal_path, others_in_words, quiet
 from dvq_ray.search.supply import Supply
 from dvq_ray.store import Store
 from dvq_ray.sweep.pace import MEASURED, NOMINAL, UNKNOWN_ON_GPU, Estimate
-from dvq_ray.sweep.search import Search
+from dvq_ray.sweep.search import Search, SearchError
 from dvq_ray.sweep.space import Params
 from dvq_ray.sweep.spec import Resources, SweepSpec
 
@@ -47,10 +49,14 @@ def examples(search: Search) -> Iterator[Settings]:
         yield from (search.settings(params) for params in islice(drawn, _EXAMPLES) if search.possible(params))
 
 
-def problems(search: Search, executor: Executor) -> list[str]:
-    """Why this executor cannot run the search."""
-    if search.stop_early and isinstance(executor, InProcess):
-        return ["stop_early compares trials that run side by side; allowed: without --in-process"]
+def problems(search: Search) -> list[str]:
+    """Why the search cannot run here: a sampler that is not installed, a store to learn from that is not there."""
+    try:
+        check_sampler(search)
+        for location in search.learn_from:
+            load_store(location)
+    except SearchError as error:
+        return [str(error)]
     return []
 
 
@@ -105,8 +111,11 @@ def print_plan(
             console.print(f"best:   {best.in_words(search)}")
         at_hand = _at_hand(suggestions, retry_failed=retry_failed) if suggestions else 0
         failed = suggestions.states().get("fail", 0) if suggestions else 0
+        starts = suggestions.open_starts() if suggestions else 0
+        for line in others_in_words(spec.name, search, store):
+            console.print(line)
     console.print(f"stored: {len(store.statuses()):,} cells in {store.location}")
-    left = max(search.suggestions - at_hand, 0)
+    left = max(search.suggestions - at_hand, starts, 0)
     time = f"; expected time: {_estimate(spec, search, store, left).in_words(slots)}" if left else ""
     console.print(f"to run: {left:,} suggestions{time}")
     return Ahead(left=left, failed=0 if retry_failed else failed)
@@ -125,13 +134,19 @@ def run_search(
     retry_failed: bool, progress_type: Callable[..., Progress] = Progress,
 ) -> int:  # fmt: skip
     """Runs the search to its end, or to an interruption. Returns the exit code of the command line."""
+    with quiet():
+        others = others_in_words(spec.name, search, store)
     with Suggestions.held(spec.name, search, store) as suggestions:
         at_hand = _at_hand(suggestions, retry_failed=retry_failed)
-        left = max(search.suggestions - at_hand, 0)
-        interrupted = False
-        if left:
+        left = max(search.suggestions - at_hand, suggestions.open_starts(), 0)
+        interrupted, end = False, ""
+        for line in others:
+            console.print(line)
+        if learned := in_words(suggestions.learned):
+            console.print(f"learns from {learned}")
+        if left or search.stop_when:
             console.print(f"{spec.name}: {left:,} suggestions to come, {at_hand:,} at hand")
-            interrupted = _run(
+            interrupted, end = _run(
                 console,
                 spec,
                 search,
@@ -143,13 +158,14 @@ def run_search(
                 progress_type,
                 retry_failed=retry_failed,
             )
-        return _report(console, spec, search, suggestions, store, budget, interrupted=interrupted)
+        return _report(console, spec, search, suggestions, store, budget, interrupted=interrupted, end=end)
 
 
 def _run(
     console: Console, spec: SweepSpec, search: Search, suggestions: Suggestions, store: Store, executor: Executor,
     budget: Budget, left: int, progress_type: Callable[..., Progress], *, retry_failed: bool,
-) -> bool:  # fmt: skip
+) -> tuple[bool, str]:  # fmt: skip
+    """Runs it. Gives whether it was interrupted, and what ended it besides its number of suggestions."""
     progress = progress_type(left, float(left), console, what="suggestions")
 
     def show(state: TrialState) -> None:
@@ -161,23 +177,49 @@ def _run(
         progress.expect(_estimate(spec, search, store, left), slots)
         supply = Supply(search, suggestions, store, job.run, retry_failed=retry_failed, on_result=show)
         executor.run(supply, job)
-    return job.interruption.asked
+        end = _end(search, supply)
+    return job.interruption.asked, end
+
+
+def _end(search: Search, supply: Supply) -> str:
+    """What the rules of `stop_when` found."""
+    rule = search.stop_when
+    found = []
+    if rule and rule.regret_below is not None and math.isfinite(supply.regret):
+        is_small = "ends the search" if supply.regret_is_small else f"wanted: below {rule.regret_below:g}"
+        found.append(f"regret: at most {supply.regret:.3g}, with high probability ({is_small})")
+    if contest := supply.contest:
+        assert rule is not None
+        level = f"{rule.winner_clear:.0%}"
+        if contest.is_clear:
+            found.append(f"winner: clear at {level}")
+        elif contest.wanted:
+            found.append(f"winner: not clear at {level} yet, {len(contest.contenders)} points may be better")
+        else:
+            count = f"{len(contest.contenders)} points may be better after {rule.most_seeds} repetitions"
+            found.append(f"winner: not clear at {level}: {count}")
+    return "; ".join(found)
 
 
 def _report(
     console: Console, spec: SweepSpec, search: Search, suggestions: Suggestions, store: Store, budget: Budget, *,
-    interrupted: bool,
+    interrupted: bool, end: str,
 ) -> int:  # fmt: skip
     states, front = suggestions.states(), suggestions.best()
     console.print(f"{spec.name}: {_states(suggestions)}, of {search.suggestions:,} wanted")
     name = "best" if len(search.objectives) == 1 else "front"
     for best in front:
         console.print(f"  {name}: {best.in_words(search)}")
+    if end:
+        console.print(f"  {end}")
+    drawn = suggestions.samplers()
+    if len(drawn) > 1:
+        console.print(f"  drawn: {', '.join(f'{count:,} by {sampler}' for sampler, count in drawn.items())}")
     failed, missing = states.get("fail", 0), search.suggestions - sum(states.values())
     if failed:
         console.print("  the column `error` has each exception; --retry-failed tries these again")
     stopped = "" if interrupted or states.get("complete", 0) >= search.suggestions else budget.spent()
-    if missing > 0 and not interrupted and not stopped:
+    if missing > 0 and not interrupted and not stopped and "ends the search" not in end:
         console.print(f"  no point is left to suggest: the space holds no more than {sum(states.values())}")
     console.print(f"results: {store.location}   ({commands.read_cells(store.place('cells'))})")
     console.print(f"journal: {journal_path(store)}   (optuna-dashboard opens it)")

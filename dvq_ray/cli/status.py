@@ -18,7 +18,7 @@ from dvq_ray.cli.failures import FailureKind, failure_kinds
 from dvq_ray.cli.standing import Standing, grids_standing, search_standing
 from dvq_ray.cli.terminal import Command, complain, console, counts_table
 from dvq_ray.problems import SweepFileError
-from dvq_ray.store import FINISHED, Store, StoreError
+from dvq_ray.store import FINISHED, STOPPED, Store, StoreError
 from dvq_ray.store.heartbeat import Driver, drivers
 from dvq_ray.sweep.pace import COLUMNS, Pace, hours, pace
 from dvq_ray.sweep.plan import load_rows
@@ -104,7 +104,7 @@ class _Report:
         table = counts_table("trainable, quantizer", "done", "failed")
         for names, group in rows.groupby(["trainable", "quantizer"], observed=True):
             done = int(group["status"].isin(FINISHED).sum())
-            table.add_row(" ".join(map(str, names)), f"{done:,}", f"{len(group) - done:,}")
+            table.add_row(" ".join(map(str, names)), f"{done:,}", f"{len(_failed(group)):,}")
         self._console.print(table)
         self._say_pace(None, pace(rows, self._now), quiet=True)
         failed = _failed(rows)
@@ -248,7 +248,7 @@ def _cells(count: int) -> str:
 
 
 def _failed(rows: pd.DataFrame) -> list[str]:
-    return rows.loc[~rows["status"].isin(FINISHED), "cell_id"].tolist()
+    return rows.loc[~rows["status"].isin([*FINISHED, STOPPED]), "cell_id"].tolist()
 
 
 def _is_checkpoint(info: fs.FileInfo) -> bool:

@@ -147,7 +147,7 @@ def _search(
     from dvq_ray.cli import search as drive
 
     problems = [] if on_cluster else data_problems(spec, drive.examples(search))
-    problems += drive.problems(search, executor)
+    problems += drive.problems(search)
     if dry_run:
         ahead = drive.print_plan(console, spec, search, store, slots, retry_failed=retry_failed)
         return _exit_code_of_a_run(spec, store, executor, problems, ahead.left, ahead.failed)

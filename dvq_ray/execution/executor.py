@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from dvq_ray.execution.job import Job
 from dvq_ray.store import Status
@@ -27,29 +27,12 @@ class Death:
     """Whether a cell may have caused it. A cell causes neither the loss of a node nor a worker that does not start."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Halving:
-    """Successive halving: packs that run side by side are compared, and the worse ones are stopped early."""
-
-    mode: Literal["min", "max"]
-    """Whether small or large values of the watched curve column are better."""
-    grace_steps: int
-    reduction: float
-    curves: Callable[[], Iterable[tuple[str, Sequence[tuple[int, float]]]]]
-    """Gives the curves to begin with: the id of a cell, and its steps and values."""
-
-
 class PackSource(Protocol):
     """Hands out packs, and learns what became of them. A grid is one, and a search another."""
 
     @property
     def learns(self) -> bool:
         """Whether the next pack depends on results: it is then requested only when it can start."""
-        ...
-
-    @property
-    def halving(self) -> Halving | None:
-        """How packs are stopped early; None where each runs to its end."""
         ...
 
     @property
@@ -63,6 +46,10 @@ class PackSource(Protocol):
 
     def counted(self, done: int, failed: int, nominal_seconds: float, values: Sequence[float]) -> None:
         """Takes note of cells that ended while their pack runs, and of values of the main metric."""
+        ...
+
+    def stops(self, pack: Pack, logged: Sequence[Mapping[str, Any]]) -> bool:
+        """Whether a pack is to be stopped early, given the curve so far of the cell that it watches."""
         ...
 
     def ended(

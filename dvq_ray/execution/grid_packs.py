@@ -24,7 +24,6 @@ class GridPacks:
     """
 
     learns = False
-    halving = None
 
     def __init__(self, packs: Iterable[Pack], job: Job) -> None:
         self._job = job
@@ -54,6 +53,10 @@ class GridPacks:
         self._job.progress.advance(done, failed, nominal_seconds)
         for value in values:
             self._job.progress.measured(value)
+
+    def stops(self, pack: Pack, logged: Sequence[Mapping[str, Any]]) -> bool:
+        """Never: each pack runs to its end."""
+        return False
 
     def ended(
         self, pack: Pack, *, death: Death | None = None, stopped: Sequence[Mapping[str, Any]] | None = None

@@ -29,14 +29,21 @@ class InProcess:
         yield 1
 
     def run(self, source: PackSource, job: Job) -> None:
-        """Runs one pack after the other. Nothing is stopped early: halving compares packs that run side by side."""
+        """Runs one pack after the other."""
         job.budget.hold(job.resources.gpu)
         while (pack := source.next()) is not None:
+            stopped = None
             with closing(run_pack(pack, job.store, job.run, job.surroundings)) as advances:
+                logged = 0
                 for advance in advances:
                     values = [] if advance.value is None else [advance.value]
                     source.counted(int(advance.done), int(advance.failed), advance.nominal_seconds, values)
                     job.progress.tick(running=1)
                     if job.ends_after(advance):
                         return
-            source.ended(pack)
+                    if advance.status is None and len(advance.logged) > logged:
+                        logged = len(advance.logged)
+                        if source.stops(pack, advance.logged):
+                            stopped = [*advance.logged]
+                            break
+            source.ended(pack, stopped=stopped)

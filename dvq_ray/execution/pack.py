@@ -16,7 +16,7 @@ from dvq_ray.execution.computed import computed
 from dvq_ray.execution.exception_text import clean, describe
 from dvq_ray.experiment.experiment import Outcome, Underway
 from dvq_ray.experiment.surroundings import Surroundings
-from dvq_ray.store import FINISHED, SUGGESTION, Status, Store, StoreError
+from dvq_ray.store import FINISHED, STUDY, SUGGESTION, Status, Store, StoreError
 from dvq_ray.store.columns import DURATION
 from dvq_ray.store.commits import Commits
 from dvq_ray.store.provenance import MACHINE_COLUMNS, Run, machine_columns
@@ -195,7 +195,8 @@ def _commit(
 def _search_columns(suggested: SuggestedAs | None, row: Mapping[str, Any]) -> dict[str, Any]:
     if suggested is None:
         return {}
-    return {SUGGESTION: suggested.number, "search_objective": row.get(suggested.objective)}
+    its_own = {SUGGESTION: suggested.number, STUDY: suggested.study}
+    return {**its_own, "search_objective": row.get(suggested.objective)}
 
 
 def _identity(cell: Cell, run: Run) -> dict[str, Any]:

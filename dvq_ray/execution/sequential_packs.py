@@ -15,7 +15,7 @@ from typing import Any
 from dvq_ray.execution.executor import Death, PackSource
 from dvq_ray.execution.grid_packs import GridPacks
 from dvq_ray.execution.job import Job
-from dvq_ray.store import FINISHED
+from dvq_ray.store import FINISHED, STOPPED
 from dvq_ray.sweep.cells import Cell, Pack, pack_cells, run_order
 from dvq_ray.sweep.looks import Looks
 from dvq_ray.sweep.plan import Plan, load_rows
@@ -48,7 +48,6 @@ class SequentialPacks:
     """
 
     learns = False  # what is handed out is needed, whatever the results of the rest are
-    halving = None
 
     def __init__(self, plan: Plan, questions: Questions, looks: Looks, job: Job, slots: int) -> None:
         self._spec, self._questions, self._looks = plan.spec, questions, looks
@@ -91,6 +90,10 @@ class SequentialPacks:
             self._job.progress.measured(value)
         self._show()
 
+    def stops(self, pack: Pack, logged: Sequence[Mapping[str, Any]]) -> bool:
+        """Never: each pack runs to its end."""
+        return False
+
     def ended(
         self, pack: Pack, *, death: Death | None = None, stopped: Sequence[Mapping[str, Any]] | None = None
     ) -> None:
@@ -123,6 +126,7 @@ class SequentialPacks:
         began = time.monotonic()
         self._has_news = False
         rows = load_rows(self._spec, self._job.store)
+        rows = rows[rows["status"] != STOPPED]
         # A row that failed may be about to be replaced, where its cell is tried again.
         is_open = rows["cell_id"].isin(self._batch_of.keys()) & ~rows["status"].isin(FINISHED)
         before, self._looks = self._looks, self._questions.look(rows[~is_open], self._known)

@@ -96,6 +96,8 @@ class Experiment:
     """None for an experiment that reads no files."""
     watched: Mapping[str, str] = field(default_factory=dict)
     """By metric, the curve column that predicts it while a cell is computed; none where that is one step."""
+    steps_field: str = ""
+    """The field that says at which step a training ends; empty where a cell is computed in one step."""
     usual_quantizer: str = ""
     """The quantizer of a search that names none."""
     seeds_by: Sequence[str] = ()

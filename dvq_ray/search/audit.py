@@ -11,27 +11,30 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import optuna
 import pandas as pd
-from optuna.distributions import check_distribution_compatibility
+from optuna.distributions import BaseDistribution, check_distribution_compatibility
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from dvq_ray.search.drawing import Drawing
 from dvq_ray.search.journal import Journal, Record
-from dvq_ray.search.sampling import distributions_of, point_of, sampler_of
+from dvq_ray.search.points import Points, params_of, point_of
+from dvq_ray.search.rectangle import distributions_of
 from dvq_ray.search.verdict import Row, rows_by_cell, verdict
+from dvq_ray.sweep.samplers import STATEFUL
 from dvq_ray.sweep.search import Search
 
-SEEDS = "seeds"
-"""The attribute of a trial that holds the repetitions of its suggestion."""
+SEEDS, CELLS = "seeds", "cell_ids"
+"""Attributes of a trial: the repetitions of its suggestion, and the ids of their cells."""
 FIXED = "fixed_params"
 """Optuna's own, of a trial that was enqueued."""
 _NOTE = "dashboard:"
 """What the names of attributes begin with that `optuna-dashboard` keeps."""
 _CREATE_STUDY, _DELETE_STUDY, _SET_STUDY_ATTRIBUTE, _CREATE_TRIAL, _SET_TRIAL_ATTRIBUTE = 0, 1, 3, 4, 9
 """Optuna's numbers for what a record does; those of attributes are for its own ones."""
-_STATEFUL = ("cmaes", "nsga2", "nsga3")
 _TOLERANCE = 1e-9
 """Between a value in the journal and the mean of its rows, which are computed alike."""
 _FOREIGN, _REFUTED = "is not one of this search", "contradicts its cells in the store"
+_UNLIKE = "has other cells than its values say"
 
 
 def without_contradictions(journal: Journal, study_name: str, search: Search, rows: pd.DataFrame) -> Journal:
@@ -39,7 +42,7 @@ def without_contradictions(journal: Journal, study_name: str, search: Search, ro
     orphan = _first_orphan(journal.records)
     if orphan is not None:
         journal = journal.cut(orphan, "is about a trial that no line before it creates")
-    by_cell = rows_by_cell(search, rows)
+    by_cell, kinds = rows_by_cell(search, rows, study_name), distributions_of(search.space)
     while (study := _study(journal, study_name)) is not None:
         wanted = [StudyDirection.MINIMIZE if way == "minimize" else StudyDirection.MAXIMIZE
                   for way in search.objectives.values()]  # fmt: skip
@@ -48,7 +51,7 @@ def without_contradictions(journal: Journal, study_name: str, search: Search, ro
             journal = journal.cut(place, "is of a search in another direction")
             continue
         wrong = {trial.number: why for trial in study.get_trials(deepcopy=False)
-                 if (why := _contradiction(trial, search, by_cell))}  # fmt: skip
+                 if (why := _contradiction(trial, search, kinds, by_cell))}  # fmt: skip
         if not wrong:
             break
         place, number = _first_record_of(wrong, study_name, journal)
@@ -58,12 +61,11 @@ def without_contradictions(journal: Journal, study_name: str, search: Search, ro
 
 def without_broken_state(journal: Journal, study_name: str, search: Search) -> Journal:
     """The records from which the sampler can draw. It keeps what it has learnt in attributes, CMA-ES as a pickle."""
-    if search.sampler not in _STATEFUL:
+    if search.sampler not in STATEFUL:
         return journal
     while (study := _study(journal, study_name)) is not None:
-        study.sampler = sampler_of(search, len(study.get_trials(deepcopy=False)))
         try:
-            study.ask(distributions_of(search.space))  # in memory
+            _draw(study.get_trials(deepcopy=False), search)
             break
         except Exception:  # whatever its state makes it run into
             states = [i for i, record in enumerate(journal.records) if is_state(record)]
@@ -73,6 +75,17 @@ def without_broken_state(journal: Journal, study_name: str, search: Search) -> J
             first = next(i for i in states if journal.records[i].get("trial_id") == last)
             journal = journal.cut(first, f"is wrong: {search.sampler} cannot resume from that state")
     return journal
+
+
+def _draw(trials: Sequence[FrozenTrial], search: Search) -> None:
+    """Draws the next point, in memory."""
+    drawing, points = Drawing(search, Points(search)), Points(search)
+    for trial in trials:
+        if (params := params_of(trial, search)) is not None and trial.state is not TrialState.WAITING:
+            drawing.add(trial.number, params, points.id_of(params) or "", trial.system_attrs)
+            if trial.state.is_finished():
+                drawing.told(trial.number, trial.state, trial.values, trial.intermediate_values)
+    drawing.draw(len(trials), {})
 
 
 def is_state(record: Record) -> bool:
@@ -89,23 +102,29 @@ def _study(journal: Journal, name: str) -> optuna.Study | None:
         return None
 
 
-def _contradiction(trial: FrozenTrial, search: Search, by_cell: Mapping[str, Row]) -> str:
+def _contradiction(
+    trial: FrozenTrial, search: Search, kinds: Mapping[str, BaseDistribution], by_cell: Mapping[str, Row]
+) -> str:
     """What is wrong with a trial of the study; empty where nothing is."""
-    if not _is_suggestion(trial, search):
+    if not _is_suggestion(trial, search, kinds):
         return _FOREIGN
-    if trial.state not in (TrialState.COMPLETE, TrialState.PRUNED) or SEEDS not in trial.user_attrs:
+    params = params_of(trial, search)
+    if params is None or SEEDS not in trial.user_attrs:  # not a point any more, in this version
         return ""
-    if not search.possible(trial.params):  # any more, in this version
+    cell_ids = [point_of(search, params).cell_id(seed) for seed in trial.user_attrs[SEEDS]]
+    if trial.user_attrs.get(CELLS, cell_ids) != cell_ids:
+        return _UNLIKE
+    # The cell of one that was stopped early may have been computed for somebody else since.
+    if trial.state is not TrialState.COMPLETE:
         return ""
-    cell_ids = [point_of(search, trial.params).cell_id(seed) for seed in trial.user_attrs[SEEDS]]
     state, values = verdict(search, cell_ids, by_cell) or (TrialState.RUNNING, None)
-    pairs = zip(trial.values, values, strict=True) if trial.state is TrialState.COMPLETE and values else ()
+    pairs = zip(trial.values, values, strict=True) if values else ()
     agrees = trial.state is state and all(math.isclose(*pair, rel_tol=_TOLERANCE) for pair in pairs)
     return "" if agrees else _REFUTED
 
 
-def _is_suggestion(trial: FrozenTrial, search: Search) -> bool:
-    axes, kinds = search.space.axes, distributions_of(search.space)
+def _is_suggestion(trial: FrozenTrial, search: Search, kinds: Mapping[str, BaseDistribution]) -> bool:
+    axes = search.space.axes
     fixed, seeds = trial.system_attrs.get(FIXED, {}), trial.user_attrs.get(SEEDS, [*search.seeds])
     if not isinstance(fixed, dict) or not (fixed.keys() | trial.params.keys()) <= axes.keys():
         return False
@@ -124,8 +143,16 @@ def _is_suggestion(trial: FrozenTrial, search: Search) -> bool:
     if trial.state not in (TrialState.COMPLETE, TrialState.PRUNED):
         return True
     values = trial.values if trial.state is TrialState.COMPLETE else [0.0] * len(search.objectives)
-    is_whole = trial.params.keys() == axes.keys() and values is not None and len(values) == len(search.objectives)
+    is_whole = _has_all(trial, search) and values is not None and len(values) == len(search.objectives)
     return is_whole and all(isinstance(value, int | float) and math.isfinite(value) for value in values)
+
+
+def _has_all(trial: FrozenTrial, search: Search) -> bool:
+    """Whether it has a value for every field of its point."""
+    try:
+        return trial.params.keys() >= {*search.active(trial.params)}
+    except KeyError:
+        return False
 
 
 def _first_record_of(numbers: Collection[int], study_name: str, journal: Journal) -> tuple[int, int]:
@@ -133,9 +160,10 @@ def _first_record_of(numbers: Collection[int], study_name: str, journal: Journal
     storage = journal.storage()
     study_id = storage.get_study_id_from_name(study_name)
     ids = {storage.get_trial_id_from_study_id_trial_number(study_id, number): number for number in numbers}
-    for place, record in enumerate(journal.records):
-        if record.get("trial_id") in ids:
-            return place, ids[record["trial_id"]]
+    for (place, record), count in zip(enumerate(journal.records), _trials_until(journal.records), strict=True):
+        created = count - 1 if record["op_code"] == _CREATE_TRIAL and record.get("params") else None
+        if (found := record.get("trial_id", created)) in ids:
+            return place, ids[found]
     first = min(ids)  # it has been wrong since it was enqueued
     return next(place for place, count in enumerate(_trials_until(journal.records)) if count > first), ids[first]
 

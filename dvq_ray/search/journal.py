@@ -54,6 +54,10 @@ class Journal:
         """The studies that the records describe, in memory. What is added is not written anywhere."""
         return JournalStorage(InMemory(self.records))
 
+    def studies(self) -> list[str]:
+        """The names of the studies."""
+        return optuna.get_all_study_names(self.storage())
+
     def cut(self, place: int, reason: str) -> Journal:
         """Without the record at that place and all that follow."""
         tail = _as_lines(self.records[place:]) + self.tail

@@ -18,11 +18,12 @@ from optuna.distributions import BaseDistribution
 from optuna.storages import JournalStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from dvq_ray.search.audit import FIXED, SEEDS, is_state
+from dvq_ray.search.audit import CELLS, FIXED, SEEDS, is_state
 from dvq_ray.search.journal import InMemory, Journal, Record
-from dvq_ray.search.sampling import distributions_of, point_of
+from dvq_ray.search.points import point_of
+from dvq_ray.search.rectangle import distributions_of
 from dvq_ray.search.verdict import rows_by_cell, verdict
-from dvq_ray.store import SUGGESTION, Store
+from dvq_ray.store import STUDY, SUGGESTION, Store
 from dvq_ray.sweep.cells import Point
 from dvq_ray.sweep.coverage import searched_rows
 from dvq_ray.sweep.search import Search
@@ -45,9 +46,11 @@ class _Lost:
 
     def trial(self, kinds: Mapping[str, BaseDistribution]) -> FrozenTrial:
         """It as Optuna has it."""
-        seeds = {SEEDS: list(self.seeds)}
         return create_trial(
-            state=TrialState.RUNNING, params=dict(self.params), distributions=dict(kinds), user_attrs=seeds
+            state=TrialState.RUNNING,
+            params=dict(self.params),
+            distributions={name: kinds[name] for name in self.params},
+            user_attrs={SEEDS: list(self.seeds), CELLS: self.cell_ids},
         )
 
 
@@ -55,7 +58,7 @@ def load_rows(search: Search, store: Store) -> pd.DataFrame:
     """All rows of the store, with every column that bears on a search."""
     frame = store.load()
     fields = {field for variant in search.experiment.variants.values() for field in variant.model_fields}
-    wanted = ["cell_id", "point_id", "trainable", "revision", "status", "seed", "run_started_at", SUGGESTION]
+    wanted = ["cell_id", "point_id", "trainable", "revision", "status", "seed", "run_started_at", SUGGESTION, STUDY]
     return frame.reindex(columns=[*wanted, *sorted(fields), *search.objectives])  # a store of a grid does not have all
 
 
@@ -77,7 +80,7 @@ def with_suggestions_of_rows(journal: Journal, study_name: str, search: Search, 
         storage=storage, study_name=study_name, directions=list(search.objectives.values()), load_if_exists=True
     )
     kinds, study_id = distributions_of(search.space), storage.get_study_id_from_name(study_name)
-    by_cell = rows_by_cell(search, rows)
+    by_cell = rows_by_cell(search, rows, study_name)
     for number in range(max(lost) + 1):
         each = lost.get(number)
         if number >= len(trials):
@@ -145,13 +148,11 @@ def _is_at(trial: FrozenTrial, number: Any, row: pd.Series[Any], search: Search)
 
 def _params_of(row: pd.Series[Any], search: Search) -> dict[str, Any]:
     """The values of the searched fields of a row's point."""
-    fields = search.experiment.variants[row["quantizer"]].model_fields
-    return {field: _value(axis, row[field] if field in fields else None) for field, axis in search.space.axes.items()}
+    active = search.active({"quantizer": row["quantizer"]})
+    return {name: _value(search.space.axes[name], row[name]) for name in active}
 
 
 def _value(axis: Axis, stored: Any) -> Any:
-    if stored is None:  # of a field that the quantizer does not have: any will do
-        return axis.choices[0] if isinstance(axis, Choices) else axis.low
     if isinstance(axis, Choices):
         return next((choice for choice in axis.choices if choice == stored), None)
     return int(stored) if axis.whole else float(stored)
@@ -159,7 +160,7 @@ def _value(axis: Axis, stored: Any) -> Any:
 
 def _could_become(trial: FrozenTrial, lost: _Lost, search: Search) -> bool:
     """Whether it was cut off while it was drawn, or before, and nothing of it contradicts the rows."""
-    if trial.state not in (TrialState.WAITING, TrialState.RUNNING) or trial.params.keys() == lost.params.keys():
+    if trial.state not in (TrialState.WAITING, TrialState.RUNNING) or trial.params.keys() >= lost.params.keys():
         return False
     params = {**lost.params, **_known(trial)}
     return search.possible(params) and point_of(search, params).point_id == lost.point.point_id
@@ -176,6 +177,6 @@ def _finish_drawing(
     if trial.state is TrialState.WAITING:
         storage.set_trial_state_values(trial_id, TrialState.RUNNING)
     params = {**lost.params, **_known(trial)}
-    for field in kinds.keys() - trial.params.keys():
+    for field in params.keys() - trial.params.keys():
         storage.set_trial_param(trial_id, field, kinds[field].to_internal_repr(params[field]), kinds[field])
     storage.set_trial_user_attr(trial_id, SEEDS, list(lost.seeds))

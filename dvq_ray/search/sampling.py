@@ -1,15 +1,19 @@
-"""How points are drawn: Optuna's samplers, held to points that can be and were not suggested before."""
+"""Optuna's samplers, held to points that can be and that were not suggested before.
+
+Which points these are is known, so that nothing need be learnt about it. TPE's candidates and those of the Gaussian
+process are drawn until they are such points, and the best of them by the sampler's own rule is taken. A sampler without
+candidates draws again. Where one insists, the nearest such point stands in for its draw, never one at random.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import islice
-from typing import Any, Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import (
     BaseSampler,
     CmaEsSampler,
@@ -19,120 +23,75 @@ from optuna.samplers import (
     RandomSampler,
     TPESampler,
 )
+from optuna.samplers._tpe.parzen_estimator import _ParzenEstimator
 from optuna.trial import FrozenTrial, TrialState
 
+from dvq_ray.search.rectangle import MOST_STEPS
 from dvq_ray.streams import stream
-from dvq_ray.sweep.cells import Point
-from dvq_ray.sweep.search import Sampler, Search
-from dvq_ray.sweep.space import Axis, Choices, Params, Space
+from dvq_ray.sweep.samplers import HUB
+from dvq_ray.sweep.search import Search, SearchError
 
-DRAWS = 10
-"""How often a sampler may come back with a point that cannot be, or was suggested before."""
-BLIND_STARTS = 5
-"""Suggestions before TPE begins to learn: searches of quantizers are tens of suggestions long."""
-BLIND_DRAWS = 10_000
-"""How often a new point is drawn at random from a space that is a continuum, before it is given up."""
-MOST_LISTED = 200_000
-"""Combinations of a finite space that are listed; larger ones are drawn from."""
-MOST_STEPS = 1_000_000
-"""Values of a range that Optuna is given as steps. More are a continuum to it, and what it draws is rounded."""
-_FINEST_STEP = 1e-7
-"""Share of the largest value: below it, Optuna finds that the errors of floats lie beside its steps."""
+Values = Mapping[str, Any]
+"""A value for every field of the rectangle."""
+Accepts = Callable[[Values], bool]
 
-Verdict = Literal["new", "known", "impossible"]
+DRAWS = 100
+"""How often a sampler that draws one point at a time draws again."""
+CANDIDATE_ROUNDS = 20
+"""How often TPE draws its candidates again, until enough of them can be used."""
+GP_CANDIDATES = 2048
+"""Points at which the acquisition function is looked at where its maximum cannot be used: Optuna's own number."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Best:
-    """A point that no other is better than."""
-
-    params: Params
-    values: tuple[float, ...]
-    """Values of the objectives."""
-    repetitions: int
-
-    def in_words(self, search: Search) -> str:
-        """Its values, what they are the mean of, and where it is."""
-        values = ", ".join(
-            f"{metric} {value:.4g}" for metric, value in zip(search.objectives, self.values, strict=True)
-        )
-        at = " ".join(
-            f"{field}={value:.4g}" if isinstance(value, float) else f"{field}={value}"
-            for field, value in self.params.items()
-        )
-        return f"{values} (n = {self.repetitions}) at {at}"
+class NothingLeftError(Exception):
+    """No point was found that can be and was not suggested."""
 
 
-@dataclass(frozen=True)
-class Chooser:
-    """Which of the points that a sampler draws is taken."""
+class Held(BaseSampler):
+    """Draws with another sampler until `accepts` takes the draw; else `instead` says what to take in its place.
 
-    search: Search
-    known: set[str]
-    """Ids of the points that were suggested."""
-    best: Sequence[Best]
+    `fixed` are values that the draw must have.
+    """
 
-    def verdict(self, params: Params) -> Verdict:
-        """What a point is."""
-        try:
-            point = point_of(self.search, params)
-        except ValueError:
-            return "impossible"
-        return "known" if point.point_id in self.known else "new"
-
-    def any_left(self) -> bool:
-        """Whether there is a point to suggest."""
-        return bool(self.best) or self.unseen(np.random.default_rng(0)) is not None
-
-    def in_place_of(self, verdicts: Sequence[Verdict], rng: np.random.Generator) -> Params | None:
-        """What to suggest where no draw could be used."""
-        insists = "known" in verdicts and self.search.sampler != "random"  # which has nothing to insist on
-        unseen = None if insists and self.best else self.unseen(rng)
-        if unseen is None and self.best:
-            return min(self.best, key=lambda best: best.repetitions).params
-        return unseen
-
-    def unseen(self, rng: np.random.Generator) -> Params | None:
-        """A point at random that was not suggested; None where none was found."""
-        size = self.search.space.size()
-        if size is not None and size <= MOST_LISTED:
-            combinations = list(self.search.space.combinations())
-            order = rng.permutation(len(combinations))
-            return next((combinations[i] for i in order if self.verdict(combinations[i]) == "new"), None)
-        blind = islice(draws(self.search.space, rng), BLIND_DRAWS)
-        return next((params for params in blind if self.verdict(params) == "new"), None)
-
-
-class Choosing(BaseSampler):
-    """Draws with another sampler, and takes what its chooser takes: impossible points are never suggested."""
-
-    def __init__(self, inner: BaseSampler, chooser: Chooser) -> None:
+    def __init__(
+        self,
+        inner: BaseSampler,
+        distributions: Mapping[str, BaseDistribution],
+        accepts: Accepts,
+        instead: Callable[[Values], Values | None],
+        fixed: Values,
+    ) -> None:
         self._inner = inner
-        self._chooser = chooser
+        self._distributions = dict(distributions)
+        self._accepts = accepts
+        self._instead = instead
+        self._fixed = fixed
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """All fields: they are judged together."""
-        return distributions_of(self._chooser.search.space)
+        return self._distributions
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """A value for every field."""
-        space = self._chooser.search.space
-        fixed = trial.system_attrs.get("fixed_params", {})
-        drawn, verdicts = dict[str, Any](), list[Verdict]()
+        """A value for every field. Raises `NothingLeftError`."""
+        drawn = dict[str, Any]()
         for _ in range(DRAWS):
             joint = self._inner.infer_relative_search_space(study, trial)
-            drawn = self._inner.sample_relative(study, trial, joint) if joint else {}
-            for field, distribution in search_space.items():
-                if field not in drawn:
-                    drawn[field] = self._inner.sample_independent(study, trial, field, distribution)
-            drawn = space.snapped(drawn)
-            verdicts.append(self._chooser.verdict({**drawn, **fixed}))
-            if verdicts[-1] == "new" or fixed.keys() == search_space.keys():
+            drawn = dict(self._inner.sample_relative(study, trial, joint)) if joint else {}
+            is_of_model = bool(drawn)
+            for name, distribution in search_space.items():
+                if name not in drawn:
+                    drawn[name] = self._inner.sample_independent(study, trial, name, distribution)
+            drawn |= self._fixed
+            if self._accepts(drawn):
                 return drawn
-        instead = self._chooser.in_place_of(verdicts, stream(trial.number, "suggestions in place of repeats"))
-        return dict(instead) if instead is not None else drawn
+            if is_of_model and isinstance(self._inner, GPSampler):
+                break  # it is fitted anew for each draw, and a second one would be like the first
+        instead = self._instead(drawn)
+        if instead is None:
+            raise NothingLeftError
+        return dict(instead)
 
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
@@ -151,124 +110,145 @@ class Choosing(BaseSampler):
         self._inner.after_trial(study, trial, state, values)
 
 
-class _Ranking(BaseSampler):
-    """Lets TPE see choices of numbers by their rank: it is of use to know that 4 slices lie between 2 and 8.
+class _Tpe(TPESampler):
+    """Chooses among candidates that `accepts` takes."""
 
-    The journal keeps the values themselves; TPE draws from a copy of the history in which they are ranks.
+    def __init__(self, accepts: Accepts, whole: Callable[[Values], Values | None], **options: Any) -> None:
+        super().__init__(**options)
+
+        class Estimator(_ParzenEstimator):
+            def sample(self, rng: np.random.RandomState, size: int) -> dict[str, npt.NDArray[Any]]:
+                found: list[dict[str, npt.NDArray[Any]]] = []
+                drawn = super().sample(rng, size)
+                for _ in range(CANDIDATE_ROUNDS):
+                    right = [place for place in range(size) if self._is_right(drawn, place)]
+                    found.append({name: values[right] for name, values in drawn.items()})
+                    if sum(len(next(iter(each.values()))) for each in found) >= size:
+                        break
+                    drawn = super().sample(rng, size)
+                joined = {name: np.concatenate([each[name] for each in found])[:size] for name in drawn}
+                return joined if len(next(iter(joined.values()))) else drawn
+
+            def _is_right(self, drawn: Mapping[str, npt.NDArray[Any]], place: int) -> bool:
+                values = whole(
+                    {name: self._search_space[name].to_external_repr(each[place].item())
+                     for name, each in drawn.items()}
+                )  # fmt: skip
+                return values is None or accepts(values)
+
+        # Optuna leaves this to be replaced: "Users can overwrite _ParzenEstimator to customize the TPE behavior."
+        self._parzen_estimator_cls = Estimator
+
+
+class _Gp(GPSampler):
+    """Takes the best point by its acquisition function among those that `accepts` takes.
+
+    Whole numbers of a long range are a continuum to it: it would list them, at gigabytes for each hundred million.
     """
 
-    def __init__(self, seed: int, space: Space) -> None:
-        self._space = space
-        self._inner = TPESampler(seed=seed, constant_liar=True, n_startup_trials=BLIND_STARTS)
-        self._ranked = {
-            field: tuple(sorted(axis.choices))
-            for field, axis in space.axes.items()
-            if isinstance(axis, Choices) and all(_is_number(choice) for choice in axis.choices)
-        }
-        self._copy: optuna.Study | None = None
-
-    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        return distributions_of(self._space)
-
-    def sample_relative(
-        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        distributions = {
-            field: IntDistribution(0, len(self._ranked[field]) - 1) if field in self._ranked else distribution
-            for field, distribution in search_space.items()
-        }
-        if self._copy is None:
-            self._copy = optuna.create_study(directions=study.directions, sampler=self._inner)
-            states = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
-            self._copy.add_trials(
-                optuna.trial.create_trial(
-                    params=self._ranks(told.params), distributions=distributions, values=told.values, state=told.state
-                )
-                for told in study.get_trials(deepcopy=False, states=states)
-                if told.params.keys() == distributions.keys()
-            )
-        drawn = self._copy.ask(distributions)
-        self._copy.tell(drawn, state=TrialState.FAIL)  # so that a second draw knows as much as the first
-        return {field: self._ranked[field][value] if field in self._ranked else value
-                for field, value in drawn.params.items()}  # fmt: skip
-
-    def sample_independent(
-        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
-    ) -> Any:
-        return self._inner.sample_independent(study, trial, param_name, param_distribution)
-
-    def _ranks(self, params: Params) -> dict[str, Any]:
-        return {field: self._ranked[field].index(value) if field in self._ranked else value
-                for field, value in params.items()}  # fmt: skip
-
-
-class _Smooth(GPSampler):
-    """Sees whole numbers of a long range as a continuum: it would list them, at gigabytes for each hundred million."""
+    def __init__(self, accepts: Accepts, whole: Callable[[Values], Values | None], is_small: bool, **options: Any):
+        super().__init__(**options)
+        self._accepts = accepts
+        self._whole = whole
+        self._is_small = is_small
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         return {
-            field: FloatDistribution(each.low, each.high, log=each.log)
+            name: FloatDistribution(each.low, each.high, log=each.log)
             if isinstance(each, IntDistribution) and (each.high - each.low) // each.step >= MOST_STEPS
             else each
-            for field, each in super().infer_relative_search_space(study, trial).items()
+            for name, each in super().infer_relative_search_space(study, trial).items()
         }
 
+    def _optimize_acqf(self, acqf: Any, best_params: npt.NDArray[np.float64] | None) -> npt.NDArray[np.float64]:
+        space = acqf.search_space
+        if not self._is_small:  # else the candidates below are all that there is
+            found: npt.NDArray[np.float64] = super()._optimize_acqf(acqf, best_params)
+            if self._is_right(space, found):
+                return found
+        candidates = np.unique(space.sample_normalized_params(GP_CANDIDATES, self._rng.rng), axis=0)
+        right = np.array([self._is_right(space, each) for each in candidates])
+        candidates = candidates[right] if right.any() else candidates
+        best: npt.NDArray[np.float64] = candidates[int(np.argmax(acqf.eval_acqf_no_grad(candidates)))]
+        return best
 
-_SAMPLERS: Mapping[Sampler, Callable[[int], BaseSampler]] = {
-    "gp": lambda seed: _Smooth(seed=seed, warn_independent_sampling=False),
-    "cmaes": lambda seed: CmaEsSampler(seed=seed, warn_independent_sampling=False),
-    "random": lambda seed: RandomSampler(seed=seed),
-    "nsga2": lambda seed: NSGAIISampler(seed=seed),
-    "nsga3": lambda seed: NSGAIIISampler(seed=seed),
-}
+    def _is_right(self, space: Any, normalized: npt.NDArray[np.float64]) -> bool:
+        values = self._whole(space.get_unnormalized_param(normalized))
+        return values is None or self._accepts(values)
 
 
-def point_of(search: Search, params: Params) -> Point:
-    """The point that these values make. Raises `ValueError` where there is none."""
-    return Point(experiment=search.experiment, settings=search.settings(params))
+def sampler_of(
+    search: Search, number: int, distributions: Mapping[str, BaseDistribution], accepts: Accepts, fixed: Values
+) -> BaseSampler:
+    """The sampler for suggestion `number`: its random numbers follow from the search's seed and that number.
 
-
-def sampler_of(search: Search, number: int) -> BaseSampler:
-    """The sampler for suggestion `number`: its random numbers follow from the search's seed and that number."""
+    Raises `SearchError` where it is one of OptunaHub that cannot be had.
+    """
     seed = int(stream(search.sampler_seed, f"sampler of suggestion {number}").integers(2**31))
-    return _Ranking(seed, search.space) if search.sampler == "tpe" else _SAMPLERS[search.sampler](seed)
+    name, options = search.sampler, dict(search.sampler_options)
+    single = {each: fixed.get(each, _only(kind)) for each, kind in distributions.items()
+              if kind.single() or each in fixed}  # fmt: skip
+
+    def whole(drawn: Values) -> Values | None:
+        """With the fields that there is nothing to draw of; None where other fields are missing."""
+        values = {**drawn, **single}
+        return values if values.keys() >= distributions.keys() else None
+
+    if name == "tpe":
+        return _Tpe(accepts, whole, seed=seed, constant_liar=True, **options)
+    if name == "gp":
+        size = np.prod([_count(kind) for kind in distributions.values()], dtype=float)
+        return _Gp(accepts, whole, bool(size <= GP_CANDIDATES), seed=seed, **options)
+    if name == "cmaes":
+        return CmaEsSampler(seed=seed, warn_independent_sampling=False, **options)
+    if name == "nsga2":
+        return NSGAIISampler(seed=seed, **options)
+    if name == "nsga3":
+        return NSGAIIISampler(seed=seed, **options)
+    return RandomSampler(seed=seed) if name == "random" else _of_hub(name.removeprefix(HUB), seed, options)
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def check_sampler(search: Search) -> None:
+    """Raises `SearchError` where the sampler, of OptunaHub, cannot be had."""
+    if search.sampler.startswith(HUB):
+        _of_hub(search.sampler.removeprefix(HUB), 0, search.sampler_options)
 
 
-def distributions_of(space: Space) -> dict[str, BaseDistribution]:
-    """The values of each field as Optuna knows them."""
-    return {field: _distribution(axis) for field, axis in space.axes.items()}
+def _of_hub(path: str, seed: int, options: Mapping[str, Any]) -> BaseSampler:
+    """A sampler of OptunaHub, which its package class names first. One that takes a seed is given one."""
+    try:
+        import optunahub
+    except ImportError:
+        raise SearchError(f'sampler "{HUB}{path}": optunahub is not installed (pip install optunahub)') from None
+    try:
+        module = optunahub.load_module(path)
+        classes = [value for value in vars(module).values() if isinstance(value, type)
+                   and issubclass(value, BaseSampler) and value.__module__.startswith(module.__name__)]  # fmt: skip
+        if len(classes) != 1:
+            raise ValueError(f"it has {len(classes)} samplers, and not one")
+        kind: Any = classes[0]
+        seeded = {"seed": seed} if "seed" in _parameters(kind) else {}
+        sampler: BaseSampler = kind(**seeded, **options)
+    except Exception as error:  # of the network, of the package, or of its sampler
+        raise SearchError(f'sampler "{HUB}{path}" cannot be used: {type(error).__name__}: {error}') from error
+    return sampler
 
 
-def _distribution(axis: Axis) -> BaseDistribution:
-    if isinstance(axis, Choices):
-        return CategoricalDistribution(axis.choices)
-    values = axis.values()
-    high = axis.high if values is None else values[-1]  # Optuna warns of bounds between two steps
-    if axis.whole:
-        return IntDistribution(int(axis.low), int(high), log=axis.log, step=int(axis.step or 1))
-    finest = max(_FINEST_STEP * max(abs(axis.low), abs(axis.high)), (high - axis.low) / MOST_STEPS)
-    step = axis.step if axis.step and axis.step > finest else None
-    return FloatDistribution(axis.low, high, log=axis.log, step=step)
+def _parameters(kind: type) -> Sequence[str]:
+    import inspect
+
+    return [*inspect.signature(kind).parameters]
 
 
-def draws(space: Space, rng: np.random.Generator) -> Iterator[dict[str, Any]]:
-    """Combinations at random without end, uniform on each axis (in the logarithm where it has a log scale)."""
-    while True:
-        yield _draw(space, rng)
+def _only(kind: BaseDistribution) -> Any:
+    """The value of a distribution that has one."""
+    return getattr(kind, "choices", (getattr(kind, "low", None),))[0]
 
 
-def _draw(space: Space, rng: np.random.Generator) -> dict[str, Any]:
-    drawn = dict[str, Any]()
-    for field, axis in space.axes.items():
-        if not isinstance(axis, Choices) and axis.log:
-            value = float(np.clip(np.exp(rng.uniform(np.log(axis.low), np.log(axis.high))), axis.low, axis.high))
-            drawn[field] = round(value) if axis.whole else value
-        elif (values := axis.values()) is not None:
-            drawn[field] = values[int(rng.integers(len(values)))]
-        elif not isinstance(axis, Choices):
-            drawn[field] = float(rng.uniform(axis.low, axis.high))
-    return drawn
+def _count(kind: BaseDistribution) -> float:
+    """How many values it has."""
+    if isinstance(kind, FloatDistribution | IntDistribution):
+        if kind.step is None:
+            return 1.0 if kind.single() else float("inf")
+        return (kind.high - kind.low) // kind.step + 1
+    return float(len(kind.choices))  # type: ignore[attr-defined]

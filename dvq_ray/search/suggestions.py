@@ -1,44 +1,54 @@
-"""The suggestions of a search: Optuna's study, its journal beside the store, and what is done about repeats.
+"""The suggestions of a search: Optuna's study in the journal beside the store, and what is drawn next.
 
 Optuna is asked and told here and nowhere else. Ray's own adapter for it would start a study over when a search is
 resumed, would suggest impossible points, and would compute points again that the store holds, so it is not used.
 
-The rule for repeats: a point is suggested once. Where the sampler insists on points that were suggested before, the
-suggestion becomes one more repetition of the best point (of the front's least repeated one, where there are two
-objectives), and is told with the mean of all its repetitions.
+A point is suggested once. Further repetitions of a point are suggestions too, of the same point with more seeds, and
+are told with the mean of all of them; only `stop_when.winner_clear` requests these.
 
-The journal is all the state there is. Samplers are made anew for each suggestion, seeded by the search's seed and the
-suggestion's number, so that a search that was cut off resumes as it would have continued.
+The journal is all the state there is, and Optuna's own tools read it: a trial has the fields that its point has, the
+ids of its cells, the name of its sampler, and the watched values of a training.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
 import optuna
+from optuna.pruners import BasePruner
 from optuna.storages import JournalStorage
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from dvq_ray.search import journal as journals
-from dvq_ray.search.audit import SEEDS, without_broken_state, without_contradictions
+from dvq_ray.search.audit import CELLS, SEEDS, without_broken_state, without_contradictions
+from dvq_ray.search.drawing import Drawing, Learned
+from dvq_ray.search.identity import DESCRIPTION, described, differences, study_name
 from dvq_ray.search.journal import Journal, JournalFile
+from dvq_ray.search.learning import learned_from
+from dvq_ray.search.points import Points, params_of, point_of
+from dvq_ray.search.rectangle import distributions_of
 from dvq_ray.search.restoring import load_rows, with_suggestions_of_rows
-from dvq_ray.search.sampling import Best, Chooser, Choosing, distributions_of, point_of, sampler_of
 from dvq_ray.store import Store
 from dvq_ray.sweep.cells import Point
+from dvq_ray.sweep.samplers import STATEFUL
 from dvq_ray.sweep.search import Search, SearchError
 from dvq_ray.sweep.space import Params
 
 _RESUMES = "resumes from the lines before that and the rows of the store"
-_COUNTED = (TrialState.RUNNING, TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+SAMPLER, START, REPEATS = "sampler", "start_from", "repeats"
+"""Attributes of a trial: who drew it, the starting point that it completes, and whether it adds repetitions to a point
+for the contest of the best ones."""
+LEARNED = "learned"
+"""The attribute of a study that holds the points that it learns from, and where they are from."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,8 +58,52 @@ class Suggestion:
     number: int
     """Counts suggestions from 0, in the order in which they were requested."""
     params: Params
+    """Values of the searched fields that the point has."""
     point: Point
     seeds: tuple[int, ...]
+    sampler: str = ""
+    """Who drew it; empty for those of earlier versions, and for starting points."""
+    start: Params | None = None
+    """The starting point that it completes."""
+    repeats: bool = False
+    """Whether it adds repetitions for the contest of the best points, and so is not counted."""
+
+    def cell_ids(self) -> list[str]:
+        """Of its repetitions."""
+        return [self.point.cell_id(seed) for seed in self.seeds]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Best:
+    """A point that no other is better than."""
+
+    params: Params
+    values: tuple[float, ...]
+    """Values of the objectives."""
+    repetitions: int
+    point_id: str
+
+    def in_words(self, search: Search) -> str:
+        """Its values, what they are the mean of, and where it is."""
+        values = ", ".join(
+            f"{metric} {value:.4g}" for metric, value in zip(search.objectives, self.values, strict=True)
+        )
+        at = " ".join(
+            f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value}"
+            for name, value in self.params.items()
+        )
+        return f"{values} (n = {self.repetitions}) at {at}"
+
+
+@dataclass(kw_only=True)
+class Entry:
+    """A suggestion and what became of it."""
+
+    suggestion: Suggestion
+    state: TrialState
+    values: tuple[float, ...] | None = None
+    reported: dict[int, float] = field(default_factory=dict)
+    """Watched values by training step."""
 
 
 def journal_path(store: Store) -> Path:
@@ -57,22 +111,6 @@ def journal_path(store: Store) -> Path:
     if "://" in store.absolute_location:
         raise SearchError(f"{store.location}: a search keeps its journal in a folder; allowed: --results with a path")
     return Path(store.absolute_location) / "search" / "journal.log"
-
-
-def study_name(name: str, search: Search) -> str:
-    """Name of the study in the journal: a search for something else is another study, more suggestions are not."""
-    plain = {
-        "trainable": search.experiment.name,
-        "revision": search.experiment.revision,
-        "fixed": dict(search.fixed),
-        "space": {field: repr(axis) for field, axis in search.space.axes.items()},
-        "objectives": dict(search.objectives),
-        "seeds": list(search.seeds),
-        "max_bits": search.max_bits,
-        "stop_early": search.stop_early.model_dump() if search.stop_early else None,
-    }
-    digest = hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
-    return f"{name}-{digest[:8]}"
 
 
 def _warn(text: str) -> None:
@@ -89,42 +127,70 @@ class Suggestions:
     def __init__(self, search: Search, study: optuna.Study) -> None:
         self.search = search
         self._study = study
+        self._study.sampler = optuna.samplers.RandomSampler(seed=0)  # what is drawn here is drawn elsewhere
         self._distributions = distributions_of(search.space)
-        self._points: dict[int, Point | None] = {}
+        self._entries: dict[int, Entry] = {}
+        self._last: dict[str, int] = {}
+        """The number of the last suggestion of each point."""
+        self._again: deque[Params] = deque()
+        """Points whose suggestion failed, to be suggested again."""
+        self._skipped: list[Params] = []
+        """Starting points that no point completes any more."""
+        self._trials = 0
+        """In the study; some may be no suggestions: of earlier versions that were cut off while they were drawn."""
+        self._drawing: Drawing | None = None
+        for trial in study.get_trials(deepcopy=False):
+            self._trials += 1
+            if (entry := self._entry(trial)) is not None:
+                self._enter(entry)
 
     @staticmethod
-    def kept(name: str, search: Search, path: Path) -> Suggestions:
-        """Those of the journal at `path`, which comes into being where it is not there."""
+    def kept(
+        name: str, search: Search, path: Path, learned: Callable[[Collection[str]], Mapping[str, Any]] | None = None
+    ) -> Suggestions:
+        """Those of the journal at `path`, which comes into being where it is not there.
+
+        `learned` gives the points that a new study learns from, besides those with these ids.
+        """
+        storage = JournalStorage(JournalFile(path))
+        existing = optuna.get_all_study_names(storage)
         study = optuna.create_study(
-            storage=JournalStorage(JournalFile(path)),
-            study_name=study_name(name, search),
+            storage=storage,
+            study_name=study_name(name, search, existing),
             directions=list(search.objectives.values()),
             load_if_exists=True,
         )
-        for params in search.start_from:
-            study.enqueue_trial(dict(params), skip_if_exists=True)
-        return Suggestions(search, study)
+        if DESCRIPTION not in study.user_attrs:
+            study.set_metric_names([*search.objectives])
+            study.set_user_attr(DESCRIPTION, described(search))
+        found = Suggestions(search, study)
+        if learned is not None and (not found.learned or found.learned["stores"] != [*search.learn_from]):
+            study.set_user_attr(LEARNED, learned(found._last.keys()))
+        return found
 
     @staticmethod
     def looked_at(name: str, search: Search, store: Store, warn: Callable[[str], None] = _warn) -> Suggestions | None:
         """Those of the journal beside `store`, to read; None where there are none. Writes nothing.
 
-        Where the journal is damaged they are those that `held` would find; `warn` is given a line that says so.
+        Where the journal is damaged they are those that `held` would find; `warn` is given a line that says so. Where
+        there is no journal they are those that the rows tell of.
         """
         path = journal_path(store)
         journal = journals.read(path)
-        if journal is None:
-            return None
-        if not journals.is_locked(path):  # else another process may be in the middle of a line
+        is_there = journal is not None
+        if not is_there or not journals.is_locked(path):  # else another process may be in the middle of a line
             rows = load_rows(search, store)
-            journal = without_contradictions(journal, study_name(name, search), search, rows)
-            journal = with_suggestions_of_rows(journal, study_name(name, search), search, rows)
-            if journal.reason:
+            journal = journal or Journal(records=())
+            name_of_study = study_name(name, search, journal.studies())
+            journal = without_contradictions(journal, name_of_study, search, rows)
+            journal = with_suggestions_of_rows(journal, name_of_study, search, rows)
+            if journal.reason and is_there:
                 warn(f"{path}{journal.reason}; the next run {_RESUMES}")
+        assert journal is not None
         try:
-            return Suggestions(
-                search, optuna.load_study(study_name=study_name(name, search), storage=journal.storage())
-            )
+            storage = journal.storage()
+            found = study_name(name, search, optuna.get_all_study_names(storage))
+            return Suggestions(search, optuna.load_study(study_name=found, storage=storage))
         except KeyError:  # the journal is of searches for something else
             return None
 
@@ -141,125 +207,255 @@ class Suggestions:
             journal = journals.read(path)
             if journal is not None:
                 _mend(journal, name, search, path, store, warn)
-            yield Suggestions.kept(name, search, path)
+            yield Suggestions.kept(name, search, path, lambda known: learned_from(search, store, known))
+
+    @property
+    def name(self) -> str:
+        """Of the study."""
+        return self._study.study_name
+
+    @property
+    def learned(self) -> Mapping[str, Any]:
+        """What the study learns from: `points`, each with `params` and `values`; `stores`; `counts` by store."""
+        found: Mapping[str, Any] = self._study.user_attrs.get(LEARNED, {})
+        return found if {"points", "stores", "counts"} <= found.keys() else {}
 
     def underway(self) -> list[Suggestion]:
         """Gives those that were requested and never reported: their search was cut off. They are to be resumed."""
-        found = []
-        for trial in self._trials(TrialState.RUNNING):
-            if self._point_if_any(trial) is not None:
-                found.append(self._suggestion(trial))
-            else:  # cut off while it was being drawn; nothing was run for it
-                self._study.tell(trial.number, state=TrialState.FAIL)
-                if fixed := trial.system_attrs.get("fixed_params"):  # a point of start_from, which is not to be lost
-                    self._study.enqueue_trial(fixed)
-        return found
+        return [entry.suggestion for entry in self._entries.values() if entry.state is TrialState.RUNNING]
 
     def told(self) -> list[Suggestion]:
         """Those that are not underway."""
-        return [self._suggestion(trial) for trial in self._drawn() if trial.state is not TrialState.RUNNING]
+        return [entry.suggestion for entry in self._entries.values() if entry.state is not TrialState.RUNNING]
+
+    def entries(self) -> list[Entry]:
+        """All, by number; those that failed and were tried again are left out."""
+        return [entry for entry in self._entries.values() if not self._was_retried(entry)]
 
     def ask(self) -> Suggestion | None:
         """The next one; None where there is nothing left to suggest until one of those underway is told."""
-        known = {point_id for trial in self._drawn() for point_id in self._ids(trial)}
-        best = self.best()
-        chooser = Chooser(self.search, known, best)
-        if not chooser.any_left():
-            return None
-        number = len(self._study.get_trials(deepcopy=False))
-        self._study.sampler = Choosing(sampler_of(self.search, number), chooser)
-        trial = self._study.ask(self._distributions)
-        frozen = self._study.get_trials(deepcopy=False)[trial.number]
-        if self._point_if_any(frozen) is None:  # an unfinished point of start_from, completed without success
-            self._study.tell(trial, state=TrialState.FAIL)
-            return self.ask()
-        suggestion = self._suggestion(frozen)
-        trial.set_user_attr(SEEDS, list(suggestion.seeds))
-        return suggestion
+        number = self._trials
+        if self._again:
+            return self._ask_for(self._again.popleft(), self.search.seeds, number)
+        while (start := self.next_start()) is not None:
+            params = self._drawn.draw(number, start)
+            if params is not None:
+                is_whole = params.keys() <= start.keys()
+                return self._ask_for(params, self.search.seeds, number, "" if is_whole else self.search.sampler, start)
+            self._skipped.append(start)
+        params = self._drawn.draw(number, {})
+        return None if params is None else self._ask_for(params, self.search.seeds, number, self.search.sampler)
+
+    def repeat(self, entry: Entry, seeds: Sequence[int]) -> Suggestion:
+        """Suggests a point again, with these repetitions."""
+        return self._ask_for(entry.suggestion.params, tuple(seeds), self._trials, repeats=True)
+
+    def next_start(self) -> Params | None:
+        """The first starting point that was not suggested yet; None where all were."""
+        return next((start for start in self.search.start_from if not self._is_suggested(start)), None)
+
+    def open_starts(self) -> int:
+        """How many starting points were not suggested yet."""
+        return sum(not self._is_suggested(start) for start in self.search.start_from)
+
+    def _is_suggested(self, start: Params) -> bool:
+        return start in self._skipped or any(
+            entry.suggestion.start == start or _completes(entry.suggestion, start) for entry in self._entries.values()
+        )
+
+    def _ask_for(
+        self,
+        params: Params,
+        seeds: tuple[int, ...],
+        number: int,
+        sampler: str = "",
+        start: Params | None = None,
+        *,
+        repeats: bool = False,
+    ) -> Suggestion:
+        """Writes down a new suggestion."""
+        point = point_of(self.search, params)
+        made = Suggestion(
+            number=number, params=params, point=point, seeds=seeds, sampler=sampler, start=start, repeats=repeats
+        )
+        attributes: dict[str, Any] = {SEEDS: list(seeds), CELLS: made.cell_ids()}
+        attributes |= {SAMPLER: sampler} if sampler else {}
+        attributes |= {START: dict(start)} if start is not None else {}
+        attributes |= {REPEATS: True} if repeats else {}
+        states = self._drawn.states() if sampler else []
+        self._study.add_trial(
+            create_trial(
+                state=TrialState.RUNNING,
+                params=dict(params),
+                distributions={name: self._distributions[name] for name in params},
+                user_attrs=attributes,
+            )
+        )
+        for where, name, value in states:
+            self._storage.set_trial_system_attr(self._trial_id(where), name, value)
+        self._trials += 1
+        self._enter(Entry(suggestion=made, state=TrialState.RUNNING))
+        if not sampler:
+            self._drawn.add(number, params, point.point_id, {})
+        return made
 
     def tell(self, suggestion: Suggestion, state: TrialState, values: Sequence[float] | None = None) -> None:
         """What became of it: complete with `values`, pruned (a repetition was stopped early) or failed."""
+        entry, drawing = self._entries[suggestion.number], self._drawn
         self._study.tell(suggestion.number, values, state)
+        entry.state, entry.values = state, None if values is None else tuple(values)
+        drawing.told(suggestion.number, state, values, entry.reported)
+
+    def report(self, number: int, step: int, value: float) -> None:
+        """Takes note of the watched value of a suggestion at a training step, once."""
+        reported = self._entries[number].reported
+        if step not in reported:
+            reported[step] = value
+            self._storage.set_trial_intermediate_value(self._trial_id(number), step, value)
+
+    def is_pruned(self, number: int, pruner: BasePruner) -> bool:
+        """Whether a pruner would stop a suggestion, by all that was reported."""
+        return pruner.prune(self._study, self._storage.get_trial(self._trial_id(number)))
 
     def try_failed_again(self) -> None:
         """Queues the points whose suggestion failed, as suggestions of their own."""
-        for trial in self._trials(TrialState.FAIL):
-            if self._point_if_any(trial) is not None:
-                later = [t for t in self._drawn() if t.number > trial.number and t.params == trial.params]
-                if not later:
-                    self._study.enqueue_trial(trial.params)
+        for entry in self._entries.values():
+            if entry.state is TrialState.FAIL and not self._was_retried(entry):
+                self._again.append(entry.suggestion.params)
+
+    @property
+    def retries(self) -> int:
+        """Failed points that are still to be suggested again."""
+        return len(self._again)
 
     def count(self, *, failed: bool = True) -> int:
-        """Suggestions so far, told or underway; those that failed may be left out."""
-        return sum(failed or trial.state is not TrialState.FAIL for trial in self._drawn())
+        """Suggestions so far, told or underway; those that failed may be left out, and repeats are."""
+        return sum(failed or entry.state is not TrialState.FAIL for entry in self._counted())
 
     def states(self) -> dict[str, int]:
-        """Number of suggestions by what became of them: `complete`, `pruned`, `fail`, `running`."""
-        names = [trial.state.name.lower() for trial in self._drawn()]
+        """Number of suggestions by what became of them: `complete`, `pruned`, `fail`, `running`; without repeats."""
+        names = [entry.state.name.lower() for entry in self._counted()]
         return {name: names.count(name) for name in sorted(set(names))}
+
+    def _counted(self) -> list[Entry]:
+        return [entry for entry in self.entries() if not entry.suggestion.repeats]
+
+    def samplers(self) -> dict[str, int]:
+        """How many suggestions each sampler drew."""
+        names = [entry.suggestion.sampler for entry in self.entries() if entry.suggestion.sampler]
+        return {name: names.count(name) for name in dict.fromkeys(names)}
+
+    def latest(self) -> dict[str, Entry]:
+        """The last complete suggestion of each point, which has the most repetitions, by the point's id."""
+        return {entry.suggestion.point.point_id: entry for entry in self._entries.values()
+                if entry.state is TrialState.COMPLETE}  # fmt: skip
 
     def best(self) -> list[Best]:
         """Points that no other is better than: one, or the Pareto front of two objectives; none before the first."""
-        latest = dict[str, FrozenTrial]()
-        for trial in self._trials(TrialState.COMPLETE):
-            latest[self._point(trial).point_id] = trial  # a later one of a point has more repetitions
+        latest = self.latest()
         signs = np.array([1.0 if way == "minimize" else -1.0 for way in self.search.objectives.values()])
-        trials = list(latest.values())
-        costs = [np.asarray(trial.values) * signs for trial in trials]
-        front = [
-            trial for trial, cost in zip(trials, costs, strict=True)
-            if not any((other <= cost).all() and (other < cost).any() for other in costs)
-        ]  # fmt: skip
-        if len(signs) == 1:
-            front = front[:1]
-        return [Best(params=t.params, values=tuple(t.values), repetitions=len(self._seeds(t))) for t in front]
+        if not latest:
+            return []
+        entries = [*latest.values()]
+        costs = np.array([entry.values for entry in entries], np.float64) * signs
+        order = np.lexsort(costs.T[::-1])  # by the first objective, then by the second
+        front, least = list[int](), np.inf
+        for place in order if costs.shape[1] > 1 else order[:1]:
+            if costs[place, -1] < least:
+                least = costs[place, -1]
+                front.append(int(place))
+        if costs.shape[1] > 1:  # equals of a point on the front are not beaten by it
+            on_front = {tuple(costs[place]) for place in front}
+            front = [place for place in range(len(entries)) if tuple(costs[place]) in on_front]
+        return [
+            Best(
+                params=entry.suggestion.params,
+                values=entry.values or (),
+                repetitions=len(entry.suggestion.seeds),
+                point_id=entry.suggestion.point.point_id,
+            )
+            for entry in (entries[place] for place in front)
+        ]
 
-    def _trials(self, *states: TrialState) -> list[FrozenTrial]:
-        return self._study.get_trials(deepcopy=False, states=states)
+    def contested(self) -> dict[str, Entry]:
+        """`latest` without the points of which a later repetition failed."""
+        return {
+            point_id: entry
+            for point_id, entry in self.latest().items()
+            if self._entries[self._last[point_id]].state is not TrialState.FAIL
+        }
 
-    def _drawn(self) -> list[FrozenTrial]:
-        """All that count as suggestions."""
-        return [trial for trial in self._trials(*_COUNTED) if self._point_if_any(trial) is not None]
+    def trials_of_study(self) -> list[FrozenTrial]:
+        """The complete trials as samplers see them: every field has a number or a name."""
+        return self._drawn.values_of_study()
 
-    def _point(self, trial: FrozenTrial) -> Point:
-        point = self._point_if_any(trial)
-        assert point is not None
-        return point
+    @property
+    def _drawn(self) -> Drawing:
+        """What draws, made when it is first needed: who only looks at suggestions draws none."""
+        if self._drawing is None:
+            learned = [Learned(params=each["params"], values=tuple(each["values"]))
+                       for each in self.learned.get("points", ())]  # fmt: skip
+            self._drawing = Drawing(self.search, Points(self.search), learned)
+            of_sampler = self.search.sampler in STATEFUL
+            for number, entry in self._entries.items():
+                suggestion = entry.suggestion
+                state = self._storage.get_trial(self._trial_id(number)).system_attrs if of_sampler else {}
+                self._drawing.add(number, suggestion.params, suggestion.point.point_id, state)
+                if entry.state is not TrialState.RUNNING:
+                    self._drawing.told(number, entry.state, entry.values, entry.reported)
+        return self._drawing
 
-    def _point_if_any(self, trial: FrozenTrial) -> Point | None:
-        """None for one that was cut off while it was being drawn, or that cannot be."""
-        if trial.params.keys() != self._distributions.keys():
+    @property
+    def _storage(self) -> Any:
+        return self._study._storage
+
+    def _enter(self, entry: Entry) -> None:
+        suggestion = entry.suggestion
+        self._entries[suggestion.number] = entry
+        self._last[suggestion.point.point_id] = suggestion.number
+
+    def _trial_id(self, number: int) -> int:
+        found: int = self._storage.get_trial_id_from_study_id_trial_number(self._study._study_id, number)
+        return found
+
+    def _was_retried(self, entry: Entry) -> bool:
+        """Whether it failed, and a later suggestion of its point took its place."""
+        if entry.state is not TrialState.FAIL:
+            return False
+        suggestion = entry.suggestion
+        return self._last[suggestion.point.point_id] > suggestion.number
+
+    def _entry(self, trial: FrozenTrial) -> Entry | None:
+        """A trial of the journal; None for one that is no suggestion."""
+        params = params_of(trial, self.search)
+        if params is None or trial.state is TrialState.WAITING:
             return None
-        if trial.number not in self._points:
-            possible = self.search.possible(trial.params)
-            self._points[trial.number] = point_of(self.search, trial.params) if possible else None
-        return self._points[trial.number]
+        suggestion = Suggestion(
+            number=trial.number,
+            params=params,
+            point=point_of(self.search, params),
+            seeds=tuple(trial.user_attrs.get(SEEDS, self.search.seeds)),
+            sampler=trial.user_attrs.get(SAMPLER, ""),
+            start=trial.user_attrs.get(START, trial.system_attrs.get("fixed_params")),
+            repeats=trial.user_attrs.get(REPEATS, False),
+        )
+        values = None if trial.values is None else tuple(trial.values)
+        return Entry(suggestion=suggestion, state=trial.state, values=values, reported=dict(trial.intermediate_values))
 
-    def _ids(self, trial: FrozenTrial) -> set[str]:
-        """Of its point, and of the nearest one of the space: earlier versions suggested 0.1 x 3, and not 0.3."""
-        point = self._point(trial)
-        nearest = self.search.space.snapped(trial.params)
-        if nearest == trial.params or not self.search.possible(nearest):
-            return {point.point_id}
-        return {point.point_id, point_of(self.search, nearest).point_id}
 
-    def _suggestion(self, trial: FrozenTrial) -> Suggestion:
-        return Suggestion(number=trial.number, params=trial.params, point=self._point(trial), seeds=self._seeds(trial))
+def _completes(suggestion: Suggestion, start: Params) -> bool:
+    """Whether a suggestion is what a starting point was completed to, as far as that is known.
 
-    def _seeds(self, trial: FrozenTrial) -> tuple[int, ...]:
-        """The search's own, and one more for each time that the point was suggested before and did not fail."""
-        if SEEDS in trial.user_attrs:
-            return tuple(trial.user_attrs[SEEDS])
-        point_id = self._point(trial).point_id
-        earlier = [t for t in self._drawn() if t.number < trial.number and t.state is not TrialState.FAIL]
-        times = sum(self._point(t).point_id == point_id for t in earlier)
-        first = max(self.search.seeds) + 1
-        return (*self.search.seeds, *range(first, first + times))
+    One that was put back from rows does not say so; it counts where it agrees with the starting point.
+    """
+    params = suggestion.params
+    agrees = all(params[name] == value for name, value in start.items() if name in params)
+    return agrees and (not suggestion.sampler or {*params} <= {*start})
 
 
 def _mend(journal: Journal, name: str, search: Search, path: Path, store: Store, warn: Callable[[str], None]) -> None:
     """Leaves in the file what is right, and what the store knows besides. What is wrong is set aside."""
-    study, rows = study_name(name, search), load_rows(search, store)
+    study, rows = study_name(name, search, journal.studies()), load_rows(search, store)
     journal = without_contradictions(journal, study, search, rows)
     journal = without_broken_state(journal, study, search)
     journal = with_suggestions_of_rows(journal, study, search, rows)
@@ -274,6 +470,26 @@ def _mend(journal: Journal, name: str, search: Search, path: Path, store: Store,
         journals.write(path, journal.content())
     if journal.reason:
         warn(f"{path}{journal.reason}; {aside}the search {_RESUMES}")
+
+
+def others_in_words(name: str, search: Search, store: Store) -> list[str]:
+    """A line for each other study in the journal beside a store, where this search begins a new one: what differs."""
+    journal = journals.read(journal_path(store))
+    if journal is None or journals.is_locked(journal_path(store)):
+        return []
+    storage = journal.storage()
+    names = optuna.get_all_study_names(storage)
+    own = study_name(name, search, names)
+    if own in names:
+        return []
+    lines = []
+    for other in names:
+        study = optuna.load_study(study_name=other, storage=storage)
+        count = len(study.get_trials(deepcopy=False))
+        description = study.user_attrs.get(DESCRIPTION)
+        differs = "; ".join(differences(described(search), description)) if description else "an earlier version"
+        lines.append(f"another search is in this store, {other}, of {count:,} suggestions ({differs})")
+    return lines
 
 
 @contextmanager

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
-import pyarrow.compute as pc
+import optuna
+from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
-from dvq_ray.execution.executor import Death, Halving
+from dvq_ray.execution.executor import Death
 from dvq_ray.execution.pack import failed_row
-from dvq_ray.search.suggestions import Suggestion, Suggestions
-from dvq_ray.search.verdict import Row, rows_by_cell, verdict
-from dvq_ray.store import FINISHED, SUGGESTION, Store, StoreError
+from dvq_ray.search.contest import Contest, contest
+from dvq_ray.search.stopping import pruner_of
+from dvq_ray.search.suggestions import Entry, Suggestion, Suggestions
+from dvq_ray.search.verdict import Row, columns_of, rows_by_cell, verdict
+from dvq_ray.store import FINISHED, STOPPED, STUDY, SUGGESTION, Store
 from dvq_ray.store.provenance import Run
 from dvq_ray.sweep.cells import LONGEST_PACK_SECONDS, Cell, Pack, SuggestedAs
 from dvq_ray.sweep.search import Search
+
+LEAST_FOR_REGRET = 20
+"""Complete suggestions before the regret is bounded: with fewer the model knows too little to be believed."""
 
 
 class Supply:
@@ -39,6 +47,8 @@ class Supply:
     ) -> None:
         self.search = search
         self.suggestions = suggestions
+        self.regret = math.inf
+        """The bound on the regret, where the search ends by it."""
         self._store = store
         self._run = run
         self._retry_failed = retry_failed
@@ -46,18 +56,37 @@ class Supply:
         self._open: dict[int, Suggestion] = {}
         self._underway: set[str] = set()
         self._packs: deque[Pack] = deque()
-        self._rows = self._load(None)
+        self._files: set[str] = set()
+        """Of the store, that were read."""
+        self._rows: dict[str, Row] = {}
+        self._look()
         if retry_failed:
             suggestions.try_failed_again()
-            self._rows = {cell_id: row for cell_id, row in self._rows.items() if row["status"] in FINISHED}
+            kept = (*FINISHED, STOPPED)
+            self._rows = {cell_id: row for cell_id, row in self._rows.items() if row["status"] in kept}
         self._left_over = deque(suggestions.underway())
+        self._repeats: deque[tuple[Entry, tuple[int, ...]]] = deque()
         self._is_exhausted = False
+        self._bound_regret()
 
     @property
     def finished(self) -> bool:
         """Whether all that was wanted is told, or nothing is left to suggest."""
-        idle = not self._open and not self._packs and not self._left_over
-        return idle and (self._is_exhausted or not self._wants_more())
+        if self._open or self._packs or self._left_over or self._repeats:
+            return False
+        return not self._wants_more() and not self._wants_repeats()
+
+    @property
+    def contest(self) -> Contest | None:
+        """How the contest for the best point stands; None where the search has none, or no value yet."""
+        rule, values = self.search.stop_when, self._values()
+        return contest(self.search, values) if rule and rule.winner_clear is not None and values else None
+
+    @property
+    def regret_is_small(self) -> bool:
+        """Whether the bound on the regret ends the search."""
+        rule = self.search.stop_when
+        return bool(rule and rule.regret_below is not None and self.regret < rule.regret_below)
 
     def next(self) -> Pack | None:
         """The next pack; None where there is none now, or any more."""
@@ -74,6 +103,20 @@ class Supply:
     def counted(self, done: int, failed: int, nominal_seconds: float, values: Sequence[float]) -> None:
         """Does nothing: suggestions are counted, and not their cells."""
 
+    def stops(self, pack: Pack, logged: Sequence[Mapping[str, Any]]) -> bool:
+        """Whether the first repetition of a suggestion is stopped early, by its curve so far.
+
+        At its last step it has nothing left to save, and all its metrics to lose.
+        """
+        if pack.suggested is None or pack.suggested.watched is None or not logged:
+            return False
+        number = pack.suggested.number
+        self._report(number, logged)
+        last = self._last_step(pack.cells[0])
+        if last is not None and int(logged[-1]["step"]) >= last:
+            return False
+        return self.suggestions.is_pruned(number, self._pruner)
+
     def ended(
         self, pack: Pack, *, death: Death | None = None, stopped: Sequence[Mapping[str, Any]] | None = None
     ) -> None:
@@ -82,41 +125,56 @@ class Supply:
         Cells without a row get one: of what their worker died of, or of where they were stopped early. Those that did
         not cause the death of their worker are handed out again.
         """
-        ids = [cell.cell_id for cell in pack.cells]
-        self._underway -= set(ids)
-        there = self._load(ids)
-        missing = [cell for cell in pack.cells if cell.cell_id not in there]
+        self._underway -= {cell.cell_id for cell in pack.cells}
+        self._look()
+        missing = [cell for cell in pack.cells if cell.cell_id not in self._rows]
         if death is not None and not death.its_own:
             death = None
         if missing and (death is not None or stopped is not None):
             for cell in missing:
                 self._write_row_of(cell, pack.suggested, death, stopped)
-            there = self._load(ids)
-        self._rows |= there
+            self._look()
         self._settle()
 
-    @property
-    def halving(self) -> Halving | None:
-        """Successive halving of the first repetitions, where the search requests it."""
-        stop_early = self.search.stop_early
-        if stop_early is None:
-            return None
-        direction = next(iter(self.search.objectives.values()))
-        return Halving(
-            mode="min" if direction == "minimize" else "max",
-            grace_steps=stop_early.grace_steps,
-            reduction=stop_early.reduction,
-            curves=self._earlier_scouts,
-        )
+    def _look(self) -> None:
+        """Takes note of the rows in files that were not read yet."""
+        frame = self._store.load_new(columns_of(self.search), self._files)
+        for cell_id, row in rows_by_cell(self.search, frame, self.suggestions.name).items():
+            if cell_id not in self._rows or self._rows[cell_id]["status"] not in FINISHED:
+                self._rows[cell_id] = row
 
-    def _earlier_scouts(self) -> Iterator[tuple[str, Sequence[tuple[int, float]]]]:
-        """Cell id and watched curve of every first repetition that the store holds."""
+    def _report(self, number: int, logged: Sequence[Mapping[str, Any]]) -> None:
+        """Writes the watched values of a curve down."""
         assert self.search.watched is not None
-        curves = self._store.load_curves(["cell_id", "step", self.search.watched])
-        scouts = {told.point.cell_id(told.seeds[0]) for told in self.suggestions.told()}
-        for cell_id, curve in curves[curves["cell_id"].isin(scouts)].groupby("cell_id"):
-            logged = curve[["step", self.search.watched]].dropna()
-            yield str(cell_id), [(int(step), float(value)) for step, value in logged.itertuples(index=False, name=None)]
+        for row in logged:
+            value = row.get(self.search.watched)
+            if value is not None and math.isfinite(value):
+                self.suggestions.report(number, int(row["step"]), float(value))
+
+    @cached_property
+    def _pruner(self) -> optuna.pruners.BasePruner:
+        """The rule, with what earlier versions did not write down put in from the curves."""
+        assert self.search.stop_early is not None
+        name = self.search.experiment.steps_field
+        last = self.search.fixed.get(name) if name else None
+        pruner = pruner_of(self.search.stop_early, last if isinstance(last, int) else None)
+        silent = {entry.suggestion.cell_ids()[0]: entry for entry in self.suggestions.entries()
+                  if entry.state.is_finished() and not entry.reported}  # fmt: skip
+        if silent:
+            curves = self._store.load_curves()
+            watched = self.search.watched
+            curves = curves[curves["cell_id"].isin(silent)] if watched in curves else curves.iloc[:0]
+            for cell_id, curve in curves.groupby("cell_id"):
+                number = silent[str(cell_id)].suggestion.number
+                for row in curve[["step", watched]].to_dict("records"):
+                    self._report(number, [{str(key): value for key, value in row.items()}])
+                    self.suggestions.is_pruned(number, pruner)  # notes the rungs that it came to
+        return pruner
+
+    def _last_step(self, cell: Cell) -> int | None:
+        """The step at which the training of a cell ends, where its experiment says so."""
+        name = self.search.experiment.steps_field
+        return int(getattr(cell.point.settings, name)) if name else None
 
     def _write_row_of(
         self,
@@ -126,29 +184,59 @@ class Supply:
         stopped: Sequence[Mapping[str, Any]] | None,
     ) -> None:
         assert suggested is not None
-        experiment, number = cell.point.experiment, {SUGGESTION: suggested.number}
+        experiment, its_own = cell.point.experiment, {SUGGESTION: suggested.number, STUDY: suggested.study}
         if death is not None:
             row = failed_row(cell, self._run, death.status, death.error)
-            self._store.write_cell(experiment, {**row, **number}, ())
+            self._store.write_cell(experiment, {**row, **its_own}, ())
             return
         assert stopped is not None
         step = int(stopped[-1]["step"]) if stopped else 0
         row = failed_row(cell, self._run, "stopped", f"stopped early, at step {step}")
-        self._store.write_cell(experiment, {**row, **number, "search_stopped_at_step": step}, stopped)
+        self._store.write_cell(experiment, {**row, **its_own, "search_stopped_at_step": step}, stopped)
         self._store.drop_checkpoint(cell.cell_id)
 
     def _next_suggestion(self) -> Suggestion | None:
         if self._left_over:
             return self._left_over.popleft()
-        if not self._wants_more():
-            return None
-        suggestion = self.suggestions.ask()
-        # With others underway there may be a best point to repeat later.
-        self._is_exhausted = suggestion is None and not self._open
-        return suggestion
+        if self._wants_more():
+            suggestion = self.suggestions.ask()
+            # With others underway there is nothing to say yet.
+            self._is_exhausted = suggestion is None and not self._open
+            return suggestion
+        if not self._open and self._wants_repeats() and not self._repeats:
+            self._plan_repeats()
+        return self.suggestions.repeat(*self._repeats.popleft()) if self._repeats else None
 
     def _wants_more(self) -> bool:
+        """Whether points are still to be suggested. Starting points and retries are, however many there were."""
+        if self._is_exhausted or self.regret_is_small:
+            return False
+        if self.suggestions.retries or self.suggestions.next_start() is not None:
+            return True
         return self.suggestions.count(failed=not self._retry_failed) < self.search.suggestions
+
+    def _wants_repeats(self) -> bool:
+        """Whether the contest for the best point needs repetitions."""
+        found = self.contest
+        return bool(found and found.wanted)
+
+    def _plan_repeats(self) -> None:
+        found, latest = self.contest, self.suggestions.latest()
+        assert found is not None
+        self._repeats.extend((latest[point_id], seeds) for point_id, seeds in found.wanted.items())
+
+    def _values(self) -> dict[str, dict[int, float]]:
+        """Values of the objective of complete points, by id and seed, turned so that less is better."""
+        (metric, way), *_ = self.search.objectives.items()
+        sign = 1.0 if way == "minimize" else -1.0
+        return {
+            point_id: {
+                seed: sign * float(self._rows[cell_id][metric])
+                for seed, cell_id in zip(entry.suggestion.seeds, entry.suggestion.cell_ids(), strict=True)
+                if cell_id in self._rows
+            }
+            for point_id, entry in self.suggestions.contested().items()
+        }
 
     def _settle(self) -> None:
         """Tells the suggestions whose cells are all there, and queues what others still need."""
@@ -158,9 +246,21 @@ class Supply:
             if found is not None:
                 del self._open[suggestion.number]
                 self.suggestions.tell(suggestion, *found)
+                self._bound_regret()
                 self._on_result(found[0])
             else:
                 self._queue(suggestion, [cell for cell in cells if cell.cell_id not in self._rows])
+
+    def _bound_regret(self) -> None:
+        rule = self.search.stop_when
+        if rule is None or rule.regret_below is None:
+            return
+        trials = self.suggestions.trials_of_study()
+        if len(trials) >= LEAST_FOR_REGRET:
+            way = next(iter(self.search.objectives.values()))
+            direction = StudyDirection.MINIMIZE if way == "minimize" else StudyDirection.MAXIMIZE
+            evaluator = optuna.terminator.RegretBoundEvaluator(seed=self.search.sampler_seed % 2**31)
+            self.regret = float(evaluator.evaluate(trials, direction))
 
     def _queue(self, suggestion: Suggestion, missing: Sequence[Cell]) -> None:
         queued = {cell.cell_id for pack in self._packs for cell in pack.cells}
@@ -174,18 +274,9 @@ class Supply:
         together = sum(cell.nominal_seconds() for cell in free) <= LONGEST_PACK_SECONDS
         suggested = SuggestedAs(
             number=suggestion.number,
+            study=self.suggestions.name,
             objective=next(iter(self.search.objectives)),
             watched=self.search.watched if scouts else None,
         )
         for cells in [free] if together else [[cell] for cell in free]:
             self._packs.append(Pack(cells=cells, suggested=suggested))
-
-    def _load(self, cell_ids: Sequence[str] | None) -> dict[str, Row]:
-        """What the store holds of these cells, or of all, by id."""
-        columns = ["cell_id", "status", *self.search.objectives]
-        where = None if cell_ids is None else pc.field("cell_id").isin(list(cell_ids))
-        try:
-            frame = self._store.load(columns=columns, where=where)
-        except StoreError:  # perhaps of an objective that no file has, in a store of another trainable
-            frame = self._store.load(where=where).reindex(columns=columns)
-        return rows_by_cell(self.search, frame)

@@ -10,14 +10,28 @@ import numpy as np
 import pandas as pd
 from optuna.trial import TrialState
 
-from dvq_ray.store import FINISHED
+from dvq_ray.store import FINISHED, STOPPED, STUDY
 from dvq_ray.sweep.search import Search
 
 Row = Mapping[str, Any]
 
 
-def rows_by_cell(search: Search, frame: pd.DataFrame) -> dict[str, Row]:
-    """What `verdict` needs of the rows of a store."""
+def columns_of(search: Search) -> list[str]:
+    """What `rows_by_cell` needs of each row."""
+    return ["cell_id", "status", STUDY, *search.objectives]
+
+
+def rows_by_cell(search: Search, frame: pd.DataFrame, study: str) -> dict[str, Row]:
+    """What `verdict` needs of the rows of a store, for the search's study of that name.
+
+    A cell that another search stopped early is not among them: to this one it is missing. Rows of earlier versions do
+    not say whose they are, and count for a search that stops early itself.
+    """
+    frame = frame.reindex(columns=columns_of(search))
+    own = frame[STUDY] == study
+    if search.stop_early:
+        own |= frame[STUDY].isna()
+    frame = frame[(frame["status"] != STOPPED) | own]
     records = frame[["status", *search.objectives]].to_dict("records")
     return {
         cell_id: {str(column): value for column, value in record.items()}
@@ -33,7 +47,7 @@ def verdict(
     `rows` holds rows by cell id, with the columns `status` and the objectives.
     """
     found = [rows[cell_id] for cell_id in cell_ids if cell_id in rows]
-    if any(row["status"] == "stopped" for row in found):
+    if any(row["status"] == STOPPED for row in found):
         return TrialState.PRUNED, None
     values = [[_number(row[metric]) for metric in search.objectives] for row in found]
     if any(row["status"] not in FINISHED for row in found) or not np.isfinite(values).all():
@@ -45,4 +59,4 @@ def verdict(
 
 
 def _number(value: Any) -> float:
-    return math.nan if value is None else float(value)
+    return math.nan if value is None or value is pd.NA else float(value)

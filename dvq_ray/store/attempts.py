@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from dvq_ray.store.columns import FINISHED
+from dvq_ray.store.columns import FINISHED, STOPPED
 from dvq_ray.store.storage import checked_name
 
 _UNSYNCED = "_"
@@ -51,7 +51,8 @@ def cell_and_run(path: str) -> str:
 
 
 def best_rows(frame: pd.DataFrame) -> pd.DataFrame:
-    """The row of each cell that stands: a finished one before a failed one, a later one before an earlier.
+    """The row of each cell that stands: a finished one before one that was stopped early, that before a failed one, and
+    a later one before an earlier.
 
     Keeps the index of `frame`.
     """
@@ -78,5 +79,6 @@ def standing_of_stores(parts: Sequence[pd.DataFrame]) -> list[npt.NDArray[np.boo
 
 
 def _rank(statuses: pd.Series[Any]) -> pd.Series[Any]:
-    ranks = {status: place for place, status in enumerate(FINISHED)}
-    return statuses.astype(object).map(ranks).fillna(len(FINISHED))
+    ranked = [*FINISHED, STOPPED]
+    ranks = {status: place for place, status in enumerate(ranked)}
+    return statuses.astype(object).map(ranks).fillna(len(ranked))

@@ -18,8 +18,10 @@ from dvq_ray.experiment.experiment import Experiment
 from dvq_ray.experiment.registry import built_in_experiments
 
 Status = Literal["ok", "stopped", "diverged", "out_of_memory", "error"]
-FINISHED: tuple[str, ...] = ("ok", "stopped")
-"""Statuses of cells that are not run again."""
+FINISHED: tuple[str, ...] = ("ok",)
+"""Statuses of cells that have all their metrics."""
+STOPPED = "stopped"
+"""The status of a cell that a search stopped early. To that search it is an answer; to everybody else it is missing."""
 
 _IDENTITY = {"cell_id": pa.string(), "point_id": pa.string(), "sweep": pa.string(), "trainable": pa.string(),
              "revision": pa.int64(), "status": pa.string(), "error": pa.string()}  # fmt: skip
@@ -30,7 +32,10 @@ DURATION = "duration_seconds"
 """The column that says how long a cell took, over all attempts that resumed each other's checkpoints."""
 SUGGESTION = "search_suggestion"
 """The column that says for which suggestion a cell was first computed; empty for cells of a grid."""
-_SEARCH = {SUGGESTION: pa.int64(), "search_objective": pa.float64(), "search_stopped_at_step": pa.int64()}
+STUDY = "search_study"
+"""The column that names the study of that suggestion; empty in rows of earlier versions."""
+_SEARCH = {SUGGESTION: pa.int64(), STUDY: pa.string(), "search_objective": pa.float64(),
+           "search_stopped_at_step": pa.int64()}  # fmt: skip
 """The suggestion that a cell was first computed for, its own value of the (first) objective, where it was stopped."""
 ATTEMPT = pa.schema({"cell_id": pa.string(), "run_started_at": _PROVENANCE["run_started_at"]})
 """Names one attempt at a cell: what ties a curve to its row."""

@@ -20,7 +20,7 @@ from dvq_ray.providers import ProviderError
 from dvq_ray.store import attempts
 from dvq_ray.store.columns import ATTEMPT, STANDING
 from dvq_ray.store.reading import Reader
-from dvq_ray.store.storage import Storage
+from dvq_ray.store.storage import OutOfReachError, Storage, StoreError
 
 
 class Rows:
@@ -61,6 +61,31 @@ class Rows:
         del table
         pa.default_memory_pool().release_unused()
         return _with_added_fields(frame) if columns is None else frame
+
+    def load_new(self, columns: Sequence[str], known: set[str]) -> pd.DataFrame:
+        """The rows of files that are not among `known`, to which their paths are added: one row for each cell.
+
+        So a process that looks again and again reads each file once. A column that no file has is empty. Raises
+        `StoreError` where a file cannot be read.
+        """
+
+        def read(files: Sequence[str]) -> pd.DataFrame:
+            fresh = [path for path in files if path not in known]
+            if not fresh:
+                return pd.DataFrame(columns=names)
+            try:
+                table = self._reader.read(fresh, names)
+            except OutOfReachError:
+                raise
+            except StoreError:  # perhaps of a column that none of these files has
+                table = self._reader.read(fresh)
+            frame: pd.DataFrame = table.to_pandas(use_threads=False)
+            known.update(fresh)
+            return attempts.best_rows(frame.reindex(columns=names))
+
+        names = list(dict.fromkeys([*columns, *STANDING]))
+        found = self._reader.load("cells", read)
+        return pd.DataFrame(columns=names) if found is None else found
 
     def table(self, columns: Sequence[str] | None = None, where: pc.Expression | None = None) -> pa.Table | None:
         """Loads rows as an Arrow table, reading only those that `where` keeps; None if there is no file."""

@@ -137,6 +137,8 @@ class SuggestedAs:
 
     number: int
     """The number of the suggestion."""
+    study: str
+    """The name of its study."""
     objective: str
     """Metric column; its value becomes the column `search_objective` too."""
     watched: str | None

@@ -103,16 +103,24 @@ def searched_rows(frame: pd.DataFrame, search: Search) -> pd.DataFrame:
     """
     if SUGGESTION not in frame:
         return frame.iloc[:0]
-    here = (frame["trainable"] == search.experiment.name) & (frame["revision"] == search.experiment.revision)
-    for quantizer, variant in search.experiment.variants.items():
-        of_others = frame["quantizer"] != quantizer
-        for field in variant.model_fields.keys() & search.fixed.keys():
-            here &= of_others | (frame[field] == search.fixed[field])
-        for field in variant.model_fields.keys() & search.space.axes.keys():
-            here &= of_others | search.space.axes[field].within(frame[field])
+    here = rows_of_space(frame, search)
     by_search = frame[SUGGESTION].notna()
     points = frame.loc[here & by_search, "point_id"].unique()
     return frame[here & frame["point_id"].isin(points) & (by_search | frame["seed"].isin(search.seeds))]
+
+
+def rows_of_space(frame: pd.DataFrame, search: Search) -> pd.Series[bool]:
+    """Which rows are of points of a search's space, up to values between those of a range with steps."""
+    here = (frame["trainable"] == search.experiment.name) & (frame["revision"] == search.experiment.revision)
+    here &= frame["quantizer"].isin(search.quantizers)
+    for quantizer in search.quantizers:
+        variant = search.experiment.variants[quantizer]
+        of_others = frame["quantizer"] != quantizer
+        for field in variant.model_fields.keys() & search.fixed.keys():
+            here &= of_others | (frame[field] == search.fixed[field] if field in frame else False)
+        for field in variant.model_fields.keys() & search.space.axes.keys():
+            here &= of_others | (search.space.axes[field].within(frame[field]) if field in frame else False)
+    return here
 
 
 def suggested(rows: pd.DataFrame, search: Search) -> list[Suggested]:

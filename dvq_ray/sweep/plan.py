@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from dvq_ray.store import FINISHED, OutOfReachError, Store, StoreError
+from dvq_ray.store import FINISHED, STOPPED, OutOfReachError, Store, StoreError
 from dvq_ray.sweep.cells import Cell, Point, cells_of, points_of, run_order
 from dvq_ray.sweep.grids import Grid
 from dvq_ray.sweep.looks import Looks
@@ -87,7 +87,9 @@ class Plan:
         if self.looks:
             return make_plan(self.spec, store, retry_failed=False)
         without_curve = store.missing_curves() & {cell.cell_id for cell in self.to_run}
-        statuses = {cell: status for cell, status in store.statuses().items() if cell not in without_curve}
+        statuses = {
+            cell: status for cell, status in store.statuses().items() if status != STOPPED and cell not in without_curve
+        }
         return replace(self, statuses=statuses)
 
     def looks_in_words(self) -> list[str]:
@@ -135,7 +137,11 @@ def load_rows(spec: SweepSpec, store: Store, columns: Collection[str] = (), **op
 def plan_of(
     spec: SweepSpec, rows: pd.DataFrame, *, retry_failed: bool = False, missing_curves: Collection[str] = ()
 ) -> Plan:
-    """Plans from all rows of a store with `columns_of` it; those of cells whose curve is missing do not count."""
+    """Plans from all rows of a store with `columns_of` it.
+
+    Rows of cells whose curve is missing do not count, and neither do those of cells that a search stopped early.
+    """
+    rows = rows[rows["status"] != STOPPED]
     points = points_of(spec)
     questions, looks = None, None
     if spec.rules():

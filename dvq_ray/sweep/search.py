@@ -1,36 +1,23 @@
-"""The key `search` of a sweep file: what is searched, by what, and every error that it can hold."""
+"""A search: the space of the key `search` of a sweep file, what is sought in it, by what, and when it ends."""
 
 from __future__ import annotations
 
-import sys
 import typing
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
-from itertools import islice
-from typing import Annotated, Any, Literal, get_args
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 
 from dvq_ray.declarations.settings import Settings
-from dvq_ray.declarations.values import allowed, field_type
 from dvq_ray.experiment.experiment import Experiment
-from dvq_ray.problems import Path, field_problem, shown, unknown
-from dvq_ray.providers import ProviderError
-from dvq_ray.quantizer.registry import QUANTIZERS
-from dvq_ray.sweep.space import Axis, Choices, Params, Range, Space
+from dvq_ray.sweep.space import Params, Space
 
 Direction = Literal["minimize", "maximize"]
-Sampler = Literal["tpe", "gp", "cmaes", "random", "nsga2", "nsga3"]
+Scheduler = Literal["asha", "hyperband", "median", "percentile"]
 MOST_SUGGESTIONS = 100_000
-MOST_COMBINATIONS_TRIED = 20_000
-"""Combinations of a finite space that are tried, when a file is checked for having any point at all."""
-LARGEST_SEED = 2**63 - 1
-LARGEST_BOUND = 2**53
-"""Bound of whole numbers: Optuna draws them as floats, which hold no larger ones exactly."""
-FINEST_STEP = 1e-12
-"""Share of the larger bound: below it, floats do not tell steps apart."""
-_STRICT = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
-_Report = Callable[[Path, str], None]
+STRICT = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class SearchError(RuntimeError):
@@ -38,28 +25,62 @@ class SearchError(RuntimeError):
 
 
 class StopEarly(BaseModel):
-    """Asynchronous successive halving (arXiv 1810.05934) over the first repetition of each suggestion."""
+    """When the first repetition of a suggestion is stopped before its end.
 
-    model_config = _STRICT
-    scheduler: Literal["asha"]
+    `asha` is asynchronous successive halving (Li et al. 2020, arXiv 1810.05934), `hyperband` several of these with
+    other grace periods (Li et al. 2018). `median` stops what is worse than the median of those before it at the same
+    step, `percentile` what is not among the best so many percent.
+    """
+
+    model_config = STRICT
+    scheduler: Scheduler
     grace_steps: Annotated[int, Field(ge=1)]
     """Training steps that every suggestion gets."""
-    reduction: Annotated[float, Field(gt=1)] = 3.0
-    """One in so many continues at each rung; rungs are so many times as far apart."""
+    reduction: Annotated[float, Field(ge=2, multiple_of=1)] = 3.0
+    """Of `asha` and `hyperband`: one in so many continues at each rung; rungs are so many times as far apart."""
+    percentile: Annotated[float, Field(gt=0, lt=100)] = 25.0
+    """Of `percentile`: the share that continues."""
+    startup: Annotated[int, Field(ge=1)] = 5
+    """Of `median` and `percentile`: suggestions that run to their end before any is stopped."""
+
+    @model_validator(mode="after")
+    def _only_its_own(self) -> StopEarly:
+        own = {"asha": {"reduction"}, "hyperband": {"reduction"}, "median": {"startup"},
+               "percentile": {"percentile", "startup"}}[self.scheduler]  # fmt: skip
+        for name in ("reduction", "percentile", "startup"):
+            if name in self.model_fields_set - own:
+                raise PydanticCustomError("option", f"{name} has no effect with scheduler = {self.scheduler}")
+        return self
+
+    def options(self) -> Mapping[str, Any]:
+        """What its scheduler uses."""
+        names = {"asha": ("reduction",), "hyperband": ("reduction",), "median": ("startup",),
+                 "percentile": ("percentile", "startup")}[self.scheduler]  # fmt: skip
+        return {name: getattr(self, name) for name in ("scheduler", "grace_steps", *names)}
 
 
-class _Outline(BaseModel):
-    """The keys of `search`. Values of the space are checked against what the trainable's fields take."""
+class StopWhen(BaseModel):
+    """When a search of one objective ends before, or goes on after, its suggestions; at least one of these."""
 
-    model_config = _STRICT
-    objective: Annotated[dict[str, Direction], Field(min_length=1, max_length=2)]
-    sampler: Sampler = "tpe"
-    sampler_seed: Annotated[int, Field(ge=0, le=LARGEST_SEED)] = 0
-    suggestions: Annotated[int, Field(ge=1, le=MOST_SUGGESTIONS)]
-    space: Annotated[dict[str, dict[str, Any]], Field(min_length=1)]
-    max_bits: Annotated[float, Field(gt=0)] | None = None
-    start_from: list[dict[str, Any]] = []
-    stop_early: StopEarly | None = None
+    model_config = STRICT
+    regret_below: Annotated[float, Field(gt=0)] | None = None
+    """Ends it once the best value is, with high probability, no further than this from the best of the space: a bound
+    from a Gaussian process (Makarova et al. 2022, arXiv 2104.08166)."""
+    winner_clear: Annotated[float, Field(ge=0.5, lt=1)] | None = None
+    """After the suggestions, points that may still be the best get further repetitions, until one is better than all
+    others at this level, or all that remain have `most_seeds`."""
+    margin: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of the best mean by which a point may be better than the winner without counting."""
+    most_seeds: Annotated[int, Field(ge=2, le=10_000)] = 64
+
+    @model_validator(mode="after")
+    def _something(self) -> StopWhen:
+        if self.regret_below is None and self.winner_clear is None:
+            raise PydanticCustomError("nothing", "is empty; allowed: regret_below, winner_clear")
+        for name in ("margin", "most_seeds"):
+            if name in self.model_fields_set and self.winner_clear is None:
+                raise PydanticCustomError("option", f"{name} has no effect without winner_clear")
+        return self
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +92,10 @@ class Search:
     space: Space
     objectives: Mapping[str, Direction]
     """Directions by metric column; two of them make a search for the Pareto front."""
-    sampler: Sampler
+    sampler: str
+    """Its name, as `dvq_ray.sweep.samplers` has it."""
+    sampler_options: Mapping[str, Any] = field(default_factory=dict)
+    """With their defaults."""
     sampler_seed: int
     suggestions: int
     """Points that are wanted in all."""
@@ -82,11 +106,26 @@ class Search:
     max_bits: float | None
     """Bits of the code of one vector, or of one image."""
     stop_early: StopEarly | None
+    stop_when: StopWhen | None = None
+    learn_from: tuple[str, ...] = ()
+    """Locations of other stores whose rows the sampler learns from."""
 
     @property
     def watched(self) -> str | None:
         """The curve column that predicts the objective, where suggestions are stopped early."""
         return self.experiment.watched[next(iter(self.objectives))] if self.stop_early else None
+
+    @property
+    def quantizers(self) -> tuple[str, ...]:
+        """Those that can be suggested."""
+        axis = self.space.axes.get("quantizer")
+        return tuple((axis.values() if axis else None) or (self.fixed["quantizer"],))
+
+    def active(self, params: Params) -> tuple[str, ...]:
+        """The searched fields that a point with this quantizer has, in the order of the space."""
+        quantizer = params.get("quantizer", self.fixed.get("quantizer"))
+        own = self.experiment.variants[quantizer].model_fields
+        return tuple(name for name in self.space.axes if name in own)
 
     def settings(self, params: Params) -> Settings:
         """The point that these values make; fields that its quantizer does not have are left out.
@@ -96,7 +135,7 @@ class Search:
         given = {**self.fixed, **params}
         variant = self.experiment.variants[given["quantizer"]]
         try:
-            settings = variant(**{field: value for field, value in given.items() if field in variant.model_fields})
+            settings = variant(**{name: value for name, value in given.items() if name in variant.model_fields})
         except ValidationError as error:
             raise ValueError(error.errors()[0]["msg"].removeprefix("Value error, ")) from None
         if self.max_bits is not None and settings.code_bits() > self.max_bits:
@@ -112,284 +151,8 @@ class Search:
         return True
 
 
-def check_search(
-    given: Any, fixed: Mapping[str, Any], seeds: tuple[int, ...], experiment: Experiment, report: _Report
-) -> Search | None:
-    """The search that the mapping `given` describes. Reports everything that is wrong; None where anything is."""
-    return _Checker(given, fixed, seeds, experiment, report).search()
-
-
-class _Checker:
-    def __init__(
-        self, given: Any, fixed: Mapping[str, Any], seeds: tuple[int, ...], experiment: Experiment, report: _Report
-    ) -> None:
-        self.given = given
-        self.fixed = dict(fixed)
-        self.seeds = seeds
-        self.experiment = experiment
-        self.problems = 0
-        self._report = report
-
-    def _add(self, path: Path, message: str) -> None:
-        self.problems += 1
-        self._report(path, message)
-
-    def search(self) -> Search | None:
-        outline = self._outline()
-        if outline is None:
-            return None
-        for field in sorted(self.fixed.keys() & outline.space.keys()):
-            self._add(("search", "space", field), "is set in fixed too; keep one")
-        variants = self._variants(outline.space)
-        self._check_fixed(variants)
-        axes = {name: axis for name, given in outline.space.items()
-                if (axis := self._axis(name, given, variants)) is not None}  # fmt: skip
-        self._check_required(variants, outline.space)
-        self._check_objective(outline)
-        self._check_sampler(outline, axes)
-        self._check_start(outline, axes, variants)
-        if self.problems:
-            return None
-        space = Space(axes)
-        search = Search(
-            experiment=self.experiment,
-            fixed=self.fixed,
-            space=space,
-            objectives=outline.objective,
-            sampler=outline.sampler,
-            sampler_seed=outline.sampler_seed,
-            suggestions=outline.suggestions,
-            seeds=self.seeds,
-            start_from=tuple(space.snapped(params) for params in outline.start_from),
-            max_bits=outline.max_bits,
-            stop_early=outline.stop_early,
-        )
-        self._check_possible(search)
-        return None if self.problems else search
-
-    def _outline(self) -> _Outline | None:
-        try:
-            return _Outline.model_validate(self.given)
-        except ValidationError as error:
-            for details in error.errors():
-                self._add(*_outline_problem(details))
-            wrong = {details["loc"][0] for details in error.errors() if details["loc"]}
-        # What is right is still checked against the trainable, so that all errors are reported at once.
-        anything = {"objective": {numeric_metrics(self.experiment)[0]: "minimize"}, "suggestions": 1}
-        right = {key: value for key, value in self.given.items() if key not in wrong}
-        return _Outline.model_validate({**anything, **right}) if "space" in right else None
-
-    def _variants(self, space: Mapping[str, Mapping[str, Any]]) -> list[type[Settings]]:
-        """Settings classes of the quantizers that can be suggested."""
-        known = self.experiment.variants
-        if "quantizer" in space:
-            named = space["quantizer"].get("choices")
-            names = [name for name in named if isinstance(name, str)] if isinstance(named, list) else []
-            return [known[name] for name in names if name in known]
-        if "quantizer" not in self.fixed:
-            self.fixed["quantizer"] = self.experiment.usual_quantizer
-        name = self.fixed["quantizer"]
-        if (found := self._stored_as(("fixed", "quantizer"), name)) is None:
-            return []
-        self.fixed["quantizer"] = found
-        return [known[found]]
-
-    def _stored_as(self, path: Path, name: Any) -> str | None:
-        """The full name of a quantizer; None, and reported, where it cannot be used."""
-        if not isinstance(name, str):
-            self._add(path, f"found {shown(name)}; allowed: {', '.join(self.experiment.quantizers)}")
-            return None
-        try:
-            self.experiment.variant(name)
-        except ProviderError as error:
-            self._add(path, f"found {shown(name)}; {error}")
-            return None
-        return QUANTIZERS.find(name).name
-
-    def _check_fixed(self, variants: Sequence[type[Settings]]) -> None:
-        every = {field for variant in variants for field in variant.model_fields}
-        for field, value in self.fixed.items():
-            if not every or field == "quantizer":
-                continue
-            if field not in every:
-                self._add(("fixed", field), unknown(field, every))
-            elif isinstance(value, list):
-                self._add(("fixed", field), f"found {shown(value)}; allowed: one value (choices belong into space)")
-            else:
-                self._check_value(("fixed", field), field, value, variants)
-
-    def _check_value(self, path: Path, field: str, value: Any, variants: Sequence[type[Settings]]) -> bool:
-        """Whether every quantizer that has the field takes the value."""
-        error = _rejection(field, value, variants)
-        if error is not None:
-            self._add(path, f"found {shown(value)}; {allowed(error)}")
-        return error is None
-
-    def _axis(self, field: str, given: Mapping[str, Any], variants: Sequence[type[Settings]]) -> Axis | None:
-        path: Path = ("search", "space", field)
-        if field == "quantizer":
-            return self._quantizers(path, given)
-        owners = [variant for variant in variants if field in variant.model_fields]
-        if not owners:
-            if variants:
-                self._add(path, unknown(field, {name for variant in variants for name in variant.model_fields}))
-            return None
-        if "choices" in given:
-            return self._choices(path, field, given, owners)
-        return self._range(path, field, given, owners)
-
-    def _quantizers(self, path: Path, given: Mapping[str, Any]) -> Axis | None:
-        names = given.get("choices")
-        known = ", ".join(self.experiment.variants)
-        if set(given) != {"choices"} or not isinstance(names, list) or not names:
-            self._add(path, f"found {shown(given)}; allowed: choices, some of {known}")
-            return None
-        found = [self._stored_as((*path, "choices", index), name) for index, name in enumerate(names)]
-        return Choices(choices=tuple(dict.fromkeys(name for name in found if name is not None)))
-
-    def _choices(
-        self, path: Path, field: str, given: Mapping[str, Any], owners: Sequence[type[Settings]]
-    ) -> Axis | None:
-        for key in given.keys() - {"choices"}:
-            self._add((*path, str(key)), "does not go with choices; allowed: choices, or low and high")
-        values = given["choices"]
-        if not isinstance(values, list) or not values:
-            self._add((*path, "choices"), f"found {shown(values)}; allowed: a list of one value or more")
-            return None
-        right = [self._check_value((*path, "choices", i), field, value, owners) for i, value in enumerate(values)]
-        return Choices(choices=tuple(dict.fromkeys(values))) if all(right) else None
-
-    def _range(self, path: Path, field: str, given: Mapping[str, Any], owners: Sequence[type[Settings]]) -> Axis | None:
-        before = self.problems
-        for key in sorted(given.keys() - {"low", "high", "log", "step"}):
-            self._add((*path, key), unknown(key, ["choices", "high", "log", "low", "step"]))
-        for key in ("low", "high"):
-            if key not in given:
-                self._add(path, f"{key} is missing; allowed: choices, or low and high")
-            else:
-                self._check_value((*path, key), field, given[key], owners)
-        log, step = given.get("log", False), given.get("step")
-        if not isinstance(log, bool):
-            self._add((*path, "log"), f"found {shown(log)}; allowed: true or false")
-        if self.problems > before:
-            return None
-        low, high = given["low"], given["high"]
-        whole = all(_takes_whole_numbers_alone(variant, field) for variant in owners)
-        if not all(isinstance(bound, int | float) and not isinstance(bound, bool) for bound in (low, high)):
-            self._add(path, f"{field} takes no numbers; allowed: choices")
-        elif low > high:
-            self._add((*path, "low"), f"found {shown(low)}, above high = {shown(high)}; allowed: at most high")
-        elif log and low <= 0:
-            self._add((*path, "low"), f"found {shown(low)}; allowed on a log scale: above 0")
-        elif log and step is not None:
-            self._add((*path, "step"), "does not go with log; keep one")
-        elif whole and (large := next((key for key in ("low", "high") if abs(given[key]) > LARGEST_BOUND), "")):
-            self._add((*path, large), f"found {shown(given[large])}; allowed in a range: up to {LARGEST_BOUND}")
-        elif step is not None:
-            self._check_step((*path, "step"), step, FINEST_STEP * max(abs(low), abs(high)), whole=whole)
-        if self.problems > before:
-            return None
-        return Range(low=low, high=high, log=log, step=step, whole=whole)
-
-    def _check_step(self, path: Path, step: Any, finest: float, *, whole: bool) -> None:
-        kind = f"whole number above 0, up to {LARGEST_BOUND}" if whole else "number above 0"
-        right = isinstance(step, int if whole else int | float) and not isinstance(step, bool)
-        if not right or not 0 < step <= (LARGEST_BOUND if whole else sys.float_info.max):
-            self._add(path, f"found {shown(step)}; allowed: a {kind}")
-        elif step < finest:
-            self._add(path, f"found {shown(step)}, too fine for these bounds; allowed: at least {finest:g}, or no step")
-
-    def _check_required(self, variants: Sequence[type[Settings]], space: Mapping[str, Any]) -> None:
-        for variant in variants:
-            for field, info in variant.model_fields.items():
-                if info.is_required() and field not in self.fixed and field not in space and field != "quantizer":
-                    name = get_args(variant.model_fields["quantizer"].annotation)[0]
-                    self._add(("search", "space"), f"{field} is missing; {name} needs it (here or in fixed)")
-
-    def _check_objective(self, outline: _Outline) -> None:
-        metrics = numeric_metrics(self.experiment)
-        for metric in outline.objective:
-            if metric not in metrics:
-                self._add(("search", "objective", metric), unknown(metric, metrics))
-            elif outline.stop_early and metric not in self.experiment.watched:
-                watched = (
-                    ", ".join(self.experiment.watched) or f"none; {self.experiment.name} computes a cell in one step"
-                )
-                message = f"needs an objective that is known while a cell is computed; allowed: {watched}"
-                self._add(("search", "stop_early"), message)
-        if outline.stop_early and len(outline.objective) > 1:
-            self._add(("search", "stop_early"), "needs one objective, and there are two; remove one or the other")
-
-    def _check_sampler(self, outline: _Outline, axes: Mapping[str, Axis]) -> None:
-        if outline.sampler != "cmaes":
-            return
-        if len(outline.objective) > 1:
-            self._add(("search", "sampler"), 'found "cmaes"; allowed for two objectives: tpe, gp, nsga2, nsga3, random')
-        named = [field for field, axis in axes.items() if isinstance(axis, Choices)]
-        if named or len(axes) < 2:
-            message = f"choices in {', '.join(named)}" if named else "a single field"
-            self._add(("search", "sampler"), f'found "cmaes", which takes two ranges or more, and here are {message}')
-
-    def _check_start(self, outline: _Outline, axes: Mapping[str, Axis], variants: Sequence[type[Settings]]) -> None:
-        for index, params in enumerate(outline.start_from):
-            for field, value in params.items():
-                path: Path = ("search", "start_from", index, field)
-                if field not in outline.space:
-                    self._add(path, unknown(field, outline.space))
-                elif field in axes:
-                    # The first: a start from 4.0 is not one from the count 4, though both are equal.
-                    wrong_kind = field != "quantizer" and _rejection(field, value, variants) is not None
-                    if wrong_kind or not axes[field].holds(value):
-                        self._add(path, f"found {shown(value)}, which is not in space; allowed: {axes[field]}")
-
-    def _check_possible(self, search: Search) -> None:
-        for index, params in enumerate(search.start_from):
-            if params.keys() == search.space.axes.keys():
-                try:
-                    search.settings(params)
-                except ValueError as error:
-                    self._add(("search", "start_from", index), f"is not a point: {error}")
-        size = search.space.size()
-        if size is not None and size <= MOST_COMBINATIONS_TRIED:
-            tried = list(islice(search.space.combinations(), MOST_COMBINATIONS_TRIED))
-            if not any(search.possible(params) for params in tried):
-                try:
-                    search.settings(tried[0])
-                except ValueError as error:
-                    self._add(("search", "space"), f"holds no point that can be; for example {error}")
-
-
 def numeric_metrics(experiment: Experiment) -> list[str]:
     """Metric columns that hold one number a cell."""
     hints = typing.get_type_hints(experiment.metrics)
     numbers = (int, float, int | None, float | None)
-    return [field.name for field in fields(experiment.metrics) if hints[field.name] in numbers]
-
-
-def _rejection(field: str, value: Any, variants: Sequence[type[Settings]]) -> ValidationError | None:
-    """Why a quantizer that has the field does not take the value; None where all of them do."""
-    for variant in variants:
-        if field in variant.model_fields:
-            try:
-                field_type(variant, field).validate_python(value)
-            except ValidationError as error:
-                return error
-    return None
-
-
-def _takes_whole_numbers_alone(variant: type[Settings], field: str) -> bool:
-    error = _rejection(field, 1.5, [variant])
-    return error is not None and error.errors()[0]["type"].startswith("int")
-
-
-def _outline_problem(details: Any) -> tuple[Path, str]:
-    """Where and what, of one pydantic error about the key `search`."""
-    path: Path = ("search", *details["loc"])
-    kind, value = details["type"], details["input"]
-    if kind in ("too_short", "too_long"):
-        what = {"objective": "one or two metrics", "space": "one field or more"}[str(path[-1])]
-        return path, f"found {shown(value)}; allowed: {what}"
-    if kind in ("model_type", "dict_type"):
-        return path, f"found {shown(value)}; allowed: a mapping"
-    owner = StopEarly if path[1:2] == ("stop_early",) else _Outline
-    return field_problem(("search",), details, owner.model_fields)
+    return [each.name for each in fields(experiment.metrics) if hints[each.name] in numbers]

@@ -23,7 +23,8 @@ from dvq_ray.problems import Path, Problem, Problems, SweepFileError, field_prob
 from dvq_ray.providers import ProviderError
 from dvq_ray.sweep.grids import MAX_CELLS, MOST_MAX_CELLS, Grid, check_grids, seeds_of
 from dvq_ray.sweep.overrides import apply_overrides
-from dvq_ray.sweep.search import Search, check_search
+from dvq_ray.sweep.search import Search
+from dvq_ray.sweep.search_checker import check_search
 from dvq_ray.sweep.space import Choices
 from dvq_ray.sweep.until import SeedsUntil, check_until
 from dvq_ray.sweep.yaml_source import LARGEST_FILE_BYTES, Source, read_file, read_text

@@ -96,8 +96,6 @@ SQUARES = Experiment(
 class Packs:
     """A source that records what is reported to it."""
 
-    halving = None
-
     def __init__(self, packs: Iterable[Pack], store: Store, *, learns: bool) -> None:
         self.learns = learns
         self.done = self.failed = 0
@@ -123,6 +121,10 @@ class Packs:
         """Counts."""
         self.done += done
         self.failed += failed
+
+    def stops(self, pack: Pack, logged: Sequence[Mapping[str, Any]]) -> bool:
+        """Never: each pack runs to its end."""
+        return False
 
     def ended(
         self, pack: Pack, *, death: Death | None = None, stopped: Sequence[Mapping[str, Any]] | None = None

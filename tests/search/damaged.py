@@ -18,7 +18,8 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from dvq_ray.cli.sweep import main as sweep
-from dvq_ray.search.suggestions import Suggestions, quiet, study_name
+from dvq_ray.search.identity import study_name
+from dvq_ray.search.suggestions import Suggestions, quiet
 from dvq_ray.store import SUGGESTION, Store
 from dvq_ray.sweep.search import Search
 from dvq_ray.sweep.spec import load_sweep
@@ -35,12 +36,12 @@ search:
 """
 _FINITE = """\
   objective: {test_mse: minimize}
-  max_bits: 10
+  max_bits: 20
   space:
     slices: {choices: [1, 2, 3, 4]}
-    codebook_size: {choices: [4, 8, 16]}
+    codebook_size: {choices: [4, 8, 16, 32]}
 """
-"""Only 7 of 12 combinations are possible, so that later suggestions repeat the best point."""
+"""Only 12 of 16 combinations are possible."""
 _SPACES = {
     "random": _FINITE,
     "tpe": _FINITE

@@ -62,11 +62,13 @@ WARNED: dict[str, Callable[[bytes], bytes]] = {
     ),
     "a value of another suggestion": lambda content: content.replace(b'"values":[1', b'"values":[2', 3),
     "a point that was not suggested": lambda content: content.replace(
-        b'"param_name":"slices","param_value_internal":1', b'"param_name":"slices","param_value_internal":0'
+        b'"params":{"slices":1', b'"params":{"slices":0', 1
     ),
     "a choice that is not in the space": lambda content: content.replace(b"[1, 2, 3, 4]", b"[1, 2, 3, 5]", 1),
     "the other direction": lambda content: content.replace(b'"directions":[1]', b'"directions":[2]'),
-    "seeds that are none": lambda content: content.replace(b'"seeds":[0,1]', b'"seeds":[0,0]', 1),
+    "seeds that are none": lambda content: content.replace(
+        b'"user_attrs":{"seeds":[0,1]', b'"user_attrs":{"seeds":[0,0]', 1
+    ),
 }  # fmt: skip
 
 
@@ -232,7 +234,7 @@ def test_a_disk_that_is_full_ends_the_search_in_one_line_and_it_resumes(
     def fsync(descriptor: int) -> None:
         nonlocal calls
         calls += os.readlink(f"/proc/self/fd/{descriptor}") == str(ran.journal)
-        if calls > 9:
+        if calls > 5:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as full:
@@ -295,7 +297,7 @@ def test_a_folder_in_the_place_of_a_file_is_an_error_of_one_line(ran: Ran) -> No
 def test_the_journal_is_mended_before_optuna_opens_it(ran: Ran, monkeypatch: pytest.MonkeyPatch) -> None:
     ran.journal.write_bytes(ran.content + bytes(10))
     seen: list[Any] = []
-    monkeypatch.setattr(Suggestions, "kept", lambda name, search, path: seen.append(path.read_bytes()))
+    monkeypatch.setattr(Suggestions, "kept", lambda name, search, path, learned: seen.append(path.read_bytes()))
     with Suggestions.held("found", ran.search, ran.store, lambda text: None):
         pass
     assert seen == [ran.content]

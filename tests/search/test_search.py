@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 import warnings
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from dvq_ray.cli.sweep import main as sweep
 from dvq_ray.fitting import fit as fitting
-from dvq_ray.search.sampling import Choosing
+from dvq_ray.search.sampling import Held
 from dvq_ray.search.suggestions import Suggestions
 from dvq_ray.store import Store
 from dvq_ray.sweep.spec import load_sweep
@@ -97,20 +96,18 @@ def test_what_cannot_be_is_never_suggested(tmp_path: Path) -> None:
     assert found == {(1, 4), (1, 8), (1, 16), (2, 4), (2, 8), (2, 16), (4, 4)}
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "random"])
-def test_repeats_become_repetitions_of_the_best_point(sampler: str, tmp_path: Path) -> None:
-    run(tmp_path, text=text(suggestions=10, sampler=sampler))
-    found, rows = trials(tmp_path), cells(tmp_path)
-    assert len(found) == 10
-    assert not rows["cell_id"].duplicated().any()
-    by_point = rows.groupby("point_id")["seed"].apply(sorted)
-    again = by_point[by_point.apply(len) > 2]
-    assert sum(len(seeds) - 2 for seeds in again) == 10 - len(by_point)
-    assert all(seeds == list(range(len(seeds))) for seeds in by_point)
-    best = str(rows.groupby("point_id")["test_mse"].mean().idxmin())
-    assert best in again.index
-    values = [trial.value for trial in found if trial.user_attrs["seeds"] == again[best]]
-    assert values == pytest.approx([rows[rows["point_id"] == best]["test_mse"].mean()])
+SAMPLERS = ["tpe", "gp", "random", "nsga2", "nsga3"]
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_a_point_is_suggested_once_and_a_search_ends_with_its_space(sampler: str, tmp_path: Path) -> None:
+    result = run(tmp_path, text=text(suggestions=10, sampler=sampler))
+    assert result.exit_code == 0, result.output
+    assert "no point is left to suggest: the space holds no more than 7" in result.output
+    found = {(trial.params["slices"], trial.params["codebook_size"]) for trial in trials(tmp_path)}
+    assert found == {(1, 4), (1, 8), (1, 16), (2, 4), (2, 8), (2, 16), (4, 4)}
+    assert len(trials(tmp_path)) == 7
+    assert cells(tmp_path).groupby("point_id")["seed"].apply(sorted).tolist() == [[0, 1]] * 7
 
 
 def test_points_that_the_store_holds_cost_nothing(tmp_path: Path) -> None:
@@ -161,17 +158,26 @@ def test_start_points_come_first_and_are_completed_by_the_sampler(tmp_path: Path
     assert found[1] == {"slices": 1, "codebook_size": 16}
 
 
-@pytest.mark.parametrize("start", [True, 1.0])
-def test_a_search_that_an_earlier_version_started_from_true_or_1_0_resumes(start: Any, tmp_path: Path) -> None:
+def test_a_start_point_that_is_no_longer_in_the_file_is_not_run(tmp_path: Path) -> None:
     spec = load_sweep(write(tmp_path, text(suggestions=3)))
     assert spec.search is not None
-    earlier = replace(spec.search, start_from=({"slices": start, "codebook_size": 4},))
-    with Suggestions.held(spec.name, earlier, Store(tmp_path / "results" / "found")):
-        pass
+    with Suggestions.held(spec.name, spec.search, Store(tmp_path / "results" / "found")) as earlier:
+        earlier._study.enqueue_trial({"slices": 4, "codebook_size": 4})  # as earlier versions did
     result = run(tmp_path, text=text(suggestions=3))
     assert "3 complete" in result.output
     assert "warning" not in run(tmp_path, text=text(suggestions=4)).output
-    assert trials(tmp_path)[0].params == {"slices": 1, "codebook_size": 4}
+    assert [trial.state for trial in trials(tmp_path)] == [TrialState.WAITING, *[TrialState.COMPLETE] * 4]
+
+
+def test_a_start_point_that_is_new_to_the_file_is_run_though_the_search_was_done(tmp_path: Path) -> None:
+    run(tmp_path, text=text(suggestions=2) + "  start_from: [{slices: 2, codebook_size: 4}]\n")
+    changed = text(suggestions=2) + "  start_from: [{slices: 2, codebook_size: 4}, {slices: 4}]\n"
+    assert "to run: 1 suggestions" in run(tmp_path, "--dry-run", text=changed).output
+    result = run(tmp_path, text=changed)
+    assert "1 suggestions to come, 2 at hand" in result.output
+    assert "3 complete, of 2 wanted" in result.output
+    assert trials(tmp_path)[2].params == {"slices": 4, "codebook_size": 4}
+    assert "to come" not in run(tmp_path, text=changed).output
 
 
 def test_a_start_point_that_was_cut_off_while_it_was_drawn_is_suggested_again(
@@ -183,11 +189,10 @@ def test_a_start_point_that_was_cut_off_while_it_was_drawn_is_suggested_again(
         def killed(*_: object) -> None:
             raise KeyboardInterrupt
 
-        patch.setattr(Choosing, "sample_relative", killed)
+        patch.setattr(Held, "sample_relative", killed)
         assert run(tmp_path, text=changed).exit_code != 0
     run(tmp_path, text=changed)
-    cut_off, first, second = trials(tmp_path)
-    assert (cut_off.state, cut_off.params) == (TrialState.FAIL, {"slices": 4})
+    first, second = trials(tmp_path)
     assert first.params == {"slices": 4, "codebook_size": 4}  # the only size that max_bits leaves
     assert [first.state, second.state] == [TrialState.COMPLETE] * 2
 

@@ -15,9 +15,11 @@ from hypothesis import strategies as st
 from optuna.distributions import FloatDistribution, IntDistribution
 
 from dvq_ray.cli.sweep import main as sweep
-from dvq_ray.search.sampling import _SAMPLERS, distributions_of, draws
+from dvq_ray.search.drawing import draws
+from dvq_ray.search.rectangle import distributions_of
+from dvq_ray.search.sampling import _Gp
 from dvq_ray.store import Store
-from dvq_ray.sweep.search import FINEST_STEP
+from dvq_ray.sweep.search_checker import FINEST_STEP
 from dvq_ray.sweep.space import Choices, Range, Space
 from tests.sweep_files import write
 
@@ -189,7 +191,8 @@ def test_a_search_of_an_earlier_version_resumes_and_its_cells_keep_their_ids(
 def test_a_sampler_that_models_the_space_sees_a_large_range_as_a_continuum() -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     space = Space({"long": LARGE["whole numbers"], "short": whole(1, 9), "fine": LARGE["tiny steps"]})
-    sampler, kinds = _SAMPLERS["gp"](0), distributions_of(space)
+    kinds = distributions_of(space)
+    sampler = _Gp(lambda values: True, lambda values: values, False, seed=0)
     study = optuna.create_study(sampler=sampler)
     study.tell(study.ask(kinds), 0.0)
     seen = sampler.infer_relative_search_space(study, study.trials[0])

@@ -5,18 +5,15 @@ from __future__ import annotations
 import base64
 import json
 import zlib
-from collections.abc import Callable
-from types import SimpleNamespace
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from dvq_ray.execution.executor import Halving, PackSource
-from dvq_ray.execution.tune.trainables import TRAINING_STEP, WATCHED
+from dvq_ray.execution.executor import PackSource
+from dvq_ray.execution.tune.trainables import LOGGED
 from dvq_ray.sweep.cells import Pack
-
-_FOR_EVER = 2**62
 
 
 class PackSearcher(Searcher):
@@ -69,21 +66,19 @@ def as_text(pack: Pack) -> str:
     return base64.b85encode(zlib.compress(json.dumps(pack.to_plain()).encode())).decode()
 
 
-def scheduler_of(halving: Halving | None) -> TrialScheduler:
-    """Successive halving where it is requested, and as far on as its curves bring it."""
-    if halving is None:
-        return FIFOScheduler()  # type: ignore[no-untyped-call]
-    asha = AsyncHyperBandScheduler(
-        time_attr=TRAINING_STEP,
-        metric=WATCHED,
-        mode=halving.mode,
-        grace_period=halving.grace_steps,
-        reduction_factor=halving.reduction,
-        max_t=_FOR_EVER,  # a training ends by itself
-    )
-    for cell_id, curve in halving.curves():
-        trial: Any = SimpleNamespace(trial_id=cell_id)
-        asha.on_trial_add(None, trial)  # type: ignore[arg-type]
-        for step, value in curve:
-            asha.on_trial_result(None, trial, {TRAINING_STEP: step, WATCHED: value})  # type: ignore[arg-type]
-    return asha
+class StopsEarly(FIFOScheduler):
+    """Runs trials in their order, and stops those early of which their source says so."""
+
+    def __init__(self, source: PackSource, packs: Mapping[str, Pack]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._source = source
+        self._packs = packs
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        """Whether the trial continues."""
+        pack, logged = self._packs.get(trial.trial_id), result.get(LOGGED)
+        is_over = pack is not None and logged is not None and self._source.stops(pack, logged)
+        return TrialScheduler.STOP if is_over else TrialScheduler.CONTINUE
+
+    def __reduce__(self) -> Any:  # Tune pickles what it is given, but never comes back to it
+        return object, ()

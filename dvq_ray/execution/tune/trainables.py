@@ -32,8 +32,8 @@ the latter times their number: the driver takes some 2 ms for each report, and t
 
 BEST_VALUE, LAST_VALUE = "best_value", "last_value"
 """Keys of what a step reports of the experiment's main metric, where a cell measured it."""
-TRAINING_STEP, WATCHED, LOGGED = "training_step", "watched", "logged"
-"""Keys of what a step reports of a cell that may be stopped early: its step, the watched column at it, its curve."""
+LOGGED = "logged"
+"""The key of the curve so far that a step reports of a cell that may be stopped early."""
 
 
 @ray.remote(num_cpus=0)
@@ -121,12 +121,11 @@ class PackTrainable(tune.Trainable):
 
     def _ends_step(self, advance: Advance, report: dict[str, Any]) -> bool:
         """Whether the step ends with this; adds the curve of a cell that may be stopped early."""
-        watched = self._pack.suggested.watched if self._pack.suggested else None
-        if watched is None or len(advance.logged) <= self._rows_told:
+        suggested = self._pack.suggested
+        if suggested is None or suggested.watched is None or len(advance.logged) <= self._rows_told:
             return False
         self._rows_told = len(advance.logged)
-        last = advance.logged[-1]
-        report |= {TRAINING_STEP: last["step"], WATCHED: last[watched], LOGGED: list(advance.logged)}
+        report[LOGGED] = list(advance.logged)
         return True
 
     def cleanup(self) -> None:

@@ -172,7 +172,7 @@ class UnderTune:
         from ray import tune
 
         from dvq_ray.execution.tune.lost_workers import trials_take_failures
-        from dvq_ray.execution.tune.searcher import PackSearcher, scheduler_of
+        from dvq_ray.execution.tune.searcher import PackSearcher, StopsEarly
         from dvq_ray.execution.tune.trainables import PackTrainable, carrying
         from dvq_ray.execution.tune.watch import WORKER_RESTARTS, Watch, stopper
 
@@ -193,7 +193,7 @@ class UnderTune:
             tune_config=tune.TuneConfig(
                 num_samples=-1,  # the source says when it is finished
                 search_alg=searcher,
-                scheduler=scheduler_of(source.halving),
+                scheduler=StopsEarly(source, searcher.packs),
                 reuse_actors=True,
                 trial_name_creator=_trial_name,
                 trial_dirname_creator=_trial_name,

@@ -29,6 +29,7 @@ EXPERIMENT = Experiment(
         "total_bits_per_dim_uniform": "total_bits_per_dim_uniform",
         "total_bits_per_dim_unigram": "total_bits_per_dim_uniform",
     },
+    steps_field="steps",
     usual_quantizer="dvq",
     seeds_by=("dataset", "image_size"),
     keeps=("codes",),

@@ -1,0 +1,76 @@
+"""Which points may still be the best, and the repetitions that decide it.
+
+Successive elimination (Even-Dar, Mannor and Mansour 2006, JMLR 7): the point with the least mean is held against each
+other one, paired by seed. One that is worse at the stated level is out. The rest get more repetitions, twice as many at
+each look, and so does the best.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from dvq_ray.inference import is_above, looks
+from dvq_ray.sweep.search import Search
+
+Repetitions = Mapping[int, float]
+"""Values of a point by seed, less being better."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contest:
+    """How a search for the best point of several stands."""
+
+    best: str
+    """The id of the point with the least mean."""
+    contenders: tuple[str, ...]
+    """Ids of the others that are not known to be worse."""
+    wanted: Mapping[str, tuple[int, ...]]
+    """The repetitions that the best and the contenders need for their next look, by id; none where it is over."""
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether one point is better than all others."""
+        return not self.contenders
+
+
+def contest(search: Search, values: Mapping[str, Repetitions]) -> Contest:
+    """The contest of points by their ids. Each has the seeds of the search, and there is at least one.
+
+    The error is shared out over all comparisons and all looks, so that with the level of the search none of them
+    throws out the point with the least true mean.
+    """
+    rule = search.stop_when
+    assert rule is not None
+    assert rule.winner_clear is not None
+    least = len(search.seeds)
+    counts = looks(least, max(rule.most_seeds, least))
+    best = min(values, key=lambda point_id: (float(np.mean([*values[point_id].values()])), point_id))
+    margin = rule.margin * abs(float(np.mean([*values[best].values()])))
+    error = (1 - rule.winner_clear) / max(len(values) - 1, 1) / len(counts)
+    contenders = tuple(
+        point_id
+        for point_id in values
+        if point_id != best and not _is_worse(values[point_id], values[best], margin, error)
+    )
+    wanted = dict[str, tuple[int, ...]]()
+    if contenders:
+        held = {point_id: len(values[point_id]) for point_id in (best, *contenders)}
+        # All that remain are brought to the next look of the one that has the fewest.
+        target = next((count for count in counts if count > min(held.values())), 0)
+        wanted = {point_id: seeds_of(search, target) for point_id, count in held.items() if count < target}
+    return Contest(best=best, contenders=contenders, wanted=wanted)
+
+
+def seeds_of(search: Search, count: int) -> tuple[int, ...]:
+    """The first repetitions of a point, so many."""
+    first = max(search.seeds) + 1
+    return (*search.seeds, *range(first, first + count - len(search.seeds)))
+
+
+def _is_worse(one: Repetitions, other: Repetitions, margin: float, error: float) -> bool:
+    """Whether the mean of one is above that of another, up to a margin, by the seeds that both have."""
+    common: Sequence[int] = sorted(one.keys() & other.keys())
+    return len(common) > 1 and is_above(np.array([one[seed] - other[seed] for seed in common]), -margin, error)
