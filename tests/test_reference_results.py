@@ -19,9 +19,9 @@ from analysis.claims import product as claims
 from analysis.claims import sentences
 from analysis.claims.decide import Decision
 from analysis.data.rows import load_rows
+from dvq_ray.search.history import search_coverage
 from dvq_ray.store import Store
 from dvq_ray.sweep.cells import expand
-from dvq_ray.sweep.coverage import SearchCoverage, coverage
 from dvq_ray.sweep.spec import load_sweep
 
 ROOT = Path(__file__).parents[1]
@@ -81,8 +81,7 @@ def test_a_committed_store_holds_every_cell_of_the_sweep_that_was_run_and_its_sw
         assert sorted(frame["cell_id"]) == sorted(cell.cell_id for cell in expand(run)[0])
         assert {*frame["cell_id"]} <= {cell.cell_id for cell in expand(spec)[0]}
     else:
-        found = coverage(Store(ROOT / REFERENCE / name))
-        assert isinstance(found, SearchCoverage)
+        found = search_coverage(spec.name, spec.search, Store(ROOT / REFERENCE / name), "")
         assert found.suggestions["complete"] == found.wanted == spec.search.suggestions
         assert found.unwanted == 0
 

@@ -70,7 +70,7 @@ def job(folder: Path) -> Job:
 class Source:
     """Takes note of how packs end."""
 
-    learns, halving, finished = False, None, False
+    learns, finished = False, False
 
     def __init__(self) -> None:
         self.deaths: list[Death | None] = []
@@ -80,6 +80,9 @@ class Source:
 
     def counted(self, done: int, failed: int, nominal_seconds: float, values: Sequence[float]) -> None:
         pass
+
+    def stops(self, pack: Pack, logged: Sequence[Any]) -> bool:
+        return False
 
     def ended(self, pack: Pack, *, death: Death | None = None, stopped: Any = None) -> None:
         self.deaths.append(death)

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from dvq_ray.problems import SHOWN_PROBLEMS, SweepFileError
 from dvq_ray.store import Store, StoreError
-from dvq_ray.sweep.coverage import Coverage, SearchCoverage, coverage
+from dvq_ray.sweep.coverage import Coverage, coverage
+from dvq_ray.sweep.search import SearchError
+from dvq_ray.sweep.spec import parse_sweep
 
 from ..data.rows import Held
 from ..output.tables import Section, Table, columns_of
 from .wording import counted
+
+if TYPE_CHECKING:
+    from dvq_ray.search.history import SearchCoverage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,10 +60,10 @@ def store_entry(location: str, held: Held) -> StoreEntry:
     try:
         text = store.sweep_text()
         try:
-            found = coverage(store)
+            found = _coverage(store, text)
         except SweepFileError as error:
             problems = [str(problem) for problem in error.problems[:SHOWN_PROBLEMS]]
-    except (OSError, ValueError) as error:  # pyarrow's own errors about locations are among these
+    except (OSError, ValueError, SearchError) as error:  # pyarrow's own errors about locations are among these
         raise StoreError(f"{location} cannot be read: {error}") from error
     return StoreEntry(
         location=location,
@@ -70,8 +76,17 @@ def store_entry(location: str, held: Held) -> StoreEntry:
     )
 
 
+def _coverage(store: Store, text: str | None) -> Coverage | SearchCoverage | None:
+    spec = parse_sweep(text, f"{store.location}/sweep.yaml") if text is not None else None
+    if spec is None or spec.search is None:
+        return coverage(store)
+    from dvq_ray.search.history import search_coverage  # here, because it brings Optuna, which takes a second
+
+    return search_coverage(spec.name, spec.search, store, text or "")
+
+
 def _is_incomplete(found: Coverage | SearchCoverage | None) -> bool:
-    if isinstance(found, SearchCoverage):
+    if found is not None and not isinstance(found, Coverage):
         return sum(found.suggestions.values()) < found.wanted
     return found is not None and found.missing > 0
 
@@ -80,7 +95,7 @@ def _summary(found: Coverage | SearchCoverage | None, cells: int) -> str:
     stored = f"The store holds {counted(cells, 'cell')}"
     if found is None:
         return f"{stored}."
-    if isinstance(found, SearchCoverage):
+    if not isinstance(found, Coverage):
         return f"{stored}. {_search_summary(found)}"
     missing = f"{found.missing:,} have no row" if found.missing else "each has a row"
     unwanted = f" {counted(found.unwanted, 'stored cell is', 'stored cells are')} not in it." if found.unwanted else ""
@@ -95,7 +110,7 @@ def _search_summary(found: SearchCoverage) -> str:
     )
     return (
         f"Its sweep file asks for {counted(found.wanted, 'suggestion')} of {counted(found.repetitions, 'repetition')} "
-        f"each. Rows tell of {there:,}{f': {states}' if states else ''}.{unwanted}"
+        f"each. There are {there:,}{f': {states}' if states else ''}.{unwanted}"
     )
 
 

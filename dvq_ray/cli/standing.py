@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import pandas as pd
 
 from dvq_ray.store import Store
-from dvq_ray.sweep.coverage import SearchCoverage, coverage
 from dvq_ray.sweep.pace import Estimate
 from dvq_ray.sweep.plan import plan_of
 from dvq_ray.sweep.search import Search, SearchError
@@ -63,14 +62,24 @@ def grids_standing(spec: SweepSpec, rows: pd.DataFrame, missing_curves: Collecti
 
 def search_standing(spec: SweepSpec, search: Search, store: Store, rows: pd.DataFrame) -> Standing:
     """Progress of a search, from its journal if there is one, otherwise from its rows."""
+    # Optuna takes a second to import, which a look at grids need not spend.
+    from dvq_ray.cli.search import search_estimate
+    from dvq_ray.search.suggestions import STATES_IN_WORDS, Suggestions, quiet
+
     notes = list[tuple[str, str]]()
-    states = _from_journal(spec, search, store, notes) or _from_rows(store)
+    states = dict.fromkeys(STATES_IN_WORDS.values(), 0)
+    with quiet():
+        try:
+            found = Suggestions.looked_at(spec.name, search, store, lambda line: notes.append(("journal", line)))
+        except SearchError as error:
+            found = None
+            notes.append(("journal", str(error)))
+        if found is not None:
+            states |= {STATES_IN_WORDS[name]: count for name, count in found.states().items()}
+            notes += [("best", best.in_words(search)) for best in found.best()]
     done = states.get("complete", 0) + states.get("stopped early", 0)
     failed = states.get("failed", 0)
     missing = max(search.suggestions - done - failed, 0)
-    # Optuna takes a second to import, which a look at grids need not spend.
-    from dvq_ray.cli.search import search_estimate
-
     return Standing(
         what="suggestions",
         wanted=search.suggestions,
@@ -83,29 +92,3 @@ def search_standing(spec: SweepSpec, search: Search, store: Store, rows: pd.Data
         left=search_estimate(search, rows, missing, spec.resources),
         cell_ids=None,
     )
-
-
-def _from_journal(spec: SweepSpec, search: Search, store: Store, notes: list[tuple[str, str]]) -> dict[str, int] | None:
-    from dvq_ray.search.suggestions import STATES_IN_WORDS, Suggestions, quiet
-
-    if "://" in store.absolute_location:  # where there is no journal
-        return None
-    with quiet():
-        try:
-            suggestions = Suggestions.looked_at(
-                spec.name, search, store, lambda warning: notes.append(("journal", warning))
-            )
-        except SearchError as error:
-            notes.append(("journal", str(error)))
-            return None
-        if suggestions is None:
-            return None
-        found = {STATES_IN_WORDS[name]: count for name, count in suggestions.states().items()}
-        notes += [("best", best.in_words(search)) for best in suggestions.best()]
-        return {**dict.fromkeys(STATES_IN_WORDS.values(), 0), **found}
-
-
-def _from_rows(store: Store) -> dict[str, int]:
-    found = coverage(store)
-    assert isinstance(found, SearchCoverage)
-    return {str(state): count for state, count in found.suggestions.items()}

@@ -175,8 +175,9 @@ class Suggestions:
         Where the journal is damaged they are those that `held` would find; `warn` is given a line that says so. Where
         there is no journal they are those that the rows tell of.
         """
-        path = journal_path(store)
-        journal = journals.read(path)
+        is_local = "://" not in store.absolute_location  # a copy elsewhere has rows alone
+        path = journal_path(store) if is_local else Path()
+        journal = journals.read(path) if is_local else None
         is_there = journal is not None
         if not is_there or not journals.is_locked(path):  # else another process may be in the middle of a line
             rows = load_rows(search, store)

@@ -12,7 +12,9 @@ from analysis.build import Absent, Attempt, Made, Refused, make
 from analysis.data.rows import load_rows
 from analysis.figures import ITEMS
 from analysis.figures.search._selection import SearchSelection, searched
+from dvq_ray.search.identity import study_name
 from dvq_ray.store import Store
+from dvq_ray.sweep.spec import parse_sweep
 from tests.analysis.looking import (
     assert_no_text_overlaps_or_leaves_the_page,
     assert_text_is_readable_in_print,
@@ -37,6 +39,9 @@ search:
     slices: {{choices: [1, 2, 4, 8, 16]}}
 """
 ONE, TWO = "{test_mse: minimize}", "{test_mse: minimize, bits_per_vector: minimize}"
+_SEARCH = parse_sweep(SWEEP.format(objective=ONE), "made_up.yaml").search
+assert _SEARCH is not None
+STUDY = study_name("made_up", _SEARCH)
 NAMES = ("search_history", "search_fields", "search_importance", "search_front", "search_best")
 
 
@@ -49,7 +54,8 @@ def cells(number: int, losses: Iterable[float | str], *, slices: int, first_seed
         row = {**identity(STATIC_PRIOR, seed=seed, status=status, **fields), **RAN_ON, "search_suggestion": number}
         if status == "ok":
             row |= {"test_mse": loss, "bits_per_vector": slices * np.log2(size), "search_objective": loss}
-        found.append(row | ({"search_stopped_at_step": 100} if status == "stopped" else {}))
+        stopped = {"search_stopped_at_step": 100, "search_study": STUDY} if status == "stopped" else {}
+        found.append(row | stopped)
     return found
 
 
@@ -243,4 +249,4 @@ def test_the_report_has_a_group_for_searches_and_says_how_far_one_is(eventful: s
     assert page.count("<h3>Searches</h3>") == 2
     assert "The stores hold none of the cells that it needs." in page
     asked = "Its sweep file asks for 9 suggestions of 2 repetitions each."
-    assert f"{asked} Rows tell of 7: 4 complete, 1 stopped early, 1 failed, 1 underway." in page
+    assert f"{asked} There are 7: 4 complete, 1 stopped early, 1 failed, 1 underway." in page

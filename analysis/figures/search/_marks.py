@@ -94,9 +94,14 @@ def across(panel: Panel, scale: Scale, *, whole: bool = False) -> None:
 
 
 def scale(table: pd.DataFrame) -> Scale:
-    """That of a table with `mean`, `low` and `high`; rows without a mean do not count."""
+    """That of a table with `mean`, `low` and `high`; rows without a mean do not count.
+
+    Intervals may take as much room as the means on either side; longer ones, as those of two repetitions are, leave it.
+    """
     mean = table["mean"].dropna()
-    low, high = float(np.fmin(table["low"], table["mean"]).min()), float(np.fmax(table["high"], table["mean"]).max())
+    room = float(mean.max() - mean.min()) or float(mean.abs().max())
+    low = max(float(np.fmin(table["low"], table["mean"]).min()), float(mean.min()) - room)
+    high = min(float(np.fmax(table["high"], table["mean"]).max()), float(mean.max()) + room)
     if mean.min() > 0 and mean.max() / mean.min() > _LOG_FROM:
         low = low if low > 0 else float(mean.min()) / 1.3  # an interval may reach below zero, where a log axis ends
         room = (high / low) ** 0.05

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -12,9 +14,8 @@ import pandas as pd
 
 from dvq_ray.problems import SweepFileError
 from dvq_ray.store import SUGGESTION, Store, StoreError
-from dvq_ray.sweep.coverage import STATES, State, Suggested, searched_rows, suggested
-from dvq_ray.sweep.search import Search
-from dvq_ray.sweep.spec import parse_sweep
+from dvq_ray.sweep.search import Search, SearchError
+from dvq_ray.sweep.spec import SweepSpec, parse_sweep
 
 from ...data.curves_and_artifacts import CurvesAndArtifacts
 from ...data.declared import declared
@@ -24,6 +25,12 @@ from ...data.selection import Selection
 from ...data.summary import summaries
 from ...output.numbers import long_form
 from ...output.product import UnfitError
+
+if TYPE_CHECKING:
+    from dvq_ray.search.history import Suggested
+
+STATES = ("complete", "stopped early", "failed", "underway")
+"""Of suggestions."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +50,7 @@ class SearchSelection(Selection):
         """A metric with its unit."""
         return self.declared.metrics[metric].title()
 
-    def count(self, state: State) -> int:
+    def count(self, state: str) -> int:
         """Suggestions of that state."""
         return sum(each.state == state for each in self.suggestions)
 
@@ -74,7 +81,10 @@ class SearchSelection(Selection):
         the best point then: a repetition of that point moves it, up or down.
         """
         places = {cell_id: place for place, cell_id in enumerate(self.rows["cell_id"])}
-        cells = [[places[cell_id] for cell_id in each.cell_ids] for each in self.suggestions]
+        cells = [
+            [places[cell_id] for cell_id in each.cell_ids] if each.state == "complete" else []
+            for each in self.suggestions
+        ]
         groups = np.repeat(np.arange(len(cells)), [len(each) for each in cells])
         values = self.rows[metric].to_numpy(np.float64)[[place for each in cells for place in each]]
         numbers = summaries(values, groups, len(cells))
@@ -84,12 +94,16 @@ class SearchSelection(Selection):
                 "point_id": [each.point_id for each in self.suggestions],
                 "state": [each.state for each in self.suggestions],
                 "repeats": [each.repeats for each in self.suggestions],
+                "sampler": [each.sampler for each in self.suggestions],
+                "monitored_step": [each.monitored[0] if each.monitored else np.nan for each in self.suggestions],
+                "monitored": [each.monitored[1] if each.monitored else np.nan for each in self.suggestions],
                 "best_so_far": _best_so_far(self.suggestions, numbers["mean"], self.signs[metric]),
                 "wanted": numbers["n"],
                 **numbers,
             }
         )
-        return table.merge(self._settings, on="point_id", how="left")
+        settings = pd.DataFrame([{field: each.params.get(field) for field in self.fields} for each in self.suggestions])
+        return pd.concat([table, settings], axis=1)
 
     @property
     def signs(self) -> Mapping[str, int]:
@@ -137,25 +151,34 @@ def select_search(rows: Rows, needs: Needs) -> SearchSelection | None:
     Raises `UnfitError` where there are several, where the store no longer says what was searched, and where no
     suggestion is complete; `StoreError` where a store cannot be read.
     """
-    if SUGGESTION not in rows.frame or not rows.frame[SUGGESTION].notna().any():
-        return None
     origins = np.array([rows.origins.get(cell_id) for cell_id in rows.frame["cell_id"]], object)
-    locations = sorted(set(origins[rows.frame[SUGGESTION].notna()]))
+    by_search = rows.frame[SUGGESTION].notna() if SUGGESTION in rows.frame else pd.Series(False, rows.frame.index)
+    locations = [place for place in sorted({*origins}) if by_search[origins == place].any() or _has_journal(place)]
+    if not locations:
+        return None
     if len(locations) > 1:
         raise UnfitError(f"there are {len(locations)} searches, of {', '.join(locations)}; name one store at a time")
-    search = _search_of(locations[0])
-    cells = searched_rows(rows.frame[origins == locations[0]], search).sort_values("cell_id", ignore_index=True)
-    suggestions = tuple(suggested(cells, search))
+    (location,) = locations
+    spec = _search_of(location)
+    search = spec.search
+    assert search is not None
+    suggestions = _suggested(location, len(rows.frame))
+    here = rows.frame[origins == location]
+    cells = here[here["cell_id"].isin({cell_id for each in suggestions for cell_id in each.cell_ids})]
+    cells = cells.sort_values("cell_id", ignore_index=True)
     latest = {each.point_id: each for each in suggestions if each.state == "complete"}
     if not latest:
         raise UnfitError("no suggestion of the search is complete")
     used = cells[cells["cell_id"].isin([cell_id for each in latest.values() for cell_id in each.cell_ids])]
+    missing = {cell_id for each in latest.values() for cell_id in each.cell_ids} - {*used["cell_id"]}
+    if missing:
+        raise UnfitError(f"{len(missing)} cells of its suggestions are not among the rows; run the search again")
     grids = [
         Grid(quantizer=str(quantizer), axes={"point_id": tuple(sorted(here["point_id"].unique()))})
         for quantizer, here in used.groupby("quantizer", observed=True)
     ]
     known = declared(search.experiment.name, [str(name) for name in cells["quantizer"].unique()])
-    others = int(rows.frame[SUGGESTION].notna().sum() - cells[SUGGESTION].notna().sum())
+    others = int(by_search[(origins == location) & ~rows.frame["cell_id"].isin(cells["cell_id"])].sum())
     return SearchSelection(
         needs=replace(
             needs, trainable=search.experiment.name, metrics=tuple(search.objectives),
@@ -176,7 +199,11 @@ def searched(selection: Selection) -> SearchSelection:
     return selection
 
 
-def _search_of(location: str) -> Search:
+def _has_journal(location: str) -> bool:
+    return "://" not in location and Path(location, "search", "journal.log").exists()
+
+
+def _search_of(location: str) -> SweepSpec:
     try:
         text = Store(location).sweep_text()
         spec = None if text is None else parse_sweep(text, f"{location}/sweep.yaml")
@@ -187,7 +214,20 @@ def _search_of(location: str) -> Search:
     if spec is None or spec.search is None:
         why = "keeps no sweep file" if spec is None else "was last run with a sweep file of grids"
         raise UnfitError(f"{location} {why}, so that nothing says what was searched; run the search's file again")
-    return spec.search
+    return spec
+
+
+@cache
+def _suggested(location: str, rows: int) -> tuple[Suggested, ...]:
+    """The suggestions, read once for all items that are made of so many rows."""
+    from dvq_ray.search.history import suggested  # here, because it brings Optuna, which takes a second
+
+    spec = _search_of(location)
+    assert spec.search is not None
+    try:
+        return tuple(suggested(spec.name, spec.search, Store(location)))
+    except SearchError as error:
+        raise UnfitError(str(error)) from None
 
 
 def _best_so_far(

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from textwrap import wrap
 
-from dvq_ray.sweep.coverage import STATES
-
 from ...naming import number
 from ...output.words import capitalised, holes
-from ._selection import SearchSelection
+from ._selection import STATES, SearchSelection
 
 _SAMPLERS: Mapping[str, str] = {
     "tpe": "TPE (tree-structured Parzen estimator)",
@@ -62,13 +61,22 @@ def note(
     some = "" if selection.count("complete") == len(selection.suggestions) else "; only complete ones have a value"
     parts = [
         *subjects,
-        f"Suggestions by {_SAMPLERS[search.sampler]}: {counts}, of {search.suggestions} wanted{some}.",
+        f"Suggestions by {_samplers(selection)}: {counts}, of {search.suggestions} wanted{some}.",
         f"Means of {repetitions(selection)}{_intervals(selection, intervals)}.",
         *_meanings(selection),
         _fixed(selection),
         holes(selection),
     ]
     return " ".join(part for part in parts if part)
+
+
+def _samplers(selection: SearchSelection) -> str:
+    """Who drew the suggestions; those of stores that do not say so were drawn by the sampler of the sweep file."""
+    drawn = Counter(each.sampler for each in selection.suggestions if each.sampler)
+    if len(drawn) < 2:
+        name = next(iter(drawn), selection.search.sampler)
+        return _SAMPLERS.get(name, name)
+    return ", ".join(f"{_SAMPLERS.get(name, name)} ({count})" for name, count in drawn.items())
 
 
 def repetitions(selection: SearchSelection) -> str:

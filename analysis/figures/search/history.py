@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -12,7 +14,7 @@ from ...draw.sheet import Sheet
 from ...items import figure
 from . import _marks as marks
 from . import _words as words
-from ._selection import by_objective, search_needs, searched, select_search
+from ._selection import SearchSelection, by_objective, search_needs, searched, select_search
 
 
 def _histories(selection: Selection) -> pd.DataFrame:
@@ -31,7 +33,7 @@ def search_history(selection: Selection) -> tuple[Figure, str]:
     found = searched(selection)
     tables = {metric: found.history(metric) for metric in found.search.objectives}
     sheet = Sheet([""] * len(tables), columns=1, inches=2.6 if len(tables) == 1 else 2.1)
-    scales = [marks.scale(table) for table in tables.values()]
+    scales = [marks.scale(table.assign(mean=table["mean"].fillna(table["monitored"]))) for table in tables.values()]
     last = max(each.number for each in found.suggestions)
     for panel, table, scale in zip(sheet.panels, tables.values(), scales, strict=True):
         scale.apply(panel)
@@ -45,14 +47,19 @@ def search_history(selection: Selection) -> tuple[Figure, str]:
             here = complete[complete["repeats"] == repeats]
             if len(here):
                 marks.means(panel, here["suggestion"], here, looks, zorder=3 + repeats)
-        for state, looks in (("stopped early", marks.STOPPED), ("failed", marks.FAILED)):
-            for number in table.loc[table["state"] == state, "suggestion"]:
+        stopped = table[table["state"] == "stopped early"]
+        seen = stopped[stopped["monitored"].notna()]
+        panel.axes.plot(seen["suggestion"], seen["monitored"], linestyle="", **marks.STOPPED, zorder=2.5)
+        unseen = stopped[stopped["monitored"].isna()]
+        for here, looks in ((unseen, marks.STOPPED), (table[table["state"] == "failed"], marks.FAILED)):
+            for number in here["suggestion"]:
                 panel.above(number, points=3.6, linestyle="", **looks)
     single = len(tables) == 1
     note = words.note(
         found,
         "The value of a suggestion is the mean over the repetitions of its point, those of earlier suggestions of the "
         "same point included.",
+        _monitored(found, tables),
         "Best so far: the mean of the best point, which a repetition of that point moves up or down."
         if single
         else "Best so far: of each objective by itself.",
@@ -65,12 +72,24 @@ def search_history(selection: Selection) -> tuple[Figure, str]:
     ), caption  # fmt: skip
 
 
+def _monitored(selection: SearchSelection, tables: Mapping[str, pd.DataFrame]) -> str:
+    """What the height of a suggestion that was stopped early means."""
+    watched = selection.search.watched
+    if watched is None or not any(table["monitored"].notna().any() for table in tables.values()):
+        return ""
+    (metric,) = selection.search.objectives
+    what = "" if watched == metric else f", {words.spoken(watched)}, which stands in for {words.spoken(metric)}"
+    return (
+        f"One that was stopped early is at the last value that was monitored while its first repetition trained{what}."
+    )
+
+
 def _legend(table: pd.DataFrame) -> list[Line2D]:
     states = set(table["state"])
     entries = [
         (True, marks.PLAIN, "suggestion"),
         (bool(table["repeats"].any()), marks.REPEAT, "repeats a point: one more repetition"),
-        ("stopped early" in states, marks.STOPPED, "stopped early, no value"),
+        ("stopped early" in states, marks.STOPPED, "stopped early"),
         ("failed" in states, marks.FAILED, "failed, no value"),
     ]
     line = Line2D([], [], color=marks.BLACK, label="best so far")
