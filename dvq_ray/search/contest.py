@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dvq_ray.inference import is_above, looks
+from dvq_ray.inference import looks, t_p_above
 from dvq_ray.sweep.search import Search
 
 Repetitions = Mapping[int, float]
@@ -71,6 +71,10 @@ def seeds_of(search: Search, count: int) -> tuple[int, ...]:
 
 
 def _is_worse(one: Repetitions, other: Repetitions, margin: float, error: float) -> bool:
-    """Whether the mean of one is above that of another, up to a margin, by the seeds that both have."""
+    """Whether the mean of one is above that of another, up to a margin, by the seeds that both have: a paired t-test.
+
+    A test of signs would be safer, and would ask for ten repetitions of the worst of many points.
+    """
     common: Sequence[int] = sorted(one.keys() & other.keys())
-    return len(common) > 1 and is_above(np.array([one[seed] - other[seed] for seed in common]), -margin, error)
+    differences = np.array([one[seed] - other[seed] for seed in common])
+    return len(common) > 1 and t_p_above(differences + margin) <= error

@@ -10,6 +10,7 @@ from typing import Any
 
 import optuna
 from optuna.study import StudyDirection
+from optuna.terminator import RegretBoundEvaluator
 from optuna.trial import TrialState
 
 from dvq_ray.execution.executor import Death
@@ -259,7 +260,7 @@ class Supply:
         if len(trials) >= LEAST_FOR_REGRET:
             way = next(iter(self.search.objectives.values()))
             direction = StudyDirection.MINIMIZE if way == "minimize" else StudyDirection.MAXIMIZE
-            evaluator = optuna.terminator.RegretBoundEvaluator(seed=self.search.sampler_seed % 2**31)
+            evaluator = RegretBoundEvaluator(seed=self.search.sampler_seed % 2**31)
             self.regret = float(evaluator.evaluate(trials, direction))
 
     def _queue(self, suggestion: Suggestion, missing: Sequence[Cell]) -> None:
