@@ -314,6 +314,10 @@ class Suggestions:
             reported[step] = value
             self._storage.set_trial_intermediate_value(self._trial_id(number), step, value)
 
+    def is_reported(self, number: int) -> bool:
+        """Whether watched values of a suggestion are known."""
+        return bool(self._entries[number].reported)
+
     def is_pruned(self, number: int, pruner: BasePruner) -> bool:
         """Whether a pruner would stop a suggestion, by all that was reported."""
         return pruner.prune(self._study, self._storage.get_trial(self._trial_id(number)))
@@ -440,7 +444,8 @@ class Suggestions:
             start=trial.user_attrs.get(START, trial.system_attrs.get("fixed_params")),
             repeats=trial.user_attrs.get(REPEATS, False),
         )
-        values = None if trial.values is None else tuple(trial.values)
+        # Optuna gives one that was pruned its last watched value; here it has none.
+        values = tuple(trial.values) if trial.state is TrialState.COMPLETE else None
         return Entry(suggestion=suggestion, state=trial.state, values=values, reported=dict(trial.intermediate_values))
 
 

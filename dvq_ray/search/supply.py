@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
-import optuna
+from optuna.pruners import BasePruner
 from optuna.study import StudyDirection
 from optuna.terminator import RegretBoundEvaluator
 from optuna.trial import TrialState
@@ -153,24 +153,23 @@ class Supply:
                 self.suggestions.report(number, int(row["step"]), float(value))
 
     @cached_property
-    def _pruner(self) -> optuna.pruners.BasePruner:
-        """The rule, with what earlier versions did not write down put in from the curves."""
+    def _pruner(self) -> BasePruner:
         assert self.search.stop_early is not None
         name = self.search.experiment.steps_field
         last = self.search.fixed.get(name) if name else None
-        pruner = pruner_of(self.search.stop_early, last if isinstance(last, int) else None)
-        silent = {entry.suggestion.cell_ids()[0]: entry for entry in self.suggestions.entries()
-                  if entry.state.is_finished() and not entry.reported}  # fmt: skip
-        if silent:
-            curves = self._store.load_curves()
-            watched = self.search.watched
-            curves = curves[curves["cell_id"].isin(silent)] if watched in curves else curves.iloc[:0]
-            for cell_id, curve in curves.groupby("cell_id"):
-                number = silent[str(cell_id)].suggestion.number
-                for row in curve[["step", watched]].to_dict("records"):
-                    self._report(number, [{str(key): value for key, value in row.items()}])
-                    self.suggestions.is_pruned(number, pruner)  # notes the rungs that it came to
-        return pruner
+        return pruner_of(self.search.stop_early, last if isinstance(last, int) else None)
+
+    def _report_stored(self, suggestion: Suggestion) -> None:
+        """Writes the curve of a first repetition down that was computed before it was suggested: others are held
+        against it too.
+        """  # fmt: skip
+        if self.search.stop_early is None or self.suggestions.is_reported(suggestion.number):
+            return
+        curves = self._store.load_curves()
+        curve = curves[curves["cell_id"] == suggestion.cell_ids()[0]].reindex(columns=["step", self.search.watched])
+        for row in curve.to_dict("records"):
+            self._report(suggestion.number, [{str(key): value for key, value in row.items()}])
+            self.suggestions.is_pruned(suggestion.number, self._pruner)  # notes the rungs that it came to
 
     def _last_step(self, cell: Cell) -> int | None:
         """The step at which the training of a cell ends, where its experiment says so."""
@@ -246,6 +245,8 @@ class Supply:
             found = verdict(self.search, [cell.cell_id for cell in cells], self._rows)
             if found is not None:
                 del self._open[suggestion.number]
+                if found[0] is TrialState.COMPLETE:
+                    self._report_stored(suggestion)
                 self.suggestions.tell(suggestion, *found)
                 self._bound_regret()
                 self._on_result(found[0])
