@@ -137,20 +137,6 @@ def test_a_folder_without_the_right_to_write_is_reported(tmp_path: Path, monkeyp
     assert f"{tmp_path}: permission denied" in result.stderr
 
 
-def test_a_search_that_stops_early_needs_trials_side_by_side(tmp_path: Path) -> None:
-    write_pictures(tmp_path)
-    text = OF_IMAGES.replace("FOLDER", str(tmp_path))
-    text = text.partition("grids:")[0] + (
-        "search: {objective: {mse: minimize}, suggestions: 1, space: {slices: {choices: [1, 2]}},\n"
-        "         stop_early: {scheduler: asha, grace_steps: 1}}\n"
-    )
-    for arguments in (("--dry-run",), ()):
-        result = run(tmp_path, text, "--in-process", *arguments)
-        assert result.exit_code == 2
-        assert "allowed: without --in-process" in result.stderr
-    assert run(tmp_path, text, "--dry-run").exit_code == 0
-
-
 def test_the_first_estimate_is_marked_as_nominal(tmp_path: Path) -> None:
     text = TINY.replace("steps: 20", "steps: 40_000_000")
     seconds = sum(cell.nominal_seconds() for cell in expand(parse_sweep(text, "tiny.yaml"))[0])

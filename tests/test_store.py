@@ -105,7 +105,7 @@ def test_columns_are_identity_configuration_metrics_and_provenance_in_this_order
     assert names[22:] == [
         "test_mse", "train_mse", "untrained_test_mse", "data_variance", "loss_over_variance", "rate_curve_mse",
         "bits_per_vector", "codebook_parameters", "codes_used", "perplexity", "last_relative_change",
-        "duration_seconds", "search_suggestion", "search_objective", "search_stopped_at_step",
+        "duration_seconds", "search_suggestion", "search_study", "search_objective", "search_stopped_at_step",
         "run_id", "run_commit", "run_versions", "run_host", "run_device", "run_started_at",
     ]  # fmt: skip
     assert curve_schema(EXPERIMENT).names == ["cell_id", "step", "test_mse", "run_started_at"]
