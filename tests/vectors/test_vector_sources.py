@@ -113,7 +113,16 @@ def test_fewer_rows_are_among_more(tmp_path: Path) -> None:
     assert (few.train == many.train[:50]).all()
     assert (many.train == everything.train[:100]).all()
     assert few.sha256 == everything.sha256, "the data set is the same"
-    assert (few.database == everything.database).all(), "so that recall can be compared"
+    assert (few.test.database == everything.test.database).all(), "so that recall can be compared"
+
+
+def test_fewer_rows_of_a_file_that_is_not_kept_are_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = read(described(tmp_path, "npy", TRAIN, TEST), 50)
+    monkeypatch.setattr(data, "_MOST_NUMBERS_KEPT", 100)
+    few = read(described(tmp_path / "again", "npy", TRAIN, TEST), 50)
+    assert (few.train == kept.train).all()
+    assert (few.test.database == kept.test.database).all()
+    assert few.sha256 == kept.sha256
 
 
 def test_holdout_divides_by_content_and_keeps_equal_rows_together(tmp_path: Path) -> None:
@@ -190,7 +199,7 @@ def test_an_hdf5_file_has_train_and_test_in_one(tmp_path: Path) -> None:
 
 def test_test_rows_that_do_not_fit_are_read_in_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kept = read(described(tmp_path / "kept", "npy", TRAIN, TEST))
-    monkeypatch.setattr(data, "_MOST_NUMBERS_OF_TEST", 100)
+    monkeypatch.setattr(data, "_MOST_NUMBERS_KEPT", 100)
     monkeypatch.setattr(data, "MOST_PROBED", 20)
     monkeypatch.setattr("dvq_ray.experiments.vectors.rows._NUMBERS_AT_ONCE", 80)
     found = read(described(tmp_path / "streamed", "npy", TRAIN, TEST))

@@ -136,7 +136,7 @@ def test_a_streamed_test_set_has_the_metrics_of_one_in_memory(
     tmp_path: Path, mine: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept = measured(mine)
-    monkeypatch.setattr(data, "_MOST_NUMBERS_OF_TEST", 100)
+    monkeypatch.setattr(data, "_MOST_NUMBERS_KEPT", 100)
     monkeypatch.setattr("dvq_ray.experiments.vectors.rows._NUMBERS_AT_ONCE", 80)
     streamed = measured(described(tmp_path / "streamed", "npy", TRAIN, TEST))
     for name, value in kept.items():

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -23,9 +23,11 @@ Vectors = npt.NDArray[np.float32]
 Digests = npt.NDArray[np.uint64]
 """[rows, 2]: the first decides the order, the second the side."""
 
-_MOST_NUMBERS_OF_TEST = 1 << 27
-"""Test rows are kept in memory up to half a gibibyte; more are read anew each time, in the order of the file."""
+_MOST_NUMBERS_KEPT = 1 << 27
+"""Up to half a gibibyte all rows of a split are kept in memory. Of more, those for training are kept that a cell asks
+for, and those for testing are read anew each time, in the order of the file."""
 MOST_SEARCHED = 100_000
+"""Training rows in which test rows look for their neighbours."""
 MOST_PROBED = 4096
 """Test rows that follow a fit on its way."""
 _SHARE_OF_MEMORY = 0.5
@@ -46,13 +48,15 @@ class Scan:
     """Rows of zeros, which have no direction."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class TestRows:
-    """The rows for testing."""
+    """The rows for testing, and those that they are searched among: the same for cells of any number of rows."""
 
     count: int
     probe: Vectors
     """[at most MOST_PROBED, dimension] those that come first by their digests."""
+    database: Vectors
+    """[at most MOST_SEARCHED, dimension] the first of all training rows, however many of them are learned from."""
     kept: Vectors | None
     """[count, dimension] all of them by their digests, where they fit into memory."""
     source: VectorSource
@@ -75,8 +79,6 @@ class DataSet:
 
     train: Vectors
     """[rows, dimension] by their digests."""
-    database: Vectors
-    """[at most MOST_SEARCHED, dimension] the first of all training rows, however many of them are learned from."""
     test: TestRows
     sha256: str
     """Digest of all training rows and all test rows, in whatever order."""
@@ -88,7 +90,13 @@ def load(source: VectorSource, rows: int) -> DataSet:
     The last one is kept as long as its files do not change; do not write to it. Raises `VectorsError`.
     """
     source = source.expanded()
-    return _load(source, rows, source.state())
+    own, available = scan(source, "train"), train_count(source)
+    if rows > available:
+        raise too_many_rows(rows, available, own.shown)
+    if available * own.dimension > _MOST_NUMBERS_KEPT:
+        return _load(source, rows, source.state())
+    found = _load(source, 0, source.state())  # for cells of any number of rows
+    return replace(found, train=found.train[: rows or None])
 
 
 @lru_cache(maxsize=1)  # the cells of a trial share one
@@ -100,16 +108,19 @@ def _load(source: VectorSource, rows: int, state: State) -> DataSet:
     for problem in problems_of_split(source):
         raise problem
     train, test = (np.flatnonzero(_side(source, split)) for split in ("train", "test"))
-    if rows > len(train):
-        raise too_many_rows(rows, len(train), own.shown)
     train, test = _by_digest(train, own.digests), _by_digest(test, other.digests)
-    fits = len(test) * own.dimension <= _MOST_NUMBERS_OF_TEST
+    fits = len(test) * own.dimension <= _MOST_NUMBERS_KEPT
     gathered = _gathered(source, "test", test if fits else test[:MOST_PROBED])
     first = _gathered(source, "train", train[: max(rows or len(train), MOST_SEARCHED)])
     return DataSet(
         train=first[: rows or None],
-        database=first[:MOST_SEARCHED],
-        test=TestRows(count=len(test), probe=gathered[:MOST_PROBED], kept=gathered if fits else None, source=source),
+        test=TestRows(
+            count=len(test),
+            probe=gathered[:MOST_PROBED],
+            database=first[:MOST_SEARCHED],
+            kept=gathered if fits else None,
+            source=source,
+        ),
         sha256=_digest_of_rows(own.digests[train], other.digests[test], own.dimension),
     )
 

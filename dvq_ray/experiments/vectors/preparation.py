@@ -8,14 +8,19 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from dvq_ray.quantizer.base import blocks
+
 Vectors = npt.NDArray[np.float32]
 Scale = Literal["none", "whole", "features"]
 
 
 def directions(vectors: Vectors) -> Vectors:
     """Each row divided by its length; rows of zeros stay."""
-    lengths = np.sqrt(np.square(vectors, dtype=np.float64).sum(axis=1, keepdims=True))
-    return (vectors / np.where(lengths > 0, lengths, 1)).astype(np.float32)
+    found = np.empty_like(vectors)
+    for rows in blocks(*vectors.shape):
+        lengths = np.sqrt(np.square(vectors[rows], dtype=np.float64).sum(axis=1, keepdims=True))
+        found[rows] = vectors[rows] / np.where(lengths > 0, lengths, 1)
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +39,8 @@ class Preparation:
         if scale == "none":
             deviation = np.ones(1)
         else:
-            variance = np.square(train - mean).mean(axis=0)
+            parts = (np.square(train[rows] - mean).sum(axis=0) for rows in blocks(*train.shape))
+            variance = np.asarray(sum(parts)) / len(train)
             deviation = np.sqrt(variance if scale == "features" else variance.mean(keepdims=True))
         return cls(
             mean=(mean if centre else np.zeros(1)).astype(np.float32),
@@ -43,8 +49,12 @@ class Preparation:
 
     def applied(self, vectors: Vectors) -> Vectors:
         """What a quantizer sees of `vectors` [rows, dimension]."""
-        return (vectors - self.mean) / self.deviation
+        found = vectors - self.mean
+        found /= self.deviation
+        return found
 
     def undone(self, vectors: Vectors) -> Vectors:
         """What a quantizer gives, in the units of the data."""
-        return vectors * self.deviation + self.mean
+        found = vectors * self.deviation
+        found += self.mean
+        return found

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from dvq_ray.experiment.experiment import Outcome
 from dvq_ray.experiment.surroundings import Surroundings
-from dvq_ray.experiments.vectors.data import DataSet, Vectors, load
+from dvq_ray.experiments.vectors.data import DataSet, TestRows, Vectors, load
 from dvq_ray.experiments.vectors.neighbours import Search
 from dvq_ray.experiments.vectors.preparation import Preparation, directions
 from dvq_ray.experiments.vectors.settings import VectorCurve, VectorMetrics, VectorSettings
@@ -64,14 +64,19 @@ def _vectors(source: VectorSource, settings: VectorSettings) -> _Vectors:
     return _looked_up(source, settings.rows, settings.normalise, source.state())
 
 
-@lru_cache(maxsize=1)  # the cells of a trial share one, and the search takes as long as many a fit
+@lru_cache(maxsize=1)  # the cells of a trial share one, and it takes as long as many a fit
+def _search(test: TestRows, normalise: bool) -> Search:
+    queries, database = (directions(part) if normalise else part for part in (test.probe, test.database))
+    return Search.of(queries, database)
+
+
+@lru_cache(maxsize=1)
 def _looked_up(source: VectorSource, rows: int, normalise: bool, state: State) -> _Vectors:
     data = load(source, rows)
-    parts = (data.train, data.test.probe, data.database)
-    train, probe, database = (directions(part) if normalise else part for part in parts)
+    train, probe = (directions(part) if normalise else part for part in (data.train, data.test.probe))
     mean = train.mean(axis=0, dtype=np.float64)
     found = _Vectors(
-        train=train, probe=probe, data=data, normalise=normalise, search=Search.of(probe, database), variance=0.0
+        train=train, probe=probe, data=data, normalise=normalise, search=_search(data.test, normalise), variance=0.0
     )
     error = sum(float(np.square(block - mean).sum()) for block in found.test_blocks())
     return _Vectors(**{**vars(found), "variance": error / (data.test.count * train.shape[1])})
