@@ -14,17 +14,20 @@ import pytest
 from click.testing import CliRunner
 
 from dvq_ray.cli.sweep import main
-from tests.vectors.vector_files import clusters, described, write_text, write_vecs
+from dvq_ray.experiments.vectors import data
+from dvq_ray.experiments.vectors.sources import VectorsError
+from tests.vectors.test_vector_sources import source
+from tests.vectors.vector_files import FORMATS, clusters, described, write_text, write_vecs
 
 TRAIN, TEST = clusters(300), clusters(60, seed=1)
 Write = Callable[[Path], Any]
 
 
-def dry_run(tmp_path: Path, data: Any, *grids: dict[str, Any], **fixed: Any) -> tuple[int, str]:
+def dry_run(tmp_path: Path, sets: Any, *grids: dict[str, Any], **fixed: Any) -> tuple[int, str]:
     """The exit code and all output, with the folder's name taken out."""
     grids = grids or ({"quantizer": "kmeans", "codebook_size": 4},)
     file = {
-        "name": "x", "trainable": "vectors", "data": data if "mine" in data else {"mine": data},
+        "name": "x", "trainable": "vectors", "data": sets if "mine" in sets else {"mine": sets},
         "fixed": {"dataset": "mine", **fixed}, "grids": {f"g{number}": grid for number, grid in enumerate(grids)},
     }  # fmt: skip
     path = tmp_path / "sweep.yaml"
@@ -165,6 +168,25 @@ def test_a_bad_file_is_reported_before_the_start(name: str, tmp_path: Path) -> N
     assert f"mine: t.{kind}" in output
     assert message in output
     assert "Traceback" not in output
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_damaged_file_is_reported_or_read_and_nothing_else_happens(name: str, tmp_path: Path) -> None:
+    description = described(tmp_path, name, TRAIN[:60], holdout=0.5)
+    path, rng = Path(description["train"]), np.random.default_rng(0)
+    whole, reported = path.read_bytes(), 0
+    for number in range(60):
+        damaged = bytearray(whole)
+        if number % 3 == 0:
+            del damaged[rng.integers(len(whole)) :]
+        for place in rng.integers(len(whole) if number % 3 == 1 else min(len(whole), 200), size=3):
+            damaged[place : place + 1] = rng.bytes(1)
+        path.write_bytes(damaged)
+        try:
+            data.scan(source(description), "train")
+        except VectorsError:
+            reported += 1
+    assert reported > 10
 
 
 def test_a_column_that_is_not_there_is_reported_with_those_that_are(tmp_path: Path) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import pytest
+from pyarrow import fs
 
 from dvq_ray.experiment.data_sets import DataSource
 from dvq_ray.experiment.registry import find_experiment
@@ -16,6 +17,7 @@ from dvq_ray.experiments.vectors import data
 from dvq_ray.experiments.vectors.data import DataSet, load
 from dvq_ray.experiments.vectors.sources import VectorSource
 from dvq_ray.testing import SourceContract
+from tests.object_storage import ObjectStorage, serving
 from tests.vectors.vector_files import FORMATS, Rows, clusters, described
 
 TRAIN, TEST = clusters(300), clusters(60, seed=1)
@@ -169,6 +171,26 @@ def test_files_at_a_uri_are_the_same_data(name: str, tmp_path: Path) -> None:
     local = read(description)
     remote = read({**description, "train": f"file://{description['train']}", "test": f"file://{description['test']}"})
     assert remote.sha256 == local.sha256
+
+
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[ObjectStorage]:
+    with serving() as storage:
+        yield storage
+
+
+@pytest.mark.parametrize("name", ["npy", "npy in Fortran order", "bvecs", "parquet of lists", "csv", "hdf5"])
+def test_files_in_object_storage_are_the_same_data(name: str, tmp_path: Path, bucket: ObjectStorage) -> None:
+    description = dict(described(tmp_path, name, TRAIN, TEST))
+    local = read(description)
+    filesystem, folder = fs.FileSystem.from_uri(bucket.uri(f"vectors-{name.replace(' ', '-')}"))
+    for split in ("train", "test"):
+        path = Path(description[split])
+        with filesystem.open_output_stream(f"{folder}/{path.name}") as stream:
+            stream.write(path.read_bytes())
+        place, _, query = bucket.uri(folder.partition("/")[2]).partition("?")
+        description[split] = f"{place}/{path.name}?{query}"
+    assert read(description).sha256 == local.sha256
 
 
 def test_a_compressed_csv_file_is_read(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from click.testing import CliRunner
 from sklearn.cluster import KMeans as Lloyd
 
@@ -173,6 +174,15 @@ def test_every_quantizer_is_swept(quantizer: str, tmp_path: Path, mine: Mapping[
     rows = pd.read_parquet(tmp_path / "results" / "x" / "cells")
     assert (rows["status"] == "ok").all()
     assert (rows["loss_over_variance"] < 0.6).all()
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+def test_a_gpu_agrees_with_the_cpu(mine: Mapping[str, Any]) -> None:
+    settings: Any = find_experiment("vectors").settings({**FIT, "dataset": "mine"})
+    on_gpu = list(run(settings, [0, 1], Surroundings(device="cuda", data={"mine": source(mine)})))
+    for seed, outcome in enumerate(on_gpu):
+        assert outcome.metrics["test_mse"] == pytest.approx(measured(mine, seed)["test_mse"], rel=0.02)
 
 
 @pytest.mark.skipif(not REAL.exists(), reason="needs the small real data sets")

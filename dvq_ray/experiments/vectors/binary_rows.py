@@ -34,13 +34,13 @@ class NpyRows(Rows):
             self._shape, self._is_fortran, self._type = read[version](self._opened)
         except KeyError as error:
             raise cannot_be_read(shown, _NPY, ValueError("its version is unknown")) from error
-        except (ValueError, OSError, EOFError) as error:
+        except Exception as error:  # whatever a broken header makes of NumPy and of Python's tokenizer
             raise cannot_be_read(shown, _NPY, error) from error
         check_type(shown, self._type)
         check_shape(shown, self._shape)
         self.dimension = self._shape[1]
         self._start = self._opened.tell()
-        expected = self._start + int(np.prod(self._shape)) * self._type.itemsize
+        expected = self._start + self._shape[0] * self._shape[1] * self._type.itemsize
         if (size := self._opened.size()) < expected:
             found = f"{size:,}, for an array of shape {list(self._shape)}"
             raise VectorsError.of(shown, expected=f"{expected:,} bytes", found=found)

@@ -146,6 +146,8 @@ def _scan(source: VectorSource, split: Split, state: State) -> Scan:
         digests.append(_digests(vectors))
         low, high = np.minimum(low, vectors.min(axis=0)), np.maximum(high, vectors.max(axis=0))
         count += len(vectors)
+    if not count:
+        raise VectorsError.of(rows.shown, expected="one row or more", found="none")
     error = None
     if broken:
         found = f"{broken:,} of {count:,} rows with another, the first of them row {first_broken} (from 0)"
