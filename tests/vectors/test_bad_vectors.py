@@ -267,7 +267,7 @@ def test_what_cells_want_of_the_rows_is_reported_for_each(tmp_path: Path) -> Non
         "mine: vq has a codebook of 512 codes for 300 training rows; allowed: at most 300",
         "mine: dvq: start = k-means++ picks codebook_size = 400 of train_samples = 300 vectors; allowed: uniform",
         "mine: dvq: slices = 5 does not divide dimension = 8; allowed: 1, 2, 4, 8",
-        "mine: train.npy: expected rows of at most 300, or 0 for all; found rows = 301",
+        "mine: found rows = 301, of which there are 300 for training; allowed: at most 300, or 0: all",
         "mine: kmeans: codebook_size = 64 is larger than train_samples = 50; allowed: at most 50",
     ):
         assert line in output.splitlines(), line

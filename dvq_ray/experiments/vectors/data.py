@@ -92,7 +92,7 @@ def load(source: VectorSource, rows: int) -> DataSet:
     source = source.expanded()
     own, available = scan(source, "train"), train_count(source)
     if rows > available:
-        raise too_many_rows(rows, available, own.shown)
+        raise VectorsError(f"{own.shown}: {too_many_rows(rows, available)}")
     if available * own.dimension > _MOST_NUMBERS_KEPT:
         return _load(source, rows, source.state())
     found = _load(source, 0, source.state())  # for cells of any number of rows
@@ -197,9 +197,11 @@ def test_count(source: VectorSource) -> int:
     return int(_side(source, "test").sum())
 
 
-def too_many_rows(rows: int, available: int, shown: str) -> VectorsError:
-    """More training rows than there are."""
-    return VectorsError.of(shown, expected=f"rows of at most {available:,}, or 0 for all", found=f"rows = {rows:,}")
+def too_many_rows(rows: int, available: int) -> str:
+    """Says that there are fewer training rows."""
+    return (
+        f"found rows = {rows}, of which there are {available:,} for training; allowed: at most {available}, or 0: all"
+    )
 
 
 def most_rows_in_memory(dimension: int) -> int:

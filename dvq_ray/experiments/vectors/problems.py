@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
 from dvq_ray.declarations.settings import Rule, Settings
 from dvq_ray.experiments.vectors import data
 from dvq_ray.experiments.vectors.settings import VectorSettings
-from dvq_ray.experiments.vectors.sources import VectorsError, VectorSource
+from dvq_ray.experiments.vectors.sources import Split, VectorsError, VectorSource
 from dvq_ray.quantizer.base import Quantizer
 from dvq_ray.quantizer.usage import FEWEST_VECTORS_PER_CODE, vectors_per_code
-
-_SIDES = ("train", "test")
 
 
 def problems(
@@ -21,29 +20,44 @@ def problems(
 
     `note` is called with what is not a problem, but would surprise a user.
     """
-    by_name: dict[str, list[VectorSettings]] = {}
+    by_name: dict[str, dict[int, VectorSettings]] = {}
     for one in settings:
-        by_name.setdefault(one.dataset, []).append(one)
+        by_name.setdefault(one.dataset, {})[id(one)] = one  # the repetitions of a point share theirs
     found: dict[str, None] = {}
     notes: dict[str, None] = {}
-    for name, wanted in sorted(by_name.items()):
-        source = sources[name].expanded()
+    for name, by_point in sorted(by_name.items()):
+        source, wanted = sources[name].expanded(), by_point.values()
         errors = [*_of_files(source)]
         found |= dict.fromkeys(f"{name}: {error}" for error in errors)
         if not errors:
-            notes |= dict.fromkeys(f"{name}: {text}" for text in _notes(source, wanted))
-            found |= dict.fromkeys(f"{name}: {text}" for one in wanted for text in _of_settings(source, one))
+            there = _There(data.scan(source, "train").dimension, data.train_count(source))
+            notes |= dict.fromkeys(f"{name}: {text}" for text in _notes(source, wanted, there))
+            found |= dict.fromkeys(f"{name}: {text}" for one in wanted for text in _of_settings(one, there))
     for text in notes:
         note(text)
     return list(found)
 
 
+@dataclass(frozen=True)
+class _There:
+    """What cells can have."""
+
+    dimension: int
+    rows: int
+    """For training."""
+
+
+def _splits(source: VectorSource) -> tuple[Split, ...]:
+    """Those with files of their own."""
+    return ("train", "test") if source.holdout is None else ("train",)
+
+
 def _of_files(source: VectorSource) -> Iterator[VectorsError]:
     """What is wrong with the files of both splits, and between them."""
     complete = True
-    for split in _SIDES[: 1 if source.holdout is not None else 2]:
+    for split in _splits(source):
         try:
-            scanned = data.scan(source, "train" if split == "train" else "test")
+            scanned = data.scan(source, split)
         except VectorsError as error:
             complete = False
             yield error
@@ -57,24 +71,28 @@ def _of_files(source: VectorSource) -> Iterator[VectorsError]:
         yield from data.problems_of_split(source)
 
 
-def _of_settings(source: VectorSource, settings: VectorSettings) -> Iterator[str]:
+def _of_settings(settings: VectorSettings, there: _There) -> Iterator[str]:
     """What a cell wants that these rows do not have."""
     assert isinstance(settings, Quantizer)
-    scanned, available = data.scan(source, "train"), data.train_count(source)
-    if settings.rows > available:
-        yield str(data.too_many_rows(settings.rows, available, scanned.shown))
+    if settings.rows > there.rows:
+        yield data.too_many_rows(settings.rows, there.rows)
         return
-    rows, dimension = settings.rows or available, scanned.dimension
+    rows, dimension = settings.rows or there.rows, there.dimension
     if rows > (most := data.most_rows_in_memory(dimension)):
         yield f"a fit holds {rows:,} rows of {dimension} numbers in memory; allowed on this machine: rows = {most:,}"
     breaches = [*_breaches(settings, {"dimension": dimension, "train_samples": rows})]
     yield from breaches
+    if breaches:
+        return
     largest = max(settings.codebook_sizes(), default=1)
-    if not breaches and largest > rows and settings.parameters(dimension) >= largest:
-        yield (
-            f"{settings.quantizer} has a codebook of {largest:,} codes for {rows:,} training rows; "
-            f"allowed: at most {rows:,}"
-        )
+    try:
+        holds_codes = settings.parameters(dimension) >= largest
+    except ValueError as error:
+        yield f"{settings.quantizer}, dimension = {dimension}: {error}"
+        return
+    if holds_codes and largest > rows:
+        codes = f"a codebook of {largest:,} codes for {rows:,} training rows"
+        yield f"{settings.quantizer} has {codes}; allowed: at most {rows:,}"
 
 
 def _breaches(settings: Settings, known: Mapping[str, int]) -> Iterator[str]:
@@ -92,9 +110,9 @@ def _rules(settings: type[Settings]) -> Iterable[Rule]:
     return dict.fromkeys(rule for base in settings.__mro__ for rule in vars(base).get("rules", ()))
 
 
-def _notes(source: VectorSource, wanted: Iterable[VectorSettings]) -> Iterator[str]:
-    for split in _SIDES[: 1 if source.holdout is not None else 2]:
-        scanned = data.scan(source, "train" if split == "train" else "test")
+def _notes(source: VectorSource, wanted: Collection[VectorSettings], there: _There) -> Iterator[str]:
+    for split in _splits(source):
+        scanned = data.scan(source, split)
         if scanned.constant:
             yield f"{scanned.shown}: {scanned.constant} of {scanned.dimension} columns are constant"
         if scanned.empty and any(one.normalise for one in wanted):
@@ -103,9 +121,9 @@ def _notes(source: VectorSource, wanted: Iterable[VectorSettings]) -> Iterator[s
         yield f"{shared:,} of {data.test_count(source):,} test rows are among the training rows"
     for one in wanted:
         assert isinstance(one, Quantizer)
-        rows = one.rows or data.train_count(source)
+        rows = one.rows or there.rows
         each = vectors_per_code(rows, one.codebook_sizes())
-        if each < FEWEST_VECTORS_PER_CODE and rows <= data.train_count(source):
+        if each < FEWEST_VECTORS_PER_CODE and rows <= there.rows:
             yield (
                 f"{rows:,} training rows are {each:.3g} for each of {max(one.codebook_sizes()):,} codes; below "
                 f"{FEWEST_VECTORS_PER_CODE} codes fit single rows"
