@@ -39,6 +39,17 @@ def test_ids_are_frozen() -> None:
     assert point(quantizer="dvq", slices=2, init_bound=10).cell_id(7) == "eddd704dcf51b791"
 
 
+def test_ids_of_vectors_are_frozen() -> None:
+    experiment = find_experiment("vectors")
+    plain = {"quantizer": "vq", "codebook_size": 16}
+    other = {
+        "quantizer": "kmeans", "codebook_size": 16, "slices": 2, "dataset": "mine", "rows": 4000, "normalise": True,
+        "scale": "features",
+    }  # fmt: skip
+    ids = [Point(experiment=experiment, settings=experiment.settings(fields)).cell_id(0) for fields in (plain, other)]
+    assert ids == ["adcf182311a9f3e3", "37167d351228ec0c"]
+
+
 def test_a_default_that_is_written_out_is_the_same_cell() -> None:
     assert point(steps=4000, init_bound=1).cell_id(0) == point().cell_id(0)
 

@@ -18,7 +18,7 @@ OUTSIDE = {"experiments", "quantizers", "fitting", "quantizer", "testing"}
 """What is built in, the parts that it is made of, and the suites that test these."""
 OF_ALL = {"quantizer", "step"}
 """The field and the column that every experiment has: the core asks for them."""
-WORDS = {"start", "steps", "groups", "slices", "parameters", "dataset"}
+WORDS = {"start", "steps", "groups", "slices", "parameters", "dataset", "rows", "scale"}
 """Names of fields and columns that are common words too: they are no names where they are identifiers."""
 
 PROGRAM = "dvq-ray"
@@ -57,8 +57,8 @@ def identifiers_and_texts(tree: ast.Module) -> Iterator[tuple[int, str]]:
 ANALYSIS = ROOT.parent / "analysis"
 OF_ONE_EXPERIMENT = {("claims",), *(("figures", experiment.name) for experiment in built_in_experiments())}
 """Folders of the analysis that may name what is built in."""
-SIZES = {"parameters"}
-"""What the analysis calls whatever a metric that is a size counts."""
+COMMON = {"parameters", "rows"}
+"""What the analysis calls whatever a metric that is a size counts, and what tables consist of."""
 PATHS = [
     *(path for path in sorted(ROOT.rglob("*.py")) if path.relative_to(ROOT).parts[0] not in OUTSIDE),
     *(
@@ -71,6 +71,6 @@ PATHS = [
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: str(path.relative_to(ROOT.parent)))
 def test_no_name_of_what_is_built_in_is_known(path: Path) -> None:
-    names = NAMES - SIZES if ANALYSIS in path.parents else NAMES
+    names = NAMES - COMMON if ANALYSIS in path.parents else NAMES
     found = [(line, name) for line, name in identifiers_and_texts(ast.parse(path.read_text())) if name in names]
     assert found == []

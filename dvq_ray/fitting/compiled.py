@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dvq_ray.fitting import kernel_cache
+from dvq_ray.fitting.codecs.codebooks import CodebookCodec
 from dvq_ray.fitting.problem import BETAS, CodebookFitResult, FitProblem, curve_steps
 
 try:
@@ -30,7 +31,10 @@ def _aligned(shape: tuple[int, ...], dtype: type[np.generic] = np.float32) -> np
 class Codebooks:
     """Codebooks in panels, and the scratch memory of the kernels."""
 
-    def __init__(self, codebooks: npt.NDArray[np.float32], batch: int) -> None:
+    def __init__(
+        self, codebooks: npt.NDArray[np.float32], batch: int, half_norms: npt.NDArray[np.float32] | None = None
+    ) -> None:
+        """`half_norms` [slices, codes] are the |e|^2 / 2 that training left, where it did."""
         self.slices, self.size, self.slice_dim = codebooks.shape
         panels = -(-self.size // LANES)
         if panels > 1:
@@ -43,9 +47,12 @@ class Codebooks:
         # Codes that only fill a panel up are infinitely far away.
         self.padding = np.where(np.arange(padded) < self.size, 0, np.inf).astype(np.float32)
         self.half_norms = _aligned((self.slices, padded))
-        for d in range(self.slice_dim):
-            self.half_norms += self.codes[:, :, d] ** 2
-        self.half_norms *= 0.5
+        if half_norms is None:
+            for d in range(self.slice_dim):
+                self.half_norms += self.codes[:, :, d] ** 2
+            self.half_norms *= 0.5
+        else:
+            self.half_norms[:, : self.size] = half_norms
         self.half_norms += self.padding
         self.m, self.v = _aligned(self.e.shape), _aligned(self.e.shape)
         self.totals = _aligned((self.slices, stride), np.float64)
@@ -58,8 +65,13 @@ class Codebooks:
             np.zeros(rows, np.int32),
         )
 
-    def evaluate(self, samples: npt.NDArray[np.float32]) -> tuple[float, npt.NDArray[np.int64]]:
-        """Mean squared error per dimension, and how often each code is the nearest [slices, codes]."""
+    def evaluate(
+        self, samples: npt.NDArray[np.float32], nearest: npt.NDArray[np.int32] | None = None
+    ) -> tuple[float, npt.NDArray[np.int64]]:
+        """Mean squared error per dimension, and how often each code is the nearest [slices, codes].
+
+        Writes which one is into `nearest` [samples, slices].
+        """
         mse = kernel.evaluate(
             samples,
             self.e,
@@ -68,6 +80,7 @@ class Codebooks:
             self.codes,
             self.totals,
             self.counts,
+            self._not_wanted() if nearest is None else nearest,
             *self.scratch,
         )
         return mse, self.counts[:, : self.size].copy()
@@ -99,6 +112,7 @@ class Codebooks:
             self.codes,
             self.totals,
             self.counts,
+            self._not_wanted(),
             np.zeros(self.e.shape[:2], np.uint8),
             _aligned((self.slice_dim + 1, LANES)),
             _aligned((self.slice_dim + 1, LANES)),
@@ -108,6 +122,9 @@ class Codebooks:
         )
         return curve[:points]
 
+    def _not_wanted(self) -> npt.NDArray[np.int32]:
+        return np.empty((0, self.slices), np.int32)
+
     def unpack(self, panels: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """[slices, panels, slice_dim, 16] to [slices, codes, slice_dim]"""
         rows = panels.swapaxes(2, 3).reshape(self.slices, -1, self.slice_dim)
@@ -115,13 +132,15 @@ class Codebooks:
 
 
 def evaluate(
-    codebooks: npt.NDArray[np.float32], samples: npt.NDArray[np.float32]
+    codebooks: npt.NDArray[np.float32],
+    samples: npt.NDArray[np.float32],
+    half_norms: npt.NDArray[np.float32] | None = None,
 ) -> tuple[float, npt.NDArray[np.int64]]:
     """Mean squared error per dimension, and how often each code is the nearest [slices, codes].
 
-    `codebooks` is [slices, codes, slice_dim], `samples` [samples, slices * slice_dim].
+    `codebooks` is [slices, codes, slice_dim], `samples` [samples, slices * slice_dim]; `half_norms` as of `Codebooks`.
     """
-    return Codebooks(codebooks, BLOCK).evaluate(np.ascontiguousarray(samples))
+    return Codebooks(codebooks, BLOCK, half_norms).evaluate(np.ascontiguousarray(samples))
 
 
 def fit(problem: FitProblem, learning_rates: npt.NDArray[np.float64]) -> CodebookFitResult:
@@ -130,8 +149,10 @@ def fit(problem: FitProblem, learning_rates: npt.NDArray[np.float64]) -> Codeboo
     logged = curve_steps(len(learning_rates))
     curve = codebooks.train(problem, learning_rates, logged)
     train_mse, code_counts = codebooks.evaluate(np.ascontiguousarray(problem.train))
+    trained = codebooks.unpack(codebooks.e)
     return CodebookFitResult(
-        codebooks=codebooks.unpack(codebooks.e),
+        codec=CodebookCodec(trained, codebooks.half_norms[:, : codebooks.size].copy()),
+        codebooks=trained,
         curve_steps=logged[: len(curve)],
         curve_test_mse=curve,
         train_mse=train_mse,

@@ -76,6 +76,7 @@ def _fitted(settings: Quantizer, data: Data) -> FitResult:
         train_mse=train_mse,
         test_mse=test_mse,
         code_counts=counts,
+        codec=codec,
         diverged_at_step=None,
     )
 

@@ -420,16 +420,17 @@ def _nearest(offset, count, e, half_norms, slice_dim, panels, rows, values, indi
 
 @njit(
     types.float64(_SAMPLES, _PANELS, types.float32[:, ::1], types.float32[::1], types.float32[:, :, ::1],
-                  types.float64[:, ::1], types.int64[:, ::1], *_SCRATCH),
+                  types.float64[:, ::1], types.int64[:, ::1], types.int32[:, ::1], *_SCRATCH),
     nogil=True, cache=_CACHED,
 )  # fmt: skip
-def evaluate(data, e, half_norms, padding, codes, totals, counts, rows, values, indices, winners):
+def evaluate(data, e, half_norms, padding, codes, totals, counts, nearest, rows, values, indices, winners):
     """Mean squared error per dimension of `data` [samples, dimension]; infinite if the norm of a code is.
 
     `e` [slices, panels, slice_dim, 16] are the codes, `half_norms` [slices, padded codes] their |e|^2 / 2,
     `padding` [padded codes] is 0 for codes and infinity for what fills the last panels up. `counts` [slices,
-    padded codes] returns how often each code is the nearest. The rest is scratch: `codes` [slices, padded
-    codes, padded slice_dim], `totals` [slices, padded slice_dim], and the last four arrays as in `_nearest`.
+    padded codes] returns how often each code is the nearest, and `nearest` [samples, slices] which one is, unless it
+    has no rows. The rest is scratch: `codes` [slices, padded codes, padded slice_dim], `totals` [slices, padded
+    slice_dim], and the last four arrays as in `_nearest`.
 
     The sum goes over the samples for each feature, then over the features.
     """
@@ -463,6 +464,9 @@ def evaluate(data, e, half_norms, padding, codes, totals, counts, rows, values, 
             )  # fmt: skip
             for i in range(size):
                 counts[s, winners[i]] += 1
+            if len(nearest):
+                for i in range(size):
+                    nearest[start + i, s] = winners[i]
     error = 0.0
     for s in range(slices):
         for d in range(slice_dim):
@@ -477,19 +481,20 @@ def evaluate(data, e, half_norms, padding, codes, totals, counts, rows, values, 
 @njit(
     types.int64(_SAMPLES, _SAMPLES, _BATCHES, types.float32[::1], types.float32[::1], types.int64[::1],
                 types.float64[::1], _PANELS, _PANELS, _PANELS, types.float32[:, ::1], types.float32[::1],
-                types.float32[:, :, ::1], types.float64[:, ::1], types.int64[:, ::1], types.uint8[:, ::1],
-                types.float32[:, ::1], types.float32[:, ::1], types.int32[::1], types.int32[::1], *_SCRATCH),
+                types.float32[:, :, ::1], types.float64[:, ::1], types.int64[:, ::1], types.int32[:, ::1],
+                types.uint8[:, ::1], types.float32[:, ::1], types.float32[:, ::1], types.int32[::1], types.int32[::1],
+                *_SCRATCH),
     nogil=True, cache=_CACHED,
 )  # fmt: skip
 def train(data, test, batches, step_sizes, root_scales, logged, curve, e, m, v, half_norms, padding, codes,
-          totals, counts, live, sums, zeros, first, following, rows, values, indices, winners):  # fmt: skip
+          totals, counts, nearest, live, sums, zeros, first, following, rows, values, indices, winners):  # fmt: skip
     """All steps of a fit; writes the test error at the steps `logged`, returns how many points were reached.
 
     `step_sizes` [steps] are the learning rates over Adam's bias correction, `root_scales` [steps] that
     correction of the second moment's root. `m`, `v` are the moments, shaped like `e`; `live` [slices,
-    panels], like these, starts at zero. Scratch beyond that of `evaluate`: `sums` [slice_dim + 1, 16] for the
-    samples of a panel and, last, their counts, `zeros` likewise for none, `first` [panels] and `following`
-    [batch] for lists.
+    panels], like these, starts at zero; `nearest` has no rows. Scratch beyond that of `evaluate`: `sums`
+    [slice_dim + 1, 16] for the samples of a panel and, last, their counts, `zeros` likewise for none, `first`
+    [panels] and `following` [batch] for lists.
     """
     steps, batch = batches.shape
     dimension = data.shape[1]
@@ -542,7 +547,9 @@ def train(data, test, batches, step_sizes, root_scales, logged, curve, e, m, v, 
                             scale, step_sizes[step], root_scales[step],
                         )  # fmt: skip
             step += 1
-        curve[point] = evaluate(test, e, half_norms, padding, codes, totals, counts, rows, values, indices, winners)
+        curve[point] = evaluate(
+            test, e, half_norms, padding, codes, totals, counts, nearest, rows, values, indices, winners
+        )
         if not np.isfinite(curve[point]):
             return point + 1
     return len(logged)

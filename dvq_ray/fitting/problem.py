@@ -10,6 +10,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from dvq_ray.quantizer.base import Codec
+
 Schedule = Literal["constant", "cosine"]
 
 BETAS = (0.9, 0.999)
@@ -45,6 +47,8 @@ class FitResult:
     test_mse: float
     code_counts: list[npt.NDArray[np.int64]]
     """[codebooks] of [codes]: how often each code occurs over the training set."""
+    codec: Codec
+    """What encodes and decodes as it did for these errors. It has encoded nothing yet."""
     diverged_at_step: int | None
     """The first logged step at which the loss or a code's norm was not finite, and training stopped."""
 

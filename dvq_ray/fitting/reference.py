@@ -13,6 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from dvq_ray.fitting.codecs.codebooks import CodebookCodec
 from dvq_ray.fitting.problem import BETAS, EPSILON, CodebookFitResult, FitProblem, curve_steps
 from dvq_ray.quantizer.nearest import nearest_codes
 
@@ -107,8 +108,11 @@ def _fit_together(
     for i in range(repetitions):
         finite = np.isfinite(test_mse[i])
         points = len(finite) if finite.all() else int(np.argmin(finite)) + 1
+        trained = codebooks[i].detach().float().cpu().numpy()
         yield CodebookFitResult(
-            codebooks=codebooks[i].detach().float().cpu().numpy(),
+            # It searches by the kernel, which may differ where a vector is as near to two codes but for rounding.
+            codec=CodebookCodec(trained),
+            codebooks=trained,
             curve_steps=logged[:points],
             curve_test_mse=test_mse[i, :points],
             train_mse=float(train_mse[i]),

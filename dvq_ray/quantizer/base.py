@@ -23,8 +23,8 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Set
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from collections.abc import Iterable, Iterator, Mapping, Set
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 
 Vectors = npt.NDArray[np.float32]
 Codes = npt.NDArray[np.integer[Any]]
+
+_NUMBERS_AT_ONCE = 1 << 24
+"""In a block: 64 MiB of float32."""
 
 CodebookSize = Annotated[int, Field(ge=2), Axis(label="codebook size", symbol="K", example=[16, 64])]
 
@@ -124,21 +127,55 @@ class Quantizer(Settings):
 
 
 class Codec:
-    """Vectors to codes and back, as they are after a fit."""
+    """Vectors to codes and back, as they are after a fit. Equal vectors get equal codes each time.
+
+    `encode` and `decode` need no more memory than what goes in and comes out, and a block: see `blocks`. With
+    `description`, `arrays` and `rebuilt` it can be exported without pickle: see `dvq_ray/quantizer/codecs.py`.
+    """
 
     @abstractmethod
     def encode(self, vectors: Vectors) -> Codes:
-        """Codes [samples, codebooks] of `vectors` [samples, features]."""
+        """Codes [samples, codebooks], of `code_type`, of `vectors` [samples, features]."""
         raise NotImplementedError
 
     @abstractmethod
     def decode(self, codes: Codes) -> Vectors:
-        """Vectors [samples, features] of `codes` [samples, codebooks]."""
+        """Vectors [samples, features], float32, of `codes` [samples, codebooks]."""
         raise NotImplementedError
 
     def evaluate(self, vectors: Vectors, sizes: tuple[int, ...]) -> tuple[float, list[npt.NDArray[np.int64]]]:
-        """Mean squared error per feature, and how often each code of each codebook occurs: [codebooks] of [codes]."""
-        codes = self.encode(vectors)
-        error = np.square(vectors - self.decode(codes), dtype=np.float64).mean()
-        counts = [np.bincount(column, minlength=size) for column, size in zip(codes.T, sizes, strict=True)]
-        return float(error), counts
+        """Mean squared error per feature, and how often each code of each codebook occurs: [codebooks] of [codes].
+
+        It is what a fit reports, to the bit.
+        """
+        error, counts = 0.0, [np.zeros(size, np.int64) for size in sizes]
+        for rows in blocks(*vectors.shape):
+            codes = self.encode(vectors[rows])
+            error += float(np.square(vectors[rows] - self.decode(codes), dtype=np.float64).sum())
+            for count, column, size in zip(counts, codes.T, sizes, strict=True):
+                count += np.bincount(column, minlength=size)
+        return error / vectors.size, counts
+
+    def description(self) -> Mapping[str, Any]:
+        """What plain JSON can say of it, beside its `arrays`; by default nothing."""
+        return {}
+
+    def arrays(self) -> Mapping[str, npt.NDArray[Any]]:
+        """All numbers that it needs, by name."""
+        raise NotImplementedError(f"{type(self).__name__} cannot be exported: arrays is missing")
+
+    @classmethod
+    def rebuilt(cls, description: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) -> Self:
+        """The codec that gave this description and these arrays. Raises ValueError where they make none."""
+        raise NotImplementedError(f"{cls.__name__} cannot be read from an export: rebuilt is missing")
+
+
+def blocks(samples: int, numbers: int) -> Iterator[slice]:
+    """Consecutive rows of an array [samples, numbers], so few at a time that work on them takes little memory."""
+    at_once = max(1, _NUMBERS_AT_ONCE // max(1, numbers))
+    return (slice(start, min(start + at_once, samples)) for start in range(0, samples, at_once))
+
+
+def code_type(sizes: Iterable[int]) -> np.dtype[Any]:
+    """The smallest unsigned type that holds the codes of codebooks of these `sizes`."""
+    return np.min_scalar_type(max(sizes, default=1) - 1)

@@ -74,7 +74,7 @@ class KMeans(Quantizer):
         from sklearn.cluster import KMeans as Lloyd
         from threadpoolctl import threadpool_limits
 
-        from dvq_ray.fitting.codec import CodebookCodec
+        from dvq_ray.fitting.codecs.codebooks import CodebookCodec
 
         features = vectors.shape[1]
         if breach := slices_divide(self.slices, features):

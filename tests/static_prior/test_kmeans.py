@@ -9,7 +9,7 @@ from sklearn.cluster import KMeans as Lloyd
 from threadpoolctl import threadpool_limits
 
 from dvq_ray.experiments.static_prior.blobs import draw_blobs
-from dvq_ray.fitting.codec import CodebookCodec
+from dvq_ray.fitting.codecs.codebooks import CodebookCodec
 from dvq_ray.fitting.fit import Data, fit
 from dvq_ray.fitting.problem import FitResult
 from dvq_ray.quantizers.kmeans import KMeans

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import io
 import os
-import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import accumulate
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
 
+from dvq_ray.experiment.locations import LocationError, files_at, shown_file
 from dvq_ray.experiments.learned_prior.image_decoding import Header, read_header
 from dvq_ray.experiments.learned_prior.image_folders import MOST_BYTES
 from dvq_ray.experiments.learned_prior.sources import ImagesError
@@ -81,7 +80,7 @@ class ParquetImages:
         self._is_remote = "://" in location
         self._files: list[_File] = []
         for filesystem, path in _matching(location):
-            shown = _shown(location, path)
+            shown = shown_file(location, path)
             identity = os.path.realpath(path) if filesystem.type_name == "local" else f"{filesystem.type_name}:{path}"
             try:
                 opened = filesystem.open_input_file(path)
@@ -171,44 +170,11 @@ def state_of_files(location: str) -> list[list[str]]:
 
 
 def _matching(location: str) -> list[tuple[fs.FileSystem, str]]:
-    """The files that a path or URI names, by their names where it has a `*`, which stands for no hidden file."""
-    expected = "a Parquet file"
     try:
-        if "://" in location:
-            filesystem, path = fs.FileSystem.from_uri(location)
-        else:
-            filesystem, path = fs.LocalFileSystem(), str(Path(location).absolute())
-        folder, _, name = path.rpartition("/")
-        if "*" not in name:
-            kind = filesystem.get_file_info(path).type
-            if kind == fs.FileType.Directory:
-                found = "a folder"
-                raise ImagesError.of(location, expected=expected, found=found, remedy=f"Write {location}/*.parquet")
-            paths = [path] if kind == fs.FileType.File else []
-        else:
-            pattern = re.compile(".*".join(map(re.escape, name.split("*"))))
-            entries = filesystem.get_file_info(fs.FileSelector(folder or "/", allow_not_found=True))
-            paths = sorted(
-                entry.path
-                for entry in entries
-                if entry.type == fs.FileType.File
-                and pattern.fullmatch(entry.base_name)
-                and (name.startswith(".") or not entry.base_name.startswith("."))
-            )
-    except (OSError, ValueError, pa.ArrowException) as error:
-        if isinstance(error, ImagesError):
-            raise
-        raise ImagesError.of(location, expected=expected, found=f"that it cannot be opened: {error}") from error
-    if not paths:
-        raise ImagesError.of(location, expected=expected, found="no such file")
-    return [(filesystem, path) for path in paths]
-
-
-def _shown(location: str, path: str) -> str:
-    """A file as the sweep file names it."""
-    if "*" not in location:
-        return location
-    return path if "://" in location else location[: location.rfind("/") + 1] + path.rpartition("/")[2]
+        return files_at(location, "*.parquet")
+    except LocationError as error:
+        expected = "a Parquet file"
+        raise ImagesError.of(location, expected=expected, found=error.found, remedy=error.remedy) from error
 
 
 def _leaves(schema: pa.Schema, column: str, shown: str) -> tuple[str, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Generator, Sequence
 from dataclasses import asdict
@@ -16,6 +15,7 @@ from dvq_ray.experiments.static_prior.settings import BlobSettings, StaticPriorC
 from dvq_ray.fitting.fit import Data, fit
 from dvq_ray.fitting.problem import FitResult
 from dvq_ray.quantizer.base import Quantizer
+from dvq_ray.quantizer.usage import codes_used, perplexity
 
 
 def run(settings: BlobSettings, seeds: Sequence[int], surroundings: Surroundings) -> Generator[Outcome]:
@@ -59,8 +59,8 @@ def _outcome(settings: BlobSettings, quantizer: Quantizer, blobs: Blobs, result:
         rate_curve_mse=variance * 2 ** (-2 * bits / settings.dimension),
         bits_per_vector=bits,
         codebook_parameters=quantizer.parameters(settings.dimension),
-        codes_used=[int((counts > 0).sum()) for counts in result.code_counts],
-        perplexity=[_perplexity(counts) for counts in result.code_counts],
+        codes_used=[codes_used(counts) for counts in result.code_counts],
+        perplexity=[perplexity(counts) for counts in result.code_counts],
         last_relative_change=float((logged[-2] - logged[-1]) / logged[-1]) if len(logged) > 1 else None,
     )
     return Outcome(metrics=asdict(metrics), curve=curve, duration_seconds=seconds)
@@ -69,9 +69,3 @@ def _outcome(settings: BlobSettings, quantizer: Quantizer, blobs: Blobs, result:
 def _variance_about_train_mean(blobs: Blobs) -> float:
     mean = blobs.train.mean(axis=0, dtype=np.float64)
     return float(np.square(blobs.test - mean).mean(dtype=np.float64))
-
-
-def _perplexity(counts: np.ndarray) -> float:
-    """2 to the entropy in bits of code counts `[codes]`."""
-    shares = counts[counts > 0] / counts.sum()
-    return math.exp(-float((shares * np.log(shares)).sum()))
