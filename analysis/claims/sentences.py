@@ -64,7 +64,8 @@ def place(reading_tests: Sequence[Test], cell: Cell | LeftOut) -> str:
     """A cell by what tells it from the others: `dimension=64 slices=4`, and by its partner where that is needed."""
     others = [points for test in reading_tests for points in test.cells]
     mine = cell.test.cells[cell.place]
-    words = [f"{name}={number(value)}" for name, value in mine[0].items() if name in _varying([p[0] for p in others])]
+    varying = _varying([points[0] for points in others])
+    words = [f"{name}={number(value)}" for name, value in mine[0].items() if name in varying]
     rest = [points[1:] for points in others if points[0] == mine[0]]
     if len(rest) > 1:
         partner = {name: value for name, value in mine[1].items() if mine[0].get(name) != value}
@@ -139,7 +140,8 @@ def _to_decide(seeds: float) -> str:
 def varied(test: Test) -> Mapping[str, Sequence[Any]]:
     """Values by field that the cells' first points differ in, in the order in which they come."""
     firsts = [points[0] for points in test.cells]
+    varying = _varying(firsts)
     return {
         name: list(dict.fromkeys(point[name] for point in firsts if name in point))
-        for name in firsts[0] if name in _varying(firsts)
+        for name in firsts[0] if name in varying
     }  # fmt: skip
