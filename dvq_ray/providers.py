@@ -17,7 +17,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import EntryPoint
+from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Generic, TypeVar
@@ -161,9 +161,13 @@ def _files(package: str) -> tuple[str, ...]:
     return tuple(sorted(module.name for module in found if not module.name.startswith("_")))
 
 
-@cache
 def _entry_points(group: str) -> Sequence[EntryPoint]:
-    return tuple(importlib.metadata.entry_points(group=group))
+    return tuple(_all_entry_points().select(group=group))
+
+
+@cache
+def _all_entry_points() -> EntryPoints:
+    return importlib.metadata.entry_points()  # which reads a file of each installed package
 
 
 def _distribution(point: EntryPoint) -> str:
