@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+
+from dvq_ray.experiment.registry import find_experiment
 
 from ..data.summary import LEVEL
 from ..naming import number, seeds_text
-from .claim import Fields, Test
+from .claim import Claim, Fields, Test
 from .decide import LEAST_SEEDS, MOST_SEEDS, SIGNIFICANCE, Cell, LeftOut, Outcome, Shown, inside
 
 METHOD = (
@@ -24,6 +27,21 @@ METHOD = (
 FOLLOWING = ("learning_rate", "steps")
 """Fields that follow from others wherever a claim varies them, and name no cell."""
 _MOST_LEFT_OUT = 2
+
+
+def symbols(claims: Sequence[Claim]) -> str:
+    """What the symbols of fields in the claims' words stand for: `D: dimension; K: codebook size`."""
+    texts = " ".join(text for claim in claims for text in _texts(claim))
+    axes = [axis for claim in claims for axis in find_experiment(claim.trainable).axes().values() if axis.symbol]
+    labels = {axis.symbol: axis.label for axis in axes if re.search(rf"\b{re.escape(axis.symbol)}\b", texts)}
+    return "; ".join(f"{symbol}: {labels[symbol]}" for symbol in sorted(labels))
+
+
+def _texts(claim: Claim) -> Iterator[str]:
+    yield claim.paper
+    for reading in claim.readings:
+        yield from (reading.name, reading.ours, reading.why, *(scope.name for scope in reading.scopes))
+        yield from (test.name for test in reading.tests)
 
 
 def verdict(outcome: Outcome) -> str:
