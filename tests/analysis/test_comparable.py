@@ -107,7 +107,7 @@ def kind_of(trainable: str, column: str) -> tuple[object, ...]:
 
 
 def cases() -> Iterator[Any]:
-    """One column of each kind; the others are marked slow, as is what another store shows too."""
+    """One column of each kind, in every way in the stores with most items; what is left is marked slow."""
     for store, trainable in STORES.items():
         seen = set[tuple[object, ...]]()
         for column in declared(trainable, ["vq", "dvq"]).axes:
@@ -115,8 +115,9 @@ def cases() -> Iterator[Any]:
                 continue
             kind = kind_of(trainable, column)
             for which in EVERY_WAY if column in CLOSELY else (between_quantizers,):
-                is_further = (kind in seen and column not in CLOSELY) or (store == "slices" and column != "steps")
-                marks = [pytest.mark.slow] if is_further else []
+                is_first = kind not in seen or column in CLOSELY
+                is_main = which == between_quantizers or store in ("static_prior", "photos")
+                marks = [] if is_first and is_main else [pytest.mark.slow]
                 yield pytest.param(store, column, which, marks=marks, id=f"{store}-{column}-{which.__name__}")
             seen.add(kind)
 
@@ -126,7 +127,7 @@ def nothing_is_rendered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(style, "rendered", lambda figure: {})
 
 
-@pytest.mark.parametrize(("store", "column", "which"), cases())
+@pytest.mark.parametrize(("store", "column", "which"), [*cases()])
 def test_a_column_that_differs_is_drawn_or_captioned_or_refused(
     store: str, column: str, which: Callable[[pd.DataFrame, Mask], Mask]
 ) -> None:
