@@ -17,7 +17,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import EntryPoint, EntryPoints
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Generic, TypeVar
@@ -166,8 +166,9 @@ def _entry_points(group: str) -> Sequence[EntryPoint]:
 
 
 @cache
-def _all_entry_points() -> EntryPoints:
-    return importlib.metadata.entry_points()  # which reads a file of each installed package
+def _all_entry_points() -> Any:
+    # It reads a file of each installed package. Its type depends on the version of Python, its `select` does not.
+    return importlib.metadata.entry_points()
 
 
 def _distribution(point: EntryPoint) -> str:

@@ -20,7 +20,7 @@ from .findings import FINDINGS
 from .readings import ClaimEntry, Entry, entry
 
 CLAIMS: Sequence[Claim] = (*static_prior.CLAIMS, *learned_prior.CLAIMS)
-"""The paper's."""
+"""The paper's claims."""
 TESTED: Sequence[Claim] = (*CLAIMS, *FINDINGS)
 TITLE = "Claims: what the paper says, and whether these rows bear it out"
 
@@ -48,7 +48,7 @@ class Results:
     entries: Sequence[ClaimEntry]
     findings: Sequence[ClaimEntry]
     tally: str
-    """Of the paper's claims."""
+    """Number of the paper's claims with each verdict, in words."""
     symbols: str
     """What the symbols in all of them stand for."""
 

@@ -59,7 +59,7 @@ def effect(test: Test, shown: Shown | Cell) -> str:
 
 
 def effect_with_n(shown: Shown) -> str:
-    """The same, and from how many seeds, where that is not all of the cell's."""
+    """Effect with its unit, and the number of seeds where it is not from all of the cell's."""
     text = effect(shown.cell.test, shown)
     return text if shown.n == shown.cell.n else f"{text} (n = {shown.n})"
 
