@@ -206,7 +206,7 @@ def _decided(deciding: Future[claims.Results]) -> claims.Results:
     except BrokenProcessPool:
         raise
     except Exception as error:
-        return claims.Results(files={}, entries=(), findings=(), tally=f"refused: {build.reason(error)}")
+        return claims.Results(files={}, entries=(), findings=(), tally=f"refused: {build.reason(error)}", symbols="")
 
 
 def _settled(folder: Path, attempt: Attempt) -> list[str]:

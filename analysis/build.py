@@ -30,7 +30,7 @@ class Made:
     cell_count: int
     """Cells that the grids call for."""
     holes: Sequence[str]
-    """Those that are missing or cannot be used, grouped."""
+    """Cells that are missing or cannot be used, grouped."""
     hole_count: int
     left_out: Sequence[str]
     """A line for each grid that would be there if it were complete."""
@@ -59,7 +59,7 @@ Attempt = Made | Refused | Absent
 
 
 def make(item: Item, rows: Rows, *, allow_missing: bool) -> Attempt:
-    """Makes the item. Whatever goes wrong, it alone is refused."""
+    """Makes the item. An error in it refuses this item alone."""
     try:
         selection = item.select(rows, item.needs)
         if selection is None:
@@ -89,7 +89,7 @@ def make_named(rows: Rows, name: str, *, allow_missing: bool) -> Attempt:
 
 
 def reason(error: Exception) -> str:
-    """What is wrong, in a line; of an error that nobody wrote for users, where it is too."""
+    """Says in a line what is wrong; for an error that was not written for users, where it was raised too."""
     text = first_line(error)
     if isinstance(error, UnfitError | StoreError):
         return text

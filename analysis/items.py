@@ -35,7 +35,7 @@ class Item:
     needs: Needs
     make: Callable[[Selection], Product]
     draw: Draw | None = None
-    """Of a figure alone."""
+    """Draws the figure; None for a table."""
     select: Select = select
 
     @property

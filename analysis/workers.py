@@ -21,7 +21,7 @@ def usable_cores() -> int:
 
 @contextmanager
 def workers(rows: Rows) -> Iterator[Callable[..., Future[Any]]]:
-    """As many processes as there are usable cores, and what has them call a function of the rows.
+    """Starts a process for each usable core, and gives what has them call a function of the rows.
 
     Its future has the result of the function, or its error. On Linux the processes are forked, and share the rows with
     this one: Arrow must not have started threads by then. Elsewhere each of them gets a copy.

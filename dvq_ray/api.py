@@ -12,19 +12,14 @@ from typing import Any
 import pandas as pd
 from rich.console import Console
 
-from dvq_ray.cli.sweep import DataError, data_problems, keep_looks, refuse, run_cells
-from dvq_ray.execution.budget import Budget
-from dvq_ray.execution.executor import Executor, ResourcesError
-from dvq_ray.execution.in_process import InProcess
+from dvq_ray.cli.sweep_run import REFUSALS, SweepRun
 from dvq_ray.execution.progress import Progress
-from dvq_ray.execution.tune.ray_address import cluster_address
-from dvq_ray.execution.tune.under_tune import UnderTune
 from dvq_ray.problems import SweepFileError
+from dvq_ray.process.interruption import INTERRUPTED
 from dvq_ray.store import Store, StoreError
 from dvq_ray.store.columns import look_table
 from dvq_ray.store.results import load_results
 from dvq_ray.sweep.plan import make_plan
-from dvq_ray.sweep.search import SearchError
 from dvq_ray.sweep.spec import SweepSpec, load_sweep, parse_sweep
 from dvq_ray.sweep.yaml_writer import write_yaml
 
@@ -136,51 +131,26 @@ def run_sweep(
     """
     if in_process and (address or max_concurrent):
         raise ValueError("in_process excludes address and max_concurrent: it runs one cell at a time")
-    on_cluster = not in_process and cluster_address(address) is not None
-    executor: Executor = InProcess() if in_process else UnderTune(address, max_concurrent)
-    made = partial(_Reported, report=progress) if progress else Progress
+    progress_type = partial(_Reported, report=progress) if progress else Progress
     try:
-        spec = _spec(sweep)
-        store = Store.under(str(results), spec.name)
-        budget = Budget(seconds=time_budget, gpu_hours=gpu_hours)
-        store.check_writable()
-        for aside in store.set_aside_unreadable():
-            warnings.warn(f"{aside.path} {aside.reason}; set aside as {aside.moved_to}", stacklevel=2)
-        interrupted = _run(spec, store, executor, budget, made, retry_failed=retry_failed, on_cluster=on_cluster)
-    except (SweepFileError, SearchError, DataError, StoreError, ResourcesError) as error:
+        run = SweepRun(
+            _spec(sweep), str(results), in_process=in_process, address=address, max_concurrent=max_concurrent,
+            retry_failed=retry_failed, time_budget=time_budget, gpu_hours=gpu_hours,
+        )  # fmt: skip
+        for line in run.prepare_store():
+            warnings.warn(line, stacklevel=2)
+        code = run.run(Console(quiet=True), progress_type)
+    except REFUSALS as error:
         raise SweepError(str(error)) from error
-    if interrupted:
+    if code == INTERRUPTED:
         raise KeyboardInterrupt
-    return load_results(store.location)
+    return load_results(run.store.location)
 
 
 def _spec(sweep: Sweep) -> SweepSpec:
     if isinstance(sweep, Mapping):
         return parse_sweep(write_yaml(sweep), str(sweep.get("name", "sweep")))
     return load_sweep(Path(sweep))
-
-
-def _run(
-    spec: SweepSpec, store: Store, executor: Executor, budget: Budget, made: Callable[..., Progress], *,
-    retry_failed: bool, on_cluster: bool,
-) -> bool:  # fmt: skip
-    silent = Console(quiet=True)
-    if spec.search is not None:
-        from dvq_ray.cli import search as drive  # Optuna takes a second to import
-        from dvq_ray.process.interruption import INTERRUPTED
-
-        problems = [] if on_cluster else data_problems(spec, drive.examples(spec.search))
-        refuse([*problems, *drive.problems(spec.search)])
-        code = drive.run_search(
-            silent, spec, spec.search, store, executor, budget, retry_failed=retry_failed, progress_type=made
-        )
-        return code == INTERRUPTED
-    found = make_plan(spec, store, retry_failed=retry_failed)
-    refuse([] if on_cluster else data_problems(spec, (cell.point.settings for cell in found.to_run)))
-    interrupted = bool(found.to_run) and run_cells(silent, found, store, executor, budget, made)
-    if found.looks:
-        keep_looks(found.held_against(store), store)
-    return interrupted
 
 
 class _Reported(Progress):

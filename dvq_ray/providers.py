@@ -161,9 +161,14 @@ def _files(package: str) -> tuple[str, ...]:
     return tuple(sorted(module.name for module in found if not module.name.startswith("_")))
 
 
-@cache
 def _entry_points(group: str) -> Sequence[EntryPoint]:
-    return tuple(importlib.metadata.entry_points(group=group))
+    return tuple(_all_entry_points().select(group=group))
+
+
+@cache
+def _all_entry_points() -> Any:
+    # It reads a file of each installed package. Its type depends on the version of Python, its `select` does not.
+    return importlib.metadata.entry_points()
 
 
 def _distribution(point: EntryPoint) -> str:

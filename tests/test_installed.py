@@ -4,18 +4,30 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import sysconfig
+import tempfile
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
+from analysis.draw.looks import known_look
+from dvq_ray.execution.tune.under_tune import QUIET_RAY
 from dvq_ray.store.provenance import digest_of_sources
 
 CHECKOUT = Path(__file__).parents[1]
 FOLDERS = ("dvq_ray", "analysis", "sweeps", "examples")
+EXAMPLES = {
+    "residual_vq": ("--set", "seeds=2", "--set", "fixed.steps=100", "--set", "grids.own.stages=2"),
+    "sphere": ("--set", "seeds=2", "--set", "grids.vq.steps=100"),
+}
+"""Options by which few cells of an example are run."""
+OWN = "residual_vq:ResidualVq"
 
 
 @pytest.fixture(scope="module")
@@ -54,11 +66,37 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "RAY_ADDRESS")}
+OPEN = {**ENVIRONMENT, **QUIET_RAY, "RAY_AUTH_MODE": "disabled"}
+
+
 def run(script: Path, folder: Path, *words: str) -> str:
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    done = subprocess.run([script, *words], cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+    done = subprocess.run([script, *words], cwd=folder, env=OPEN, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
+
+
+@pytest.fixture(scope="module")
+def cluster(script: Path) -> Iterator[str]:
+    """The address of a Ray cluster whose processes know the wheel, and neither the checkout nor any example."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    options = ["--node-ip-address=127.0.0.1", f"--port={port}", "--num-cpus=2", "--include-dashboard=false"]
+    with tempfile.TemporaryDirectory(prefix="r", dir="/tmp") as temporary:  # the paths of Ray's sockets must be short
+        head = subprocess.Popen(
+            [script.with_name("python"), "-m", "ray.scripts.scripts", "start", "--head", "--block", *options],
+            cwd=temporary, env={**OPEN, "RAY_TMPDIR": temporary}, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        assert head.stdout is not None
+        for line in head.stdout:
+            if "Ray runtime started" in line:
+                break
+        try:
+            yield f"127.0.0.1:{port}"
+        finally:
+            head.terminate()
+            head.communicate(timeout=60)
 
 
 def test_the_wheel_has_one_top_level_name_and_all_that_a_user_needs(wheel: Path, tmp_path: Path) -> None:
@@ -72,17 +110,33 @@ def test_the_wheel_has_one_top_level_name_and_all_that_a_user_needs(wheel: Path,
     assert digest_of_sources(tmp_path / "dvq_ray") == digest_of_sources(CHECKOUT / "dvq_ray")
 
 
-@pytest.mark.parametrize(
-    ("example", "cells"),
-    [
-        ("residual_vq", ["seeds=2", "fixed.steps=100", "grids.own.stages=2"]),
-        ("sphere", ["seeds=2", "grids.vq.steps=100"]),
-    ],
-)
-def test_an_example_is_swept_looked_at_and_analysed(script: Path, folder: Path, example: str, cells: list[str]) -> None:
-    overrides = [word for cell in cells for word in ("--set", cell)]
-    ran = run(script, folder, "sweep", f"{example}.yaml", "--in-process", *overrides)
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_an_example_is_swept_looked_at_and_analysed(script: Path, folder: Path, example: str) -> None:
+    ran = run(script, folder, "sweep", f"{example}.yaml", "--in-process", *EXAMPLES[example])
     assert f"next:    dvq-ray analyse results/{example}" in ran
     assert f"dvq-ray analyse results/{example}" in run(script, folder, "status", f"results/{example}")
     run(script, folder, "analyse", f"results/{example}")
     assert (folder / "results" / example / "figures" / "report.html").exists()
+
+
+@pytest.mark.ray
+def test_a_quantizer_and_an_experiment_of_ones_own_run_on_a_cluster(
+    script: Path, folder: Path, cluster: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for example, few in EXAMPLES.items():
+        ran = run(script, folder, "sweep", f"{example}.yaml", "--address", cluster, *few)
+        assert f"next:    dvq-ray analyse results/{example}" in ran
+    assert {*pd.read_parquet(folder / "results" / "sphere" / "cells")["status"]} == {"ok"}
+    rows = pd.read_parquet(folder / "results" / "residual_vq" / "cells")
+    assert {*rows["status"]} == {"ok"}
+    assert {*rows["quantizer"]} == {OWN, "vq", "dvq"}
+    own = rows.loc[rows["quantizer"] == OWN, "cell_id"]
+    lines = [line.split() for line in run(script, folder, "status", "results/residual_vq").splitlines()]
+    assert ["own", "4", "0", "0"] in lines
+    assert f"{own.iloc[0]}: identical" in run(script, folder, "rerun", "results/residual_vq", own.iloc[0])
+    run(script, folder, "analyse", "results/residual_vq", "--item", "static_prior-rate")
+    drawn = (folder / "results" / "residual_vq" / "figures" / "static_prior-rate.svg").read_text()
+    monkeypatch.syspath_prepend(CHECKOUT / "examples")
+    colours = [known_look(OWN, 2), known_look("vq", 16), known_look("dvq", 2)]
+    assert [f"fill: {look.colour}" in drawn for look in colours] == [True, True, True]
+    assert len({look.colour for look in colours}) == 3

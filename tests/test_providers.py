@@ -95,7 +95,7 @@ def install(folder: Path, distribution: str, group: str, name: str, value: str) 
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.2\n")
     (info / "entry_points.txt").write_text(f"[{group}]\n{name} = {value}\n")
     (info / "top_level.txt").write_text(value.partition(":")[0] + "\n")
-    providers._entry_points.cache_clear()
+    providers._all_entry_points.cache_clear()
 
 
 @pytest.fixture(autouse=True)
@@ -111,7 +111,7 @@ def _forget() -> Iterator[None]:
     for found, held in zip(remembered, before, strict=True):
         found.clear()
         found.update(held)
-    providers._entry_points.cache_clear()
+    providers._all_entry_points.cache_clear()
 
 
 def test_a_quantizer_of_a_module_makes_cells_that_hash_under_its_full_name(
@@ -269,7 +269,7 @@ def test_a_worker_finds_an_entry_point_by_its_code_alone(tmp_path: Path, module:
     assert providers.code_of(cell.point.providers()) == [str(tmp_path / f"{name}.py")]
     for info in tmp_path.glob("*.dist-info/*"):
         info.unlink()
-    providers._entry_points.cache_clear()
+    providers._all_entry_points.cache_clear()
     for found in (QUANTIZERS._found, cell.point.experiment._composed):
         found.pop("own")
         found.pop("some-dist/own")

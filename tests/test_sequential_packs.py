@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from itertools import pairwise
@@ -138,6 +139,15 @@ def repetitions(folder: Path) -> dict[str, int]:
     }
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a sweep that nothing disturbed. Tests only read its store."""
+    folder = tmp_path_factory.mktemp("whole")
+    result = run(folder)
+    assert result.exit_code == 0, result.output
+    return folder
+
+
 def test_points_have_as_many_repetitions_as_their_pairs_need(tmp_path: Path) -> None:
     result = run(tmp_path)
     assert result.exit_code == 0, result.output
@@ -163,8 +173,8 @@ def test_points_have_as_many_repetitions_as_their_pairs_need(tmp_path: Path) -> 
     assert "1 point without a partner, with 8 repetitions each" in result.output
 
 
-def test_a_finished_sweep_runs_nothing_and_everything_says_so(tmp_path: Path) -> None:
-    run(tmp_path)
+def test_a_finished_sweep_runs_nothing_and_everything_says_so(tmp_path: Path, whole: Path) -> None:
+    shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
     before = store_of(tmp_path).load_looks()
     again = run(tmp_path)
     assert again.exit_code == 0
@@ -195,46 +205,40 @@ def test_a_dry_run_tells_what_is_undecided_and_writes_nothing(tmp_path: Path) ->
     assert not (tmp_path / "results").exists()
 
 
-def test_a_sweep_that_a_budget_cut_off_is_resumed_to_the_same_cells(tmp_path: Path) -> None:
-    (tmp_path / "whole").mkdir()
-    assert run(tmp_path / "whole").exit_code == 0
+def test_a_sweep_that_a_budget_cut_off_is_resumed_to_the_same_cells(tmp_path: Path, whole: Path) -> None:
     codes = []
-    for _ in range(500):
-        result = run(tmp_path, "--time-budget", "0.05s")
+    for _ in range(100):
+        result = run(tmp_path, "--time-budget", "0.2s")
         codes.append(result.exit_code)
         if result.exit_code == 0:
             break
         told = CliRunner().invoke(status, [str(tmp_path / "results" / "tiny")])
         assert told.exit_code == 3, told.output
     assert {*codes} == {0, 3}
-    assert store_of(tmp_path).statuses() == store_of(tmp_path / "whole").statuses()
-    assert decisions(tmp_path) == decisions(tmp_path / "whole")
+    assert store_of(tmp_path).statuses() == store_of(whole).statuses()
+    assert decisions(tmp_path) == decisions(whole)
 
 
-def test_more_repetitions_at_most_go_on_from_what_is_there(tmp_path: Path) -> None:
+def test_more_repetitions_at_most_go_on_from_what_is_there(tmp_path: Path, whole: Path) -> None:
     run(tmp_path, "--set", "seeds.most=8")
     assert "most reached" in decisions(tmp_path).values()
     before = store_of(tmp_path).load()
     run(tmp_path)
     after = store_of(tmp_path).load().set_index("cell_id").loc[before["cell_id"]].reset_index()
     pd.testing.assert_frame_equal(after, before)
-    (tmp_path / "whole").mkdir()
-    run(tmp_path / "whole")
-    assert decisions(tmp_path) == decisions(tmp_path / "whole")
-    assert store_of(tmp_path).statuses() == store_of(tmp_path / "whole").statuses()
+    assert decisions(tmp_path) == decisions(whole)
+    assert store_of(tmp_path).statuses() == store_of(whole).statuses()
 
 
-def test_repetitions_that_are_at_hand_are_looked_at_and_only_missing_ones_are_run(tmp_path: Path) -> None:
+def test_repetitions_that_are_at_hand_are_looked_at_and_only_missing_ones_are_run(tmp_path: Path, whole: Path) -> None:
     run(tmp_path, "--set", "seeds=64")
     result = run(tmp_path)
     assert result.exit_code == 0
     assert "cells to run" not in result.output
     needed = decisions(tmp_path)
-    (tmp_path / "whole").mkdir()
-    run(tmp_path / "whole")
-    assert needed == decisions(tmp_path / "whole")
+    assert needed == decisions(whole)
     dry = run(tmp_path, "--dry-run")
-    assert f"no longer wanted: {832 - sum(repetitions(tmp_path / 'whole').values())} cells" in dry.output
+    assert f"no longer wanted: {832 - sum(repetitions(whole).values())} cells" in dry.output
 
 
 def test_means_are_known_as_well_as_was_asked_for(tmp_path: Path) -> None:
@@ -304,26 +308,24 @@ class Meddling(SequentialPacks):
         return pack
 
 
-def test_what_another_driver_writes_meanwhile_does_no_harm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "whole").mkdir()
-    run(tmp_path / "whole")
+def test_what_another_driver_writes_meanwhile_does_no_harm(
+    tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with monkeypatch.context() as patch:
         patch.setattr("dvq_ray.execution.sequential_packs.SequentialPacks", Meddling)
         assert run(tmp_path).exit_code == 0
-    assert store_of(tmp_path).statuses() == store_of(tmp_path / "whole").statuses()
-    assert decisions(tmp_path) == decisions(tmp_path / "whole")
+    assert store_of(tmp_path).statuses() == store_of(whole).statuses()
+    assert decisions(tmp_path) == decisions(whole)
 
 
-def test_two_drivers_at_once_come_to_the_same_decisions(tmp_path: Path) -> None:
-    (tmp_path / "whole").mkdir()
-    run(tmp_path / "whole")
+def test_two_drivers_at_once_come_to_the_same_decisions(tmp_path: Path, whole: Path) -> None:
     path = write(tmp_path)
     path.write_text(NOISY)
     command = [sys.executable, "-m", "dvq_ray.sweep", str(path), "--results", str(tmp_path / "results"), "--in-process"]
     drivers = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     assert [driver.wait(120) for driver in drivers] == [0, 0]
-    assert store_of(tmp_path).statuses() == store_of(tmp_path / "whole").statuses()
-    assert decisions(tmp_path) == decisions(tmp_path / "whole")
+    assert store_of(tmp_path).statuses() == store_of(whole).statuses()
+    assert decisions(tmp_path) == decisions(whole)
 
 
 def test_a_sweep_from_python_says_the_same(tmp_path: Path) -> None:

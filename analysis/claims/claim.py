@@ -51,7 +51,7 @@ class Member:
 class Test:
     """One statistic, taken in stated cells: each compares a few points seed by seed."""
 
-    __test__ = False  # pytest: this is no class of tests
+    __test__ = False  # pytest: this class holds no tests
 
     cells: Sequence[Sequence[Fields]]
     """The points of each cell, as the statistic takes them. The first one names the cell."""

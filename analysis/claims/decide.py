@@ -20,10 +20,10 @@ from .samples import Sample, Stored
 SIGNIFICANCE = 0.025
 """Chance that a claim is said to hold where it is false, at most; and likewise that it is said to fail."""
 LEAST_SEEDS = 8
-"""Of a cell that is tested: with fewer, the sign-flip test can hardly reach a verdict."""
+"""Least number of seeds of a cell that is tested: with fewer, the sign-flip test can hardly reach a verdict."""
 _POWER = 0.8
 MOST_SEEDS = 10_000
-"""Beyond which no number of seeds is given that would decide."""
+"""Largest number of seeds that is given as enough to decide."""
 Side = Literal["holds", "against", "undecided"]
 
 
@@ -33,12 +33,12 @@ class Cell:
 
     test: Test
     place: int
-    """Of the cell among the test's."""
+    """Index of the cell among those of the test."""
     sample: Sample
     p_holds: float
-    """Against the effect being outside of the region."""
+    """p-value of the effect lying outside of the region."""
     p_against: float
-    """Against the effect being inside."""
+    """p-value of the effect lying inside."""
     corrected: float
     """`p_against`, corrected by Holm over all cells of the reading."""
 
@@ -59,7 +59,7 @@ class Cell:
 
     @cached_property
     def interval(self) -> tuple[float, float]:
-        """Of 95%, by Student's t; where test images are resampled too, as wide as both make it."""
+        """95% interval by Student's t; where test images are resampled too, wide enough for both."""
         return inference.t_interval(self.sample.values, LEVEL, self.sample.image_error)
 
     @cached_property
@@ -111,7 +111,7 @@ class Outcome:
     cells: tuple[Cell, ...]
     left_out: tuple[LeftOut, ...]
     level: float
-    """At which its statement, and that of each of its scopes, is tested to hold."""
+    """Significance level at which its statement, and that of each of its scopes, is tested to hold."""
 
     @cached_property
     def is_so_far(self) -> bool:
@@ -119,12 +119,12 @@ class Outcome:
         return bool(self.cells) and (bool(self.left_out) or any(cell.sample.lost for cell in self.cells))
 
     def count(self, side: Side) -> int:
-        """Cells that say so."""
+        """Number of cells with this outcome."""
         return sum(cell.outcome == side for cell in self.cells)
 
     @property
     def share(self) -> float:
-        """Of the cells tested, those in which the claim holds."""
+        """Share of the cells tested in which the claim holds."""
         return self.count("holds") / len(self.cells)
 
     @cached_property
@@ -166,7 +166,7 @@ class Decision:
 
     claim: Claim
     outcome: Outcome
-    """Of the reading that decides."""
+    """Outcome of the reading that decides."""
     others: tuple[Outcome, ...]
 
 
@@ -215,7 +215,7 @@ def _tested(found: Sequence[tuple[Test, int, Sample]]) -> tuple[Cell, ...]:
 
 
 def _p_values(region: Region, sample: Sample) -> tuple[float, float]:
-    """Against the effect being outside of the region, and against its being inside."""
+    """p-values of the effect lying outside of the region, and of it lying inside."""
     is_between = math.isfinite(region.low) and math.isfinite(region.high)
     holds, against = [], []
     for bound, above in ((region.low, True), (region.high, False)):
@@ -253,7 +253,7 @@ def _verdict(reading: Reading, cells: Sequence[Cell], level: float) -> tuple[Ver
 
 
 def inside(scope: Scope, cells: Sequence[Cell]) -> list[Cell]:
-    """Those that the scope covers."""
+    """Cells that the scope covers."""
     return [cell for cell in cells if scope.covers(cell.fields)]
 
 

@@ -32,7 +32,7 @@ class Scale:
     data: Sequence[Fields]
     slices: int
     features: int
-    """Of a slice."""
+    """Features of a slice."""
     seeds: range
     sweep: str
 

@@ -20,7 +20,7 @@ from .findings import FINDINGS
 from .readings import ClaimEntry, Entry, entry
 
 CLAIMS: Sequence[Claim] = (*static_prior.CLAIMS, *learned_prior.CLAIMS)
-"""The paper's."""
+"""The paper's claims."""
 TESTED: Sequence[Claim] = (*CLAIMS, *FINDINGS)
 TITLE = "Claims: what the paper says, and whether these rows bear it out"
 
@@ -48,7 +48,9 @@ class Results:
     entries: Sequence[ClaimEntry]
     findings: Sequence[ClaimEntry]
     tally: str
-    """Of the paper's claims."""
+    """Number of the paper's claims with each verdict, in words."""
+    symbols: str
+    """What the symbols in all of them stand for."""
 
 
 def results(rows: Rows) -> Results:
@@ -60,6 +62,7 @@ def results(rows: Rows) -> Results:
         entries=[entry(each) for each in claims],
         findings=[entry(each) for each in findings],
         tally=tally(claims),
+        symbols=sentences.symbols(TESTED),
     )
 
 
@@ -86,7 +89,7 @@ def _markdown(entries: Sequence[ClaimEntry], findings: Sequence[ClaimEntry]) -> 
     second = Table(
         name="Other readings", title="The same claims at equal bits, at small scale and in other forms.",
         columns=[*columns_of([], ["#"]), *columns_of(["reading"]), *tested], sections=[Section(rows=others)],
-        notes=["D: dimension; F: factors; K: codebook_size; L: slices. Bits are those of the code of one vector."],
+        notes=[f"{sentences.symbols(TESTED)}. Bits are those of the code of one vector."],
     )  # fmt: skip
     third = Table(
         name="Findings", title="What the README and the results page say beyond the paper.",

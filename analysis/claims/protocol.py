@@ -92,7 +92,7 @@ def page() -> str:
 
 
 def digest() -> str:
-    """Of everything that decides a verdict: cells, statistics, margins, seeds and scopes, and no words about them."""
+    """Digest of what decides a verdict: cells, statistics, margins, seeds and scopes, without their words."""
     content = [[claim.number, claim.trainable, [_deciding(r) for r in claim.readings]] for claim in TESTED]
     text = json.dumps([content, SIGNIFICANCE, LEAST_SEEDS], sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]

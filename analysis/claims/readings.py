@@ -29,7 +29,7 @@ class Entry:
     """With the scopes that it holds within, and whether it is so far."""
     is_so_far: bool
     cells: str
-    """How many hold."""
+    """Says how many hold."""
     decided_by: str
 
     @property

@@ -35,7 +35,7 @@ class Sample:
     """A statistic in one cell of a test."""
 
     seeds: tuple[int, ...]
-    """Those that all points of the cell have a usable row of, in order."""
+    """Seeds of which all points of the cell have a usable row, in order."""
     values: Array
     """[seeds]"""
     image_error: float = 0.0

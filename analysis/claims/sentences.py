@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+
+from dvq_ray.experiment.registry import find_experiment
 
 from ..data.summary import LEVEL
 from ..naming import number, seeds_text
-from .claim import Fields, Test
+from .claim import Claim, Fields, Test
 from .decide import LEAST_SEEDS, MOST_SEEDS, SIGNIFICANCE, Cell, LeftOut, Outcome, Shown, inside
 
 METHOD = (
@@ -26,6 +29,21 @@ FOLLOWING = ("learning_rate", "steps")
 _MOST_LEFT_OUT = 2
 
 
+def symbols(claims: Sequence[Claim]) -> str:
+    """What the symbols of fields in the claims' words stand for: `D: dimension; K: codebook size`."""
+    texts = " ".join(text for claim in claims for text in _texts(claim))
+    axes = [axis for claim in claims for axis in find_experiment(claim.trainable).axes().values() if axis.symbol]
+    labels = {axis.symbol: axis.label for axis in axes if re.search(rf"\b{re.escape(axis.symbol)}\b", texts)}
+    return "; ".join(f"{symbol}: {labels[symbol]}" for symbol in sorted(labels))
+
+
+def _texts(claim: Claim) -> Iterator[str]:
+    yield claim.paper
+    for reading in claim.readings:
+        yield from (reading.name, reading.ours, reading.why, *(scope.name for scope in reading.scopes))
+        yield from (test.name for test in reading.tests)
+
+
 def verdict(outcome: Outcome) -> str:
     """`holds`, `holds within L = 8, so far`."""
     scopes = " and ".join(scope.name for scope in outcome.scopes)
@@ -41,7 +59,7 @@ def effect(test: Test, shown: Shown | Cell) -> str:
 
 
 def effect_with_n(shown: Shown) -> str:
-    """The same, and from how many seeds, where that is not all of the cell's."""
+    """Effect with its unit, and the number of seeds where it is not from all of the cell's."""
     text = effect(shown.cell.test, shown)
     return text if shown.n == shown.cell.n else f"{text} (n = {shown.n})"
 
@@ -64,7 +82,8 @@ def place(reading_tests: Sequence[Test], cell: Cell | LeftOut) -> str:
     """A cell by what tells it from the others: `dimension=64 slices=4`, and by its partner where that is needed."""
     others = [points for test in reading_tests for points in test.cells]
     mine = cell.test.cells[cell.place]
-    words = [f"{name}={number(value)}" for name, value in mine[0].items() if name in _varying([p[0] for p in others])]
+    varying = _varying([points[0] for points in others])
+    words = [f"{name}={number(value)}" for name, value in mine[0].items() if name in varying]
     rest = [points[1:] for points in others if points[0] == mine[0]]
     if len(rest) > 1:
         partner = {name: value for name, value in mine[1].items() if mine[0].get(name) != value}
@@ -139,7 +158,8 @@ def _to_decide(seeds: float) -> str:
 def varied(test: Test) -> Mapping[str, Sequence[Any]]:
     """Values by field that the cells' first points differ in, in the order in which they come."""
     firsts = [points[0] for points in test.cells]
+    varying = _varying(firsts)
     return {
         name: list(dict.fromkeys(point[name] for point in firsts if name in point))
-        for name in firsts[0] if name in _varying(firsts)
+        for name in firsts[0] if name in varying
     }  # fmt: skip

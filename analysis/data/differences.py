@@ -30,10 +30,15 @@ def differences(selection: Selection) -> Iterator[str]:
     shown = {*needs.draws}.union(*(grid.axes for grid in selection.grids))
     data = {name for name, axis in declared.axes.items() if axis.role == "data" and name in shown}
     explained = set[tuple[int, int]]()
+    is_ok = (points["status"] == "ok").to_numpy(bool)
     for column in (name for name in declared.axes if name in points and name not in needs.draws):
         by_data = column in needs.captioned or column == declared.digest
+        counts = points[column].notna().to_numpy(bool) | is_ok
         for open_in in _open_in(selection, column):
-            here = points[points["grid"].isin(open_in) & (points[column].notna() | (points["status"] == "ok"))]
+            is_here = counts & points["grid"].isin(open_in).to_numpy(bool)
+            if column != declared.digest and points[column][is_here].nunique(dropna=False) < 2:
+                continue  # as for most columns: groups need not be formed
+            here = points[is_here]
             here = here[_is_mixed(here, column, [*needs.apart, *sorted(data if by_data else ())], declared)]
             if len(here):
                 explained |= {*here[["grid", "place"]].itertuples(index=False, name=None)}

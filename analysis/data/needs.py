@@ -95,7 +95,7 @@ class Needs:
     grids: tuple[str, ...]
     """A line for each grid, for people; `choose` is the same for the machine."""
     choose: Callable[[pd.DataFrame], Sequence[Grid]]
-    """Takes one row of each point, whatever became of it: settings, and machine where points ran on several.
+    """Takes one row of each point, whatever its status: settings, and machine where points ran on several.
 
     Returns no grid where the store holds nothing for the item.
     """
@@ -104,7 +104,7 @@ class Needs:
     seeds_by: tuple[str, ...]
     """Points with the same values in these columns must have the same seeds: all those that any of them has."""
     least_repetitions: int = 2
-    """Of each point. An interval takes two."""
+    """Repetitions that each point needs. An interval takes two."""
     lowest_seed_only: bool = False
     """Use one repetition of each point, the same one: the lowest of those seeds."""
     tolerates_holes: bool = False

@@ -50,7 +50,7 @@ class Rows:
 
     frame: pd.DataFrame
     stores: tuple[str, ...]
-    """As the user named them."""
+    """Locations as the user gave them."""
     origins: Mapping[str, str] | pd.Series[str] = field(default_factory=dict)
     """The store that each row is from, by cell id."""
     held: Mapping[str, Held] = field(default_factory=dict)

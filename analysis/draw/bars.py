@@ -15,12 +15,12 @@ from .sheet import Sheet
 from .style import GREY, SMALL_POINTS, Look
 
 Filling = Literal["full", "light", "hatched"]
-"""Of a part of a bar. They differ in lightness too, so that parts differ in print without colours."""
+"""How a part of a bar is filled. Fillings differ in lightness too, so that parts differ in print without colours."""
 
 _MOST_INCHES = 5.2
-"""Of all rows above each other; many of them are closer together than a few."""
+"""Height of all rows above each other; many rows are closer together than a few."""
 _HEIGHT = 0.62
-"""Of a bar, as a share of its row."""
+"""Height of a bar, as a share of its row."""
 _INTERVAL: dict[str, Any] = {"elinewidth": 0.8, "capsize": 1.6, "capthick": 0.8, "zorder": 4, "linestyle": ""}
 
 
@@ -44,7 +44,7 @@ def row_sheet(
 
 
 def row_limits(blocks: Sequence[tuple[str, Sequence[str]]]) -> list[tuple[float, float]]:
-    """As `Sheet.finish` takes them."""
+    """Limits of the y axes, as `Sheet.finish` takes them."""
     return [(len(names) - 0.45, -0.55) for _, names in blocks]
 
 

@@ -15,7 +15,7 @@ from dvq_ray.quantizer.registry import QUANTIZERS
 from .style import FAMILIES, Family, Look
 
 _HUES = (0.50, 0.89, 0.08, 0.71, 0.96, 0.55)
-"""Of quantizers that declare no family, between those of the families: teal, magenta, brown, indigo, rose, cyan."""
+"""Hues of quantizers without a family, between those of the families: teal, magenta, brown, indigo, rose, cyan."""
 _MARKERS = ("^vPdX", "Ds*ph", "o<>H8", "XPd^v", "ph8so", "*D<>^")
 _MIDDLE = 2.0**4
 
@@ -30,7 +30,7 @@ def look_of(name: str, quantizer: type[Quantizer], value: Any = None) -> Look:
 
 
 def known_look(name: str, value: Any = None) -> Look:
-    """The same, by the name of the quantizer alone. Raises `ProviderError` where it is not found."""
+    """How a quantizer is drawn, by its name alone. Raises `ProviderError` where it is not found."""
     return look_of(name, QUANTIZERS.find(name).value, value)
 
 

@@ -31,9 +31,9 @@ _LEGEND_INCHES, _FOOTNOTE_INCHES, _GAP_INCHES = 0.19, 0.125, 0.06
 _LINE_LETTERS, _LEGEND_LETTERS, _HANDLE_LETTERS = 128, 112, 8
 """What fits beside each other on a page: in a footnote, and in a legend, where a handle takes as much as 8 letters."""
 _PRINT_WIDTH = 1.04
-"""Of text in print, at most, over its width at the resolution at which it is measured."""
+"""Width of text in print, at most, over its width at the resolution at which it is measured."""
 _TICK_LETTERS = 44
-"""Of all tick labels of an axis, gaps included; of more, every other is left out."""
+"""Letters of all tick labels of an axis, gaps included; of more labels, every other is left out."""
 _CROSS_POINTS = 4.2
 _MARKER_EVERY = 6
 MANY_POINTS = 30

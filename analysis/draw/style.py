@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 WIDTH_INCHES = 7.0
-"""Of a figure across the text of a page."""
+"""Width of a figure across the text of a page."""
 POINTS = 8.0
 """Size of the text; nothing is below `SMALL_POINTS`."""
 SMALL_POINTS = 7.0

@@ -1,4 +1,4 @@
-"""The numbers behind an item in long form, so that nobody has to measure a figure."""
+"""The numbers behind an item in long form, so that no one has to measure a figure."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ def provenance(rows: Rows) -> dict[str, Any]:
 
 
 def commits(frame: pd.DataFrame) -> list[str]:
-    """Of the code that computed the rows."""
+    """Commits of the code that computed the rows."""
     return sorted(frame["run_commit"].dropna().unique().tolist())
 
 

@@ -79,7 +79,7 @@ def _differing(what: str, counts: Mapping[str, int] | pd.Series[int]) -> Iterato
 
 
 def _by_trainable(frame: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Of each trainable its environments, every value as text, and how many rows each has."""
+    """Environments of each trainable, every value as text, and how many rows each has."""
     columns = ["trainable", *_COLUMNS]
     counts = (
         frame.reindex(columns=columns).groupby(columns, dropna=False, observed=True).size().reset_index(name=_COUNT)

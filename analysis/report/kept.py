@@ -39,7 +39,7 @@ class StoreEntry:
     """One store, whole: filters do not apply here."""
 
     location: str
-    """As the user named it."""
+    """Location as the user gave it."""
     sweep_text: str | None
     """None where it keeps no sweep file."""
     problems: Sequence[str]

@@ -21,7 +21,7 @@ from . import costs, environments, kept
 from .wording import counted, spoken
 
 _MEDIA_TYPES = {".svg": "image/svg+xml", ".png": "image/png"}
-"""Of pictures by suffix, the best first."""
+"""Media types of pictures by suffix, the best first."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,27 +29,27 @@ class Origin:
     """What the page was made from."""
 
     rows_sha256: str
-    """As in `claims.json`."""
+    """Digest of the rows, as in `claims.json`."""
     statuses: Mapping[str, int]
     """How many cells there are of each."""
     stores: Sequence[str]
-    """As the user named them."""
+    """Locations as the user gave them."""
     only: Mapping[str, str]
     """Values that the user kept, by column."""
     notes: Sequence[str]
     commits: Sequence[str]
-    """Of the code that computed the rows."""
+    """Commits of the code that computed the rows."""
     groups: Sequence[str]
     """Groups of items that the stores have rows of."""
     kept: Sequence[kept.StoreEntry]
     environments: Table
     warnings: Sequence[str]
-    """Of rows that are not from one environment."""
+    """What differs between environments, where rows are from several."""
     costs: Table
 
     @property
     def cells(self) -> int:
-        """All of them."""
+        """Number of all cells."""
         return sum(self.statuses.values())
 
 
@@ -89,7 +89,7 @@ class Report:
 
     @property
     def missing(self) -> dict[str, list[Missing]]:
-        """What was not made, likewise."""
+        """What was not made, by the group of the item."""
         grouped: dict[str, list[Missing]] = {}
         for attempt in self.attempts:
             if not isinstance(attempt, Made):
@@ -98,7 +98,7 @@ class Report:
 
     @property
     def summary(self) -> str:
-        """A paragraph."""
+        """Says in a paragraph what the page is from."""
         origin, made = self.origin, sum(isinstance(attempt, Made) for attempt in self.attempts)
         by_status = ", ".join(f"{count:,} {status}" for status, count in origin.statuses.items())
         filters = ", ".join(f"{column}={value}" for column, value in origin.only.items())

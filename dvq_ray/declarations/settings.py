@@ -12,6 +12,8 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from dvq_ray.declarations.attribute_docstrings import attribute_docstrings
+
 Count = Annotated[int, Field(ge=1, le=10**15)]
 """At most more than can be computed, and little enough that a default of a few times as many fits into a column."""
 
@@ -34,9 +36,7 @@ class Settings(BaseModel):
     it goes into the cell's id. Values are taken as they are: "4" is no number and 4.0 no count.
     """
 
-    model_config = ConfigDict(
-        strict=True, extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
-    )
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
     rules: ClassVar[tuple[Rule, ...]] = ()
     logs_curve: ClassVar[bool] = True
@@ -51,6 +51,13 @@ class Settings(BaseModel):
 
     quantizer: str
     """Which settings class this is; each class allows one value."""
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **options: Any) -> None:
+        """Takes the text below each field as its description."""
+        for name, text in attribute_docstrings(cls).items():
+            if name in cls.model_fields:
+                cls.model_fields[name].description = text
 
     @model_validator(mode="after")
     def _keeps_rules(self) -> Settings:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from dvq_ray.store.attempts import is_unsynced
 from dvq_ray.store.columns import ATTEMPT, KEYS, first_line, known_kinds
 from dvq_ray.store.parquet_files import UnusableFileError, check_piece, problem_of_content, read_piece, scans_alike
 from dvq_ray.store.storage import OutOfReachError, Storage, StoreError, below, refusal
+
+if TYPE_CHECKING:
+    import pyarrow.dataset as ds
 
 _Found = TypeVar("_Found")
 FILE = "__filename"
@@ -116,6 +118,8 @@ class Reader:
             return None if content is None else problem_of_content(content, _keys(path)) or None
 
     def _scan(self, files: Sequence[str], columns: Sequence[str] | None, where: pc.Expression) -> pa.Table:
+        import pyarrow.dataset as ds  # planning a sweep that has no store yet need not wait for it
+
         looks = self._each(files, scans_alike)
         schema = self._unified([(path, schema) for path, (schema, _) in looks], columns)
         if columns is not None:

@@ -32,7 +32,7 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 
 from dvq_ray.experiment.experiment import Experiment
-from dvq_ray.store.columns import FINISHED, KEYS, LOOK, cell_table, curve_table, first_line, look_table
+from dvq_ray.store.columns import FINISHED, KEYS, LOOK, STOPPED, cell_table, curve_table, first_line, look_table
 from dvq_ray.store.layout import Layout
 from dvq_ray.store.merging import Merger, in_parquet
 from dvq_ray.store.rows import Rows
@@ -162,7 +162,10 @@ class Store(Rows):
         if kept:
             statuses = self.statuses()
             for cell_id in kept:
-                if statuses.get(cell_id) in FINISHED:
+                if statuses.get(cell_id) in (
+                    *FINISHED,
+                    STOPPED,
+                ):  # a worker that was stopped early keeps one at its end
                     self.drop_checkpoint(cell_id)
 
     # Reading

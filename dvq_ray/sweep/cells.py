@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import itertools
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
@@ -15,6 +13,7 @@ from typing import Any
 from dvq_ray.declarations.settings import Settings
 from dvq_ray.experiment.experiment import Experiment
 from dvq_ray.experiment.registry import EXPERIMENTS, find_experiment
+from dvq_ray.process.garbage import no_garbage_collection
 from dvq_ray.providers import Provided
 from dvq_ray.quantizer.registry import QUANTIZERS
 from dvq_ray.sweep.grids import Grid
@@ -44,6 +43,11 @@ class Point:
         """Hash of the text without a seed: the same for all repetitions."""
         name, revision = self.experiment.name, self.experiment.revision
         return _digest(f'{{"revision":{revision},"settings":{self.canonical},"trainable":"{name}"}}')
+
+    @cached_property
+    def nominal_seconds(self) -> float:
+        """About how long each of its cells takes on one core."""
+        return self.settings.nominal_seconds()
 
     def cell_id(self, seed: int) -> str:
         """First 16 hex digits of the SHA-256 of the cell's canonical JSON.
@@ -82,12 +86,12 @@ class Cell:
 
     def nominal_seconds(self) -> float:
         """About how long it takes on one core."""
-        return self.point.settings.nominal_seconds()
+        return self.point.nominal_seconds
 
 
 def points_of(spec: SweepSpec) -> list[tuple[Grid, Point]]:
     """The points of each grid, in the order of the file; a point that several grids name is there for each."""
-    with _no_garbage_collection():
+    with no_garbage_collection():
         return [
             (grid, Point(experiment=spec.experiment, settings=settings))
             for grid in spec.grids
@@ -104,7 +108,7 @@ def cells_of(
     """
     cells: dict[str, Cell] = {}
     by_grid: dict[str, list[str]] = {}
-    with _no_garbage_collection():
+    with no_garbage_collection():
         for grid, point in points:
             ids = by_grid.setdefault(grid.name, [])
             for seed in seeds(grid, point):
@@ -117,18 +121,6 @@ def cells_of(
 def expand(spec: SweepSpec) -> tuple[list[Cell], dict[str, list[str]]]:
     """All cells that a sweep wants before any has run, as `cells_of`."""
     return cells_of(points_of(spec), lambda grid, point: grid.seeds)
-
-
-@contextmanager
-def _no_garbage_collection() -> Iterator[None]:
-    # A hundred thousand small objects that all stay make the collector search through them again and again.
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -100,12 +100,13 @@ def png(pixels: npt.NDArray[np.uint8]) -> bytes:
 
 def write(folder: Path, rows: Iterable[Row], *, curves: bool = True, pictures: bool = True) -> str:
     """The location of a store with these rows, and the curves and artifacts of those that finished."""
-    store = Store(folder)
-    for row in rows:
-        finished = row["status"] == "ok"
-        store.write_cell(LEARNED_PRIOR, row, curve(row) if finished and curves else ())
-        if finished and pictures:
-            store.write_artifact(row["cell_id"], PICTURE, picture(row))
+    store, cells = Store(folder), [*rows]
+    finished = [row["status"] == "ok" for row in cells]
+    for row in itertools.compress(cells, finished if pictures else ()):
+        store.write_artifact(row["cell_id"], PICTURE, picture(row))
+    store.gather(
+        LEARNED_PRIOR, [(row, curve(row) if ok and curves else ()) for row, ok in zip(cells, finished, strict=True)]
+    )
     store.merge()
     return str(folder)
 

@@ -444,6 +444,15 @@ def test_the_sweeps_of_the_protocol_have_no_other_cells(sweep: str) -> None:
     assert ids_in(path) == wanted
 
 
+def test_symbols_in_the_words_of_claims_are_explained_as_fields_declare_them() -> None:
+    assert sentences.symbols(product.CLAIMS).startswith("D: dimension; F: number of factors; K: codebook size;")
+    (claim,) = [claim for claim in product.CLAIMS if claim.number == "11"]
+    reading = replace(claim.reading, name="", ours="more β helps, and more Data", why="", tests=(), scopes=())
+    assert sentences.symbols([replace(claim, paper="L = 4", reading=reading, others=())]) == (
+        "L: slices; β: commitment weight"
+    )
+
+
 def test_bootstrap_intervals_are_scipys_and_stand_beside_the_tests() -> None:
     values = np.random.default_rng(1).exponential(size=(3, 12))
     lows, highs = bootstrap.bootstrap(values)

@@ -19,7 +19,7 @@ from analysis.data.declared import declared
 from analysis.data.rows import Rows, load_rows
 from analysis.data.selection import Selection
 from analysis.draw import style
-from analysis.figures import generic, items
+from analysis.figures import ITEMS, generic, items
 from analysis.figures.generic.over_axes import Cuts
 from analysis.figures.generic.versus import comparisons
 from analysis.items import Item
@@ -89,15 +89,37 @@ def changed(rows: Rows, trainable: str, column: str, which: Callable[[pd.DataFra
 
 CLOSELY = ("steps", "restarts", "train_samples", "revision", "precision")
 """Columns that are changed in every way, a few of each kind; the others between quantizers alone."""
-CASES = [
-    (store, column, which)
-    for store, trainable in STORES.items()
-    for column in declared(trainable, ["vq", "dvq"]).axes
-    if column in base(store).frame
-    for which in (between_quantizers, along_an_axis, between_seeds, at_one_point)
-    if which == between_quantizers or column in CLOSELY
-    if store != "slices" or column in CLOSELY
-]
+EVERY_WAY = (between_quantizers, along_an_axis, between_seeds, at_one_point)
+
+
+def kind_of(trainable: str, column: str) -> tuple[object, ...]:
+    """What the rule can tell of a column. Network and training columns of one kind are alike to it and to all items."""
+    known = declared(trainable, ["vq", "dvq"])
+    axis = known.axes[column]
+    if axis.role in ("model", "data"):
+        return (column,)
+    named = [
+        (item.name, column in item.needs.draws, column in item.needs.captioned, column in item.needs.apart)
+        for item in ITEMS.values()
+        if column in (*item.needs.draws, *item.needs.captioned, *item.needs.apart)
+    ]
+    return (axis.role, *named, *(name for name in known.experiment.quantizers if known.has(name, column)))
+
+
+def cases() -> Iterator[Any]:
+    """One column of each kind, in every way in the stores with most items; what is left is marked slow."""
+    for store, trainable in STORES.items():
+        seen = set[tuple[object, ...]]()
+        for column in declared(trainable, ["vq", "dvq"]).axes:
+            if column not in base(store).frame or (store == "slices" and column not in CLOSELY):
+                continue
+            kind = kind_of(trainable, column)
+            for which in EVERY_WAY if column in CLOSELY else (between_quantizers,):
+                is_first = kind not in seen or column in CLOSELY
+                is_main = which == between_quantizers or store in ("static_prior", "photos")
+                marks = [] if is_first and is_main else [pytest.mark.slow]
+                yield pytest.param(store, column, which, marks=marks, id=f"{store}-{column}-{which.__name__}")
+            seen.add(kind)
 
 
 @pytest.fixture(autouse=True)
@@ -105,9 +127,7 @@ def nothing_is_rendered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(style, "rendered", lambda figure: {})
 
 
-@pytest.mark.parametrize(
-    ("store", "column", "which"), CASES, ids=[f"{store}-{column}-{which.__name__}" for store, column, which in CASES]
-)
+@pytest.mark.parametrize(("store", "column", "which"), [*cases()])
 def test_a_column_that_differs_is_drawn_or_captioned_or_refused(
     store: str, column: str, which: Callable[[pd.DataFrame, Mask], Mask]
 ) -> None:

@@ -10,7 +10,6 @@ from typing import Any
 import botocore.session  # type: ignore[import-untyped]
 import yaml  # type: ignore[import-untyped]
 from botocore.validate import ParamValidator  # type: ignore[import-untyped]
-from moto.ec2.models.instance_types import INSTANCE_TYPES
 
 GPU_FILE = Path("cluster/gpu.yaml")
 _PROVIDER_KEYS = {"type", "region", "availability_zone", "cache_stopped_nodes", "use_internal_ips", "security_group",
@@ -39,7 +38,7 @@ def _problems(config: Mapping[str, Any]) -> Iterator[str]:
             yield f"file_mounts.{remote}: there is no {local}"
     for name, node_type in config["available_node_types"].items():
         node = node_type["node_config"]
-        if node.get("InstanceType") not in INSTANCE_TYPES:
+        if node.get("InstanceType") not in _instance_types():
             yield f"{name}.InstanceType: there is no {node.get('InstanceType')}"
         asked = {key: value for key, value in node.items() if key != "SubnetIds"}
         report = ParamValidator().validate({**asked, "MinCount": 1, "MaxCount": 1}, _run_instances())
@@ -53,8 +52,16 @@ def _run_instances() -> Any:
     return botocore.session.get_session().get_service_model("ec2").operation_model("RunInstances").input_shape
 
 
+@cache
+def _instance_types() -> Mapping[str, Mapping[str, Any]]:
+    from moto.ec2.models.instance_types import INSTANCE_TYPES  # takes seconds, which collecting tests need not
+
+    found: Mapping[str, Mapping[str, Any]] = INSTANCE_TYPES
+    return found
+
+
 def resources(node_type: Mapping[str, Any]) -> dict[str, int]:
     """What a node offers: as the file says, or else what its instance type has."""
-    kind: Mapping[str, Any] = INSTANCE_TYPES[node_type["node_config"]["InstanceType"]]
+    kind = _instance_types()[node_type["node_config"]["InstanceType"]]
     gpus = sum(gpu["Count"] for gpu in kind.get("GpuInfo", {}).get("Gpus", []))
     return {"CPU": kind["VCpuInfo"]["DefaultVCpus"], "GPU": gpus, **node_type["resources"]}

@@ -48,7 +48,7 @@ class Cuts(AllPoints):
 
     @cached_property
     def cuts(self) -> Sequence[_Cut]:
-        """Of each field that varies."""
+        """A cut along each field that varies."""
         return _cuts(self, [name for name in self.varied if name not in self.declared.conditions])
 
 

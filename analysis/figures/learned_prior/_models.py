@@ -24,7 +24,7 @@ from ...output.product import UnfitError
 from ._columns import MODEL, QUANTIZERS
 
 _MARKERS = "so^vD<>ph*"
-"""Of models whose own marker is taken by another of their colour."""
+"""Markers of models whose own one is taken by another of their colour."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +48,7 @@ class Model:
         return " ".join(words)
 
     def label(self, varying: Collection[str]) -> str:
-        """As figures and tables call it: `DVQ, D = 2550, L = 10`; D and K only where they are among `varying`."""
+        """Name in figures and tables: `DVQ, D = 2550, L = 10`; D and K only where they are among `varying`."""
         symbols = {
             "D": self.dimension if "dimension" in varying else None,
             "K": self.codebook_size if "codebook_size" in varying else None,
@@ -145,7 +145,7 @@ def labels_of(grids: Iterable[Grid]) -> list[str]:
 
 
 def data_sets_of(grids: Iterable[Grid]) -> list[DataSet]:
-    """Those that any of the grids has points of."""
+    """Data sets of which any of the grids has points."""
     points = [point for grid in grids for point in grid.points]
     found = {DataSet(dataset=point["dataset"], image_size=point["image_size"]) for point in points}
     return sorted(found, key=lambda images: (images.image_size, images.dataset))

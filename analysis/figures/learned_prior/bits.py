@@ -23,7 +23,7 @@ from ._models import DataSet, Entry, data_sets_of, entries_of
 _ROOM_FOR_NUMBERS = 1.62
 """Width of a panel over its longest bar: the numbers stand to the right."""
 _LEAST_SLICE_COUNTS = 3
-"""Of one width and codebook size: fewer make no line over the number of slices."""
+"""Models of one width and codebook size that make a line over the number of slices."""
 _KINDS = {
     RECONSTRUCTION: (Look(colour="#8A8A8A", marker="o"), "reconstruction alone"),
     UNIGRAM_TOTAL: (Look(colour="#111111", marker="s"), "with codes, unigram prior"),

@@ -90,7 +90,7 @@ class _Scale:
 
     @staticmethod
     def of(found: Sequence[pd.DataFrame]) -> _Scale:
-        """Of all that is drawn for the data set."""
+        """Scale of everything that is drawn for the data set."""
         if not found:
             return _Scale(steps=1, low=0, high=8, cuts_lines=False, cuts_bands=False)
         curves = pd.concat(found)

@@ -26,7 +26,7 @@ _ASIDE = 0.016
 _MOST_ASIDE = 0.1
 """How far models of equal bits or parameters are drawn apart, and all of them together, as shares of the axis."""
 _INCHES = {1: 2.6, 2: 2.1}
-"""Of a panel, by the number of data sets, so that a figure fits on a page with its footnote."""
+"""Height of a panel, by the number of data sets, so that a figure fits on a page with its footnote."""
 
 
 @figure(

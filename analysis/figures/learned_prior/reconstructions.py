@@ -26,7 +26,7 @@ Pixels = npt.NDArray[np.float32]
 
 _NAMES_INCHES = 1.95
 _MOST_INCHES = 6.8
-"""Of all images above each other."""
+"""Height of all images above each other."""
 _GAP = 1 / 16
 """White between images, as a share of their size."""
 

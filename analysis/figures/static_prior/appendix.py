@@ -1,4 +1,4 @@
-"""Of the paper's appendix 7.3: what Figures 3 and 4 leave out of the grids of plain VQ."""
+"""The paper's appendix 7.3: what Figures 3 and 4 leave out of the grids of plain VQ."""
 
 from __future__ import annotations
 

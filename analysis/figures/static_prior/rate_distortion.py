@@ -24,7 +24,7 @@ _MOST_COLUMNS, _MOST_ROWS = 3, 3
 _MORE_CODES = Look(colour=shared.vq_look(64).colour, width=0.7)
 _MORE_SLICES = Look(colour=shared.dvq_look(4).colour, width=0.7)
 _BLOB_VARIANCE = 1.0
-"""Of every feature within a blob: what is left of the error where a code names the blob and says no more."""
+"""Variance of every feature within a blob: what is left of the error where a code names the blob and says no more."""
 
 
 def _grids(rows: pd.DataFrame) -> Sequence[Grid]:
