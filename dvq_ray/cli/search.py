@@ -212,6 +212,10 @@ def _report(
         console.print(f"  {name}: {best.in_words(search)}")
     if end:
         console.print(f"  {end}")
+    if other := suggestions.best_of_optuna():
+        console.print(
+            f"  Optuna's best_trial is {other.number}, by its first {len(other.seeds)} repetitions; best is by all"
+        )
     drawn = suggestions.samplers()
     if len(drawn) > 1:
         console.print(f"  drawn: {', '.join(f'{count:,} by {sampler}' for sampler, count in drawn.items())}")

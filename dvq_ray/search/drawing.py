@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import optuna
 from optuna.distributions import FloatDistribution, IntDistribution
-from optuna.samplers import RandomSampler
 from optuna.storages import InMemoryStorage
 from optuna.trial import TrialState, create_trial
 
@@ -88,9 +87,8 @@ class Drawing:
         if state is TrialState.PRUNED:
             for step, value in reported.items():
                 self._storage.set_trial_intermediate_value(place, step, value)
-        # Samplers that keep a state write it down when they next draw.
-        self._study.sampler = _IDLE
-        self._study.tell(place, values, state)
+        # No sampler is told: those that keep a state write it down when they next draw.
+        self._storage.set_trial_state_values(place, state, values if state is TrialState.COMPLETE else None)
 
     def draw(self, number: int, fixed: Params) -> dict[str, Any] | None:
         """The point for suggestion `number`, with these values; None where none is left."""
@@ -110,8 +108,7 @@ class Drawing:
         try:
             trial = self._study.ask(dict(self._rectangle.distributions))
         except NothingLeftError:
-            self._study.sampler = _IDLE
-            self._study.tell(self._count - 1, state=TrialState.FAIL)
+            self._storage.set_trial_state_values(self._count - 1, TrialState.FAIL)
             return None
         params = self._rectangle.decoded(trial.params)
         self._trials[number] = trial.number
@@ -203,10 +200,6 @@ class _Recording(InMemoryStorage):
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
         super().set_trial_system_attr(trial_id, key, value)
         self.written.append((trial_id, key, value))
-
-
-_IDLE = RandomSampler(seed=0)
-"""Stands in where nothing is drawn."""
 
 
 def draws(space: Space, rng: np.random.Generator) -> Iterator[dict[str, Any]]:

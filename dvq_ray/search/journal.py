@@ -29,6 +29,8 @@ from dvq_ray.sweep.search import SearchError
 
 Record = Mapping[str, Any]
 
+_CREATE_STUDY, _DELETE_STUDY = 0, 1
+"""Optuna's numbers for what a record does."""
 _LATEST_OPERATION = 10
 """The highest `op_code` that Optuna writes in the versions that this was made for."""
 _KEYS = {"study_name", "user_attr", "system_attr", "datetime_start", "param_name", "values", "intermediate_value"}
@@ -55,8 +57,14 @@ class Journal:
         return JournalStorage(InMemory(self.records))
 
     def studies(self) -> list[str]:
-        """The names of the studies."""
-        return optuna.get_all_study_names(self.storage())
+        """The names of the studies, in the order in which they were created."""
+        found = dict[int, str]()
+        for record in self.records:
+            if record["op_code"] == _CREATE_STUDY and record["study_name"] not in found.values():
+                found[len(found)] = record["study_name"]
+            elif record["op_code"] == _DELETE_STUDY:
+                found[record["study_id"]] = ""
+        return [name for name in found.values() if name]
 
     def cut(self, place: int, reason: str) -> Journal:
         """Without the record at that place and all that follow."""

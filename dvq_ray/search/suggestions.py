@@ -382,6 +382,18 @@ class Suggestions:
             for entry in (entries[place] for place in front)
         ]
 
+    def best_of_optuna(self) -> Suggestion | None:
+        """Optuna's `best_trial`, where it is of another point than `best`; None where they agree, or of two objectives.
+
+        Optuna keeps each value that it was told, and so also the mean of fewer repetitions that a later one replaces.
+        """
+        complete = [entry for entry in self._entries.values() if entry.state is TrialState.COMPLETE and entry.values]
+        if len(self.search.objectives) > 1 or not complete:
+            return None
+        sign = 1.0 if next(iter(self.search.objectives.values())) == "minimize" else -1.0
+        first = min(complete, key=lambda entry: sign * (entry.values or (0.0,))[0]).suggestion
+        return None if first.point.point_id == self.best()[0].point_id else first
+
     def contested(self) -> dict[str, Entry]:
         """`latest` without the points of which a later repetition failed."""
         return {
