@@ -146,9 +146,9 @@ BAD: dict[str, tuple[str, Write, str]] = {
     "ragged csv": (
         "csv",
         text("1,2\n3,4\n5\n"),
-        "expected 2 numbers in each row; found Row #3: Expected 2 columns, got 1: 5",
+        "expected 2 numbers in each row; found line 3: Expected 2 columns, got 1: 5",
     ),
-    "words in csv": ("csv", text("1,2\n3,four\n"), "expected 2 numbers in each row; found "),
+    "words in csv": ("csv", text("1,2\n3,four\n"), "found in column 2: line 2: invalid value 'four'"),
     "column twice": ("csv", text("a,a\n1,2\n"), "expected columns of different names; found 'a' twice"),
     "gap in csv": ("csv", text("a,b\n1,2\n3,\n"), "found 1 of 2 rows with another, the first of them row 1 (from 0)"),
     "tsv with commas": ("tsv", text("1,2\n3,4\n"), "expected 1 numbers in each row; found "),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -96,7 +97,7 @@ class CsvRows(Rows):
             raise VectorsError.of(shown, expected="one row or more", found="none")
         cells = [cell.strip().strip('"') for cell in first.split(delimiter)]
         self._has_names = not all(map(_is_numeral, cells))
-        self._names = cells if self._has_names else [f"column {number}" for number in range(len(cells))]
+        self._names = cells if self._has_names else [f"column {number}" for number in range(1, len(cells) + 1)]
         if repeated := next((name for name in self._names if self._names.count(name) > 1), None):
             raise VectorsError.of(shown, expected="columns of different names", found=f"{repeated!r} twice")
         self._columns = _chosen(columns, self._names, shown)
@@ -112,14 +113,19 @@ class CsvRows(Rows):
                         yield _table(batch)
                     count += batch.num_rows
         except (OSError, pa.ArrowException) as error:
-            named = str(error).replace("CSV parse error: ", "").replace("CSV conversion error to double: ", "")
-            raise VectorsError.of(
-                f"{self.shown}, after row {count} or later",
-                expected=f"{self.dimension} numbers in each row",
-                found=named,
-            ) from error
+            expected = f"{self.dimension} numbers in each row"
+            raise VectorsError.of(self.shown, expected=expected, found=self._in_words(error)) from error
         if not count:
             raise VectorsError.of(self.shown, expected="one row or more", found="none after the names of columns")
+
+    def _in_words(self, error: Exception) -> str:
+        """pyarrow's message with lines and columns as a user counts them."""
+        text = re.sub(r"CSV (parse error|conversion error to \w+): ", "", str(error))
+        text = re.sub(r"In CSV column #(\d+): ", lambda found: f"in {self._name(int(found[1]))}: ", text)
+        return re.sub(r"Row #(\d+)", r"line \1", text)
+
+    def _name(self, number: int) -> str:
+        return f"column {self._names[number]}" if self._has_names else self._names[number]
 
     def _reader(self, stream: Any) -> Any:
         return pcsv.open_csv(
