@@ -6,9 +6,10 @@ blobs, which L codebooks of m codes could tell apart.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
+import numpy as np
 from pydantic import Field
 
 from dvq_ray.declarations.field import Axis
@@ -22,6 +23,7 @@ from dvq_ray.experiments.static_prior.settings import (
 )
 from dvq_ray.quantizer.base import Quantizer
 from dvq_ray.quantizer.slices import slices_divide
+from dvq_ray.streams import stream
 
 if TYPE_CHECKING:
     from dvq_ray.experiments.static_prior.blobs import Blobs
@@ -37,18 +39,28 @@ class FactorialSettings(BlobSettings):
     dependence: Annotated[float, Field(ge=0, le=1), Axis(label="dependence of the groups", role="data")] = 0.0
     """Chance that a group picks the centre with the number that the sample's groups share, in place of one of its own.
     How often each centre is picked stays the same; 0 is independent groups, 1 as many blobs as centres."""
+    mixing: Annotated[float, Field(ge=0, le=1), Axis(label="mixing of the features", role="data", neutral=0.0)] = 0.0
+    """How far the features are rotated into each other: 0 leaves the groups in features of their own, 1 is close to a
+    random rotation, after which no cut of the features separates them."""
     train_samples: Annotated[Count, Axis(label="training vectors", role="data")] = 16384
     """Vectors to train on."""
 
     rules: ClassVar[tuple[Rule, ...]] = (Rule(fields=("groups", "dimension"), breach=slices_divide),)
 
+    added: ClassVar[Mapping[str, Any]] = {"mixing": 0.0}
+
     def draw(self, seed: int) -> Blobs:
         """Blobs around every combination of the groups' centres."""
-        from dvq_ray.experiments.static_prior.blobs import draw_factorial_blobs
+        from dvq_ray.experiments.static_prior.blobs import Blobs, draw_factorial_blobs, mixed_features
 
-        return draw_factorial_blobs(
+        drawn = draw_factorial_blobs(
             groups=self.groups, centres=self.centres, dependence=self.dependence, **self._sizes(seed)
         )
+        if not self.mixing:
+            return drawn
+        both = np.concatenate([drawn.train, drawn.test])
+        both = mixed_features(both, self.mixing, stream(seed, "mixing of the features"))
+        return Blobs(train=both[: len(drawn.train)], test=both[len(drawn.train) :])
 
 
 def fields_for(quantizer: type[Quantizer]) -> Sequence[type[Settings]]:
@@ -67,5 +79,5 @@ EXPERIMENT = Experiment(
     run="dvq_ray.experiments.static_prior.run:run",
     batches_on_gpu=True,
     usual_quantizer="dvq",
-    seeds_by=("groups", "centres", "dependence"),
+    seeds_by=("groups", "centres", "dependence", "mixing"),
 )

@@ -8,8 +8,10 @@ from pydantic import ValidationError
 
 from dvq_ray.experiment.registry import find_experiment
 from dvq_ray.experiment.surroundings import Surroundings
-from dvq_ray.experiments.static_prior.blobs import Blobs, draw_factorial_blobs
+from dvq_ray.experiments.factorial_prior import EXPERIMENT
+from dvq_ray.experiments.static_prior.blobs import Blobs, draw_factorial_blobs, mixed_features
 from dvq_ray.experiments.static_prior.run import run
+from dvq_ray.streams import stream
 from dvq_ray.sweep.cells import expand
 from dvq_ray.sweep.spec import load_sweep
 
@@ -91,3 +93,36 @@ def test_groups_must_be_equal_parts_of_the_features(quantizer: str) -> None:
 def test_the_sweep_holds_what_it_says() -> None:
     cells, _ = expand(load_sweep(Path(__file__).parents[2] / "sweeps" / "factorial.yaml"))
     assert len(cells) == 10 * (12 + 12 + 12 + 12 + 6)
+
+
+def test_mixing_keeps_distances_and_spreads_each_feature_over_all_others() -> None:
+    vectors = np.random.default_rng(0).standard_normal((50, 24)).astype(np.float32)
+    turned = mixed_features(vectors, 1.0, stream(0, "mixing"))
+    np.testing.assert_allclose(turned @ turned.T, vectors @ vectors.T, atol=1e-4)
+    matrix = mixed_features(np.eye(24, dtype=np.float32), 1.0, stream(0, "mixing"))
+    np.testing.assert_allclose(matrix @ matrix.T, np.eye(24), atol=1e-6)
+    assert (np.abs(matrix) > 1e-6).all()
+    np.testing.assert_array_equal(mixed_features(vectors, 0.0, stream(0, "mixing")), vectors)
+
+
+def test_full_mixing_is_close_to_a_random_rotation() -> None:
+    """Of a random rotation an entry has the mean 0, the variance 1 / D and the kurtosis 3 D / (D + 2)."""
+    matrices = np.stack([mixed_features(np.eye(16, dtype=np.float32), 1.0, stream(i, "mixing")) for i in range(400)])
+    assert abs(matrices.mean()) < 0.005
+    assert matrices.var() * 16 == pytest.approx(1, abs=1e-5)
+    assert (matrices**4).mean() / matrices.var() ** 2 == pytest.approx(3 * 16 / 18, rel=0.15)
+
+
+def test_a_little_mixing_is_a_small_rotation() -> None:
+    matrix = mixed_features(np.eye(16, dtype=np.float32), 0.02, stream(0, "mixing"))
+    assert np.diag(matrix).min() > 0.9
+
+
+def test_mixing_0_is_the_cell_that_was_there_before_there_was_mixing() -> None:
+    fields = {"quantizer": "dvq", "dimension": 16, "groups": 4, "centres": 4, "slices": 4, "codebook_size": 4}
+    plain, mixed = (EXPERIMENT.settings({**fields, **more}) for more in ({}, {"mixing": 0.5}))
+    assert "mixing" not in plain.identity()
+    assert mixed.identity()["mixing"] == 0.5
+    one, other = plain.draw(0), mixed.draw(0)  # type: ignore[attr-defined]
+    np.testing.assert_allclose(np.linalg.norm(one.train, axis=1), np.linalg.norm(other.train, axis=1), rtol=1e-5)
+    assert not np.allclose(one.train, other.train)

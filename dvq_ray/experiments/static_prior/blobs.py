@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,6 +66,44 @@ def draw_factorial_blobs(
         picked = np.where(rng.random(total) < dependence, shared, own)
         samples[:, group * width : (group + 1) * width] += places[group, picked]
     return Blobs(train=samples[:train_samples], test=samples[train_samples:])
+
+
+def mixed_features(
+    vectors: npt.NDArray[np.float32], mixing: float, rng: np.random.Generator
+) -> npt.NDArray[np.float32]:
+    """Rotates vectors [samples, dimension] so that each feature takes something from all others.
+
+    A rotation is a chain of plane rotations, each of two features by a random angle, in the order of a butterfly: after
+    one pass every feature depends on every other one. Three passes with angles over the whole circle are close to a
+    random rotation; `mixing` shrinks all angles, and 0 leaves the vectors as they are. Lengths and distances stay the
+    same.
+
+    Each plane rotation is a product and a sum for each feature, so that all processors give the same bytes, which a
+    product of matrices would not.
+    """
+    dimension = vectors.shape[1]
+    columns = [np.ascontiguousarray(column) for column in vectors.astype(np.float64).T]
+    for _ in range(_PASSES):
+        order = rng.permutation(dimension)
+        stride = 1
+        while stride < dimension:
+            angles = rng.uniform(-math.pi, math.pi, size=dimension)
+            for first in range(dimension):
+                second = first ^ stride
+                if first < second < dimension:
+                    a, b = order[first], order[second]
+                    angle = mixing * float(angles[first])
+                    cosine, sine = math.cos(angle), math.sin(angle)
+                    columns[a], columns[b] = (
+                        cosine * columns[a] - sine * columns[b],
+                        sine * columns[a] + cosine * columns[b],
+                    )
+            stride *= 2
+    return np.stack(columns, axis=1).astype(np.float32)
+
+
+_PASSES = 3
+"""Of the butterfly. One reaches all features; the others, in other orders, even out what each gets of them."""
 
 
 def _centres(shape: tuple[int, ...], rng: np.random.Generator) -> npt.NDArray[np.float32]:
