@@ -321,8 +321,8 @@ def test_facts_fit_into_eighty_columns(store: Store) -> None:
     assert all(len(line) <= 80 for line in lines if "python -m" not in line)
 
 
-def searched(folder: Path) -> Store:
-    path = write(folder, SEARCH.replace("suggestions: 5", "suggestions: 3"))
+def searched(folder: Path, text: str = SEARCH) -> Store:
+    path = write(folder, text.replace("suggestions: 5", "suggestions: 3"))
     result = CliRunner().invoke(sweep, [str(path), "--results", str(folder), "--in-process"])
     assert result.exit_code == 0, result.output
     return Store(folder / "tiny")
@@ -340,11 +340,24 @@ def test_a_search_is_reported_by_its_suggestions_and_the_best_of_them(tmp_path: 
 
 @pytest.mark.parametrize("journal", [True, False])
 def test_a_search_that_wants_more_says_how_much(tmp_path: Path, journal: bool) -> None:
-    store = searched(tmp_path)
-    store.write_sweep(SEARCH)
+    text = SEARCH.replace("[1, 2, 4]}", "[1, 2, 4]}\n    steps: {low: 10, high: 90}")
+    store = searched(tmp_path, text.replace("steps: 20, ", ""))
+    store.write_sweep(text.replace("steps: 20, ", ""))
     if not journal:
         os.remove(tmp_path / "tiny" / "search" / "journal.log")
     result = told(store)
     assert result.exit_code == 3
     assert "tiny: 3 of 5 suggestions done, 0 failed, 2 missing" in result.output
     assert "going by measured durations" in text_of(result)
+
+
+@pytest.mark.parametrize("journal", [True, False])
+def test_a_search_whose_space_is_exhausted_is_done(tmp_path: Path, journal: bool) -> None:
+    store = searched(tmp_path)
+    store.write_sweep(SEARCH)
+    if not journal:
+        os.remove(tmp_path / "tiny" / "search" / "journal.log")
+    result = told(store)
+    assert result.exit_code == 0, result.output
+    assert "tiny: 3 of 5 suggestions done, 0 failed, 0 missing" in result.output
+    assert "it holds no more than 3 points" in text_of(result)

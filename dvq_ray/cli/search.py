@@ -109,13 +109,11 @@ def print_plan(
         console.print(f"wanted: {wanted}; so far {_states(suggestions) if suggestions else 'none'}")
         for best in suggestions.best() if suggestions else ():
             console.print(f"best:   {best.in_words(search)}")
-        at_hand = _at_hand(suggestions, retry_failed=retry_failed) if suggestions else 0
         failed = suggestions.states().get("fail", 0) if suggestions else 0
-        starts = suggestions.open_starts() if suggestions else 0
+        left = suggestions.missing(retry_failed=retry_failed) if suggestions else search.suggestions
         for line in others_in_words(spec.name, search, store):
             console.print(line)
     console.print(f"stored: {len(store.statuses()):,} cells in {store.location}")
-    left = max(search.suggestions - at_hand, starts, 0)
     time = f"; expected time: {_estimate(spec, search, store, left).in_words(slots)}" if left else ""
     console.print(f"to run: {left:,} suggestions{time}")
     return Ahead(left=left, failed=0 if retry_failed else failed)
@@ -138,7 +136,7 @@ def run_search(
         others = others_in_words(spec.name, search, store)
     with Suggestions.held(spec.name, search, store) as suggestions:
         at_hand = _at_hand(suggestions, retry_failed=retry_failed)
-        left = max(search.suggestions - at_hand, suggestions.open_starts(), 0)
+        left = suggestions.missing(retry_failed=retry_failed)
         interrupted, end = False, ""
         for line in others:
             console.print(line)

@@ -67,6 +67,7 @@ def search_standing(spec: SweepSpec, search: Search, store: Store, rows: pd.Data
     from dvq_ray.search.suggestions import STATES_IN_WORDS, Suggestions, quiet
 
     notes = list[tuple[str, str]]()
+    missing = search.suggestions
     states = dict.fromkeys(STATES_IN_WORDS.values(), 0)
     with quiet():
         try:
@@ -77,9 +78,11 @@ def search_standing(spec: SweepSpec, search: Search, store: Store, rows: pd.Data
         if found is not None:
             states |= {STATES_IN_WORDS[name]: count for name, count in found.states().items()}
             notes += [("best", best.in_words(search)) for best in found.best()]
+            missing = found.missing()
+            if missing < search.suggestions - sum(found.states().values()):
+                notes.append(("space", f"it holds no more than {sum(found.states().values()):,} points"))
     done = states.get("complete", 0) + states.get("stopped early", 0)
     failed = states.get("failed", 0)
-    missing = max(search.suggestions - done - failed, 0)
     return Standing(
         what="suggestions",
         wanted=search.suggestions,

@@ -125,6 +125,11 @@ class Drawing:
         numbers = {place: number for number, place in self._trials.items()}
         return [(numbers[place], name, value) for place, name, value in self._storage.written if place in numbers]
 
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether every point was suggested, of a space that is small enough to be listed."""
+        return self._listed is not None and self._listed.keys() <= self._known
+
     def values_of_study(self) -> list[optuna.trial.FrozenTrial]:
         """The complete trials as the sampler sees them."""
         return self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))

@@ -402,6 +402,15 @@ class Suggestions:
             if self._entries[self._last[point_id]].state is not TrialState.FAIL
         }
 
+    def missing(self, *, retry_failed: bool = False) -> int:
+        """How many suggestions are wanted and not told, as far as the space has points for them."""
+        counts = self.states()
+        told = sum(counts.values()) - counts.get("running", 0) - (counts.get("fail", 0) if retry_failed else 0)
+        missing = max(self.search.suggestions - told, self.open_starts(), 0)
+        if not missing or not self._drawn.is_exhausted:
+            return missing
+        return counts.get("running", 0) + (counts.get("fail", 0) if retry_failed else 0)
+
     def trials_of_study(self) -> list[FrozenTrial]:
         """The complete trials as samplers see them: every field has a number or a name."""
         return self._drawn.values_of_study()

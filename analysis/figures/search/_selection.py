@@ -151,7 +151,7 @@ def select_search(rows: Rows, needs: Needs) -> SearchSelection | None:
     Raises `UnfitError` where there are several, where the store no longer says what was searched, and where no
     suggestion is complete; `StoreError` where a store cannot be read.
     """
-    origins = np.array([rows.origins.get(cell_id) for cell_id in rows.frame["cell_id"]], object)
+    origins = np.array([rows.origins.get(cell_id, "") for cell_id in rows.frame["cell_id"]], object)
     by_search = rows.frame[SUGGESTION].notna() if SUGGESTION in rows.frame else pd.Series(False, rows.frame.index)
     locations = [place for place in sorted({*origins}) if by_search[origins == place].any() or _has_journal(place)]
     if not locations:
@@ -200,7 +200,7 @@ def searched(selection: Selection) -> SearchSelection:
 
 
 def _has_journal(location: str) -> bool:
-    return "://" not in location and Path(location, "search", "journal.log").exists()
+    return bool(location) and "://" not in location and Path(location, "search", "journal.log").exists()
 
 
 def _search_of(location: str) -> SweepSpec:
