@@ -31,6 +31,51 @@ class TestKMeans(QuantizerContract):
     fields = {"codebook_size": 16, "slices": 2}
 
 
+class TestPq(QuantizerContract):
+    quantizer = "pq"
+    fields = {"codebook_size": 16, "slices": 2}
+
+
+class TestOpq(QuantizerContract):
+    quantizer = "opq"
+    fields = {"codebook_size": 16, "slices": 2}
+
+
+class TestRvq(QuantizerContract):
+    quantizer = "rvq"
+    fields = {"codebook_size": 16, "stages": 3}
+    finds_nearest = False
+
+
+class TestGrvq(QuantizerContract):
+    quantizer = "grvq"
+    fields = {"codebook_size": 16, "stages": 2, "slices": 2}
+    finds_nearest = False
+
+
+class TestLsq(QuantizerContract):
+    quantizer = "lsq"
+    fields = {"codebook_size": 16, "additive_codebooks": 2, "training_rounds": 5}
+    finds_nearest = False
+
+
+class TestFaissProduct(QuantizerContract):
+    quantizer = "faiss"
+    fields = {"factory_string": "PCAR6,PQ3x5", "features": 8}
+
+
+class TestFaissNorms(QuantizerContract):
+    quantizer = "faiss"
+    fields = {"factory_string": "RQ3x5_Nqint8", "features": 8}
+    finds_nearest = False
+
+
+class TestFaissBytes(QuantizerContract):
+    quantizer = "faiss"
+    fields = {"factory_string": "RaBitQ", "features": 8}
+    finds_nearest = False
+
+
 class TestStaticPrior(ExperimentContract):
     experiment = "static_prior"
     fields = {**BLOBS, "factors": 16}
