@@ -76,6 +76,29 @@ class TestFaissBytes(QuantizerContract):
     finds_nearest = False
 
 
+class TestFsq(QuantizerContract):
+    quantizer = "fsq"
+    fields = {"levels": "8x8x8x8"}
+    finds_nearest = False
+
+
+class TestLfq(QuantizerContract):
+    quantizer = "lfq"
+    fields = {"sign_bits": 12}
+    finds_nearest = False
+
+
+class TestBsq(QuantizerContract):
+    quantizer = "bsq"
+    fields = {"sign_bits": 6}
+    finds_nearest = False
+
+
+class TestSimVq(QuantizerContract):
+    quantizer = "simvq"
+    fields = {"codebook_size": 16}
+
+
 class TestStaticPrior(ExperimentContract):
     experiment = "static_prior"
     fields = {**BLOBS, "factors": 16}
@@ -100,3 +123,15 @@ class TestLearnedPrior(ExperimentContract):
         write_pictures(tmp_path)
         few = FolderSource(train=str(tmp_path / "train"), test=str(tmp_path / "test"))
         monkeypatch.setattr(type(self), "data", {"few": few})
+
+
+class TestLearnedPriorWithoutCodebooks(TestLearnedPrior):
+    fields = {
+        **{name: value for name, value in TestLearnedPrior.fields.items() if name not in ("slices", "codebook_size")},
+        "quantizer": "fsq",
+        "levels": "8x5",
+    }
+
+
+class TestLearnedPriorWithTurnedGradients(TestLearnedPrior):
+    fields = {**TestLearnedPrior.fields, "code_gradient": "rotation"}
