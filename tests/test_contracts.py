@@ -99,6 +99,29 @@ class TestSimVq(QuantizerContract):
     fields = {"codebook_size": 16}
 
 
+class TestLibraryMovingAverages(QuantizerContract):
+    quantizer = "vector_quantize_pytorch"
+    fields = {"library_call": "VectorQuantize(codebook_size=16, codebook_dim=4, decay=0.8)"}
+    finds_nearest = False
+
+
+class TestLibraryGroups(QuantizerContract):
+    quantizer = "vector_quantize_pytorch"
+    fields = {"library_call": "GroupedResidualVQ(num_quantizers=2, groups=2, codebook_size=16, decay=0.8)"}
+    finds_nearest = False
+
+
+class TestLibraryRounding(QuantizerContract):
+    quantizer = "vector_quantize_pytorch"
+    fields = {"library_call": "ResidualFSQ(levels=[5, 5, 5], num_quantizers=2)"}
+    finds_nearest = False
+
+
+class TestLibraryByGradient(QuantizerContract):
+    quantizer = "vector_quantize_pytorch"
+    fields = {"library_call": "SimVQ(codebook_size=16, rotation_trick=False)"}
+
+
 class TestStaticPrior(ExperimentContract):
     experiment = "static_prior"
     fields = {**BLOBS, "factors": 16}
