@@ -6,6 +6,8 @@ import json
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 from dvq_ray.experiment.registry import find_experiment
 from dvq_ray.sweep import cells as cells_module
 from dvq_ray.sweep.cells import Pack, Point, expand, pack_cells, run_order
@@ -48,6 +50,28 @@ def test_ids_of_vectors_are_frozen() -> None:
     }  # fmt: skip
     ids = [Point(experiment=experiment, settings=experiment.settings(fields)).cell_id(0) for fields in (plain, other)]
     assert ids == ["adcf182311a9f3e3", "37167d351228ec0c"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "cell_id"),
+    [
+        ({"quantizer": "pq", "slices": 2, "codebook_size": 16}, "0a5781c92573c2a1"),
+        ({"quantizer": "opq", "slices": 2, "codebook_size": 16}, "1b21744a985dc951"),
+        ({"quantizer": "rvq", "stages": 2, "codebook_size": 16}, "98179fced0124ce0"),
+        ({"quantizer": "grvq", "slices": 2, "stages": 2, "codebook_size": 16}, "3f45aab18fdc6a1b"),
+        ({"quantizer": "lsq", "additive_codebooks": 2, "codebook_size": 16}, "f415a1a826bea75e"),
+        ({"quantizer": "faiss", "factory_string": "PQ2x4", "features": 8}, "8e12877e1ce262ba"),
+        ({"quantizer": "fsq", "levels": "8x6x5"}, "783f6f1e8baecb4f"),
+        ({"quantizer": "lfq", "sign_bits": 8}, "20125e6f98337c8a"),
+        ({"quantizer": "bsq", "sign_bits": 8}, "fd2af82fa3e5a8a8"),
+        ({"quantizer": "simvq", "codebook_size": 16}, "b1b056713cf4bf2f"),
+        ({"quantizer": "vector_quantize_pytorch", "library_call": "SimVQ(codebook_size=16)"}, "68d9aae72a428d93"),
+    ],
+)
+def test_ids_of_each_quantizer_are_frozen(fields: dict[str, object], cell_id: str) -> None:
+    experiment = find_experiment("static_prior")
+    settings = experiment.settings({"dimension": 8, "factors": 16, **fields})
+    assert Point(experiment=experiment, settings=settings).cell_id(0) == cell_id
 
 
 def test_a_default_that_is_written_out_is_the_same_cell() -> None:

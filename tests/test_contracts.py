@@ -31,6 +31,97 @@ class TestKMeans(QuantizerContract):
     fields = {"codebook_size": 16, "slices": 2}
 
 
+class TestPq(QuantizerContract):
+    quantizer = "pq"
+    fields = {"codebook_size": 16, "slices": 2}
+
+
+class TestOpq(QuantizerContract):
+    quantizer = "opq"
+    fields = {"codebook_size": 16, "slices": 2}
+
+
+class TestRvq(QuantizerContract):
+    quantizer = "rvq"
+    fields = {"codebook_size": 16, "stages": 3}
+    finds_nearest = False
+
+
+class TestGrvq(QuantizerContract):
+    quantizer = "grvq"
+    fields = {"codebook_size": 16, "stages": 2, "slices": 2}
+    finds_nearest = False
+
+
+class TestLsq(QuantizerContract):
+    quantizer = "lsq"
+    fields = {"codebook_size": 16, "additive_codebooks": 2, "training_rounds": 5}
+    finds_nearest = False
+
+
+class TestFaissProduct(QuantizerContract):
+    quantizer = "faiss"
+    fields = {"factory_string": "PCAR6,PQ3x5", "features": 8}
+
+
+class TestFaissNorms(QuantizerContract):
+    quantizer = "faiss"
+    fields = {"factory_string": "RQ3x5_Nqint8", "features": 8}
+    finds_nearest = False
+
+
+class TestFaissBytes(QuantizerContract):
+    quantizer = "faiss"
+    fields = {"factory_string": "RaBitQ", "features": 8}
+    finds_nearest = False
+
+
+class TestFsq(QuantizerContract):
+    quantizer = "fsq"
+    fields = {"levels": "8x8x8x8"}
+    finds_nearest = False
+
+
+class TestLfq(QuantizerContract):
+    quantizer = "lfq"
+    fields = {"sign_bits": 12}
+    finds_nearest = False
+
+
+class TestBsq(QuantizerContract):
+    quantizer = "bsq"
+    fields = {"sign_bits": 6}
+    finds_nearest = False
+
+
+class TestSimVq(QuantizerContract):
+    quantizer = "simvq"
+    fields = {"codebook_size": 16}
+
+
+class TestLibraryMovingAverages(QuantizerContract):
+    quantizer = "vector_quantize_pytorch"
+    fields = {"library_call": "VectorQuantize(codebook_size=16, codebook_dim=4, decay=0.8)"}
+    finds_nearest = False
+
+
+class TestLibraryGroups(QuantizerContract):
+    quantizer = "vector_quantize_pytorch"
+    fields = {"library_call": "GroupedResidualVQ(num_quantizers=2, groups=2, codebook_size=16, decay=0.8)"}
+    finds_nearest = False
+
+
+class TestLibraryRounding(QuantizerContract):
+    quantizer = "vector_quantize_pytorch"
+    fields = {"library_call": "ResidualFSQ(levels=[5, 5, 5], num_quantizers=2)"}
+    finds_nearest = False
+
+
+class TestLibraryByGradient(QuantizerContract):
+    quantizer = "vector_quantize_pytorch"
+    fields = {"library_call": "SimVQ(codebook_size=16, rotation_trick=False)"}
+
+
 class TestStaticPrior(ExperimentContract):
     experiment = "static_prior"
     fields = {**BLOBS, "factors": 16}
@@ -55,3 +146,15 @@ class TestLearnedPrior(ExperimentContract):
         write_pictures(tmp_path)
         few = FolderSource(train=str(tmp_path / "train"), test=str(tmp_path / "test"))
         monkeypatch.setattr(type(self), "data", {"few": few})
+
+
+class TestLearnedPriorWithoutCodebooks(TestLearnedPrior):
+    fields = {
+        **{name: value for name, value in TestLearnedPrior.fields.items() if name not in ("slices", "codebook_size")},
+        "quantizer": "fsq",
+        "levels": "8x5",
+    }
+
+
+class TestLearnedPriorWithTurnedGradients(TestLearnedPrior):
+    fields = {**TestLearnedPrior.fields, "code_gradient": "rotation"}

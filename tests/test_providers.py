@@ -24,6 +24,7 @@ from dvq_ray.sweep.cells import Pack, expand
 from dvq_ray.sweep.spec import load_sweep
 from tests.sweep_files import write
 
+BUILT_IN = ", ".join(find_experiment("static_prior").quantizers)
 QUANTIZER = """
 from dvq_ray.quantizer.base import CodebookSize, Codec, Quantizer
 import numpy as np
@@ -163,7 +164,7 @@ def test_a_module_without_a_distribution_is_known_by_its_source(module: Callable
         ("{}:Neither", "has neither build nor fit"),
         ("{}:Both", "has build and fit; keep one"),
         ("{}:Unpriced", "lacks codebook_sizes"),
-        ("{}:Needy", "it needs positions; allowed: dvq, kmeans, vq"),
+        ("{}:Needy", f"it needs positions; allowed: {BUILT_IN}"),
         ("{}:Clashing", "its field test_mse has the name of a column of static_prior"),
         ("{}:Seeded", "its field seed has the name of a column of static_prior"),
         ("{}:", "is not of the form package.module:NAME"),
@@ -172,8 +173,8 @@ def test_a_module_without_a_distribution_is_known_by_its_source(module: Callable
         ("no_such_module_at_all:Own", "there is no module no_such_module_at_all"),
         ("{}.sub:Own", "there is no module {}.sub"),
         ("some-dist/own", "no installed package some-dist has the entry point own"),
-        ("kmean", "did you mean kmeans? allowed: dvq, kmeans, vq, or package.module:NAME"),
-        ("", "allowed: dvq, kmeans, vq, or package.module:NAME"),
+        ("kmean", f"did you mean kmeans? allowed: {BUILT_IN}, or package.module:NAME"),
+        ("", f"allowed: {BUILT_IN}, or package.module:NAME"),
     ],
 )
 def test_a_provider_that_cannot_be_used_is_reported_with_its_place_and_reason(

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from dvq_ray.experiment.registry import find_experiment
 from dvq_ray.sweep.cells import expand
 from dvq_ray.sweep.spec import load_sweep
 from tests.mistakes import problems
 from tests.sweep_files import TINY, write
 
 HEAD = "name: x\ntrainable: static_prior\n"
+QUANTIZERS = ", ".join(find_experiment("static_prior").quantizers)
 GOOD_GRID = "{quantizer: vq, dimension: 4, codebook_size: 4, factors: 8}"
 
 
@@ -74,8 +76,8 @@ WRONG = {
     "field missing": (HEAD + "grids:\n  a:\n    quantizer: vq\n    codebook_size: 4\n    factors: 8",
                       "FILE:4: grids.a: dimension is missing; vq needs it"),
     "quantizer missing": (HEAD + "grids: {a: {dimension: 4}}", "FILE:3: grids.a: quantizer is missing"),
-    "unknown quantizer": (HEAD + "grids: {a: {quantizer: [vq, pq], dimension: 4, codebook_size: 4, factors: 8}}",
-                          'FILE:3: grids.a.quantizer[1]: found "pq"; allowed: dvq, kmeans, vq, or package.module:NAME'),
+    "unknown quantizer": (HEAD + "grids: {a: {quantizer: [vq, tree], dimension: 4, codebook_size: 4, factors: 8}}",
+                          f'FILE:3: grids.a.quantizer[1]: found "tree"; allowed: {QUANTIZERS}, or package.module:NAME'),
     "text for a number": (HEAD + 'grids: {a: {quantizer: vq, dimension: "4", codebook_size: 4, factors: 8}}',
                           'FILE:3: grids.a.dimension: found "4"; allowed: a valid integer'),
     "float for a count": (HEAD + "grids: {a: {quantizer: vq, dimension: 4.0, codebook_size: 4, factors: 8}}",
@@ -104,7 +106,7 @@ WRONG = {
         HEAD + f"grids: {{a: {GOOD_GRID[:-1]}, start: k-means++, train_samples: 3}}}}",
         "FILE:3: grids.a.start: found \"k-means++\", which picks codebook_size = 4 of train_samples = 3 vectors; allowed: uniform"),
     "slices of a plain vq": (HEAD + f"grids: {{a: {GOOD_GRID[:-1]}, slices: 2}}}}",
-                             "FILE:3: grids.a.slices: is not a field of vq, only of dvq, kmeans"),
+                             "FILE:3: grids.a.slices: is not a field of vq, only of dvq, grvq, kmeans"),
     "more codes than samples": (
         HEAD + "grids: {a: {quantizer: kmeans, dimension: 4, codebook_size: 512, factors: 8, train_samples: 100}}",
         "FILE:3: grids.a.codebook_size: found 512, which is larger than train_samples = 100"),
@@ -145,7 +147,7 @@ FIXED = "fixed: {quantizer: dvq, dimension: 8, codebook_size: 4, factors: 8, ste
 SLICES = "grids:\n  one: {slices: 2}\n  two: {slices: [4, 8]}\n"
 ONE_MISTAKE = {
     "fixed quantizer": (HEAD + FIXED.replace("dvq", "dvqq") + SLICES,
-                        'FILE:3: fixed.quantizer: found "dvqq"; did you mean dvq? allowed: dvq, kmeans, vq'),
+                        f'FILE:3: fixed.quantizer: found "dvqq"; did you mean dvq? allowed: {QUANTIZERS}'),
     "key of the fixed quantizer": (HEAD + FIXED.replace("quantizer", "quantiser") + SLICES,
                                    "FILE:3: fixed.quantiser: unknown key; did you mean quantizer?"),
     "quantizer of a grid": (HEAD + "fixed: {dimension: 8, codebook_size: 4, factors: 8, steps: 9}\ngrids: {a: {quantizer: dqv, slices: 2}}\n",

@@ -15,6 +15,7 @@ from dvq_ray.quantizer.codebook import Cut
 from dvq_ray.quantizer.codebooks import Codebooks, DeadCodeRestart, GradientCodebooks, Learning, initial_codes
 from dvq_ray.quantizer.module import Quantized, QuantizerModule
 from dvq_ray.quantizer.nearest import StraightThrough, look_up
+from dvq_ray.quantizer.rotation import turned
 
 
 class CodebookModule(QuantizerModule):
@@ -48,13 +49,17 @@ class CodebookModule(QuantizerModule):
         self.codebook_size = shape[1]
         self.codebooks = learning.codebooks(codes)
         self.start_with = learning.start
+        self.rotates_gradients = learning.rotates_gradients
         self.restart = learning.restart(codes)
 
     def forward(self, latents: Tensor) -> Quantized:
         """The nearest codes of `latents` [batch, features, *positions]."""
         with torch.autocast(latents.device.type, enabled=False):
-            found = StraightThrough.apply(self._vectors(latents), self.codebooks.codes)  # type: ignore[no-untyped-call]
+            vectors = self._vectors(latents)
+            found = StraightThrough.apply(vectors, self.codebooks.codes)  # type: ignore[no-untyped-call]
             codes, indices, codebook_loss, commitment_loss = found
+            if self.rotates_gradients:
+                codes = turned(vectors, codes)
             return Quantized(
                 latents=self.cut.join(codes).reshape(len(latents), self.out_features, *latents.shape[2:]),
                 indices=indices.transpose(0, 1),

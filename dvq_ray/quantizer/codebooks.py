@@ -134,6 +134,9 @@ class Learning:
     start: KMeansStart | None = None
     restart_below: float | None = None
     """Codes with fewer latents of a batch, on average, are moved, see `DeadCodeRestart`; None: never."""
+    rotates_gradients: bool = False
+    """Whether the gradient of the codes goes to the latents turned as these are, see `dvq_ray/quantizer/rotation.py`;
+    else it goes straight through."""
 
     def codebooks(self, codes: Tensor) -> Codebooks:
         """Codebooks that begin at `codes` [L, K, d]."""

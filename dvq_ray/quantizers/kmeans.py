@@ -12,13 +12,8 @@ from pydantic import Field
 from dvq_ray.declarations.field import Axis
 from dvq_ray.declarations.settings import Count, Rule
 from dvq_ray.quantizer.base import CodebookSize, Codec, Quantizer, Vectors
+from dvq_ray.quantizer.rules import enough_samples
 from dvq_ray.quantizer.slices import slices_divide
-
-
-def _enough_samples(codebook_size: int, train_samples: int) -> str | None:
-    if codebook_size <= train_samples:
-        return None
-    return f"is larger than train_samples = {train_samples}; allowed: at most {train_samples}"
 
 
 class KMeans(Quantizer):
@@ -49,7 +44,7 @@ class KMeans(Quantizer):
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(fields=("slices", "dimension"), breach=slices_divide),
-        Rule(fields=("codebook_size", "train_samples"), breach=_enough_samples),
+        Rule(fields=("codebook_size", "train_samples"), breach=enough_samples),
     )
 
     def codebook_sizes(self) -> tuple[int, ...]:

@@ -135,6 +135,18 @@ class QuantizerContract:
         error = float(np.square(vectors - decoded, dtype=np.float64).mean())
         assert math.isclose(error, found.train_mse, rel_tol=1e-4)
 
+    def test_a_decoded_vector_follows_from_its_code_alone(self) -> None:
+        if not self.make().positionwise:
+            return
+        codec = self.result().codec
+        codes = codec.encode(self.vectors())
+        decoded = codec.decode(codes)
+        order = stream(0, "order of a contract").permutation(len(codes))
+        message = "it depends on what was encoded before, or on the vectors beside it"
+        np.testing.assert_allclose(codec.decode(codes[order]), decoded[order], rtol=1e-5, atol=1e-5, err_msg=message)
+        again = codec_from(described(codec), codec.arrays())
+        np.testing.assert_allclose(again.decode(codes), decoded, rtol=1e-5, atol=1e-5, err_msg=message)
+
     def test_a_decoded_vector_is_encoded_to_itself(self) -> None:
         if not self.make().positionwise or not self.finds_nearest:
             return

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from dvq_ray.experiment.registry import find_experiment
 from dvq_ray.problems import SweepFileError
 from dvq_ray.sweep.search import Search
 from dvq_ray.sweep.space import Choices, Range
@@ -13,6 +14,7 @@ from dvq_ray.sweep.spec import load_sweep
 from tests.sweep_files import write
 
 HEAD = "name: x\ntrainable: static_prior\nseeds: 2\nfixed: {dimension: 16, factors: 8}\n"
+QUANTIZERS = ", ".join(find_experiment("static_prior").quantizers)
 SPACE = "{slices: {choices: [1, 2]}, codebook_size: {choices: [4]}}"
 GOOD = f"search: {{objective: {{test_mse: minimize}}, suggestions: 5, space: {SPACE}}}\n"
 
@@ -146,8 +148,8 @@ WRONG = {
     "fixed and searched": (body(space="{slices: {choices: [1]}, codebook_size: {choices: [4]}, factors: {choices: [4]}}"), "search.space.factors: is set in fixed too"),
     "fixed list": (body().replace("factors: 8", "factors: [8]"), "FILE:4: fixed.factors: found [8]; allowed: one value"),
     "fixed unknown": (body().replace("factors: 8", "factors: 8, stepps: 4"), "FILE:4: fixed.stepps: unknown key; did you mean steps?"),
-    "fixed quantizer": (body().replace("factors: 8", "factors: 8, quantizer: pq"), 'FILE:4: fixed.quantizer: found "pq"; allowed: dvq, kmeans, vq'),
-    "searched quantizer": (body(space="{quantizer: {choices: [vq, pq]}, codebook_size: {choices: [4]}}"), 'search.space.quantizer.choices[1]: found "pq"'),
+    "fixed quantizer": (body().replace("factors: 8", "factors: 8, quantizer: tree"), f'FILE:4: fixed.quantizer: found "tree"; allowed: {QUANTIZERS}'),
+    "searched quantizer": (body(space="{quantizer: {choices: [vq, tree]}, codebook_size: {choices: [4]}}"), 'search.space.quantizer.choices[1]: found "tree"'),
     "start outside": (body(start_from="[{slices: 4}]"), "search.start_from[0].slices: found 4, which is not in space; allowed: 1, 2"),
     "start unknown": (body(start_from="[{slizes: 1}]"), "search.start_from[0].slizes: unknown key"),
     "start that cannot be": (body(start_from="[{slices: 2, codebook_size: 4}]", max_bits="3"), "search.start_from[0]: is not a point: codes take 4 bits"),
@@ -164,8 +166,8 @@ WRONG = {
     "true among choices": (axis("{choices: [4, true]}"), "search.space.codebook_size.choices[1]: found true; allowed: a valid integer"),
     "4.0 among choices": (axis("{choices: [4, 4.0]}"), "search.space.codebook_size.choices[1]: found 4.0; allowed: a valid integer"),
     "list among choices": (axis("{choices: [[4]]}"), "search.space.codebook_size.choices[0]: found [4]"),
-    "list among quantizers": (body(space="{quantizer: {choices: [[vq]]}, codebook_size: {choices: [4]}}"), "search.space.quantizer.choices[0]: found ['vq']; allowed: dvq, kmeans, vq"),
-    "fixed list of quantizers": (body().replace("factors: 8", "factors: 8, quantizer: [vq]"), "FILE:4: fixed.quantizer: found ['vq']; allowed: dvq, kmeans, vq"),
+    "list among quantizers": (body(space="{quantizer: {choices: [[vq]]}, codebook_size: {choices: [4]}}"), f"search.space.quantizer.choices[0]: found ['vq']; allowed: {QUANTIZERS}"),
+    "fixed list of quantizers": (body().replace("factors: 8", "factors: 8, quantizer: [vq]"), f"FILE:4: fixed.quantizer: found ['vq']; allowed: {QUANTIZERS}"),
     "true for a bound": (axis("{low: true, high: 8}"), "search.space.codebook_size.low: found true; allowed: a valid integer"),
     "true for a float bound": (bound("{low: true, high: 8.0}"), "search.space.init_bound.low: found true; allowed: a valid number"),
     "4.0 for a bound": (axis("{low: 4.0, high: 8}"), "search.space.codebook_size.low: found 4.0; allowed: a valid integer"),

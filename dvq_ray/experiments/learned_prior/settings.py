@@ -77,8 +77,6 @@ class LearnedPriorSettings(Settings):
 
     dimension: Annotated[Count, Axis(label="dimension", symbol="D", role="model", example=64)]
     """Features of the latent vector at each position. DVQ cuts them into slices; the author's D is that of a slice."""
-    codebook_size: CodebookSize = 512
-    """Codes in each codebook: K in the paper."""
     commitment_weight: Annotated[float, Field(ge=0), Axis(label="commitment weight", symbol="β", role="training")] = 1.0
     """Weight of the commitment loss: beta in equation 2. The author's code has 1, the VQ-VAE paper 0.25."""
 
@@ -145,6 +143,13 @@ class LearnedPriorSettings(Settings):
         return 5 + self.steps * self.batch_size * (3 * self.training_products() + likelihood) * 2.4e-11
 
 
+class LatentCodebookSize(Settings):
+    """The usual size of codebooks, of quantizers that have a codebook size."""
+
+    codebook_size: CodebookSize = 512
+    """Codes in each codebook: K in the paper."""
+
+
 class CodebookLearning(Settings):
     """How codebooks start, and learn what gradients do not teach."""
 
@@ -157,6 +162,13 @@ class CodebookLearning(Settings):
     restart_below: Annotated[float, Field(ge=0), Axis(label="codes restart below", role="training")] = 0.0
     """Codes with fewer latents to a batch than this, on average, are moved to latents of the batch; 0: never."""
 
+    code_gradient: Annotated[
+        Literal["straight-through", "rotation"], Axis(label="gradient through the codes", role="training")
+    ] = "straight-through"
+    """How the decoder's gradient reaches the encoder: as it is, or turned and stretched as each latent is on its way to
+    its code (`dvq_ray/quantizer/rotation.py`)."""
+
+    added: ClassVar[Mapping[str, Any]] = {"code_gradient": "straight-through"}
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
             fields=("codebook_start", "codebook_size", "batch_size", "image_size", "downsamplings"),
@@ -177,6 +189,7 @@ class CodebookLearning(Settings):
             ema_decay=self.ema_decay or None,
             start=KMeansStart() if self.codebook_start == "k-means" else None,
             restart_below=self.restart_below or None,
+            rotates_gradients=self.code_gradient == "rotation",
         )
 
 
@@ -205,6 +218,8 @@ def fields_for(quantizer: type[Quantizer]) -> Sequence[type[Settings]] | None:
     if not quantizer.learns_by_gradient():
         return None
     fields: list[type[Settings]] = [LearnedPriorSettings]
+    if "codebook_size" in quantizer.model_fields:
+        fields.append(LatentCodebookSize)
     if issubclass(quantizer, CodebookQuantizer):
         fields.append(CodebookLearning if quantizer.positionwise else RegionLearning)
     return fields if quantizer.cuts_features() else [*fields, MeasuredSlices]
