@@ -51,6 +51,9 @@ NEAR = 0.02
 """A point counts as found where its loss is no further above the best of the table."""
 BUDGET = 0.25
 """Evaluations, as a share of the points."""
+MOST_DRAWS = 20
+"""Draws of a method are stopped at so many times its evaluations: one that learns nothing from failures goes on
+drawing impossible points."""
 REFERENCE_MARGIN = 1.1
 """The reference point of the hypervolume is so many times the worst value of each objective."""
 _HEAD = """\
@@ -209,7 +212,7 @@ def _course(
     problem: Problem, ask: Callable[[], tuple[Any, Params]], tell: Callable[[Any, tuple[float, ...] | None], None]
 ) -> Course:
     course, seen = Course(), set[str]()
-    while len(course.values) < problem.budget:
+    while len(course.values) < problem.budget and len(course.values) + course.wasted < MOST_DRAWS * problem.budget:
         began = time.perf_counter()
         trial, params = ask()
         course.seconds += time.perf_counter() - began
@@ -292,10 +295,10 @@ def main(quick: bool, names: Sequence[str], table: Path | None, out: Path | None
 
 
 def _summary(problem: Problem, courses: Sequence[Course]) -> list[str]:
-    gaps = [min(values[0] for values in course.values) / problem.best - 1 for course in courses]
+    gaps = [min((values[0] for values in course.values), default=np.inf) / problem.best - 1 for course in courses]
     near = sum(gap <= NEAR for gap in gaps)
     volumes = [_hypervolume(course.values, problem.reference) / problem.front for course in courses if problem.front]
-    each = [1000 * course.seconds / len(course.values) for course in courses]
+    each = [1000 * course.seconds / max(len(course.values), 1) for course in courses]
     return [
         f"{near} of {len(courses)}",
         f"{statistics.median(gaps):.1%}, {max(gaps):.1%}",

@@ -38,11 +38,12 @@ class Declared:
 
     @cached_property
     def axes(self) -> Mapping[str, Axis]:
-        """By field, and by each other column in which points that are compared must agree.
+        """By field of these quantizers, and by each other column in which points that are compared must agree.
 
         All columns that are not here are harmless: metrics, the machine, the time, the sweep that named a cell.
         """
-        fields = {name: axis for name, axis in self.experiment.axes(self.quantizers).items() if name != "quantizer"}
+        variants = [self.experiment.variant(name) for name in self.quantizers or self.experiment.quantizers]
+        fields = {name: axis for each in variants for name, axis in axes_of(each).items() if name != "quantizer"}
         return {**fields, **{name: Axis(label=label, role="data") for name, label in self.conditions.items()}}
 
     @cached_property

@@ -87,7 +87,7 @@ def mixed_features(
         order = rng.permutation(dimension)
         stride = 1
         while stride < dimension:
-            angles = rng.uniform(-math.pi, math.pi, size=dimension)
+            angles: npt.NDArray[np.float64] = rng.uniform(-math.pi, math.pi, size=dimension)
             for first in range(dimension):
                 second = first ^ stride
                 if first < second < dimension:
