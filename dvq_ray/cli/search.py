@@ -21,10 +21,11 @@ from dvq_ray.execution.executor import Executor
 from dvq_ray.execution.progress import Progress
 from dvq_ray.execution.running import running
 from dvq_ray.process.interruption import INTERRUPTED
+from dvq_ray.search.contest import contest_in
 from dvq_ray.search.drawing import draws
 from dvq_ray.search.learning import in_words, load_store
 from dvq_ray.search.sampling import check_sampler
-from dvq_ray.search.suggestions import STATES_IN_WORDS, Suggestions, journal_path, others_in_words, quiet
+from dvq_ray.search.suggestions import STATES_IN_WORDS, Best, Suggestions, journal_path, others_in_words, quiet
 from dvq_ray.search.supply import Supply
 from dvq_ray.store import Store
 from dvq_ray.sweep.pace import MEASURED, NOMINAL, UNKNOWN_ON_GPU, Estimate
@@ -109,14 +110,16 @@ def print_plan(
         console.print(f"wanted: {wanted}; so far {_states(suggestions) if suggestions else 'none'}")
         for best in suggestions.best() if suggestions else ():
             console.print(f"best:   {best.in_words(search)}")
-        failed = suggestions.states().get("fail", 0) if suggestions else 0
+        failed = suggestions.failed() if suggestions else 0
         left = suggestions.missing(retry_failed=retry_failed) if suggestions else search.suggestions
+        repeats = open_repeats(suggestions, store) if suggestions else 0
         for line in others_in_words(spec.name, search, store):
             console.print(line)
     console.print(f"stored: {len(store.statuses()):,} cells in {store.location}")
     time = f"; expected time: {_estimate(spec, search, store, left).in_words(slots)}" if left else ""
-    console.print(f"to run: {left:,} suggestions{time}")
-    return Ahead(left=left, failed=0 if retry_failed else failed)
+    further = f", and repetitions of {repeats:,} points" if repeats else ""
+    console.print(f"to run: {left:,} suggestions{further}{time}")
+    return Ahead(left=left + repeats, failed=0 if retry_failed else failed)
 
 
 def _at_hand(suggestions: Suggestions, *, retry_failed: bool) -> int:
@@ -137,14 +140,16 @@ def run_search(
     with Suggestions.held(spec.name, search, store) as suggestions:
         at_hand = _at_hand(suggestions, retry_failed=retry_failed)
         left = suggestions.missing(retry_failed=retry_failed)
-        interrupted, end = False, ""
         for line in others:
             console.print(line)
         if learned := in_words(suggestions.learned):
             console.print(f"learns from {learned}")
-        if left or search.stop_when:
-            console.print(f"{spec.name}: {left:,} suggestions to come, {at_hand:,} at hand")
-            interrupted, end = _run(
+        repeats = open_repeats(suggestions, store) if not left else 0
+        ended = _Ended()
+        if left or repeats:
+            what = f"{left:,} suggestions" if left else f"repetitions of {repeats:,} points"
+            console.print(f"{spec.name}: {what} to come, {at_hand:,} at hand")
+            ended = _run(
                 console,
                 spec,
                 search,
@@ -156,14 +161,30 @@ def run_search(
                 progress_type,
                 retry_failed=retry_failed,
             )
-        return _report(console, spec, search, suggestions, store, budget, interrupted=interrupted, end=end)
+        else:
+            store.write_sweep(spec.as_yaml())  # which may want fewer suggestions than the one before
+        return _report(console, spec, search, suggestions, store, budget, ended)
+
+
+def open_repeats(suggestions: Suggestions, store: Store) -> int:
+    """How many points are to get repetitions by the contest of the best ones, once no suggestion is missing."""
+    found = None if suggestions.missing() else contest_in(suggestions, store)
+    return len(found.wanted) if found else 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Ended:
+    """How a run ended."""
+
+    is_interrupted: bool = False
+    is_finished: bool = True
+    """Whether nothing is left to do."""
 
 
 def _run(
     console: Console, spec: SweepSpec, search: Search, suggestions: Suggestions, store: Store, executor: Executor,
     budget: Budget, left: int, progress_type: Callable[..., Progress], *, retry_failed: bool,
-) -> tuple[bool, str]:  # fmt: skip
-    """Runs it. Gives whether it was interrupted, and what ended it besides its number of suggestions."""
+) -> _Ended:  # fmt: skip
     progress = progress_type(left, float(left), console, what="suggestions")
 
     def show(state: TrialState) -> None:
@@ -175,41 +196,49 @@ def _run(
         progress.expect(_estimate(spec, search, store, left), slots)
         supply = Supply(search, suggestions, store, job.run, retry_failed=retry_failed, on_result=show)
         executor.run(supply, job)
-        end = _end(search, supply)
-    return job.interruption.asked, end
+    return _Ended(is_interrupted=job.interruption.asked, is_finished=supply.finished)
 
 
-def _end(search: Search, supply: Supply) -> str:
-    """What the rules of `stop_when` found."""
-    rule = search.stop_when
-    found = []
-    if rule and rule.regret_below is not None and math.isfinite(supply.regret):
-        is_small = "ends the search" if supply.regret_is_small else f"wanted: below {rule.regret_below:g}"
-        found.append(f"regret: at most {supply.regret:.3g}, with high probability ({is_small})")
-    if contest := supply.contest:
-        assert rule is not None
-        level = f"{rule.winner_clear:.0%}"
-        if contest.is_clear:
-            found.append(f"winner: clear at {level}")
-        elif contest.wanted:
-            found.append(f"winner: not clear at {level} yet, {len(contest.contenders)} points may be better")
-        else:
-            count = f"{len(contest.contenders)} points may be better after {rule.most_seeds} repetitions"
-            found.append(f"winner: not clear at {level}: {count}")
-    return "; ".join(found)
+def _end(search: Search, suggestions: Suggestions, store: Store) -> list[str]:
+    """What the rules of `stop_when` found, a line each."""
+    rule, found = search.stop_when, list[str]()
+    if rule and rule.regret_below is not None and math.isfinite(suggestions.regret):
+        is_small = "ends the search" if suggestions.regret_is_small else f"wanted: below {rule.regret_below:g}"
+        found.append(f"regret: at most {suggestions.regret:.3g}, with high probability ({is_small})")
+    contest = None if suggestions.missing() else contest_in(suggestions, store)
+    if contest is None:
+        return found
+    assert rule is not None
+    level, count = f"{rule.winner_clear:.0%}", len(contest.contenders)
+    others = f"{count:,} other point{'s' if count > 1 else ''} may be better"
+    best = suggestions.latest()[contest.best]
+    winner = Best.of(best).in_words(search)
+    if contest.is_clear:
+        found.append(f"winner: clear at {level}: {winner}")
+    elif contest.wanted:
+        found.append(f"winner: not clear at {level} yet, {others}")
+    else:
+        found.append(f"winner: not clear at {level}: {others} after {rule.most_seeds} repetitions")
+    if left_out := len(suggestions.latest()) - len(suggestions.contested()):
+        found.append(f"not in the contest: {left_out:,} of which a repetition failed")
+    return found
 
 
 def _report(
-    console: Console, spec: SweepSpec, search: Search, suggestions: Suggestions, store: Store, budget: Budget, *,
-    interrupted: bool, end: str,
+    console: Console, spec: SweepSpec, search: Search, suggestions: Suggestions, store: Store, budget: Budget,
+    ended: _Ended,
 ) -> int:  # fmt: skip
     states, front = suggestions.states(), suggestions.best()
     console.print(f"{spec.name}: {_states(suggestions)}, of {search.suggestions:,} wanted")
     name = "best" if len(search.objectives) == 1 else "front"
     for best in front:
         console.print(f"  {name}: {best.in_words(search)}")
-    if end:
-        console.print(f"  {end}")
+    for line in _end(search, suggestions, store):
+        console.print(f"  {line}")
+    for start in suggestions.skipped:
+        console.print(
+            f"  start_from: {start} was left out; all points that it leaves open were suggested, or cannot be"
+        )
     if other := suggestions.best_of_optuna():
         console.print(
             f"  Optuna's best_trial is {other.number}, by its first {len(other.seeds)} repetitions; best is by all"
@@ -217,22 +246,26 @@ def _report(
     drawn = suggestions.samplers()
     if len(drawn) > 1:
         console.print(f"  drawn: {', '.join(f'{count:,} by {sampler}' for sampler, count in drawn.items())}")
-    failed, missing = states.get("fail", 0), search.suggestions - sum(states.values())
+    failed, missing = suggestions.failed(), search.suggestions - sum(states.values())
     if failed:
         console.print("  the column `error` has each exception; --retry-failed tries these again")
-    stopped = "" if interrupted or states.get("complete", 0) >= search.suggestions else budget.spent()
-    if missing > 0 and not interrupted and not stopped and "ends the search" not in end:
+    stopped = "" if ended.is_interrupted or ended.is_finished else budget.spent()
+    is_short = missing > 0 and not ended.is_interrupted and not stopped and not suggestions.regret_is_small
+    gave_up = is_short and suggestions.missing() > 0
+    if gave_up:
+        console.print("  no further point was found, by thousands of draws; narrow the space to points that can be")
+    elif is_short:
         console.print(f"  no point is left to suggest: the space holds no more than {sum(states.values())}")
     console.print(f"results: {store.location}   ({commands.read_cells(store.place('cells'))})")
     console.print(f"journal: {journal_path(store)}   (optuna-dashboard opens it)")
-    if interrupted:
+    if ended.is_interrupted:
         console.print("interrupted: the same command resumes from here")
         return INTERRUPTED
     if stopped:
         console.print(f"{stopped}: the same command resumes from here")
         return BUDGET_SPENT
     console.print(f"next:    {commands.what_next(store.location, states.get('complete', 0))}")
-    return 1 if failed else 0
+    return 1 if failed or gave_up else 0
 
 
 def _states(suggestions: Suggestions) -> str:

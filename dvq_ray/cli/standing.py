@@ -63,7 +63,7 @@ def grids_standing(spec: SweepSpec, rows: pd.DataFrame, missing_curves: Collecti
 def search_standing(spec: SweepSpec, search: Search, store: Store, rows: pd.DataFrame) -> Standing:
     """Progress of a search, from its journal if there is one, otherwise from its rows."""
     # Optuna takes a second to import, which a look at grids need not spend.
-    from dvq_ray.cli.search import search_estimate
+    from dvq_ray.cli.search import open_repeats, search_estimate
     from dvq_ray.search.suggestions import STATES_IN_WORDS, Suggestions, quiet
 
     notes = list[tuple[str, str]]()
@@ -79,7 +79,10 @@ def search_standing(spec: SweepSpec, search: Search, store: Store, rows: pd.Data
             states |= {STATES_IN_WORDS[name]: count for name, count in found.states().items()}
             notes += [("best", best.in_words(search)) for best in found.best()]
             missing = found.missing()
-            if missing < search.suggestions - sum(found.states().values()):
+            if not missing and (repeats := open_repeats(found, store)):
+                notes.append(("contest", f"{repeats:,} points need further repetitions"))
+                missing = repeats
+            if not missing and not found.regret_is_small and sum(found.states().values()) < search.suggestions:
                 notes.append(("space", f"it holds no more than {sum(found.states().values()):,} points"))
     done = states.get("complete", 0) + states.get("stopped early", 0)
     failed = states.get("failed", 0)

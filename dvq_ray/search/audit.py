@@ -23,8 +23,9 @@ from dvq_ray.search.verdict import Row, rows_by_cell, verdict
 from dvq_ray.sweep.samplers import STATEFUL
 from dvq_ray.sweep.search import Search
 
-SEEDS, CELLS = "seeds", "cell_ids"
-"""Attributes of a trial: the repetitions of its suggestion, and the ids of their cells."""
+SEEDS, CELLS, REPEATS = "seeds", "cell_ids", "repeats"
+"""Attributes of a trial: the repetitions of its suggestion, the ids of their cells, and whether it adds repetitions to
+a point for the contest of the best ones."""
 FIXED = "fixed_params"
 """Optuna's own, of a trial that was enqueued."""
 _NOTE = "dashboard:"
@@ -42,7 +43,7 @@ def without_contradictions(journal: Journal, study_name: str, search: Search, ro
     orphan = _first_orphan(journal.records)
     if orphan is not None:
         journal = journal.cut(orphan, "is about a trial that no line before it creates")
-    by_cell, kinds = rows_by_cell(search, rows, study_name), distributions_of(search.space)
+    by_cell = rows_by_cell(search, rows, study_name)
     while (study := _study(journal, study_name)) is not None:
         wanted = [StudyDirection.MINIMIZE if way == "minimize" else StudyDirection.MAXIMIZE
                   for way in search.objectives.values()]  # fmt: skip
@@ -50,7 +51,9 @@ def without_contradictions(journal: Journal, study_name: str, search: Search, ro
             place = next(i for i, record in enumerate(journal.records) if record.get("study_name") == study_name)
             journal = journal.cut(place, "is of a search in another direction")
             continue
-        wrong = {trial.number: why for trial in study.get_trials(deepcopy=False)
+        trials = study.get_trials(deepcopy=False)
+        kinds = distributions_of(search.space, trials)
+        wrong = {trial.number: why for trial in trials
                  if (why := _contradiction(trial, search, kinds, by_cell))}  # fmt: skip
         if not wrong:
             break

@@ -13,6 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from dvq_ray.inference import looks, t_p_above
+from dvq_ray.search.suggestions import Suggestions
+from dvq_ray.search.verdict import Row, columns_of, rows_by_cell
+from dvq_ray.store import Store
 from dvq_ray.sweep.search import Search
 
 Repetitions = Mapping[int, float]
@@ -62,6 +65,35 @@ def contest(search: Search, values: Mapping[str, Repetitions]) -> Contest:
         target = next((count for count in counts if count > min(held.values())), 0)
         wanted = {point_id: seeds_of(search, target) for point_id, count in held.items() if count < target}
     return Contest(best=best, contenders=contenders, wanted=wanted)
+
+
+def contest_of(suggestions: Suggestions, rows: Mapping[str, Row]) -> Contest | None:
+    """The contest of a search's points, by the rows of its cells; None where it has none, or not two points yet."""
+    search = suggestions.search
+    rule, contested = search.stop_when, suggestions.contested()
+    if rule is None or rule.winner_clear is None or len(contested) < 2:
+        return None
+    (metric, way), *_ = search.objectives.items()
+    sign = 1.0 if way == "minimize" else -1.0
+    values = {
+        point_id: {
+            seed: sign * float(rows[cell_id][metric])
+            for seed, cell_id in zip(entry.suggestion.seeds, entry.suggestion.cell_ids(), strict=True)
+            if cell_id in rows
+        }
+        for point_id, entry in contested.items()
+    }
+    values = {point_id: each for point_id, each in values.items() if each}
+    return contest(search, values) if len(values) > 1 else None
+
+
+def contest_in(suggestions: Suggestions, store: Store) -> Contest | None:
+    """The same by the rows of a store."""
+    search = suggestions.search
+    if search.stop_when is None or search.stop_when.winner_clear is None:
+        return None
+    frame = store.load_new(columns_of(search), set())
+    return contest_of(suggestions, rows_by_cell(search, frame, suggestions.name))
 
 
 def seeds_of(search: Search, count: int) -> tuple[int, ...]:

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -25,10 +24,12 @@ from dvq_ray.search.sampling import Held, NothingLeftError, Values, sampler_of
 from dvq_ray.streams import stream
 from dvq_ray.sweep.samplers import STATEFUL
 from dvq_ray.sweep.search import Search
-from dvq_ray.sweep.space import Choices, Params, Space
+from dvq_ray.sweep.space import Choices, Params, Range, Space
 
 MOST_LISTED = 20_000
 """Combinations of a finite space that are listed where draws fail; of larger ones, neighbours are drawn."""
+_BASES = 50
+"""Suggestions near which others are looked for."""
 NEIGHBOURS = 10_000
 """How many points near the last draw are looked at before a search of a larger space is said to be at its end."""
 
@@ -99,10 +100,12 @@ class Drawing:
         def accepts(values: Values) -> bool:
             return self._is_new(self._rectangle.decoded(values))
 
-        inner = sampler_of(self._search, number, self._rectangle.distributions, accepts, encoded)
-        self._study.sampler = Held(
-            inner, self._rectangle.distributions, accepts, lambda values: self._instead(values, held, rng), encoded
-        )
+        def instead(values: Values) -> Values | None:
+            return self._instead(values, held, rng)
+
+        kinds = self._rectangle.distributions
+        inner = sampler_of(self._search, number, kinds, accepts, encoded)
+        self._study.sampler = Held(inner, kinds, accepts, instead, self._canonical, encoded)
         self._storage.begin()
         self._count += 1
         try:
@@ -125,14 +128,28 @@ class Drawing:
         numbers = {place: number for number, place in self._trials.items()}
         return [(numbers[place], name, value) for place, name, value in self._storage.written if place in numbers]
 
+    def has(self, number: int) -> bool:
+        """Whether it knows that suggestion."""
+        return number in self._trials
+
     @property
     def is_exhausted(self) -> bool:
         """Whether every point was suggested, of a space that is small enough to be listed."""
         return self._listed is not None and self._listed.keys() <= self._known
 
-    def values_of_study(self) -> list[optuna.trial.FrozenTrial]:
-        """The complete trials as the sampler sees them."""
-        return self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    def complete(self) -> list[optuna.trial.FrozenTrial]:
+        """The complete suggestions as the sampler sees them, without what was learned."""
+        own = {*self._trials.values()}
+        trials = self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        return [trial for trial in trials if trial.number in own]
+
+    def is_new(self, params: Params) -> bool:
+        """Whether these values make a point that was not suggested."""
+        return self._is_new(params)
+
+    def _canonical(self, values: Values) -> Values:
+        """The same point with whole numbers where they are, and each field that it does not have at its one value."""
+        return self._rectangle.encoded(self._rectangle.decoded(values))
 
     def _is_new(self, params: Params) -> bool:
         point_id = self._points.id_of(params)
@@ -143,7 +160,8 @@ class Drawing:
         if self._listed is not None:
             left = [
                 params for point_id, params in self._listed.items()
-                if point_id not in self._known and all(params.get(name) == value for name, value in fixed.items())
+                if point_id not in self._known
+                and all(params[name] == value for name, value in fixed.items() if name in params)
             ]  # fmt: skip
             if not left:
                 return None
@@ -157,13 +175,25 @@ class Drawing:
                      if self._is_new(self._rectangle.decoded(values))), None)  # fmt: skip
 
     def _neighbours(self, drawn: Values, fixed: Params, rng: np.random.Generator) -> Iterator[Values]:
-        """Points that differ from the draw in one field, then in more and more."""
+        """Points that differ from the draw in one field, then in more; from points that were suggested, as well.
+
+        Where possible points are rare the draw is most likely none, and the suggested ones lie among them. A range of
+        positive numbers is drawn in its logarithm every other time: small numbers make few bits.
+        """
         free = [name for name in self._search.space.axes if name not in fixed]
-        for place, params in enumerate(islice(draws(self._search.space, rng), NEIGHBOURS)):
+        bases = [drawn, *({**values, **self._rectangle.encoded_some(fixed)} for values in self._suggested)]
+        random = (draws(self._search.space, rng), draws(_in_logarithms(self._search.space), rng))
+        for place in range(NEIGHBOURS):
+            fresh = self._rectangle.encoded_some(next(random[place % 2]))
             count = min(1 + place * len(free) // NEIGHBOURS, len(free))
             changed = rng.choice(len(free), size=count, replace=False) if free else ()
-            fresh = self._rectangle.encoded_some(params)
-            yield {**drawn, **{free[each]: fresh[free[each]] for each in changed}}
+            base = bases[int(rng.integers(len(bases)))] if place % 3 else drawn
+            yield {**base, **{free[each]: fresh[free[each]] for each in changed}}
+
+    @property
+    def _suggested(self) -> list[Values]:
+        """The last suggestions, as samplers see them."""
+        return [trial.params for trial in self._study.get_trials(deepcopy=False)[-_BASES:] if trial.params]
 
     @cached_property
     def _listed(self) -> Mapping[str, Params] | None:
@@ -202,9 +232,22 @@ class _Recording(InMemoryStorage):
         """Forgets what was written so far."""
         self.written.clear()
 
+    def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
+        """Keeps nothing: NSGA-II notes the parents of a generation, in another order than it finds them."""
+        if "parent" not in key:
+            super().set_study_system_attr(study_id, key, value)
+
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
         super().set_trial_system_attr(trial_id, key, value)
         self.written.append((trial_id, key, value))
+
+
+def _in_logarithms(space: Space) -> Space:
+    """The space with every range of positive numbers on a log scale."""
+    return Space({
+        name: replace(axis, log=True) if isinstance(axis, Range) and axis.low > 0 and axis.step is None else axis
+        for name, axis in space.axes.items()
+    })  # fmt: skip
 
 
 def draws(space: Space, rng: np.random.Generator) -> Iterator[dict[str, Any]]:

@@ -24,7 +24,9 @@ def described(search: Search) -> dict[str, Any]:
     return {
         "trainable": search.experiment.name,
         "revision": search.experiment.revision,
-        "fixed": {name: value for name, value in sorted(search.fixed.items()) if not _is_default(search, name, value)},
+        "fixed": {
+            name: _number(value) for name, value in sorted(search.fixed.items()) if not _is_default(search, name, value)
+        },
         "space": {name: _plain(axis) for name, axis in sorted(search.space.axes.items())},
         "objectives": [list(each) for each in search.objectives.items()],
         "seeds": list(search.seeds),
@@ -66,8 +68,15 @@ def _shown(value: Any) -> str:
 
 def _plain(axis: Axis) -> dict[str, Any]:
     if isinstance(axis, Choices):
-        return {"choices": sorted(axis.choices, key=lambda choice: (type(choice).__name__, choice))}
-    return {name: value for name, value in vars(axis).items() if name != "whole" and value not in (None, False)}
+        plain = [_number(choice) for choice in axis.choices]
+        return {"choices": sorted(plain, key=lambda choice: (type(choice).__name__, choice))}
+    kept = {name: value for name, value in vars(axis).items() if name != "whole"}
+    return {name: _number(value) for name, value in kept.items() if value is not None and value is not False}
+
+
+def _number(value: Any) -> Any:
+    """1 where 1.0 was written: both are the same cell."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _is_default(search: Search, name: str, value: Any) -> bool:

@@ -6,11 +6,12 @@ held at one value, so that equal points look alike.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import FrozenTrial
 
 from dvq_ray.sweep.search import Search
 from dvq_ray.sweep.space import Axis, Choices, Params, Space
@@ -68,9 +69,21 @@ class Rectangle:
         }
 
 
-def distributions_of(space: Space) -> dict[str, BaseDistribution]:
-    """The values of each field as a user gave them."""
-    return {name: distribution(axis) for name, axis in space.axes.items()}
+def distributions_of(space: Space, trials: Iterable[FrozenTrial] = ()) -> dict[str, BaseDistribution]:
+    """The values of each field as a user gave them, with choices in the order that the trials of a study have."""
+    found = {name: distribution(axis) for name, axis in space.axes.items()}
+    for trial in trials:
+        for name, kind in trial.distributions.items():
+            if name in found and kind != found[name] and _have_equal_choices(kind, found[name]):
+                found[name] = kind
+    return found
+
+
+def _have_equal_choices(one: BaseDistribution, other: BaseDistribution) -> bool:
+    if not isinstance(one, CategoricalDistribution) or not isinstance(other, CategoricalDistribution):
+        return False
+    kinds = [{(type(choice), choice) for choice in each.choices} for each in (one, other)]
+    return kinds[0] == kinds[1]
 
 
 def distribution(axis: Axis) -> BaseDistribution:

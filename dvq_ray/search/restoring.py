@@ -18,7 +18,7 @@ from optuna.distributions import BaseDistribution
 from optuna.storages import JournalStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from dvq_ray.search.audit import CELLS, FIXED, SEEDS, is_state
+from dvq_ray.search.audit import CELLS, FIXED, REPEATS, SEEDS, is_state
 from dvq_ray.search.journal import InMemory, Journal, Record
 from dvq_ray.search.points import point_of
 from dvq_ray.search.rectangle import distributions_of
@@ -38,6 +38,8 @@ class _Lost:
     params: Params
     point: Point
     seeds: tuple[int, ...]
+    repeats: bool
+    """Whether it adds repetitions for the contest of the best points; earlier versions had none."""
 
     @property
     def cell_ids(self) -> list[str]:
@@ -50,7 +52,11 @@ class _Lost:
             state=TrialState.RUNNING,
             params=dict(self.params),
             distributions={name: kinds[name] for name in self.params},
-            user_attrs={SEEDS: list(self.seeds), CELLS: self.cell_ids},
+            user_attrs={
+                SEEDS: list(self.seeds),
+                CELLS: self.cell_ids,
+                **({REPEATS: True} if self.repeats else {}),
+            },
         )
 
 
@@ -79,7 +85,7 @@ def with_suggestions_of_rows(journal: Journal, study_name: str, search: Search, 
     study = optuna.create_study(
         storage=storage, study_name=study_name, directions=list(search.objectives.values()), load_if_exists=True
     )
-    kinds, study_id = distributions_of(search.space), storage.get_study_id_from_name(study_name)
+    kinds, study_id = distributions_of(search.space, trials), storage.get_study_id_from_name(study_name)
     by_cell = rows_by_cell(search, rows, study_name)
     for number in range(max(lost) + 1):
         each = lost.get(number)
@@ -136,7 +142,9 @@ def _suggestions_of(
         params = _params_of(first, search)
         if search.possible(params) and (point := point_of(search, params)).point_id == points[0]:
             more = range(max(search.seeds) + 1, int(here["seed"].max()) + 1)
-            yield _Lost(number=int(number), params=params, point=point, seeds=(*search.seeds, *more))
+            repeats = bool(more) and bool(here[STUDY].notna().any())
+            seeds = (*search.seeds, *more)
+            yield _Lost(number=int(number), params=params, point=point, seeds=seeds, repeats=repeats)
 
 
 def _is_at(trial: FrozenTrial, number: Any, row: pd.Series[Any], search: Search) -> bool:

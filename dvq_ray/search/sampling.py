@@ -50,7 +50,8 @@ class NothingLeftError(Exception):
 class Held(BaseSampler):
     """Draws with another sampler until `accepts` takes the draw; else `instead` says what to take in its place.
 
-    `fixed` are values that the draw must have.
+    `canonical` gives the draw in the form in which a restarted search would know it. `fixed` are values that it must
+    have.
     """
 
     def __init__(
@@ -59,13 +60,16 @@ class Held(BaseSampler):
         distributions: Mapping[str, BaseDistribution],
         accepts: Accepts,
         instead: Callable[[Values], Values | None],
+        canonical: Callable[[Values], Values],
         fixed: Values,
     ) -> None:
         self._inner = inner
         self._distributions = dict(distributions)
         self._accepts = accepts
         self._instead = instead
-        self._fixed = fixed
+        self._canonical = canonical
+        # Optuna never asks a sampler for a field that has one value.
+        self._given = {**{name: _only(kind) for name, kind in distributions.items() if kind.single()}, **fixed}
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """All fields: they are judged together."""
@@ -81,17 +85,17 @@ class Held(BaseSampler):
             drawn = dict(self._inner.sample_relative(study, trial, joint)) if joint else {}
             is_of_model = bool(drawn)
             for name, distribution in search_space.items():
-                if name not in drawn:
+                if name not in drawn and name not in self._given:
                     drawn[name] = self._inner.sample_independent(study, trial, name, distribution)
-            drawn |= self._fixed
+            drawn |= self._given
             if self._accepts(drawn):
-                return drawn
+                return dict(self._canonical(drawn))
             if is_of_model and isinstance(self._inner, GPSampler):
                 break  # it is fitted anew for each draw, and a second one would be like the first
         instead = self._instead(drawn)
         if instead is None:
             raise NothingLeftError
-        return dict(instead)
+        return dict(self._canonical(instead))
 
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
@@ -166,7 +170,11 @@ class _Gp(GPSampler):
             found: npt.NDArray[np.float64] = super()._optimize_acqf(acqf, best_params)
             if self._is_right(space, found):
                 return found
-        candidates = np.unique(space.sample_normalized_params(GP_CANDIDATES, self._rng.rng), axis=0)
+        if self._is_small:
+            grids = np.meshgrid(*space.get_choices_of_discrete_params(), indexing="ij")
+            candidates = np.stack(grids, -1).reshape(-1, len(grids))
+        else:
+            candidates = np.unique(space.sample_normalized_params(GP_CANDIDATES, self._rng.rng), axis=0)
         right = np.array([self._is_right(space, each) for each in candidates])
         candidates = candidates[right] if right.any() else candidates
         best: npt.NDArray[np.float64] = candidates[int(np.argmax(acqf.eval_acqf_no_grad(candidates)))]

@@ -13,11 +13,12 @@ ids of its cells, the name of its sampler, and the watched values of a training.
 from __future__ import annotations
 
 import hashlib
+import math
 import warnings
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from optuna.storages import JournalStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from dvq_ray.search import journal as journals
-from dvq_ray.search.audit import CELLS, SEEDS, without_broken_state, without_contradictions
+from dvq_ray.search.audit import CELLS, REPEATS, SEEDS, without_broken_state, without_contradictions
 from dvq_ray.search.drawing import Drawing, Learned
 from dvq_ray.search.identity import DESCRIPTION, described, differences, study_name
 from dvq_ray.search.journal import Journal, JournalFile
@@ -44,9 +45,10 @@ from dvq_ray.sweep.search import Search, SearchError
 from dvq_ray.sweep.space import Params
 
 _RESUMES = "resumes from the lines before that and the rows of the store"
-SAMPLER, START, REPEATS = "sampler", "start_from", "repeats"
-"""Attributes of a trial: who drew it, the starting point that it completes, and whether it adds repetitions to a point
-for the contest of the best ones."""
+SAMPLER, START = "sampler", "start_from"
+"""Attributes of a trial: who drew it, and the starting point that it completes."""
+REGRET = "regret"
+"""The attribute of a study that holds the last bound on the regret."""
 LEARNED = "learned"
 """The attribute of a study that holds the points that it learns from, and where they are from."""
 
@@ -82,6 +84,16 @@ class Best:
     """Values of the objectives."""
     repetitions: int
     point_id: str
+
+    @staticmethod
+    def of(entry: Entry) -> Best:
+        """The point of a complete suggestion."""
+        return Best(
+            params=entry.suggestion.params,
+            values=entry.values or (),
+            repetitions=len(entry.suggestion.seeds),
+            point_id=entry.suggestion.point.point_id,
+        )
 
     def in_words(self, search: Search) -> str:
         """Its values, what they are the mean of, and where it is."""
@@ -128,13 +140,13 @@ class Suggestions:
         self.search = search
         self._study = study
         self._study.sampler = optuna.samplers.RandomSampler(seed=0)  # what is drawn here is drawn elsewhere
-        self._distributions = distributions_of(search.space)
+        self._distributions = distributions_of(search.space, study.get_trials(deepcopy=False))
         self._entries: dict[int, Entry] = {}
         self._last: dict[str, int] = {}
         """The number of the last suggestion of each point."""
-        self._again: deque[Params] = deque()
-        """Points whose suggestion failed, to be suggested again."""
-        self._skipped: list[Params] = []
+        self._again: deque[Suggestion] = deque()
+        """Those that failed, to be suggested again."""
+        self.skipped: list[Params] = []
         """Starting points that no point completes any more."""
         self._trials = 0
         """In the study; some may be no suggestions: of earlier versions that were cut off while they were drawn."""
@@ -177,9 +189,10 @@ class Suggestions:
         """
         is_local = "://" not in store.absolute_location  # a copy elsewhere has rows alone
         path = journal_path(store) if is_local else Path()
+        is_locked = is_local and journals.is_locked(path)  # another process may be in the middle of a line
         journal = journals.read(path) if is_local else None
         is_there = journal is not None
-        if not is_there or not journals.is_locked(path):  # else another process may be in the middle of a line
+        if not is_there or not is_locked:
             rows = load_rows(search, store)
             journal = journal or Journal(records=())
             name_of_study = study_name(name, search, journal.studies())
@@ -233,23 +246,47 @@ class Suggestions:
         """All, by number; those that failed and were tried again are left out."""
         return [entry for entry in self._entries.values() if not self._was_retried(entry)]
 
-    def ask(self) -> Suggestion | None:
-        """The next one; None where there is nothing left to suggest until one of those underway is told."""
+    def ask(self, *, more: bool = True) -> Suggestion | None:
+        """The next one; None where there is nothing left to suggest.
+
+        Without `more` only what failed, and starting points.
+        """
         number = self._trials
         if self._again:
-            return self._ask_for(self._again.popleft(), self.search.seeds, number)
+            failed = self._again.popleft()
+            return self._ask_for(replace(failed, number=number))
         while (start := self.next_start()) is not None:
-            params = self._drawn.draw(number, start)
+            whole = self._whole(start)
+            if whole is not None and self._drawn.is_new(whole):
+                return self._ask_for(self._made(whole, start=start))
+            params = None if whole is not None else self._drawn.draw(number, start)
             if params is not None:
-                is_whole = params.keys() <= start.keys()
-                return self._ask_for(params, self.search.seeds, number, "" if is_whole else self.search.sampler, start)
-            self._skipped.append(start)
-        params = self._drawn.draw(number, {})
-        return None if params is None else self._ask_for(params, self.search.seeds, number, self.search.sampler)
+                return self._ask_for(self._made(params, sampler=self.search.sampler, start=start))
+            self.skipped.append(start)
+        params = self._drawn.draw(number, {}) if more else None
+        return None if params is None else self._ask_for(self._made(params, sampler=self.search.sampler))
+
+    def _whole(self, start: Params) -> dict[str, Any] | None:
+        """The point that a starting point leaves nothing open of; None of any other."""
+        try:
+            active = self.search.active(start)
+        except KeyError:
+            return None
+        params = {name: start[name] for name in active if name in start}
+        return params if len(params) == len(active) and self.search.possible(params) else None
+
+    def _made(self, params: Params, sampler: str = "", start: Params | None = None) -> Suggestion:
+        point = point_of(self.search, params)
+        return Suggestion(
+            number=self._trials, params=params, point=point, seeds=self.search.seeds, sampler=sampler, start=start
+        )
 
     def repeat(self, entry: Entry, seeds: Sequence[int]) -> Suggestion:
         """Suggests a point again, with these repetitions."""
-        return self._ask_for(entry.suggestion.params, tuple(seeds), self._trials, repeats=True)
+        old = entry.suggestion
+        return self._ask_for(
+            Suggestion(number=self._trials, params=old.params, point=old.point, seeds=tuple(seeds), repeats=True)
+        )
 
     def next_start(self) -> Params | None:
         """The first starting point that was not suggested yet; None where all were."""
@@ -260,30 +297,19 @@ class Suggestions:
         return sum(not self._is_suggested(start) for start in self.search.start_from)
 
     def _is_suggested(self, start: Params) -> bool:
-        return start in self._skipped or any(
+        return start in self.skipped or any(
             entry.suggestion.start == start or _completes(entry.suggestion, start) for entry in self._entries.values()
         )
 
-    def _ask_for(
-        self,
-        params: Params,
-        seeds: tuple[int, ...],
-        number: int,
-        sampler: str = "",
-        start: Params | None = None,
-        *,
-        repeats: bool = False,
-    ) -> Suggestion:
+    def _ask_for(self, made: Suggestion) -> Suggestion:
         """Writes down a new suggestion."""
-        point = point_of(self.search, params)
-        made = Suggestion(
-            number=number, params=params, point=point, seeds=seeds, sampler=sampler, start=start, repeats=repeats
-        )
-        attributes: dict[str, Any] = {SEEDS: list(seeds), CELLS: made.cell_ids()}
-        attributes |= {SAMPLER: sampler} if sampler else {}
-        attributes |= {START: dict(start)} if start is not None else {}
-        attributes |= {REPEATS: True} if repeats else {}
-        states = self._drawn.states() if sampler else []
+        number, params = made.number, made.params
+        attributes: dict[str, Any] = {SEEDS: list(made.seeds), CELLS: made.cell_ids()}
+        attributes |= {SAMPLER: made.sampler} if made.sampler else {}
+        attributes |= {START: dict(made.start)} if made.start is not None else {}
+        attributes |= {REPEATS: True} if made.repeats else {}
+        is_drawn = self._drawn.has(number)
+        states = self._drawn.states() if is_drawn else []
         self._study.add_trial(
             create_trial(
                 state=TrialState.RUNNING,
@@ -296,8 +322,8 @@ class Suggestions:
             self._storage.set_trial_system_attr(self._trial_id(where), name, value)
         self._trials += 1
         self._enter(Entry(suggestion=made, state=TrialState.RUNNING))
-        if not sampler:
-            self._drawn.add(number, params, point.point_id, {})
+        if not is_drawn:
+            self._drawn.add(number, params, made.point.point_id, {})
         return made
 
     def tell(self, suggestion: Suggestion, state: TrialState, values: Sequence[float] | None = None) -> None:
@@ -323,10 +349,10 @@ class Suggestions:
         return pruner.prune(self._study, self._storage.get_trial(self._trial_id(number)))
 
     def try_failed_again(self) -> None:
-        """Queues the points whose suggestion failed, as suggestions of their own."""
+        """Queues what failed, as suggestions of their own with the same repetitions."""
         for entry in self._entries.values():
             if entry.state is TrialState.FAIL and not self._was_retried(entry):
-                self._again.append(entry.suggestion.params)
+                self._again.append(entry.suggestion)
 
     @property
     def retries(self) -> int:
@@ -336,6 +362,10 @@ class Suggestions:
     def count(self, *, failed: bool = True) -> int:
         """Suggestions so far, told or underway; those that failed may be left out, and repeats are."""
         return sum(failed or entry.state is not TrialState.FAIL for entry in self._counted())
+
+    def failed(self) -> int:
+        """Suggestions that failed, repeats among them, and were not tried again."""
+        return sum(entry.state is TrialState.FAIL for entry in self.entries())
 
     def states(self) -> dict[str, int]:
         """Number of suggestions by what became of them: `complete`, `pruned`, `fail`, `running`; without repeats."""
@@ -372,15 +402,7 @@ class Suggestions:
         if costs.shape[1] > 1:  # equals of a point on the front are not beaten by it
             on_front = {tuple(costs[place]) for place in front}
             front = [place for place in range(len(entries)) if tuple(costs[place]) in on_front]
-        return [
-            Best(
-                params=entry.suggestion.params,
-                values=entry.values or (),
-                repetitions=len(entry.suggestion.seeds),
-                point_id=entry.suggestion.point.point_id,
-            )
-            for entry in (entries[place] for place in front)
-        ]
+        return [Best.of(entries[place]) for place in front]
 
     def best_of_optuna(self) -> Suggestion | None:
         """Optuna's `best_trial`, where it is of another point than `best`; None where they agree, or of two objectives.
@@ -391,29 +413,53 @@ class Suggestions:
         if len(self.search.objectives) > 1 or not complete:
             return None
         sign = 1.0 if next(iter(self.search.objectives.values())) == "minimize" else -1.0
-        first = min(complete, key=lambda entry: sign * (entry.values or (0.0,))[0]).suggestion
-        return None if first.point.point_id == self.best()[0].point_id else first
+        first, best = min(complete, key=lambda entry: sign * _first(entry)), self.best()[0]
+        is_replaced = first is not self.latest()[first.suggestion.point.point_id]
+        is_other = is_replaced and first.suggestion.point.point_id != best.point_id
+        return first.suggestion if is_other else None
 
     def contested(self) -> dict[str, Entry]:
-        """`latest` without the points of which a later repetition failed."""
+        """`latest` without the points of which a later repetition failed, or was stopped."""
         return {
             point_id: entry
             for point_id, entry in self.latest().items()
-            if self._entries[self._last[point_id]].state is not TrialState.FAIL
+            if self._entries[self._last[point_id]].state in (TrialState.COMPLETE, TrialState.RUNNING)
         }
 
     def missing(self, *, retry_failed: bool = False) -> int:
-        """How many suggestions are wanted and not told, as far as the space has points for them."""
-        counts = self.states()
-        told = sum(counts.values()) - counts.get("running", 0) - (counts.get("fail", 0) if retry_failed else 0)
-        missing = max(self.search.suggestions - told, self.open_starts(), 0)
-        if not missing or not self._drawn.is_exhausted:
-            return missing
-        return counts.get("running", 0) + (counts.get("fail", 0) if retry_failed else 0)
+        """How many suggestions a run would make or resume, as far as the space has points for them.
 
-    def trials_of_study(self) -> list[FrozenTrial]:
-        """The complete trials as samplers see them: every field has a number or a name."""
-        return self._drawn.values_of_study()
+        Repetitions for the contest of the best points are not among them.
+        """
+        counts = self.states()
+        running, failed = counts.get("running", 0), self.failed() if retry_failed else 0
+        told = sum(counts.values()) - running - (counts.get("fail", 0) if retry_failed else 0)
+        due = max(running + self.open_starts(), running + failed)
+        wanted = self.search.suggestions - told
+        if wanted <= due or self.regret_is_small or self._drawn.is_exhausted:
+            return due
+        return wanted
+
+    @property
+    def regret(self) -> float:
+        """The last bound on the regret; infinite before the first."""
+        found = self._study.user_attrs.get(REGRET)
+        return float(found) if isinstance(found, int | float) else math.inf
+
+    @regret.setter
+    def regret(self, bound: float) -> None:
+        if bound != self.regret:
+            self._study.set_user_attr(REGRET, bound)
+
+    @property
+    def regret_is_small(self) -> bool:
+        """Whether the bound on the regret ends the search."""
+        rule = self.search.stop_when
+        return bool(rule and rule.regret_below is not None and self.regret < rule.regret_below)
+
+    def complete_trials(self) -> list[FrozenTrial]:
+        """The complete suggestions as samplers see them: every field has a number or a name."""
+        return self._drawn.complete()
 
     @property
     def _drawn(self) -> Drawing:
@@ -470,6 +516,11 @@ class Suggestions:
         return Entry(suggestion=suggestion, state=trial.state, values=values, reported=dict(trial.intermediate_values))
 
 
+def _first(entry: Entry) -> float:
+    assert entry.values is not None
+    return entry.values[0]
+
+
 def _completes(suggestion: Suggestion, start: Params) -> bool:
     """Whether a suggestion is what a starting point was completed to, as far as that is known.
 
@@ -477,7 +528,8 @@ def _completes(suggestion: Suggestion, start: Params) -> bool:
     """
     params = suggestion.params
     agrees = all(params[name] == value for name, value in start.items() if name in params)
-    return agrees and (not suggestion.sampler or {*params} <= {*start})
+    is_whole = {*params} <= {*start}
+    return agrees and not suggestion.repeats and (is_whole or (not suggestion.sampler and suggestion.start is None))
 
 
 def _mend(journal: Journal, name: str, search: Search, path: Path, store: Store, warn: Callable[[str], None]) -> None:

@@ -15,7 +15,7 @@ from optuna.trial import TrialState
 
 from dvq_ray.execution.executor import Death
 from dvq_ray.execution.pack import failed_row
-from dvq_ray.search.contest import Contest, contest
+from dvq_ray.search.contest import Contest, contest_of
 from dvq_ray.search.stopping import pruner_of
 from dvq_ray.search.suggestions import Entry, Suggestion, Suggestions
 from dvq_ray.search.verdict import Row, columns_of, rows_by_cell, verdict
@@ -48,8 +48,6 @@ class Supply:
     ) -> None:
         self.search = search
         self.suggestions = suggestions
-        self.regret = math.inf
-        """The bound on the regret, where the search ends by it."""
         self._store = store
         self._run = run
         self._retry_failed = retry_failed
@@ -79,15 +77,8 @@ class Supply:
 
     @property
     def contest(self) -> Contest | None:
-        """How the contest for the best point stands; None where the search has none, or no value yet."""
-        rule, values = self.search.stop_when, self._values()
-        return contest(self.search, values) if rule and rule.winner_clear is not None and values else None
-
-    @property
-    def regret_is_small(self) -> bool:
-        """Whether the bound on the regret ends the search."""
-        rule = self.search.stop_when
-        return bool(rule and rule.regret_below is not None and self.regret < rule.regret_below)
+        """How the contest for the best point stands; None where the search has none, or not two points yet."""
+        return contest_of(self.suggestions, self._rows)
 
     def next(self) -> Pack | None:
         """The next pack; None where there is none now, or any more."""
@@ -163,13 +154,21 @@ class Supply:
         """Writes the curve of a first repetition down that was computed before it was suggested: others are held
         against it too.
         """  # fmt: skip
-        if self.search.stop_early is None or self.suggestions.is_reported(suggestion.number):
+        is_known = self.suggestions.is_reported(suggestion.number) or suggestion.repeats
+        if self.search.stop_early is None or is_known:
             return
-        curves = self._store.load_curves()
-        curve = curves[curves["cell_id"] == suggestion.cell_ids()[0]].reindex(columns=["step", self.search.watched])
-        for row in curve.to_dict("records"):
-            self._report(suggestion.number, [{str(key): value for key, value in row.items()}])
+        for row in self._stored_curves.get(suggestion.cell_ids()[0], ()):
+            self._report(suggestion.number, [row])
             self.suggestions.is_pruned(suggestion.number, self._pruner)  # notes the rungs that it came to
+
+    @cached_property
+    def _stored_curves(self) -> Mapping[str, Sequence[Mapping[str, Any]]]:
+        """The curves that the store holds when one is first asked for, by cell."""
+        curves = self._store.load_curves().reindex(columns=["cell_id", "step", self.search.watched])
+        return {
+            str(cell_id): [{str(key): value for key, value in row.items()} for row in curve.to_dict("records")]
+            for cell_id, curve in curves.groupby("cell_id")
+        }
 
     def _last_step(self, cell: Cell) -> int | None:
         """The step at which the training of a cell ends, where its experiment says so."""
@@ -199,20 +198,24 @@ class Supply:
         if self._left_over:
             return self._left_over.popleft()
         if self._wants_more():
-            suggestion = self.suggestions.ask()
-            # With others underway there is nothing to say yet.
-            self._is_exhausted = suggestion is None and not self._open
+            suggestion = self.suggestions.ask(more=self._wants_points())
+            # Telling those underway frees no point of the space.
+            self._is_exhausted = suggestion is None and self._wants_points()
             return suggestion
-        if not self._open and self._wants_repeats() and not self._repeats:
+        if not self._open and not self._repeats and self._wants_repeats():
             self._plan_repeats()
         return self.suggestions.repeat(*self._repeats.popleft()) if self._repeats else None
 
     def _wants_more(self) -> bool:
-        """Whether points are still to be suggested. Starting points and retries are, however many there were."""
-        if self._is_exhausted or self.regret_is_small:
-            return False
+        """Whether points are still to be suggested. Starting points and retries are, whatever else there was."""
         if self.suggestions.retries or self.suggestions.next_start() is not None:
             return True
+        return not self._is_exhausted and self._wants_points()
+
+    def _wants_points(self) -> bool:
+        """Whether further points are wanted of the sampler."""
+        if self.suggestions.regret_is_small:
+            return False
         return self.suggestions.count(failed=not self._retry_failed) < self.search.suggestions
 
     def _wants_repeats(self) -> bool:
@@ -221,22 +224,9 @@ class Supply:
         return bool(found and found.wanted)
 
     def _plan_repeats(self) -> None:
-        found, latest = self.contest, self.suggestions.latest()
+        found, entries = self.contest, self.suggestions.contested()
         assert found is not None
-        self._repeats.extend((latest[point_id], seeds) for point_id, seeds in found.wanted.items())
-
-    def _values(self) -> dict[str, dict[int, float]]:
-        """Values of the objective of complete points, by id and seed, turned so that less is better."""
-        (metric, way), *_ = self.search.objectives.items()
-        sign = 1.0 if way == "minimize" else -1.0
-        return {
-            point_id: {
-                seed: sign * float(self._rows[cell_id][metric])
-                for seed, cell_id in zip(entry.suggestion.seeds, entry.suggestion.cell_ids(), strict=True)
-                if cell_id in self._rows
-            }
-            for point_id, entry in self.suggestions.contested().items()
-        }
+        self._repeats.extend((entries[point_id], seeds) for point_id, seeds in found.wanted.items())
 
     def _settle(self) -> None:
         """Tells the suggestions whose cells are all there, and queues what others still need."""
@@ -257,12 +247,12 @@ class Supply:
         rule = self.search.stop_when
         if rule is None or rule.regret_below is None:
             return
-        trials = self.suggestions.trials_of_study()
+        trials = self.suggestions.complete_trials()
         if len(trials) >= LEAST_FOR_REGRET:
             way = next(iter(self.search.objectives.values()))
             direction = StudyDirection.MINIMIZE if way == "minimize" else StudyDirection.MAXIMIZE
             evaluator = RegretBoundEvaluator(seed=self.search.sampler_seed % 2**31)
-            self.regret = float(evaluator.evaluate(trials, direction))
+            self.suggestions.regret = float(evaluator.evaluate(trials, direction))
 
     def _queue(self, suggestion: Suggestion, missing: Sequence[Cell]) -> None:
         queued = {cell.cell_id for pack in self._packs for cell in pack.cells}

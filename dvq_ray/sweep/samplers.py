@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 HUB = "optunahub:"
 """What the name of a sampler of OptunaHub begins with; its path there follows, such as `samplers/auto_sampler`."""
@@ -49,9 +50,15 @@ class CmaesOptions(SamplerOptions):
 
     n_startup_trials: _Count = 1
     sigma0: Annotated[float, Field(gt=0)] | None = None
-    popsize: _Count | None = None
+    popsize: Annotated[int, Field(ge=2, le=100_000)] | None = None
     use_separable_cma: bool = False
     with_margin: bool = False
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> CmaesOptions:
+        if self.use_separable_cma and self.with_margin:
+            raise PydanticCustomError("option", "use_separable_cma does not go with with_margin; keep one")
+        return self
 
 
 class GeneticOptions(SamplerOptions):

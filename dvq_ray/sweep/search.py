@@ -122,8 +122,11 @@ class Search:
         return tuple((axis.values() if axis else None) or (self.fixed["quantizer"],))
 
     def active(self, params: Params) -> tuple[str, ...]:
-        """The searched fields that a point with this quantizer has, in the order of the space."""
-        quantizer = params.get("quantizer", self.fixed.get("quantizer"))
+        """The searched fields that a point with this quantizer has, in the order of the space.
+
+        Raises `KeyError` where the quantizer is searched and not given, or not known.
+        """
+        quantizer = params["quantizer"] if "quantizer" in self.space.axes else self.fixed["quantizer"]
         own = self.experiment.variants[quantizer].model_fields
         return tuple(name for name in self.space.axes if name in own)
 

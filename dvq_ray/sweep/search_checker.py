@@ -259,6 +259,11 @@ class _Checker:
             self._add(("search", "stop_when"), "needs one objective, and there are two; remove one or the other")
         if outline.stop_when and outline.stop_when.winner_clear and len(self.seeds) < 2:
             self._add(("search", "stop_when", "winner_clear"), "compares repetitions; allowed: with two seeds or more")
+        if outline.stop_when and outline.stop_when.winner_clear:
+            largest = max(self.seeds, default=0) + outline.stop_when.most_seeds
+            if largest > LARGEST_SEED:
+                message = f"adds seeds beyond {max(self.seeds)}; allowed: up to {LARGEST_SEED} in all"
+                self._add(("search", "stop_when", "winner_clear"), message)
 
     def _sampler(self, outline: _Outline, axes: Mapping[str, Axis]) -> tuple[str, Mapping[str, Any]]:
         """Its name and its options."""
@@ -285,6 +290,9 @@ class _Checker:
             resolved = samplers.resolved(name, options)
         except ValidationError as error:
             for details in causes(error):
+                if details["type"] == "option":
+                    self._add(("search", "sampler"), details["msg"])
+                    continue
                 self._add(*field_problem(("search", "sampler"), details, samplers.OPTIONS[name].model_fields))
             resolved = {}
         if name == "cmaes":
@@ -313,7 +321,8 @@ class _Checker:
 
     def _check_possible(self, search: Search) -> None:
         for index, params in enumerate(search.start_from):
-            if params.keys() >= {*search.active(params)}:
+            is_open = "quantizer" in search.space.axes and "quantizer" not in params
+            if not is_open and params.keys() >= {*search.active(params)}:
                 try:
                     search.settings(params)
                 except ValueError as error:

@@ -108,6 +108,8 @@ def _draw(panel: Panel, selection: SearchSelection, field: str, table: pd.DataFr
             champions.append((place, some.iloc[first]))
             others = some.drop(index=some.index[first])
             marks.means(panel, place + _aside(len(others)), others, marks.PLAIN, zorder=2.5)
+    if not champions:  # no point has the field
+        return True
     tops = pd.DataFrame([row for _, row in champions])
     places = [place for place, _ in champions]
     if all(isinstance(value, int | float) for value in values):  # names have no order that a line could follow
