@@ -164,7 +164,7 @@ def test_a_codec_without_arrays_works_and_says_that_it_cannot_be_exported() -> N
 @pytest.mark.parametrize(
     ("description", "message"),
     [
-        ({}, "codec = None; allowed: codebooks, modules, or package.module:NAME"),
+        ({}, "codec = None; allowed: codebooks, faiss, modules, rotated, or package.module:NAME"),
         ({"codec": 3}, "codec = 3"),
         ({"codec": "codebook"}, "did you mean codebooks?"),
         ({"codec": "json:loads"}, "is no subclass of dvq_ray.Codec"),

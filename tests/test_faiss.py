@@ -24,6 +24,7 @@ from dvq_ray.sweep.spec import load_sweep
 from tests.sweep_files import write
 
 FEATURES = 8
+ALL: Mapping[str, Any] = {"trained_on": "all"}
 FITS: Mapping[str, Mapping[str, Any]] = {
     "pq": {"slices": 2, "codebook_size": 16},
     "opq": {"slices": 2, "codebook_size": 16},
@@ -80,9 +81,9 @@ def test_another_seed_starts_elsewhere(quantizer: str) -> None:
 def test_each_ties_with_what_faiss_makes_of_its_factory_string(quantizer: str, twin: str) -> None:
     """With at most 256 vectors for each code, so that faiss takes all; its rotations are always for 256 codes."""
     train, test = vectors(1000), vectors(4000)[1000:]
-    size = {"codebook_size": 256} if quantizer == "opq" else {}
+    more: Mapping[str, Any] = {"opq": {"codebook_size": 256}, "rvq": ALL, "grvq": ALL}.get(quantizer, {})
     errors = np.array(
-        [[error(fit(quantizer, train, seed, **size), test), _twin(twin, train, seed, test)] for seed in range(8)]
+        [[error(fit(quantizer, train, seed, **more), test), _twin(twin, train, seed, test)] for seed in range(8)]
     )
     difference = errors[:, 0] - errors[:, 1]
     if quantizer == "opq":  # all rotations of faiss start at the same one
@@ -144,6 +145,17 @@ def test_each_stage_of_rvq_lowers_the_error_and_so_does_a_wider_beam() -> None:
     assert by_stages == sorted(by_stages, reverse=True)
     assert by_stages[3] < 0.5 * by_stages[0]
     assert error(fit("rvq", train, stages=4, beam=8), train) < error(fit("rvq", train, stages=4, beam=1), train)
+
+
+def test_in_clusters_training_on_all_candidates_of_a_beam_loses_what_the_beam_wins() -> None:
+    rng = stream(0, "clusters")
+    train = (10 * rng.normal(size=(16, FEATURES))[rng.integers(16, size=2000)]).astype(np.float32)
+    train += rng.normal(size=train.shape).astype(np.float32)
+    best, every, narrow = (
+        error(fit("rvq", train, **more), train) for more in ({"trained_on": "best"}, ALL, {"beam": 1})
+    )
+    assert best <= narrow * 1.001
+    assert every > 1.2 * best
 
 
 def test_a_beam_of_one_takes_the_nearest_code_of_each_stage() -> None:

@@ -84,7 +84,7 @@ class Faiss(Quantizer):
     def fit_seconds(self, vectors: int, features: int) -> float:
         """As of k-means, ten times as long where codes are added up or rotated."""
         slow = 10 if any(kind in self.factory_string for kind in ("OPQ", "RQ", "LSQ")) else 1
-        return 25 * slow * vectors * self.products(features) * 3.5e-11 + 0.05
+        return 25 * slow * vectors * self.products(features) * 1e-10 + 0.05
 
 
 def _made(factory: str, features: int) -> faiss.Index:

@@ -11,7 +11,7 @@ from dvq_ray.declarations.field import Axis
 from dvq_ray.declarations.settings import Count, Rule
 from dvq_ray.quantizer.slices import slices_divide
 from dvq_ray.quantizers._faiss import FaissIndexed
-from dvq_ray.quantizers.rvq import BEAM, configure
+from dvq_ray.quantizers.rvq import BEAM, TRAINED_ON, Candidates, configure
 
 if TYPE_CHECKING:
     import faiss
@@ -37,6 +37,8 @@ class Grvq(FaissIndexed):
     """Codebooks of a slice, one after the other."""
     beam: Annotated[int, Field(ge=1, le=256), BEAM] = 5
     """Candidates that the search keeps after each stage, in training too; 1 takes the nearest code of each stage."""
+    trained_on: Annotated[Candidates, TRAINED_ON] = "best"
+    """What a stage's codebook is trained on: as of RVQ."""
 
     def codebook_sizes(self) -> tuple[int, ...]:
         """[slices * stages]"""
@@ -55,7 +57,7 @@ class Grvq(FaissIndexed):
         swig: Any = faiss  # its type stubs are not complete
         index = faiss.IndexProductResidualQuantizer(features, self.slices, self.stages, self.index_bits())
         for place in range(self.slices):
-            configure(swig.downcast_AdditiveQuantizer(index.prq.subquantizer(place)), self.beam)
+            configure(swig.downcast_AdditiveQuantizer(index.prq.subquantizer(place)), self.beam, self.trained_on)
         return index
 
     def products(self, features: int) -> float:
@@ -64,8 +66,8 @@ class Grvq(FaissIndexed):
 
     def fit_seconds(self, vectors: int, features: int) -> float:
         """As of RVQ, for each slice."""
-        passes = 50 * self.stages + 4 * self.stages * self.beam
-        return passes * self.beam * vectors * self.codebook_size * (features + 2 * self.slices) * 3.5e-11 + 0.05
+        each = self.beam if self.trained_on == "all" else 1
+        return each * vectors * sum(self.codebook_sizes()) * 3e-7 + 0.05
 
 
 QUANTIZER = Grvq

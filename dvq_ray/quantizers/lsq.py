@@ -50,8 +50,9 @@ class Lsq(FaissIndexed):
         return float(self.parameters(features) + pairs)
 
     def fit_seconds(self, vectors: int, features: int) -> float:
-        """Eight searches in each round."""
-        return self.training_rounds * vectors * self.products(features) * 3e-11 + 0.1
+        """Searches over pairs of codebooks in each round."""
+        pairs = self.additive_codebooks**2 * self.codebook_size
+        return self.training_rounds * vectors * pairs * 1e-8 + 0.1
 
 
 QUANTIZER = Lsq

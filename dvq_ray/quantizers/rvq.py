@@ -3,7 +3,7 @@ for speech coding", ICASSP 1982)."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -13,13 +13,15 @@ from dvq_ray.quantizers._faiss import FaissIndexed, all_vectors
 if TYPE_CHECKING:
     import faiss
 
+Candidates = Literal["best", "all"]
 BEAM = Axis(label="beam", role="model", example=[1, 5])
+TRAINED_ON = Axis(label="candidates trained on", role="training")
 
 
 class Rvq(FaissIndexed):
     """faiss's residual quantizer: k-means for each stage, and a beam search for the codes.
 
-    The stages are trained one after the other, on what the beam search leaves of each vector.
+    The stages are trained one after the other, on what the search leaves of each vector.
     """
 
     label: ClassVar[str] = "RVQ"
@@ -30,6 +32,10 @@ class Rvq(FaissIndexed):
     """Codebooks on all features, one after the other."""
     beam: Annotated[int, Field(ge=1, le=256), BEAM] = 5
     """Candidates that the search keeps after each stage, in training too; 1 takes the nearest code of each stage."""
+    trained_on: Annotated[Candidates, TRAINED_ON] = "best"
+    """What a stage's codebook is trained on: what the `best` candidate leaves of each vector, which gives the lower
+    error on the training vectors; or what `all` candidates leave, as in faiss. On 256 blobs in 16 dimensions, two
+    stages of 256 codes with a beam of 5 end at a test loss of 0.71 and of 1.82; on one Gaussian at 0.322 and 0.318."""
 
     def codebook_sizes(self) -> tuple[int, ...]:
         """[stages]"""
@@ -40,7 +46,7 @@ class Rvq(FaissIndexed):
         import faiss
 
         index = faiss.IndexResidualQuantizer(features, self.stages, self.index_bits())
-        configure(index.rq, self.beam)
+        configure(index.rq, self.beam, self.trained_on)
         return index
 
     def products(self, features: int) -> float:
@@ -49,13 +55,15 @@ class Rvq(FaissIndexed):
 
     def fit_seconds(self, vectors: int, features: int) -> float:
         """Lloyd's iterations of each stage, for ever more features, and the search for codes."""
-        passes = 50 * self.stages + 4 * self.stages * self.beam
-        return passes * self.beam * vectors * self.codebook_size * (features + 2) * 3.5e-11 + 0.05
+        each = self.beam if self.trained_on == "all" else 1
+        return each * vectors * sum(self.codebook_sizes()) * 2.2e-7 + 0.05
 
 
-def configure(quantizer: faiss.ResidualQuantizer, beam: int) -> None:
-    """Sets the beam, and lets every vector count."""
+def configure(quantizer: faiss.ResidualQuantizer, beam: int, trained_on: Candidates) -> None:
+    """Sets the beam and what stages are trained on, and lets every vector count."""
     quantizer.max_beam_size = beam
+    if trained_on == "best":
+        quantizer.train_type |= quantizer.Train_top_beam
     all_vectors(quantizer.cp)
 
 
