@@ -9,8 +9,10 @@ table. An impossible draw costs the others nothing; a repeated one is an evaluat
 - `front`: `slices` again, for two objectives: the loss and the bits. Hypervolume, as a share of the whole table's.
 - `ranges`: two ranges, for which a table is interpolated: what CMA-ES takes.
 
-Plain Optuna is used as its manual says: define by run, impossible points by `trial.set_constraint` (Optuna 5), with the
-variance of the data as the value of a point that cannot be. OptunaSearch is told of them as failures.
+Plain Optuna is used as its manual says: define by run, choices as categories, impossible points by
+`trial.set_constraint` (Optuna 5), with the variance of the data as the value of a point that cannot be. Rows "with ranks"
+are those of a user who knows better: choices of numbers as their ranks, and for TPE our number of random suggestions at
+the start. OptunaSearch is told of impossible points as failures.
 """
 
 from __future__ import annotations
@@ -157,16 +159,22 @@ _PLAIN: Mapping[str, Callable[[int], optuna.samplers.BaseSampler]] = {
     "cmaes": lambda seed: optuna.samplers.CmaEsSampler(seed=seed),
 }
 
+_WITH_RANKS: Mapping[str, Callable[[int], optuna.samplers.BaseSampler]] = {
+    "tpe": lambda seed: optuna.samplers.TPESampler(seed=seed, n_startup_trials=5, multivariate=True),
+    "gp": lambda seed: optuna.samplers.GPSampler(seed=seed, n_startup_trials=5),
+}
 
-def plain(sampler: str) -> Method:
-    """Optuna by itself, in memory."""
+
+def plain(sampler: str, *, ranks: bool = False) -> Method:
+    """Optuna by itself, in memory; with choices of numbers as ranks where that is asked for."""
 
     def run(problem: Problem, seed: int) -> Course:
-        study = optuna.create_study(directions=[*problem.search.objectives.values()], sampler=_PLAIN[sampler](seed))
+        made = _WITH_RANKS.get(sampler, _PLAIN[sampler]) if ranks else _PLAIN[sampler]
+        study = optuna.create_study(directions=[*problem.search.objectives.values()], sampler=made(seed))
 
         def ask() -> tuple[Any, Params]:
             trial = study.ask()
-            return trial, _suggested(problem.search, trial)
+            return trial, _suggested(problem.search, trial, ranks=ranks)
 
         def tell(trial: Any, values: tuple[float, ...] | None) -> None:
             trial.set_constraint("possible", 1.0 if values is None else 0.0)
@@ -236,7 +244,7 @@ def _define(search: Search, trial: Any) -> None:
     _suggested(search, trial)
 
 
-def _suggested(search: Search, trial: Any) -> dict[str, Any]:
+def _suggested(search: Search, trial: Any, *, ranks: bool = False) -> dict[str, Any]:
     """A point by the fields that its quantizer has, drawn by plain Optuna."""
     found, axes = dict[str, Any](), dict(search.space.axes)
     if isinstance(axis := axes.get("quantizer"), Choices):
@@ -245,7 +253,9 @@ def _suggested(search: Search, trial: Any) -> dict[str, Any]:
         axis = axes[name]
         if name == "quantizer":
             continue
-        if isinstance(axis, Choices):
+        if isinstance(axis, Choices) and ranks:
+            found[name] = sorted(axis.choices)[trial.suggest_int(name, 0, len(axis.choices) - 1)]
+        elif isinstance(axis, Choices):
             found[name] = trial.suggest_categorical(name, list(axis.choices))
         else:
             found[name] = trial.suggest_float(name, axis.low, axis.high, log=axis.log)
@@ -282,6 +292,8 @@ def main(quick: bool, names: Sequence[str], table: Path | None, out: Path | None
             rows = []
             for sampler, (own, other) in METHODS[name].items():
                 methods = {sampler: own, f"plain {sampler}": other}
+                if name != "ranges" and sampler in _WITH_RANKS:
+                    methods[f"plain {sampler}, with ranks"] = plain(sampler, ranks=True)
                 if sampler == "tpe":
                     methods["OptunaSearch"] = optuna_search()
                 for label, method in methods.items():
