@@ -10,9 +10,9 @@ table. An impossible draw costs the others nothing; a repeated one is an evaluat
 - `ranges`: two ranges, for which a table is interpolated: what CMA-ES takes.
 
 Plain Optuna is used as its manual says: define by run, choices as categories, impossible points by
-`trial.set_constraint` (Optuna 5), with the variance of the data as the value of a point that cannot be. Rows "with ranks"
-are those of a user who knows better: choices of numbers as their ranks, and for TPE our number of random suggestions at
-the start. OptunaSearch is told of impossible points as failures.
+`trial.set_constraint` (Optuna 5), with the variance of the data as the value of a point that cannot be. Rows "with
+ranks" are those of a user who knows better: choices of numbers as their ranks, and as many random suggestions at the
+start as here. OptunaSearch is told of impossible points as failures.
 """
 
 from __future__ import annotations
