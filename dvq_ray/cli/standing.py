@@ -36,15 +36,20 @@ class Standing:
     """The cells that are wanted; None where any row of the store may be one."""
 
 
-def grids_standing(spec: SweepSpec, rows: pd.DataFrame, missing_curves: Collection[str] = ()) -> Standing:
+def grids_standing(
+    spec: SweepSpec, rows: pd.DataFrame, missing_curves: Collection[str] = (), without_kept: Collection[str] = ()
+) -> Standing:
     """How far grids have come, from all rows of a store with the columns that a plan needs."""
-    plan = plan_of(spec, rows, missing_curves=missing_curves)
+    plan = plan_of(spec, rows, missing_curves=missing_curves, without_kept=without_kept)
     counts = plan.counts()
     notes = []
     if plan.unwanted:
         notes.append(("also", f"{plan.unwanted:,} rows of cells that the sweep file does not name"))
     if plan.without_curve:
         notes.append(("curves", f"{plan.without_curve:,} of the missing cells have a row, but their curve is missing"))
+    if plan.without_kept:
+        kept = f"but have not kept all of: {', '.join(sorted(spec.keep))}"
+        notes.append(("kept", f"{plan.without_kept:,} of the missing cells have a row, {kept}"))
     notes += [("seeds", line) for line in plan.looks_in_words()]
     return Standing(
         what="cells",

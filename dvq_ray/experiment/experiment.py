@@ -102,8 +102,11 @@ class Experiment:
     """The quantizer of a search that names none."""
     seeds_by: Sequence[str] = ()
     """Fields that, with the seed, decide a cell's data: cells that agree in them are paired by seed."""
-    keeps: Sequence[str] = ()
-    """What a finished cell can keep besides its row, where the sweep file requests it under `keep`."""
+    keeps: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """What a finished cell can keep besides its row, where the sweep file requests it under `keep`: the names of its
+    files."""
+    model: str = ""
+    """`module:class` of the `dvq_ray.models.model.Model` that is made of a kept model; empty where none is kept."""
     elapsed_column: str = ""
     """The curve column that holds the seconds of training so far; empty where a curve has none."""
 
