@@ -107,6 +107,9 @@ class Experiment:
     files."""
     model: str = ""
     """`module:class` of the `dvq_ray.models.model.Model` that is made of a kept model; empty where none is kept."""
+    comparison: str = ""
+    """`module:NAME` of the `dvq_ray.comparison.declared.Comparison` with which `dvq-ray compare` runs it on a file;
+    empty for an experiment that it does not run."""
     elapsed_column: str = ""
     """The curve column that holds the seconds of training so far; empty where a curve has none."""
 

@@ -26,6 +26,7 @@ EXPERIMENT = Experiment(
         digest_column="data_sha256",
     ),
     usual_quantizer="dvq",
+    comparison="dvq_ray.experiments.vectors.comparison:COMPARISON",
     keeps={"codes": (kept_codes.FILE,), "model": MODEL_FILES},
     model="dvq_ray.experiments.vectors.model:VectorModel",
     seeds_by=("dataset", "rows", "normalise"),
