@@ -83,8 +83,8 @@ def main(
     sweep` runs again, then run: first on few rows, so that a table is there soon, then on all of them.
 
     Exit codes: 0 all cells are done; 1 some failed, or an item of the report was refused; 2 it cannot be run, and
-    nothing was written; 3 the time budget was spent before all cells were done; 130 interrupted. The same command
-    resumes.
+    nothing was written; 3 the time budget was spent before all cells were done; 4 Ray's own processes ended; 130
+    interrupted. The same command resumes.
     """
     began = time.monotonic()
     try:
@@ -112,6 +112,8 @@ class _Asked:
     contestants: Sequence[Contestant]
     in_part: Sequence[Contestant]
     """Those that a first look is taken at."""
+    only: Sequence[str]
+    """`FIELD=VALUE` of what all cells but those of the first look have."""
     tables: Tables
     sweep: Mapping[str, Any]
     spec: SweepSpec
@@ -174,8 +176,10 @@ def _asked(
     spec = parse_sweep(text, str(place))
     if seeds and seeds < enough_seeds(count):
         complain(f"note: {seeds} seeds cannot decide {count} comparisons; --seeds {enough_seeds(count)} could")
+    of_all = next(spec.grids[-1].points()).model_dump()  # the last grid is one of all rows
     return _Asked(
         contestants=every, in_part=in_part, sweep=sweep, spec=spec, text=text, file=place,
+        only=[f"{field}={of_all[field]}" for field in more or ()],
         tables=Tables(experiment=experiment, comparison=comparison, metric=metric, spec=spec),
     )  # fmt: skip
 
@@ -239,7 +243,8 @@ def _run(
         return code
     from dvq_ray.__main__ import command
 
-    return max(code, _exit_code(command("analyse"), [store.location]))
+    only = [word for field in asked.only for word in ("--only", field)]
+    return max(code, _exit_code(command("analyse"), [store.location, *only]))
 
 
 def _swept(screen: Console, spec: SweepSpec, results: str, budget: float | None, *, in_process: bool) -> int:

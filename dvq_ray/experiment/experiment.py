@@ -113,6 +113,10 @@ class Experiment:
     elapsed_column: str = ""
     """The curve column that holds the seconds of training so far; empty where a curve has none."""
 
+    def files_of(self, keep: Set[str]) -> Set[str]:
+        """Names of the files that a finished cell has, where a sweep file requests these under `keep`."""
+        return {name for what in keep for name in self.keeps[what]}
+
     def load_run(self) -> Run:
         """The function that computes cells, imported now."""
         return cast(Run, named(self.run)) if isinstance(self.run, str) else self.run

@@ -122,14 +122,7 @@ def make_plan(spec: SweepSpec, store: Store, *, retry_failed: bool) -> Plan:
 
 def missing_kept(spec: SweepSpec, store: Store) -> set[str]:
     """Cells of a store that are done, and have not kept all files that the sweep file wants them to keep."""
-    wanted = {name for what in spec.keep for name in spec.experiment.keeps[what]}
-    if not wanted:
-        return set()
-    there: dict[str, set[str]] = {}
-    for info in store.files_below("artifacts"):
-        there.setdefault(info.path.split("/")[-2], set()).add(info.base_name)
-    done = (cell_id for cell_id, status in store.statuses().items() if status in FINISHED)
-    return {cell_id for cell_id in done if not wanted <= there.get(cell_id, set())}
+    return store.missing_artifacts(spec.experiment.files_of(spec.keep))
 
 
 def columns_of(spec: SweepSpec) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -83,6 +84,19 @@ def test_a_large_file_is_looked_at_in_part_first(tmp_path: Path) -> None:
     assert "2 bits, by" in head
     assert "2 bits, by" in rest
     assert "rows: 2000, seeds: 2}" in (tmp_path / "compare-many.yaml").read_text()
+
+
+def test_the_report_is_of_all_rows_and_no_item_is_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "many.npy", clusters(5000, dimension=4))
+    words = [str(tmp_path / "many.npy"), "--bits", "2", "--seeds", "2", "--results", str(tmp_path), "--in-process"]
+    done = CliRunner().invoke(main, ["compare", *words])
+    assert done.exit_code == 0, done.output
+    assert "refused" not in done.output
+    store = tmp_path / "compare-many"
+    assert (store / "figures" / "report.html").exists()
+    assert json.loads((store / "figures" / "vectors-versus.json").read_text())["only"] == {"rows": "0"}
+    both = CliRunner().invoke(main, ["analyse", str(store), "--out", str(tmp_path / "both")])
+    assert both.exit_code == 0, both.output  # of few rows and all rows, which are data of their own
 
 
 def test_all_problems_are_reported_at_once_and_nothing_is_written(tmp_path: Path) -> None:
