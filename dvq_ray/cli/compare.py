@@ -18,7 +18,7 @@ from dvq_ray.cli.comparison_tables import Tables
 from dvq_ray.cli.duration import Duration
 from dvq_ray.cli.sweep_run import REFUSALS, SweepRun
 from dvq_ray.cli.terminal import Command, complain, console
-from dvq_ray.comparison.declared import Comparison
+from dvq_ray.comparison.declared import Comparison, Found
 from dvq_ray.comparison.ranking import advice
 from dvq_ray.comparison.sweep_file import (
     Contestant,
@@ -155,8 +155,10 @@ def _asked(
         ]
     name = _name(file)
     place = Path(f"{name}.yaml") if "://" in results else Path(results) / f"{name}.yaml"
-    if place.exists() and not place.read_text(errors="replace").startswith(_HEAD):
+    if place.is_file() and not place.read_text(errors="replace").startswith(_HEAD):
         problems.append(f"{place}: was not written by this command; move it, or name other --results")
+    if found:
+        problems += _problems_of_store(Store.under(results, name), experiment, file, found)
     if problems or found is None:
         raise _RefusedError(problems)
     every, left_out = _fitting(experiment, every, name, source, {})
@@ -182,6 +184,18 @@ def _asked(
         only=[f"{field}={of_all[field]}" for field in more or ()],
         tables=Tables(experiment=experiment, comparison=comparison, metric=metric, spec=spec),
     )  # fmt: skip
+
+
+def _problems_of_store(store: Store, experiment: Experiment, file: str, found: Found) -> list[str]:
+    """Says that the store holds cells of other rows: ids of cells have the name of a data set, and not its content."""
+    store.check_place()
+    rows, column = store.load(), experiment.digest_column
+    if column not in rows or rows[column].dropna().eq(found.digest).all():
+        return []
+    return [
+        f"{store.location}: holds cells of other rows than those of {file} (another file of that name, another test "
+        "file, or its content has changed); move that folder, or name other --results"
+    ]
 
 
 def _fitting(
@@ -217,8 +231,11 @@ def _name(file: str) -> str:
 def _run(
     screen: Console, asked: _Asked, results: str, began: float, budget: float | None, *, in_process: bool, report: bool
 ) -> int:
-    asked.file.parent.mkdir(parents=True, exist_ok=True)
-    asked.file.write_text(asked.text, encoding="utf-8")
+    try:
+        asked.file.parent.mkdir(parents=True, exist_ok=True)
+        asked.file.write_text(asked.text, encoding="utf-8")
+    except OSError as error:
+        raise _RefusedError([f"{asked.file} cannot be written: {error.strerror}"]) from error
     screen.print(f"sweep file: {asked.file}")
     store = Store.under(results, asked.spec.name)
     if asked.in_part:

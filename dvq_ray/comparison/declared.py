@@ -19,6 +19,8 @@ class Found:
     """Numbers in a row."""
     train: int
     """Rows for training."""
+    digest: str
+    """Of all rows: the value of the experiment's `digest_column`."""
 
 
 class Comparison(Protocol):

@@ -135,6 +135,27 @@ def test_what_cannot_be_run_is_refused(
     assert not (tmp_path / "results").exists()
 
 
+def test_another_file_of_that_name_is_refused(file: Path, tmp_path: Path) -> None:
+    assert compare(file, "--bits", "4", "--seeds", "2", results=tmp_path / "results").exit_code == 0
+    np.save(file, clusters(500, seed=1))
+    done = compare(file, "--bits", "4", "--seeds", "2", results=tmp_path / "results")
+    assert done.exit_code == 2
+    assert "compare-mine: holds cells of other rows than those of" in done.output
+    assert "name other --results" in done.output
+
+
+@pytest.mark.parametrize("results", ["", "file"])
+def test_a_place_that_cannot_hold_results_is_refused(
+    results: str, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    done = CliRunner().invoke(main, ["compare", str(file), "--bits", "4", "--results", results, "--in-process"])
+    assert done.exit_code == 2, done.output
+    assert done.exception is None or isinstance(done.exception, SystemExit)
+    assert not (tmp_path / "compare-mine.yaml").exists()
+
+
 def test_a_quantizer_that_the_rows_do_not_suffice_for_is_left_out(file: Path, tmp_path: Path) -> None:
     done = compare(file, "--bits", "10", "--seeds", "2", results=tmp_path)
     assert done.exit_code == 0, done.output
