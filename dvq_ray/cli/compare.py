@@ -150,7 +150,7 @@ def _asked(
         every = contestants(experiment, comparison, found, bits)
         missing = [each for each in bits if each not in {one.bits for one in every}]
         problems += [
-            f"--bits: found {each}; no installed quantizer makes so many bits of rows with {found.features} features"
+            f"--bits: found {each}; no installed quantizer makes so many bits of rows with {found.width} numbers"
             for each in missing
         ]
     name = _name(file)

@@ -15,7 +15,7 @@ from dvq_ray.declarations.settings import Settings
 class Found:
     """What a file holds."""
 
-    features: int
+    width: int
     """Numbers in a row."""
     train: int
     """Rows for training."""

@@ -50,7 +50,7 @@ def contestants(experiment: Experiment, comparison: Comparison, found: Found, bi
             continue  # it is of other experiments, or its package is broken: nobody has named it here
         assert issubclass(variant, Quantizer)
         for budget in bits:
-            own = variant.at_bits(budget, found.features)
+            own = variant.at_bits(budget, found.width)
             if own is not None:
                 fields = {"quantizer": name, **comparison.fields(variant, own)}
                 every.append(Contestant(bits=budget, quantizer=name, fields=fields))

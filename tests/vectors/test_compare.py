@@ -189,7 +189,7 @@ def test_every_format_is_known_by_its_name(kind: str, tmp_path: Path) -> None:
     assert sources is not None
     opened: Any = sources.formats[description["format"]].model_validate(description)
     found = COMPARISON.look(opened)
-    assert (found.features, found.train) == (8, 40)
+    assert (found.width, found.train) == (8, 40)
 
 
 def made(**means: float) -> Values:

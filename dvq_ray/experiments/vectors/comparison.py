@@ -48,7 +48,7 @@ class VectorComparison:
         """Reads all rows, as every cell does."""
         source = source.expanded()
         dimension, digest = data.scan(source, "train").dimension, data.digest(source)
-        return Found(features=dimension, train=data.train_count(source), digest=digest)
+        return Found(width=dimension, train=data.train_count(source), digest=digest)
 
     def fields(self, variant: type[Settings], own: Mapping[str, Any]) -> Mapping[str, Any]:
         """Codes that learn by gradient start at training rows: far from all of them they would be of no use."""
