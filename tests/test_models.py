@@ -25,7 +25,7 @@ from dvq_ray.quantizer.base import blocks
 from dvq_ray.quantizer.kept_codes import read_codes
 from dvq_ray.store import Store
 from dvq_ray.sweep.yaml_writer import write_yaml
-from tests.sweep_files import write, write_pictures
+from tests.sweep_files import SEARCH, write, write_pictures
 from tests.vectors.test_vector_sources import source
 from tests.vectors.vector_files import clusters, described
 
@@ -241,6 +241,19 @@ def test_cells_without_a_model_are_said_to_have_none(cell: tuple[Path, str], tmp
     assert failing["status"].tolist() == ["diverged"]
     with pytest.raises(ModelError, match="its status is diverged; run the sweep with --retry-failed"):
         load_model(tmp_path / "bad", failing["cell_id"].iloc[0])
+
+
+def test_a_search_says_that_files_are_missing(tmp_path: Path) -> None:
+    search = SEARCH + "keep: [model]\n"
+    command = [str(write(tmp_path, search)), "--results", str(tmp_path), "--in-process"]
+    assert CliRunner().invoke(sweep, command).exit_code == 0
+    assert "have not kept" not in CliRunner().invoke(sweep, [*command, "--dry-run"]).output
+    folder = next((tmp_path / "tiny" / "artifacts").iterdir())
+    load_model(tmp_path / "tiny", folder.name)
+    (folder / "model.json").unlink()
+    told = "1 cells are done, but have not kept all of: model"
+    assert told in CliRunner().invoke(sweep, [*command, "--dry-run"]).output
+    assert told in " ".join(CliRunner().invoke(status, [str(tmp_path / "tiny")]).output.split())
 
 
 def test_cells_whose_files_are_missing_are_announced_and_computed_again(tmp_path: Path) -> None:

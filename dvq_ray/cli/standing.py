@@ -9,7 +9,7 @@ import pandas as pd
 
 from dvq_ray.store import Store
 from dvq_ray.sweep.pace import Estimate
-from dvq_ray.sweep.plan import plan_of
+from dvq_ray.sweep.plan import missing_kept, plan_of
 from dvq_ray.sweep.search import Search, SearchError
 from dvq_ray.sweep.spec import SweepSpec
 
@@ -82,6 +82,9 @@ def search_standing(spec: SweepSpec, search: Search, store: Store, rows: pd.Data
         if found is not None:
             states |= {STATES_IN_WORDS[name]: count for name, count in found.states().items()}
             notes += [("best", best.in_words(search)) for best in found.best()]
+    if without_kept := missing_kept(spec, store):
+        kept = ", ".join(sorted(spec.keep))
+        notes.append(("kept", f"{len(without_kept):,} cells are done, but have not kept all of: {kept}"))
     done = states.get("complete", 0) + states.get("stopped early", 0)
     failed = states.get("failed", 0)
     missing = max(search.suggestions - done - failed, 0)

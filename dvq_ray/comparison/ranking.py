@@ -78,10 +78,12 @@ def _against(values: Values, best: Place, other: Place, sign: float) -> Place:
 
 def advice(places: Mapping[int, Sequence[Place]]) -> str:
     """One sentence: what to take at each budget."""
-    parts = []
+    parts, doubts = [], 0
     for bits, found in places.items():
         if found:
             close = [each.name for each in found[1:] if each.verdict == "undecided"]
+            doubts += len(close)
             doubt = f" (undecided: {', '.join(close)})" if close else ""
             parts.append(f"{found[0].name} at {bits} bits{doubt}")
-    return f"take {', '.join(parts)}; where it is undecided, the cheaper one" if parts else "no cell has finished"
+    rest = "; where it is undecided, the cheaper one" if doubts else ""
+    return f"take {', '.join(parts)}{rest}" if parts else "no cell has finished"

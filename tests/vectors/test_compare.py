@@ -238,6 +238,8 @@ def test_advice_names_what_is_undecided() -> None:
     text = advice(ranked({32: made(a=1, b=9), 64: made(a=5, b=5.0001)}, better="lower"))
     assert text.startswith("take a at 32 bits, ")
     assert "at 64 bits (undecided: " in text
+    assert text.endswith("; where it is undecided, the cheaper one")
+    assert advice(ranked({32: made(a=1, b=9)}, better="lower")) == "take a at 32 bits"
     assert advice({8: []}) == "no cell has finished"
 
 
