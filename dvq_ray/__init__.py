@@ -1,9 +1,11 @@
 """Distributed sweeps of vector quantizers: VQ, depthwise VQ and their kin, from a YAML file to Parquet.
 
 run_sweep, plan, load_results                        run a sweep, look at what it would run, read what it gave
+load_model                                           encode and decode with what a cell learned
 Quantizer, CodebookQuantizer, Codec, Experiment      what one of your own is made of
 Settings, Axis, Metric, Rule, Outcome, Underway      what these declare of themselves
-SweepError, SweepProgress, SweepPlan, StoreError     what these raise, report and return
+SweepError, SweepProgress, SweepPlan, StoreError,
+Model, ModelError                                    what these raise, report and return
 """
 
 from __future__ import annotations
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
     from dvq_ray.declarations.metric import Metric
     from dvq_ray.declarations.settings import Rule, Settings
     from dvq_ray.experiment.experiment import Experiment, Outcome, Underway
+    from dvq_ray.models.files import ModelError
+    from dvq_ray.models.loading import load_model
+    from dvq_ray.models.model import Model
     from dvq_ray.quantizer.base import Codec, Quantizer
     from dvq_ray.quantizer.codebook import CodebookQuantizer
     from dvq_ray.store import StoreError
@@ -29,6 +34,8 @@ __all__ = [
     "Codec",
     "Experiment",
     "Metric",
+    "Model",
+    "ModelError",
     "Outcome",
     "Quantizer",
     "Rule",
@@ -38,6 +45,7 @@ __all__ = [
     "SweepPlan",
     "SweepProgress",
     "Underway",
+    "load_model",
     "load_results",
     "plan",
     "run_sweep",
@@ -49,6 +57,9 @@ _PLACES = {
     "declarations.metric": ("Metric",),
     "declarations.settings": ("Rule", "Settings"),
     "experiment.experiment": ("Experiment", "Outcome", "Underway"),
+    "models.files": ("ModelError",),
+    "models.loading": ("load_model",),
+    "models.model": ("Model",),
     "quantizer.base": ("Codec", "Quantizer"),
     "quantizer.codebook": ("CodebookQuantizer",),
     "store": ("StoreError",),

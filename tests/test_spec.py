@@ -356,17 +356,18 @@ def test_only_trainings_are_shown_in_tensorboard(tmp_path: Path) -> None:
     assert problems(write(tmp_path, text + "true\n")) == [told]
 
 
-def test_a_sweep_keeps_what_its_experiment_can(tmp_path: Path) -> None:
+def test_a_sweep_keeps_what_its_experiment_can(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kept = load_sweep(write(tmp_path, LEARNED + "keep: [codes]\n" + LEARNED_GRID)).surroundings().keep
     assert kept == {"codes"}
     found = problems(write(tmp_path, LEARNED + "keep: [code, 3]\n" + LEARNED_GRID))
     assert found == [
         "FILE:3: keep[1]: found 3; allowed: a valid string",
-        'FILE:3: keep[0]: found "code"; did you mean codes? allowed: codes',
+        'FILE:3: keep[0]: found "code"; did you mean codes? allowed: codes, model',
     ]
-    text = HEAD + f"grids: {{a: {GOOD_GRID}}}\nkeep: [codes]\n"
-    told = "FILE:4: keep[0]: has no effect: static_prior keeps nothing besides its rows"
-    assert problems(write(tmp_path, text)) == [told]
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "examples"))
+    text = (HEAD + f"grids: {{a: {GOOD_GRID}}}\nkeep: [codes]\n").replace("static_prior", '"sphere:EXPERIMENT"')
+    told = "FILE:4: keep[0]: has no effect: sphere:EXPERIMENT keeps nothing besides its rows"
+    assert told in problems(write(tmp_path, text))
 
 
 LEARNED_BREACHES = {

@@ -30,6 +30,9 @@ def print_plan(console: Console, plan: Plan, store: Store, slots: int) -> None:
     console.print(f"no longer wanted: {plan.unwanted:,} cells, which stay in {store.location}")
     if plan.without_curve:
         console.print(f"run again: {plan.without_curve:,} cells that are done, but for their curve, which is missing")
+    if plan.without_kept:
+        kept = ", ".join(sorted(plan.spec.keep))
+        console.print(f"run again: {plan.without_kept:,} cells that are done, but have not kept all of: {kept}")
     _print_looks(console, plan)
     trials = len(pack_cells(plan.to_run, slots))
     time = f"; expected time: {plan.estimate().in_words(slots)}" if plan.to_run else ""

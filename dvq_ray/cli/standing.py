@@ -9,7 +9,7 @@ import pandas as pd
 
 from dvq_ray.store import Store
 from dvq_ray.sweep.pace import Estimate
-from dvq_ray.sweep.plan import plan_of
+from dvq_ray.sweep.plan import missing_kept, plan_of
 from dvq_ray.sweep.search import Search, SearchError
 from dvq_ray.sweep.spec import SweepSpec
 
@@ -36,15 +36,20 @@ class Standing:
     """The cells that are wanted; None where any row of the store may be one."""
 
 
-def grids_standing(spec: SweepSpec, rows: pd.DataFrame, missing_curves: Collection[str] = ()) -> Standing:
+def grids_standing(
+    spec: SweepSpec, rows: pd.DataFrame, missing_curves: Collection[str] = (), without_kept: Collection[str] = ()
+) -> Standing:
     """How far grids have come, from all rows of a store with the columns that a plan needs."""
-    plan = plan_of(spec, rows, missing_curves=missing_curves)
+    plan = plan_of(spec, rows, missing_curves=missing_curves, without_kept=without_kept)
     counts = plan.counts()
     notes = []
     if plan.unwanted:
         notes.append(("also", f"{plan.unwanted:,} rows of cells that the sweep file does not name"))
     if plan.without_curve:
         notes.append(("curves", f"{plan.without_curve:,} of the missing cells have a row, but their curve is missing"))
+    if plan.without_kept:
+        kept = f"but have not kept all of: {', '.join(sorted(spec.keep))}"
+        notes.append(("kept", f"{plan.without_kept:,} of the missing cells have a row, {kept}"))
     notes += [("seeds", line) for line in plan.looks_in_words()]
     return Standing(
         what="cells",
@@ -84,6 +89,9 @@ def search_standing(spec: SweepSpec, search: Search, store: Store, rows: pd.Data
                 missing = repeats
             if not missing and not found.regret_is_small and sum(found.states().values()) < search.suggestions:
                 notes.append(("space", f"it holds no more than {sum(found.states().values()):,} points"))
+    if without_kept := missing_kept(spec, store):
+        kept = ", ".join(sorted(spec.keep))
+        notes.append(("kept", f"{len(without_kept):,} cells are done, but have not kept all of: {kept}"))
     done = states.get("complete", 0) + states.get("stopped early", 0)
     failed = states.get("failed", 0)
     return Standing(

@@ -21,7 +21,7 @@ from dvq_ray.problems import SweepFileError
 from dvq_ray.store import FINISHED, STOPPED, Store, StoreError
 from dvq_ray.store.heartbeat import Driver, drivers
 from dvq_ray.sweep.pace import COLUMNS, Pace, hours, pace
-from dvq_ray.sweep.plan import load_rows
+from dvq_ray.sweep.plan import load_rows, missing_kept
 from dvq_ray.sweep.spec import Resources, SweepSpec, parse_sweep
 from dvq_ray.text import plain, rate, span
 
@@ -81,7 +81,7 @@ class _Report:
         if search:
             standing = search_standing(spec, search, store, rows)
         else:
-            standing = grids_standing(spec, rows, store.missing_curves())
+            standing = grids_standing(spec, rows, store.missing_curves(), missing_kept(spec, store))
         self._say_counts(spec, standing)
         measured = pace(rows, self._now)
         checkpoints = self._checkpoints(rows)

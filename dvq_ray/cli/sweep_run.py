@@ -19,7 +19,7 @@ from dvq_ray.execution.tune.ray_address import cluster_address
 from dvq_ray.execution.tune.under_tune import UnderTune
 from dvq_ray.problems import SweepFileError
 from dvq_ray.store import Store, StoreError
-from dvq_ray.sweep.plan import Plan, make_plan
+from dvq_ray.sweep.plan import Plan, make_plan, missing_kept
 from dvq_ray.sweep.search import Search, SearchError
 from dvq_ray.sweep.spec import SweepSpec
 
@@ -71,6 +71,7 @@ class SweepRun:
             from dvq_ray.cli import search as drive  # Optuna takes a second to import
 
             _refuse(self._problems_of_search(search))
+            self._note_missing_kept()
             return drive.run_search(
                 console, self.spec, search, self.store, self._executor, self._budget,
                 retry_failed=self._retry_failed, progress_type=progress_type,
@@ -89,6 +90,7 @@ class SweepRun:
             from dvq_ray.cli import search as drive  # Optuna takes a second to import
 
             problems = self._problems_of_search(search)
+            self._note_missing_kept()
             ahead = drive.print_plan(console, self.spec, search, self.store, slots, retry_failed=self._retry_failed)
             left, failed = ahead.left, ahead.failed
         else:
@@ -103,6 +105,16 @@ class SweepRun:
 
     def _plan(self) -> Plan:
         return make_plan(self.spec, self.store, retry_failed=self._retry_failed)
+
+    def _note_missing_kept(self) -> None:
+        """Says which files are missing that cells should have kept: a search computes no cell again for them."""
+        if missing := missing_kept(self.spec, self.store):
+            kept = ", ".join(sorted(self.spec.keep))
+            click.echo(
+                f"note: {len(missing):,} cells are done, but have not kept all of: {kept}. A search does not compute "
+                "them again; name other --results to have all of them",
+                err=True,
+            )
 
     def _problems_of_plan(self, plan: Plan) -> list[str]:
         return self._problems_of_data(cell.point.settings for cell in plan.to_run)

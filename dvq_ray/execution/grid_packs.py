@@ -90,7 +90,11 @@ class GridPacks:
         """The cells that nobody has computed since this run began: another driver's row may stand before this one's."""
         store, run = self._job.store, self._job.run
         rows = store.load(columns=["cell_id", "status", "run_id", "run_started_at"])
-        is_done = rows["status"].isin(FINISHED) & ~rows["cell_id"].isin(store.missing_curves())
+        incomplete = store.missing_curves()
+        if self._cells:  # all of one experiment
+            wanted = self._cells[0].point.experiment.files_of(self._job.surroundings.keep)
+            incomplete |= store.missing_artifacts(wanted)
+        is_done = rows["status"].isin(FINISHED) & ~rows["cell_id"].isin(incomplete)
         is_tried = (rows["run_id"] == run.run_id) | (rows["run_started_at"] >= self._began)
         computed = {*rows.loc[is_done | is_tried, "cell_id"]}
         return [cell for cell in self._cells if cell.cell_id not in computed]

@@ -16,10 +16,11 @@ from dvq_ray.execution.computed import computed
 from dvq_ray.execution.exception_text import clean, describe
 from dvq_ray.experiment.experiment import Outcome, Underway
 from dvq_ray.experiment.surroundings import Surroundings
+from dvq_ray.models.files import KeptModel
 from dvq_ray.store import FINISHED, STUDY, SUGGESTION, Status, Store, StoreError
 from dvq_ray.store.columns import DURATION
 from dvq_ray.store.commits import Commits
-from dvq_ray.store.provenance import MACHINE_COLUMNS, Run, machine_columns
+from dvq_ray.store.provenance import MACHINE_COLUMNS, Run, machine_columns, versions
 from dvq_ray.sweep.cells import Cell, Pack, Point, SuggestedAs
 
 Written = tuple[dict[str, Any], Sequence[Mapping[str, Any]]]
@@ -57,9 +58,10 @@ class Advance:
 class _StoredFiles:
     """What a cell keeps, in the store."""
 
-    def __init__(self, store: Store, cell_id: str) -> None:
+    def __init__(self, store: Store, cell: Cell) -> None:
         self._store = store
-        self._cell_id = cell_id
+        self._cell = cell
+        self._cell_id = cell.cell_id
 
     def read_checkpoint(self) -> bytes | None:
         return self._store.read_checkpoint(self._cell_id)
@@ -73,6 +75,17 @@ class _StoredFiles:
 
     def write_artifact(self, name: str, content: bytes) -> None:
         self._store.write_artifact(self._cell_id, name, content)
+
+    def write_model(self, parts: Mapping[str, Any], arrays: Mapping[str, Any], data_digest: str) -> None:
+        cell, point = self._cell, self._cell.point
+        kept = KeptModel(
+            cell_id=cell.cell_id, experiment=point.experiment.name, revision=point.experiment.revision,
+            settings=point.settings.model_dump(mode="json"), seed=cell.seed, data_digest=data_digest, parts=parts,
+            arrays=arrays,
+            versions={**versions(), **{each.name: each.version for each in point.providers()}},
+        )  # fmt: skip
+        for name, content in kept.files().items():
+            self.write_artifact(name, content)
 
 
 def run_pack(pack: Pack, store: Store, run: Run, surroundings: Surroundings) -> Generator[Advance]:
@@ -91,7 +104,7 @@ def run_pack(pack: Pack, store: Store, run: Run, surroundings: Surroundings) -> 
                     cell_id=cell.cell_id, status=written[cell.cell_id], nominal_seconds=cell.nominal_seconds()
                 )
         left = [cell for cell in cells if cell.cell_id not in written]
-        files = {cell.seed: _StoredFiles(store, cell.cell_id) for cell in left}
+        files = {cell.seed: _StoredFiles(store, cell) for cell in left}
         reported = dict.fromkeys((cell.cell_id for cell in left), 0.0)
         events = _rows(point, left, run, replace(surroundings, files=files))
         if surroundings.tensorboard:

@@ -102,10 +102,20 @@ class Experiment:
     """The quantizer of a search that names none."""
     seeds_by: Sequence[str] = ()
     """Fields that, with the seed, decide a cell's data: cells that agree in them are paired by seed."""
-    keeps: Sequence[str] = ()
-    """What a finished cell can keep besides its row, where the sweep file requests it under `keep`."""
+    keeps: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """What a finished cell can keep besides its row, where the sweep file requests it under `keep`: the names of its
+    files."""
+    model: str = ""
+    """`module:class` of the `dvq_ray.models.model.Model` that is made of a kept model; empty where none is kept."""
+    comparison: str = ""
+    """`module:NAME` of the `dvq_ray.comparison.declared.Comparison` with which `dvq-ray compare` runs it on a file;
+    empty for an experiment that it does not run."""
     elapsed_column: str = ""
     """The curve column that holds the seconds of training so far; empty where a curve has none."""
+
+    def files_of(self, keep: Set[str]) -> Set[str]:
+        """Names of the files that a finished cell has, where a sweep file requests these under `keep`."""
+        return {name for what in keep for name in self.keeps[what]}
 
     def load_run(self) -> Run:
         """The function that computes cells, imported now."""

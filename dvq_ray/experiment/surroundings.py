@@ -26,6 +26,13 @@ class CellFiles(Protocol):
         """Keeps a file beside the results."""
         ...
 
+    def write_model(self, parts: Mapping[str, Any], arrays: Mapping[str, Any], data_digest: str) -> None:
+        """Keeps the model that a cell learned, so that `Experiment.model` builds it again.
+
+        `parts` is what plain JSON can say of it, `arrays` its numpy arrays by name.
+        """
+        ...
+
 
 class NoFiles:
     """Keeps nothing: for a cell that is only computed."""
@@ -41,6 +48,9 @@ class NoFiles:
         """There is none."""
 
     def write_artifact(self, name: str, content: bytes) -> None:
+        """Forgets it."""
+
+    def write_model(self, parts: Mapping[str, Any], arrays: Mapping[str, Any], data_digest: str) -> None:
         """Forgets it."""
 
 

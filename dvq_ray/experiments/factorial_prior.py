@@ -21,6 +21,8 @@ from dvq_ray.experiments.static_prior.settings import (
     StaticPriorMetrics,
     training_fields,
 )
+from dvq_ray.models.files import FILES as MODEL_FILES
+from dvq_ray.quantizer import kept_codes
 from dvq_ray.quantizer.base import Quantizer
 from dvq_ray.quantizer.slices import slices_divide
 from dvq_ray.streams import stream
@@ -79,5 +81,7 @@ EXPERIMENT = Experiment(
     run="dvq_ray.experiments.static_prior.run:run",
     batches_on_gpu=True,
     usual_quantizer="dvq",
+    keeps={"codes": (kept_codes.FILE,), "model": MODEL_FILES},
+    model="dvq_ray.models.codec_model:CodecModel",
     seeds_by=("groups", "centres", "dependence", "mixing"),
 )

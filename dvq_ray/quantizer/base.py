@@ -84,6 +84,14 @@ class Quantizer(Settings):
         """Whether its fields say how many slices of the features it has."""
         return cls.feature_slices is not Quantizer.feature_slices
 
+    @classmethod
+    def at_bits(cls, bits: int, features: int) -> Mapping[str, Any] | None:
+        """Its fields with which a vector of so many features has at most `bits` bits, and nearly as many.
+
+        None where it cannot, or where that takes far longer than others: `dvq-ray compare` then leaves it out.
+        """
+        return None
+
     @abstractmethod
     def codebook_sizes(self) -> tuple[int, ...]:
         """Sizes of the codebooks that a vector's code indexes: [codebooks]."""

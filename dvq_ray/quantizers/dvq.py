@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from dvq_ray.declarations.field import Axis
 from dvq_ray.declarations.settings import Count, Rule
 from dvq_ray.quantizer.codebook import CodebookQuantizer, Cut
-from dvq_ray.quantizer.slices import slices_divide
+from dvq_ray.quantizer.slices import slices_at_bits, slices_divide
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,6 +42,12 @@ class Dvq(CodebookQuantizer):
 
     slices: Annotated[Count, Axis(label="slices", symbol="L", neutral=1, example=[2, 4])]
     """Parts that the features are cut into: L in the paper."""
+
+    @classmethod
+    def at_bits(cls, bits: int, features: int) -> Mapping[str, Any] | None:
+        """The fewest slices with up to 256 codes each."""
+        found = slices_at_bits(bits, features)
+        return found and {"slices": found[0], "codebook_size": found[1]}
 
     def codebooks(self) -> int:
         """One for each slice."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -13,7 +13,7 @@ from dvq_ray.declarations.field import Axis
 from dvq_ray.declarations.settings import Count, Rule
 from dvq_ray.quantizer.base import CodebookSize, Codec, Quantizer, Vectors
 from dvq_ray.quantizer.rules import enough_samples
-from dvq_ray.quantizer.slices import slices_divide
+from dvq_ray.quantizer.slices import slices_at_bits, slices_divide
 
 
 class KMeans(Quantizer):
@@ -46,6 +46,12 @@ class KMeans(Quantizer):
         Rule(fields=("slices", "dimension"), breach=slices_divide),
         Rule(fields=("codebook_size", "train_samples"), breach=enough_samples),
     )
+
+    @classmethod
+    def at_bits(cls, bits: int, features: int) -> Mapping[str, Any] | None:
+        """The fewest slices with up to 256 codes each."""
+        found = slices_at_bits(bits, features)
+        return found and {"slices": found[0], "codebook_size": found[1], "start": "k-means++"}
 
     def codebook_sizes(self) -> tuple[int, ...]:
         """[slices]"""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Set
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from dvq_ray.declarations.field import Axis
 from dvq_ray.declarations.settings import Count
@@ -14,6 +14,9 @@ from dvq_ray.quantizer.codebook import CodebookQuantizer, Cut
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+MOST_BITS = 12
+"""Of a codebook that a comparison trains."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,11 @@ class Vq(CodebookQuantizer):
     def variant(cls, provided: Set[str]) -> type[Quantizer] | None:
         """With joint codebooks where a decoder can use them."""
         return JointVq if "decoder" in provided else Vq
+
+    @classmethod
+    def at_bits(cls, bits: int, features: int) -> Mapping[str, Any] | None:
+        """A codebook of up to 4,096 codes: each bit more doubles it."""
+        return {"codebook_size": 1 << bits} if bits <= MOST_BITS else None
 
     def codebooks(self) -> int:
         """One."""

@@ -22,7 +22,7 @@ one, and a later row before an earlier.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -207,6 +207,16 @@ class Store(Rows):
     def read_artifact(self, cell_id: str, name: str) -> bytes | None:
         """A file that `write_artifact` kept; None where there is none."""
         return self._storage.get(self._layout.artifact(cell_id, name))
+
+    def missing_artifacts(self, names: Set[str]) -> set[str]:
+        """Cells that are done, and have not kept a file of each of these names."""
+        if not names:
+            return set()
+        there: dict[str, set[str]] = {}
+        for info in self.files_below("artifacts"):
+            there.setdefault(info.path.split("/")[-2], set()).add(info.base_name)
+        done = (cell_id for cell_id, status in self.statuses().items() if status in FINISHED)
+        return {cell_id for cell_id in done if not names <= there.get(cell_id, set())}
 
     def read_checkpoint(self, cell_id: str) -> bytes | None:
         """What `write_checkpoint` kept last; None where there is none."""

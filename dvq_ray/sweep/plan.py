@@ -59,6 +59,8 @@ class Plan:
     """Stored cells that the sweep file names no longer. They are kept."""
     without_curve: int
     """Cells among those to run that are done, but for their curve, which is missing."""
+    without_kept: int = 0
+    """Cells among those to run that are done, but for files that the sweep file wants them to keep."""
     ids_by_grid: Mapping[str, Sequence[str]]
     seconds_per_nominal: Mapping[str, float]
     """Measured seconds over nominal seconds, by quantizer: the median of the wanted cells that are done."""
@@ -86,9 +88,10 @@ class Plan:
         """The plan after a run: what it was to run has a row and a curve, or is missing."""
         if self.looks:
             return make_plan(self.spec, store, retry_failed=False)
-        without_curve = store.missing_curves() & {cell.cell_id for cell in self.to_run}
+        ours = {cell.cell_id for cell in self.to_run}
+        incomplete = (store.missing_curves() | missing_kept(self.spec, store)) & ours
         statuses = {
-            cell: status for cell, status in store.statuses().items() if status != STOPPED and cell not in without_curve
+            cell: status for cell, status in store.statuses().items() if status != STOPPED and cell not in incomplete
         }
         return replace(self, statuses=statuses)
 
@@ -111,7 +114,15 @@ class Plan:
 def make_plan(spec: SweepSpec, store: Store, *, retry_failed: bool) -> Plan:
     """Plans what to run: cells that the store does not hold, and the failed ones where they are requested."""
     rows = load_rows(spec, store)
-    return plan_of(spec, rows, retry_failed=retry_failed, missing_curves=store.missing_curves())
+    return plan_of(
+        spec, rows, retry_failed=retry_failed, missing_curves=store.missing_curves(),
+        without_kept=missing_kept(spec, store),
+    )  # fmt: skip
+
+
+def missing_kept(spec: SweepSpec, store: Store) -> set[str]:
+    """Cells of a store that are done, and have not kept all files that the sweep file wants them to keep."""
+    return store.missing_artifacts(spec.experiment.files_of(spec.keep))
 
 
 def columns_of(spec: SweepSpec) -> list[str]:
@@ -135,21 +146,24 @@ def load_rows(spec: SweepSpec, store: Store, columns: Collection[str] = (), **op
 
 
 def plan_of(
-    spec: SweepSpec, rows: pd.DataFrame, *, retry_failed: bool = False, missing_curves: Collection[str] = ()
-) -> Plan:
+    spec: SweepSpec, rows: pd.DataFrame, *, retry_failed: bool = False, missing_curves: Collection[str] = (),
+    without_kept: Collection[str] = (),
+) -> Plan:  # fmt: skip
     """Plans from all rows of a store with `columns_of` it.
 
-    Rows of cells whose curve is missing do not count, and neither do those of cells that a search stopped early.
+    Rows of cells whose curve is missing do not count, nor those of cells that did not keep what the sweep file wants,
+    nor those of cells that a search stopped early.
     """
+    incomplete = {*missing_curves, *without_kept}
     rows = rows[rows["status"] != STOPPED]
     points = points_of(spec)
     questions, looks = None, None
     if spec.rules():
         questions = Questions(points)
-        looks = questions.look(rows[~rows["cell_id"].isin(missing_curves)] if missing_curves else rows)
+        looks = questions.look(rows[~rows["cell_id"].isin(incomplete)] if incomplete else rows)
     cells, ids_by_grid = cells_of(points, looks.seeds if looks else lambda grid, point: grid.seeds)
     statuses = dict(zip(rows["cell_id"], rows["status"].astype(object), strict=True))
-    statuses = {cell_id: status for cell_id, status in statuses.items() if cell_id not in missing_curves}
+    statuses = {cell_id: status for cell_id, status in statuses.items() if cell_id not in incomplete}
     wanted = {cell.cell_id for cell in cells}
     to_run = [
         cell
@@ -164,6 +178,7 @@ def plan_of(
         ids_by_grid=ids_by_grid,
         unwanted=len(statuses.keys() - wanted),
         without_curve=len(wanted & {*missing_curves}),
+        without_kept=len(wanted & {*without_kept}),
         seconds_per_nominal=seconds_per_nominal(cells, rows) if statuses and to_run else {},
         questions=questions,
         looks=looks,

@@ -5,16 +5,30 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import closing
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any, ClassVar
 
 from dvq_ray.execution.pack import run_cell
 from dvq_ray.experiment.experiment import Experiment, Outcome, Underway
 from dvq_ray.experiment.registry import find_experiment
-from dvq_ray.experiment.surroundings import Surroundings
+from dvq_ray.experiment.surroundings import NoFiles, Surroundings
+from dvq_ray.models.files import FILES
 from dvq_ray.store.columns import cell_schema, cell_table, curve_table
 from dvq_ray.store.provenance import Run
 from dvq_ray.sweep.cells import Cell, Point
+
+
+class _Names(NoFiles):
+    """The names of the files that a cell keeps."""
+
+    def __init__(self) -> None:
+        self.names: set[str] = set()
+
+    def write_artifact(self, name: str, content: bytes) -> None:
+        self.names.add(name)
+
+    def write_model(self, parts: Mapping[str, Any], arrays: Mapping[str, Any], data_digest: str) -> None:
+        self.names.update(FILES)
 
 
 class ExperimentContract:
@@ -86,6 +100,14 @@ class ExperimentContract:
         table = cell_table(self.found(), [row])
         assert table.schema.names == cell_schema(self.found(), frozenset({row["quantizer"]})).names
         assert curve_table(self.found(), [(row, curve)]).num_rows == len(curve)
+
+    def test_a_cell_keeps_the_files_that_are_declared(self) -> None:
+        files, keeps = _Names(), self.found().keeps
+        surroundings = replace(self.surroundings(), keep=frozenset(keeps), files={0: files})
+        (*_, outcome) = self.found().load_run()(self.point().settings, [0], surroundings)
+        assert isinstance(outcome, Outcome)
+        assert files.names >= self.found().files_of(frozenset(keeps))
+        assert bool(self.found().model) == ("model" in keeps)
 
     def test_its_settings_say_how_long_a_cell_takes_and_what_its_codes_cost(self) -> None:
         settings = self.point().settings

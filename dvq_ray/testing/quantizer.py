@@ -66,6 +66,14 @@ class QuantizerContract:
             dict(settings.identity()), sort_keys=True
         )
 
+    def test_what_it_makes_at_some_bits_has_nearly_as_many(self) -> None:
+        settings = self.make()
+        for bits in (4, 8, 12, 32, 64):
+            own = type(settings).at_bits(bits, 64)
+            if own is not None:
+                made = type(settings).model_validate({"quantizer": settings.quantizer, **own})
+                assert 0.9 * bits <= made.bits() <= bits
+
     def test_its_rate_is_that_of_its_codebooks(self) -> None:
         settings = self.make()
         sizes = settings.codebook_sizes()

@@ -3,7 +3,7 @@ from __future__ import annotations
 import hashlib
 import io
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -90,6 +90,9 @@ class Kept:
     def reject_checkpoint(self, reason: str) -> None:
         self.checkpoint = None
         self.rejected.append(reason)
+
+    def write_model(self, parts: Mapping[str, Any], arrays: Mapping[str, Any], data_digest: str) -> None:
+        pass
 
     def write_artifact(self, name: str, content: bytes) -> None:
         self.artifacts[name] = content

@@ -20,6 +20,7 @@ from dvq_ray.experiment.surroundings import CellFiles, Surroundings
 from dvq_ray.experiments.learned_prior import rate
 from dvq_ray.experiments.learned_prior.device import Device, data_set
 from dvq_ray.experiments.learned_prior.evaluation import Evaluation, evaluate, reconstruct
+from dvq_ray.experiments.learned_prior.model import state_arrays
 from dvq_ray.experiments.learned_prior.settings import (
     LearnedPriorMetrics,
     LearnedPriorSettings,
@@ -82,6 +83,8 @@ def _cell(
     files.write_artifact("test_images.parquet", _parquet(of_images))
     if "codes" in surroundings.keep:
         files.write_artifact(kept_codes.FILE, kept_codes.codes_file(codes))
+    if "model" in surroundings.keep:
+        files.write_model({}, state_arrays(training.model), data.images.sha256)
     yield Outcome(metrics=asdict(metrics), curve=training.curve, duration_seconds=seconds)
 
 

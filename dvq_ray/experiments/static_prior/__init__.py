@@ -2,6 +2,8 @@
 
 from dvq_ray.experiment.experiment import Experiment
 from dvq_ray.experiments.static_prior.settings import StaticPriorCurve, StaticPriorMetrics, fields_for
+from dvq_ray.models.files import FILES as MODEL_FILES
+from dvq_ray.quantizer import kept_codes
 
 EXPERIMENT = Experiment(
     name="static_prior",
@@ -14,5 +16,7 @@ EXPERIMENT = Experiment(
     run="dvq_ray.experiments.static_prior.run:run",
     batches_on_gpu=True,
     usual_quantizer="dvq",
+    keeps={"codes": (kept_codes.FILE,), "model": MODEL_FILES},
+    model="dvq_ray.models.codec_model:CodecModel",
     seeds_by=("factors",),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from dataclasses import dataclass
 
@@ -22,6 +23,14 @@ class Blobs:
     """[train_samples, dimension]"""
     test: npt.NDArray[np.float32]
     """[test_samples, dimension]"""
+
+    def sha256(self) -> str:
+        """Digest of the shapes and the numbers, train before test."""
+        digest = hashlib.sha256()
+        for rows in (self.train, self.test):
+            digest.update(f"{rows.shape}".encode())
+            digest.update(np.ascontiguousarray(rows).data)
+        return digest.hexdigest()
 
 
 def draw_blobs(

@@ -14,6 +14,8 @@ from dvq_ray.experiments.static_prior.blobs import Blobs
 from dvq_ray.experiments.static_prior.settings import BlobSettings, StaticPriorCurve, StaticPriorMetrics
 from dvq_ray.fitting.fit import Data, fit
 from dvq_ray.fitting.problem import FitResult
+from dvq_ray.models.codec_model import codec_parts
+from dvq_ray.quantizer import kept_codes
 from dvq_ray.quantizer.base import Quantizer
 from dvq_ray.quantizer.usage import codes_used, perplexity
 
@@ -25,19 +27,33 @@ def run(settings: BlobSettings, seeds: Sequence[int], surroundings: Surroundings
     """
     if surroundings.device == "cpu":
         for seed in seeds:
-            yield from _fitted(settings, [seed], "cpu")
+            yield from _fitted(settings, [seed], surroundings)
     else:
-        yield from _fitted(settings, seeds, surroundings.device)
+        yield from _fitted(settings, seeds, surroundings)
 
 
-def _fitted(settings: BlobSettings, seeds: Sequence[int], device: str) -> Generator[Outcome]:
+def _fitted(settings: BlobSettings, seeds: Sequence[int], surroundings: Surroundings) -> Generator[Outcome]:
     assert isinstance(settings, Quantizer)
     started = time.perf_counter()
     drawn = [settings.draw(seed) for seed in seeds]
     data = [Data(seed=seed, train=blobs.train, test=blobs.test) for seed, blobs in zip(seeds, drawn, strict=True)]
-    for blobs, result in zip(drawn, fit(settings, data, device), strict=True):
+    results = fit(settings, data, surroundings.device)
+    for seed, blobs, result in zip(seeds, drawn, results, strict=True):
         # A batch on a GPU is done all at once, so its time is shared out.
-        yield _outcome(settings, settings, blobs, result, (time.perf_counter() - started) / len(seeds))
+        seconds = (time.perf_counter() - started) / len(seeds)
+        outcome = _outcome(settings, settings, blobs, result, seconds)
+        if outcome.diverged_at_step is None:
+            _keep(seed, blobs, result, surroundings)
+        yield outcome
+
+
+def _keep(seed: int, blobs: Blobs, result: FitResult, surroundings: Surroundings) -> None:
+    files, codec = surroundings.files_of(seed), result.codec
+    if "codes" in surroundings.keep:
+        splits = {"train": codec.encode(blobs.train), "test": codec.encode(blobs.test)}
+        files.write_artifact(kept_codes.FILE, kept_codes.codes_file(splits))
+    if "model" in surroundings.keep:
+        files.write_model(*codec_parts(codec), blobs.sha256())
 
 
 def _outcome(settings: BlobSettings, quantizer: Quantizer, blobs: Blobs, result: FitResult, seconds: float) -> Outcome:

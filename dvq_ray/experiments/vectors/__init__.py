@@ -4,6 +4,8 @@ from dvq_ray.experiment.data_sets import DataSets
 from dvq_ray.experiment.experiment import Experiment
 from dvq_ray.experiments.vectors import sources
 from dvq_ray.experiments.vectors.settings import VectorCurve, VectorMetrics, fields_for
+from dvq_ray.models.files import FILES as MODEL_FILES
+from dvq_ray.quantizer import kept_codes
 
 EXPERIMENT = Experiment(
     name="vectors",
@@ -24,5 +26,8 @@ EXPERIMENT = Experiment(
         digest_column="data_sha256",
     ),
     usual_quantizer="dvq",
+    comparison="dvq_ray.experiments.vectors.comparison:COMPARISON",
+    keeps={"codes": (kept_codes.FILE,), "model": MODEL_FILES},
+    model="dvq_ray.experiments.vectors.model:VectorModel",
     seeds_by=("dataset", "rows", "normalise"),
 )

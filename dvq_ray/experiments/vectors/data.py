@@ -121,7 +121,7 @@ def _load(source: VectorSource, rows: int, state: State) -> DataSet:
             kept=gathered if fits else None,
             source=source,
         ),
-        sha256=_digest_of_rows(own.digests[train], other.digests[test], own.dimension),
+        sha256=digest(source),
     )
 
 
@@ -177,6 +177,18 @@ def problems_of_split(source: VectorSource) -> Iterator[VectorsError]:
     elif source.holdout is None and shared_rows(source) == sides[1]:
         expected = f"test rows that are not among the training rows of {train.shown}"
         yield VectorsError.of(test.shown, expected=expected, found=f"all {sides[1]:,} among them")
+
+
+def digest(source: VectorSource) -> str:
+    """Digest of all training rows and all test rows, in whatever order they are. Raises `VectorsError`."""
+    train, test = _digests_of(source, "train"), _digests_of(source, "test")
+    return _digest_of_rows(train, test, scan(source, "train").dimension)
+
+
+def _digests_of(source: VectorSource, split: Split) -> Digests:
+    """Those of the rows of a split, in order."""
+    digests = scan(source, split).digests
+    return digests[_by_digest(np.flatnonzero(_side(source, split)), digests)]
 
 
 def shared_rows(source: VectorSource) -> int:

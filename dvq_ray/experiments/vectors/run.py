@@ -14,12 +14,15 @@ import numpy.typing as npt
 from dvq_ray.experiment.experiment import Outcome
 from dvq_ray.experiment.surroundings import Surroundings
 from dvq_ray.experiments.vectors.data import DataSet, TestRows, Vectors, load
+from dvq_ray.experiments.vectors.model import preparation_parts
 from dvq_ray.experiments.vectors.neighbours import Search
 from dvq_ray.experiments.vectors.preparation import Preparation, directions
 from dvq_ray.experiments.vectors.settings import VectorCurve, VectorMetrics, VectorSettings
 from dvq_ray.experiments.vectors.sources import State, VectorSource
 from dvq_ray.fitting.fit import Data, fit
 from dvq_ray.fitting.problem import FitResult
+from dvq_ray.models.codec_model import codec_parts
+from dvq_ray.quantizer import kept_codes
 from dvq_ray.quantizer.base import Codec, Quantizer, blocks
 from dvq_ray.quantizer.usage import (
     Counts,
@@ -40,9 +43,9 @@ def run(settings: VectorSettings, seeds: Sequence[int], surroundings: Surroundin
     vectors = _vectors(surroundings.data[settings.dataset], settings)
     if surroundings.device == "cpu":
         for seed in seeds:
-            yield from _fitted(settings, vectors, [seed], "cpu")
+            yield from _fitted(settings, vectors, [seed], surroundings)
     else:
-        yield from _fitted(settings, vectors, seeds, surroundings.device)
+        yield from _fitted(settings, vectors, seeds, surroundings)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,15 +85,17 @@ def _looked_up(source: VectorSource, rows: int, normalise: bool, state: State) -
     return _Vectors(**{**vars(found), "variance": error / (data.test.count * train.shape[1])})
 
 
-def _fitted(settings: VectorSettings, vectors: _Vectors, seeds: Sequence[int], device: str) -> Generator[Outcome]:
+def _fitted(
+    settings: VectorSettings, vectors: _Vectors, seeds: Sequence[int], surroundings: Surroundings
+) -> Generator[Outcome]:
     assert isinstance(settings, Quantizer)
     started = time.perf_counter()
     preparation = Preparation.fitted(vectors.train, centre=settings.centre, scale=settings.scale)
     train, probe = preparation.applied(vectors.train), preparation.applied(vectors.probe)
     data = [Data(seed=seed, train=train, test=probe) for seed in seeds]
-    results = list(fit(settings, data, device))
+    results = list(fit(settings, data, surroundings.device))
     fitting = (time.perf_counter() - started) / len(seeds)  # a batch on a GPU is done all at once
-    for result in results:
+    for seed, result in zip(seeds, results, strict=True):
         started = time.perf_counter()
         curve = [
             asdict(VectorCurve(step=int(step), fit_mse=float(mse)))
@@ -101,7 +106,25 @@ def _fitted(settings: VectorSettings, vectors: _Vectors, seeds: Sequence[int], d
         else:
             metrics = _metrics(settings, vectors, preparation, result)
             duration = fitting + time.perf_counter() - started
+            _keep(settings, seed, vectors, preparation, result.codec, surroundings)
             yield Outcome(metrics=asdict(metrics), curve=curve, duration_seconds=duration)
+
+
+def _keep(
+    settings: VectorSettings, seed: int, vectors: _Vectors, preparation: Preparation, codec: Codec,
+    surroundings: Surroundings,
+) -> None:  # fmt: skip
+    files = surroundings.files_of(seed)
+    if "codes" in surroundings.keep:
+        train = (vectors.train[part] for part in blocks(*vectors.train.shape))
+        splits = {
+            split: np.concatenate([codec.encode(preparation.applied(block)) for block in rows])
+            for split, rows in (("train", train), ("test", vectors.test_blocks()))
+        }
+        files.write_artifact(kept_codes.FILE, kept_codes.codes_file(splits))
+    if "model" in surroundings.keep:
+        parts, arrays = codec_parts(codec)
+        files.write_model({**parts, **preparation_parts(settings, preparation)}, arrays, vectors.data.sha256)
 
 
 @dataclass(kw_only=True)
