@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 
 from dvq_ray.quantizer.base import Codec, Vectors
-from dvq_ray.quantizer.slices import slices_divide
+from dvq_ray.quantizer.rules import faiss_is_installed, indexed_by_bits
+from dvq_ray.quantizer.slices import slices_at_bits, slices_divide
 from dvq_ray.quantizers._faiss import all_vectors
 from dvq_ray.quantizers.pq import Pq
 
@@ -20,6 +22,14 @@ class Opq(Pq):
     """
 
     label: ClassVar[str] = "OPQ"
+
+    @classmethod
+    def at_bits(cls, bits: int, features: int) -> Mapping[str, Any] | None:
+        """The fewest slices with a power of 2 of codes, up to 256, each."""
+        found = slices_at_bits(bits, features)
+        if found is None or faiss_is_installed("opq") or indexed_by_bits(found[1]):
+            return None
+        return {"slices": found[0], "codebook_size": found[1]}
 
     def parameters(self, features: int) -> int:
         """All numbers in the codebooks, and the rotation."""

@@ -3,17 +3,20 @@ for speech coding", ICASSP 1982)."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from dvq_ray.declarations.field import Axis
+from dvq_ray.quantizer.rules import faiss_is_installed
 from dvq_ray.quantizers._faiss import FaissIndexed, all_vectors
 
 if TYPE_CHECKING:
     import faiss
 
 Candidates = Literal["best", "all"]
+MOST_STAGES = 64
 BEAM = Axis(label="beam", role="model", example=[1, 5])
 TRAINED_ON = Axis(label="candidates trained on", role="training")
 
@@ -28,7 +31,7 @@ class Rvq(FaissIndexed):
     family: ClassVar[str] = "olive"
     shade: ClassVar[str] = "stages"
 
-    stages: Annotated[int, Field(ge=1, le=64), Axis(label="stages", symbol="M", neutral=1, example=[2, 4])]
+    stages: Annotated[int, Field(ge=1, le=MOST_STAGES), Axis(label="stages", symbol="M", neutral=1, example=[2, 4])]
     """Codebooks on all features, one after the other."""
     beam: Annotated[int, Field(ge=1, le=256), BEAM] = 5
     """Candidates that the search keeps after each stage, in training too; 1 takes the nearest code of each stage."""
@@ -36,6 +39,13 @@ class Rvq(FaissIndexed):
     """What a stage's codebook is trained on: what the `best` candidate leaves of each vector, which gives the lower
     error on the training vectors; or what `all` candidates leave, as in faiss. On 256 blobs in 16 dimensions, two
     stages of 256 codes with a beam of 5 end at a test loss of 0.71 and of 1.82; on one Gaussian at 0.322 and 0.318."""
+
+    @classmethod
+    def at_bits(cls, bits: int, features: int) -> Mapping[str, Any] | None:
+        """A stage of 256 codes for each 8 bits."""
+        if bits % 8 or bits > 8 * MOST_STAGES or faiss_is_installed("rvq"):
+            return None
+        return {"stages": bits // 8, "codebook_size": 256}
 
     def codebook_sizes(self) -> tuple[int, ...]:
         """[stages]"""

@@ -8,6 +8,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+from dvq_ray.experiment.experiment import Outcome
 from dvq_ray.search.drawing import Drawing
 from dvq_ray.search.points import Points
 from dvq_ray.sweep.search import Search
@@ -132,7 +133,7 @@ def test_a_contest_knows_the_points_of_which_a_repetition_failed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(curves, "Outcome", _failing(curves.Outcome))
+        patch.setattr(curves, "Outcome", _failing(Outcome))
         result = run(tmp_path, contest(winner_clear=0.9))
     assert result.exit_code == 1
     assert "winner: clear at 90%: loss 1.5" in result.output or "level=1.5" in result.output

@@ -96,7 +96,7 @@ def mixed_features(
         order = rng.permutation(dimension)
         stride = 1
         while stride < dimension:
-            angles: npt.NDArray[np.float64] = rng.uniform(-math.pi, math.pi, size=dimension)
+            angles = np.pi * (2 * rng.random(size=(dimension,)) - 1)
             for first in range(dimension):
                 second = first ^ stride
                 if first < second < dimension:
