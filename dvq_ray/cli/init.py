@@ -64,8 +64,7 @@ def sweep_file(experiment: Experiment, name: str) -> str:
             f"name: {name}",
             f"trainable: {json.dumps(experiment.name) if ':' in experiment.name else experiment.name}",
             _line("seeds: 3", "Monte-Carlo repetitions of each point"),
-            _line("fixed:", "of every cell that has such a field"),
-            *_settings(first, [field for field in shared if field != "quantizer"], "  "),
+            *_fixed(first, [field for field in shared if field != "quantizer"]),
             _line("grids:", "a cell of two of them is run once"),
             *(line for quantizer in variants for line in _grid(quantizer, variants[quantizer], own[quantizer])),
             _line("resources:", "of one trial"),
@@ -74,6 +73,14 @@ def sweep_file(experiment: Experiment, name: str) -> str:
             "",
         ]
     )
+
+
+def _fixed(variant: type[Settings], fields: list[str]) -> list[str]:
+    """The key `fixed`. Where every field has a default the first is set to it: the key needs a value."""
+    lines = [*_settings(variant, fields, "  ")]
+    if all(line.lstrip().startswith("#") for line in lines):
+        lines[0] = lines[0].replace("# ", "", 1)
+    return [_line("fixed:", "of every cell that has such a field"), *lines]
 
 
 def _in_all(field: str, variants: Iterable[type[Settings]]) -> bool:

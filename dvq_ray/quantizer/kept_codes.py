@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.parquet as pq
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 FILE = "codes.parquet"
 _SPLIT, _CODEBOOK = "split", "codebook_"
@@ -24,6 +25,9 @@ Codes = npt.NDArray[Any]
 
 def codes_file(splits: Mapping[str, Codes]) -> bytes:
     """The content of a file of codes, by the name of their split."""
+    import pyarrow as pa  # here, because experiments name this file, and naming one is to cost nothing
+    import pyarrow.parquet as pq
+
     largest = max(codes.max(initial=0) for codes in splits.values())
     kind = next(kind for kind in (np.uint8, np.uint16, np.uint32) if largest <= np.iinfo(kind).max)
     tables = [_table(split, codes.astype(kind)) for split, codes in splits.items()]
@@ -42,6 +46,9 @@ def codes_file(splits: Mapping[str, Codes]) -> bytes:
 
 def read_codes(content: bytes) -> dict[str, Codes]:
     """The codes in a file, by the name of their split, with the shapes that they were given."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     table = pq.read_table(pa.BufferReader(content))
     split = np.asarray(table[_SPLIT])
     names = [name for name in table.column_names if name.startswith(_CODEBOOK)]
@@ -50,6 +57,8 @@ def read_codes(content: bytes) -> dict[str, Codes]:
 
 
 def _table(split: str, codes: Codes) -> pa.Table:
+    import pyarrow as pa
+
     columns: dict[str, Any] = {_SPLIT: pa.array([split] * len(codes))}
     for place in range(codes.shape[1]):
         values = np.ascontiguousarray(codes[:, place])
@@ -61,10 +70,14 @@ def _table(split: str, codes: Codes) -> pa.Table:
 
 def _paths(schema: pa.Schema) -> list[str]:
     """The columns as Parquet names them."""
+    import pyarrow as pa
+
     return [f"{field.name}.list.element" if pa.types.is_fixed_size_list(field.type) else field.name for field in schema]
 
 
 def _array(column: pa.ChunkedArray) -> Codes:
+    import pyarrow as pa
+
     whole = column.combine_chunks()
     if pa.types.is_fixed_size_list(whole.type):
         found: Codes = whole.flatten().to_numpy().reshape(len(whole), whole.type.list_size)

@@ -34,6 +34,13 @@ def compare(*words: str | Path, results: Path) -> Result:
     return CliRunner().invoke(main, ["compare", *map(str, words), *fixed])
 
 
+@pytest.fixture(autouse=True)
+def without_faiss(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Comparisons of what is always there, however many libraries are."""
+    for name in ("opq", "rvq"):
+        monkeypatch.setattr(f"dvq_ray.quantizers.{name}.faiss_is_installed", lambda quantizer: "is missing")
+
+
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     path = tmp_path / "mine.npy"

@@ -159,12 +159,29 @@ def test_a_subsample_is_learned_from_and_searched_among_all(mine: Mapping[str, A
     assert found["data_sha256"] == everything["data_sha256"]
 
 
+FIELDS: dict[str, dict[str, Any]] = {
+    "vq": {"codebook_size": 8, "start": "k-means++"},
+    "dvq": {"codebook_size": 8, "start": "k-means++", "slices": 2},
+    "kmeans": {"codebook_size": 8, "start": "k-means++"},
+    "pq": {"codebook_size": 8, "slices": 2},
+    "opq": {"codebook_size": 8, "slices": 2},
+    "rvq": {"codebook_size": 8, "stages": 2},
+    "grvq": {"codebook_size": 8, "stages": 2, "slices": 2},
+    "lsq": {"codebook_size": 8, "additive_codebooks": 2, "training_rounds": 5},
+    "faiss": {"factory_string": "PQ2x4", "features": 8},
+    "fsq": {"levels": "8x8x8x8"},
+    "lfq": {"sign_bits": 4},
+    "bsq": {"sign_bits": 4},
+    "simvq": {"codebook_size": 8},
+    "vector_quantize_pytorch": {"library_call": "VectorQuantize(codebook_size=8)"},
+}
+
+
 @pytest.mark.parametrize("quantizer", find_experiment("vectors").quantizers)
 def test_every_quantizer_is_swept(quantizer: str, tmp_path: Path, mine: Mapping[str, Any]) -> None:
-    slices = {"slices": 2} if quantizer == "dvq" else {}
     sweep = {
         "name": "x", "trainable": "vectors", "seeds": 2, "data": {"mine": mine}, "fixed": {"dataset": "mine"},
-        "grids": {"a": {"quantizer": quantizer, "codebook_size": 8, "start": "k-means++", **slices}},
+        "grids": {"a": {"quantizer": quantizer, **FIELDS[quantizer]}},
     }  # fmt: skip
     (tmp_path / "sweep.yaml").write_text(json.dumps(sweep))
     done = CliRunner().invoke(
@@ -173,7 +190,7 @@ def test_every_quantizer_is_swept(quantizer: str, tmp_path: Path, mine: Mapping[
     assert done.exit_code == 0, done.output
     rows = pd.read_parquet(tmp_path / "results" / "x" / "cells")
     assert (rows["status"] == "ok").all()
-    assert (rows["loss_over_variance"] < 0.6).all()
+    assert (rows["loss_over_variance"] < (0.6 if "start" in FIELDS[quantizer] else 1.1)).all()
 
 
 @pytest.mark.gpu
