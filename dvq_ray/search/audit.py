@@ -100,7 +100,7 @@ def is_state(record: Record) -> bool:
 
 def _study(journal: Journal, name: str) -> optuna.Study | None:
     try:
-        return optuna.load_study(study_name=name, storage=journal.storage())
+        return optuna.load_study(study_name=name, storage=journal.view)
     except KeyError:
         return None
 
@@ -160,7 +160,7 @@ def _has_all(trial: FrozenTrial, search: Search) -> bool:
 
 def _first_record_of(numbers: Collection[int], study_name: str, journal: Journal) -> tuple[int, int]:
     """The first record that says anything of one of those trials of the study, and the trial's number."""
-    storage = journal.storage()
+    storage = journal.view
     study_id = storage.get_study_id_from_name(study_name)
     ids = {storage.get_trial_id_from_study_id_trial_number(study_id, number): number for number in numbers}
     for (place, record), count in zip(enumerate(journal.records), _trials_until(journal.records), strict=True):

@@ -18,6 +18,7 @@ import stat
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,11 @@ class Journal:
     def storage(self) -> JournalStorage:
         """The studies that the records describe, in memory. What is added is not written anywhere."""
         return JournalStorage(InMemory(self.records))
+
+    @cached_property
+    def view(self) -> JournalStorage:
+        """The studies that the records describe, to read: replayed once."""
+        return self.storage()
 
     def studies(self) -> list[str]:
         """The names of the studies, in the order in which they were created."""

@@ -70,11 +70,9 @@ def load_rows(search: Search, store: Store) -> pd.DataFrame:
 
 def with_suggestions_of_rows(journal: Journal, study_name: str, search: Search, rows: pd.DataFrame) -> Journal:
     """The records, and new ones for the suggestions that only rows tell of."""
-    backend = InMemory(_without_half_a_state(journal.records))
-    storage = JournalStorage(backend)
-    names = optuna.get_all_study_names(storage)
-    others = [trial for name in names if name != study_name for trial in _trials(storage, name)]
-    trials = _trials(storage, study_name) if study_name in names else []
+    names = journal.studies()
+    others = [trial for name in names if name != study_name for trial in _trials(journal.view, name)]
+    trials = _trials(journal.view, study_name) if study_name in names else []
     lost = {
         each.number: each
         for each in _suggestions_of(rows, search, _latest_moment(journal), others)
@@ -82,6 +80,8 @@ def with_suggestions_of_rows(journal: Journal, study_name: str, search: Search, 
     }
     if not lost:
         return journal
+    backend = InMemory(_without_half_a_state(journal.records))
+    storage = JournalStorage(backend)
     study = optuna.create_study(
         storage=storage, study_name=study_name, directions=list(search.objectives.values()), load_if_exists=True
     )

@@ -202,7 +202,7 @@ class Suggestions:
                 warn(f"{path}{journal.reason}; the next run {_RESUMES}")
         assert journal is not None
         try:
-            storage = journal.storage()
+            storage = journal.view
             found = study_name(name, search, optuna.get_all_study_names(storage))
             return Suggestions(search, optuna.load_study(study_name=found, storage=storage))
         except KeyError:  # the journal is of searches for something else
@@ -556,7 +556,7 @@ def others_in_words(name: str, search: Search, store: Store) -> list[str]:
     journal = journals.read(journal_path(store))
     if journal is None or journals.is_locked(journal_path(store)):
         return []
-    storage = journal.storage()
+    storage = journal.view
     names = optuna.get_all_study_names(storage)
     own = study_name(name, search, names)
     if own in names:
