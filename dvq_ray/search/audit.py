@@ -82,7 +82,8 @@ def without_broken_state(journal: Journal, study_name: str, search: Search) -> J
 
 def _draw(trials: Sequence[FrozenTrial], search: Search) -> None:
     """Draws the next point, in memory."""
-    drawing, points = Drawing(search, Points(search)), Points(search)
+    points = Points(search)
+    drawing = Drawing(search, points)
     for trial in trials:
         if (params := params_of(trial, search)) is not None and trial.state is not TrialState.WAITING:
             drawing.add(trial.number, params, points.id_of(params) or "", trial.system_attrs)

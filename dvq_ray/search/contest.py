@@ -73,8 +73,7 @@ def contest_of(suggestions: Suggestions, rows: Mapping[str, Row]) -> Contest | N
     rule, contested = search.stop_when, suggestions.contested()
     if rule is None or rule.winner_clear is None or len(contested) < 2:
         return None
-    (metric, way), *_ = search.objectives.items()
-    sign = 1.0 if way == "minimize" else -1.0
+    ((metric, sign),) = search.signs.items()
     values = {
         point_id: {
             seed: sign * float(rows[cell_id][metric])

@@ -98,7 +98,7 @@ class Drawing:
         encoded = self._rectangle.encoded_some(held)
 
         def accepts(values: Values) -> bool:
-            return self._is_new(self._rectangle.decoded(values))
+            return self.is_new(self._rectangle.decoded(values))
 
         def instead(values: Values) -> Values | None:
             return self._instead(values, held, rng)
@@ -109,7 +109,7 @@ class Drawing:
         self._storage.begin()
         self._count += 1
         try:
-            trial = self._study.ask(dict(self._rectangle.distributions))
+            trial = self._study.ask(dict(kinds))
         except NothingLeftError:
             self._storage.set_trial_state_values(self._count - 1, TrialState.FAIL)
             return None
@@ -135,7 +135,7 @@ class Drawing:
     @property
     def is_exhausted(self) -> bool:
         """Whether every point was suggested, of a space that is small enough to be listed."""
-        return self._listed is not None and self._listed.keys() <= self._known
+        return self._is_small and not any(map(self.is_new, self._combinations()))
 
     def complete(self) -> list[optuna.trial.FrozenTrial]:
         """The complete suggestions as the sampler sees them, without what was learned."""
@@ -145,15 +145,12 @@ class Drawing:
 
     def is_new(self, params: Params) -> bool:
         """Whether these values make a point that was not suggested."""
-        return self._is_new(params)
+        point_id = self._points.id_of(params)
+        return point_id is not None and point_id not in self._known
 
     def _canonical(self, values: Values) -> Values:
         """The same point with whole numbers where they are, and each field that it does not have at its one value."""
         return self._rectangle.encoded(self._rectangle.decoded(values))
-
-    def _is_new(self, params: Params) -> bool:
-        point_id = self._points.id_of(params)
-        return point_id is not None and point_id not in self._known
 
     def _instead(self, drawn: Values, fixed: Params, rng: np.random.Generator) -> Values | None:
         """What to suggest where no draw could be used: the nearest point, or any for a sampler that draws at random."""
@@ -172,7 +169,7 @@ class Drawing:
             nearest = np.flatnonzero(far <= far.min() + 1e-12)
             return encoded[int(rng.choice(nearest))]
         return next((values for values in self._neighbours(drawn, fixed, rng)
-                     if self._is_new(self._rectangle.decoded(values))), None)  # fmt: skip
+                     if self.is_new(self._rectangle.decoded(values))), None)  # fmt: skip
 
     def _neighbours(self, drawn: Values, fixed: Params, rng: np.random.Generator) -> Iterator[Values]:
         """Points that differ from the draw in one field, then in more; from points that were suggested, as well.
@@ -198,15 +195,23 @@ class Drawing:
     @cached_property
     def _listed(self) -> Mapping[str, Params] | None:
         """All points by id, of a space that is small enough."""
-        size = self._search.space.size()
-        if size is None or size > MOST_LISTED:
+        if not self._is_small:
             return None
         found: dict[str, Params] = {}
-        for combination in self._search.space.combinations():
-            params = {name: combination[name] for name in self._search.active(combination)}
+        for params in self._combinations():
             if (point_id := self._points.id_of(params)) is not None:
                 found.setdefault(point_id, params)
         return found
+
+    @property
+    def _is_small(self) -> bool:
+        size = self._search.space.size()
+        return size is not None and size <= MOST_LISTED
+
+    def _combinations(self) -> Iterator[Params]:
+        """Those of a finite space, possible or not, with the fields that their quantizer has."""
+        for combination in self._search.space.combinations():
+            yield {name: combination[name] for name in self._search.active(combination)}
 
     def _distance(self, one: Values, other: Values) -> float:
         """Between two points of the rectangle: 1 for each field that is as far off as it can be."""

@@ -65,13 +65,8 @@ def suggested(
     """
     with quiet():
         found = Suggestions.looked_at(name, search, store, warn)
-        return [] if found is None else of_entries(found)
-
-
-def of_entries(suggestions: Suggestions) -> list[Suggested]:
-    """The same of suggestions that are at hand."""
     seen, made = set[str](), list[Suggested]()
-    for entry in suggestions.entries():
+    for entry in found.entries() if found else ():
         point_id = entry.suggestion.point.point_id
         made.append(_suggested(entry, repeats=point_id in seen))
         if entry.state is TrialState.COMPLETE:

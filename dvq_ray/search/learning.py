@@ -12,12 +12,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dvq_ray.search.points import Points
+from dvq_ray.search.points import Points, params_of_row
 from dvq_ray.store import Store, StoreError
-from dvq_ray.store.rows import python_value
 from dvq_ray.sweep.coverage import rows_of_space
 from dvq_ray.sweep.search import Search, SearchError
-from dvq_ray.sweep.space import Choices
 
 MOST_LEARNED = 2_000
 """Points that a study keeps: the best, and a sample of the rest that their ids decide."""
@@ -74,17 +72,9 @@ def _points(frame: pd.DataFrame, search: Search) -> Iterator[tuple[str, tuple[di
     points = Points(search)
     for point_id, here in rows.groupby("point_id", sort=True):
         first = here.iloc[0]
-        params = {name: _value(search, name, first[name]) for name in search.active({"quantizer": first["quantizer"]})}
+        params = search.space.snapped(params_of_row(first, search))
         if points.id_of(params) == point_id:  # else it lies between the values of the space
             yield str(point_id), (params, [float(here[metric].mean()) for metric in search.objectives])
-
-
-def _value(search: Search, name: str, stored: Any) -> Any:
-    """A stored value as the space has it."""
-    axis, value = search.space.axes[name], python_value(stored)
-    if isinstance(axis, Choices):
-        return next((choice for choice in axis.choices if choice == value), value)
-    return axis.snapped(int(value) if axis.whole else float(value))
 
 
 def _some(
@@ -92,7 +82,7 @@ def _some(
 ) -> list[tuple[dict[str, Any], list[float]]]:
     if len(found) <= MOST_LEARNED:
         return [*found.values()]
-    sign = 1 if next(iter(search.objectives.values())) == "minimize" else -1
+    sign = next(iter(search.signs.values()))
     ranked = sorted(found, key=lambda point_id: sign * found[point_id][1][0])
     rest = sorted(ranked[_BEST:])[: MOST_LEARNED - _BEST]  # ids are digests: their order is as good as random
     return [found[point_id] for point_id in [*ranked[:_BEST], *rest]]

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Any
 
+import pandas as pd
 from optuna.trial import FrozenTrial
 
 from dvq_ray.sweep.cells import Point
 from dvq_ray.sweep.search import Search
-from dvq_ray.sweep.space import Params
+from dvq_ray.sweep.space import Axis, Choices, Params
 
 _REMEMBERED = 20_000
 """Points that are remembered: a sampler looks at the same ones again and again."""
@@ -57,3 +58,15 @@ def params_of(trial: FrozenTrial, search: Search) -> dict[str, Any] | None:
         return None
     params = {name: trial.params[name] for name in active}
     return params if search.possible(params) else None
+
+
+def params_of_row(row: pd.Series[Any], search: Search) -> dict[str, Any]:
+    """The values of the searched fields of a row's point."""
+    active = search.active({"quantizer": row["quantizer"]})
+    return {name: _value(search.space.axes[name], row[name]) for name in active}
+
+
+def _value(axis: Axis, stored: Any) -> Any:
+    if isinstance(axis, Choices):
+        return next((choice for choice in axis.choices if choice == stored), None)
+    return int(stored) if axis.whole else float(stored)

@@ -20,14 +20,14 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from dvq_ray.search.audit import CELLS, FIXED, REPEATS, SEEDS, is_state
 from dvq_ray.search.journal import InMemory, Journal, Record
-from dvq_ray.search.points import point_of
+from dvq_ray.search.points import params_of_row, point_of
 from dvq_ray.search.rectangle import distributions_of
 from dvq_ray.search.verdict import rows_by_cell, verdict
 from dvq_ray.store import STUDY, SUGGESTION, Store
 from dvq_ray.sweep.cells import Point
 from dvq_ray.sweep.coverage import searched_rows
 from dvq_ray.sweep.search import Search
-from dvq_ray.sweep.space import Axis, Choices, Params
+from dvq_ray.sweep.space import Params
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ def _suggestions_of(
         points, first = here["point_id"].unique(), here.iloc[0]
         if len(points) > 1 or any(_is_at(other, number, first, search) for other in others):
             continue
-        params = _params_of(first, search)
+        params = params_of_row(first, search)
         if search.possible(params) and (point := point_of(search, params)).point_id == points[0]:
             more = range(max(search.seeds) + 1, int(here["seed"].max()) + 1)
             repeats = bool(more) and bool(here[STUDY].notna().any())
@@ -152,18 +152,6 @@ def _is_at(trial: FrozenTrial, number: Any, row: pd.Series[Any], search: Search)
     fields = search.experiment.variants[row["quantizer"]].model_fields
     params = {field: value for field, value in trial.params.items() if field in fields}
     return trial.number == number and bool(params) and all(row[field] == value for field, value in params.items())
-
-
-def _params_of(row: pd.Series[Any], search: Search) -> dict[str, Any]:
-    """The values of the searched fields of a row's point."""
-    active = search.active({"quantizer": row["quantizer"]})
-    return {name: _value(search.space.axes[name], row[name]) for name in active}
-
-
-def _value(axis: Axis, stored: Any) -> Any:
-    if isinstance(axis, Choices):
-        return next((choice for choice in axis.choices if choice == stored), None)
-    return int(stored) if axis.whole else float(stored)
 
 
 def _could_become(trial: FrozenTrial, lost: _Lost, search: Search) -> bool:

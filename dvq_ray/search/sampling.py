@@ -8,6 +8,8 @@ candidates draws again. Where one insists, the nearest such point stands in for 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -223,7 +225,19 @@ def check_sampler(search: Search) -> None:
 
 
 def _of_hub(path: str, seed: int, options: Mapping[str, Any]) -> BaseSampler:
-    """A sampler of OptunaHub, which its package class names first. One that takes a seed is given one."""
+    """A sampler of OptunaHub. One that takes a seed is given one."""
+    kind = _class_of_hub(path)
+    try:
+        seeded = {"seed": seed} if "seed" in signature(kind).parameters else {}
+        sampler: BaseSampler = kind(**seeded, **options)
+    except Exception as error:  # of its own code
+        raise _unusable(path, error) from error
+    return sampler
+
+
+@cache
+def _class_of_hub(path: str) -> Any:
+    """The sampler that a package of OptunaHub brings. Loaded once: each time it may be fetched from the network."""
     try:
         import optunahub
     except ImportError:
@@ -234,18 +248,13 @@ def _of_hub(path: str, seed: int, options: Mapping[str, Any]) -> BaseSampler:
                    and issubclass(value, BaseSampler) and value.__module__.startswith(module.__name__)]  # fmt: skip
         if len(classes) != 1:
             raise ValueError(f"it has {len(classes)} samplers, and not one")
-        kind: Any = classes[0]
-        seeded = {"seed": seed} if "seed" in _parameters(kind) else {}
-        sampler: BaseSampler = kind(**seeded, **options)
-    except Exception as error:  # of the network, of the package, or of its sampler
-        raise SearchError(f'sampler "{HUB}{path}" cannot be used: {type(error).__name__}: {error}') from error
-    return sampler
+    except Exception as error:  # of the network, or of the package
+        raise _unusable(path, error) from error
+    return classes[0]
 
 
-def _parameters(kind: type) -> Sequence[str]:
-    import inspect
-
-    return [*inspect.signature(kind).parameters]
+def _unusable(path: str, error: Exception) -> SearchError:
+    return SearchError(f'sampler "{HUB}{path}" cannot be used: {type(error).__name__}: {error}')
 
 
 def _only(kind: BaseDistribution) -> Any:

@@ -388,7 +388,7 @@ class Suggestions:
     def best(self) -> list[Best]:
         """Points that no other is better than: one, or the Pareto front of two objectives; none before the first."""
         latest = self.latest()
-        signs = np.array([1.0 if way == "minimize" else -1.0 for way in self.search.objectives.values()])
+        signs = np.array([*self.search.signs.values()])
         if not latest:
             return []
         entries = [*latest.values()]
@@ -412,7 +412,7 @@ class Suggestions:
         complete = [entry for entry in self._entries.values() if entry.state is TrialState.COMPLETE and entry.values]
         if len(self.search.objectives) > 1 or not complete:
             return None
-        sign = 1.0 if next(iter(self.search.objectives.values())) == "minimize" else -1.0
+        (sign,) = self.search.signs.values()
         first, best = min(complete, key=lambda entry: sign * _first(entry)), self.best()[0]
         is_replaced = first is not self.latest()[first.suggestion.point.point_id]
         is_other = is_replaced and first.suggestion.point.point_id != best.point_id
@@ -434,7 +434,7 @@ class Suggestions:
         counts = self.states()
         running, failed = counts.get("running", 0), self.failed() if retry_failed else 0
         told = sum(counts.values()) - running - (counts.get("fail", 0) if retry_failed else 0)
-        due = max(running + self.open_starts(), running + failed)
+        due = running + max(self.open_starts(), failed)
         wanted = self.search.suggestions - told
         if wanted <= due or self.regret_is_small or self._drawn.is_exhausted:
             return due

@@ -73,7 +73,10 @@ class Supply:
         """Whether all that was wanted is told, or nothing is left to suggest."""
         if self._open or self._packs or self._left_over or self._repeats:
             return False
-        return not self._wants_more() and not self._wants_repeats()
+        if self._wants_more():
+            return False
+        found = self.contest
+        return not (found and found.wanted)
 
     @property
     def contest(self) -> Contest | None:
@@ -198,12 +201,14 @@ class Supply:
         if self._left_over:
             return self._left_over.popleft()
         if self._wants_more():
-            suggestion = self.suggestions.ask(more=self._wants_points())
+            more = self._wants_points()
+            suggestion = self.suggestions.ask(more=more)
             # Telling those underway frees no point of the space.
-            self._is_exhausted = suggestion is None and self._wants_points()
+            self._is_exhausted = suggestion is None and more
             return suggestion
-        if not self._open and not self._repeats and self._wants_repeats():
-            self._plan_repeats()
+        if not self._open and not self._repeats and (found := self.contest):
+            entries = self.suggestions.contested()
+            self._repeats.extend((entries[point_id], seeds) for point_id, seeds in found.wanted.items())
         return self.suggestions.repeat(*self._repeats.popleft()) if self._repeats else None
 
     def _wants_more(self) -> bool:
@@ -217,16 +222,6 @@ class Supply:
         if self.suggestions.regret_is_small:
             return False
         return self.suggestions.count(failed=not self._retry_failed) < self.search.suggestions
-
-    def _wants_repeats(self) -> bool:
-        """Whether the contest for the best point needs repetitions."""
-        found = self.contest
-        return bool(found and found.wanted)
-
-    def _plan_repeats(self) -> None:
-        found, entries = self.contest, self.suggestions.contested()
-        assert found is not None
-        self._repeats.extend((entries[point_id], seeds) for point_id, seeds in found.wanted.items())
 
     def _settle(self) -> None:
         """Tells the suggestions whose cells are all there, and queues what others still need."""

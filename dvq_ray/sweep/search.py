@@ -111,6 +111,11 @@ class Search:
     """Locations of other stores whose rows the sampler learns from."""
 
     @property
+    def signs(self) -> Mapping[str, float]:
+        """By objective: 1 where less is better, -1 where more is."""
+        return {metric: 1.0 if way == "minimize" else -1.0 for metric, way in self.objectives.items()}
+
+    @property
     def watched(self) -> str | None:
         """The curve column that predicts the objective, where suggestions are stopped early."""
         return self.experiment.watched[next(iter(self.objectives))] if self.stop_early else None

@@ -13,22 +13,9 @@ from dvq_ray.declarations.metric import Metric
 from dvq_ray.declarations.settings import Settings
 from dvq_ray.experiment.experiment import Experiment, Outcome, Underway
 from dvq_ray.experiment.surroundings import Surroundings
-from dvq_ray.quantizer.base import Codec, Quantizer, Vectors
+from dvq_ray.testing.executor import Nothing
 
 LAST = 16
-
-
-class Nothing(Quantizer):
-    """Needs no codes."""
-
-    def codebook_sizes(self) -> tuple[int, ...]:
-        return ()
-
-    def parameters(self, features: int) -> int:
-        return 0
-
-    def fit(self, vectors: Vectors, rng: np.random.Generator) -> Codec:
-        raise NotImplementedError
 
 
 class Other(Nothing):

@@ -22,7 +22,7 @@ from dvq_ray.store import Store
 from tests.search import curves
 from tests.sweep_files import write
 
-QUANTIZER = "tests.search.curves:Nothing"
+QUANTIZER = "dvq_ray.testing.executor:Nothing"
 OTHER = "tests.search.curves:Other"
 LEVELS = [float(level) for level in range(1, 13)]
 HEAD = f"""\

@@ -106,9 +106,9 @@ class SearchSelection(Selection):
         return pd.concat([table, settings], axis=1)
 
     @property
-    def signs(self) -> Mapping[str, int]:
+    def signs(self) -> Mapping[str, float]:
         """By objective: 1 where less is better, -1 where more is."""
-        return {metric: 1 if way == "minimize" else -1 for metric, way in self.search.objectives.items()}
+        return self.search.signs
 
     def best(self) -> list[str]:
         """Ids of the points that no other is better than: one, or the Pareto front, the best of the first objective
@@ -231,7 +231,7 @@ def _suggested(location: str, rows: int) -> tuple[Suggested, ...]:
 
 
 def _best_so_far(
-    suggestions: Sequence[Suggested], means: npt.NDArray[np.float64], sign: int
+    suggestions: Sequence[Suggested], means: npt.NDArray[np.float64], sign: float
 ) -> npt.NDArray[np.float64]:
     latest = dict[str, float]()
     best, found = "", np.full(len(suggestions), np.nan)

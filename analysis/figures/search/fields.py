@@ -79,7 +79,7 @@ def search_fields(selection: Selection) -> tuple[Figure, str]:
     ), caption
 
 
-def _draw(panel: Panel, selection: SearchSelection, field: str, table: pd.DataFrame, sign: int) -> bool:
+def _draw(panel: Panel, selection: SearchSelection, field: str, table: pd.DataFrame, sign: float) -> bool:
     """Returns whether the best points at each value are joined: where values are few."""
     axis = selection.search.space.axes[field]
     here = table[table[field].notna()]
