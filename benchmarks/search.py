@@ -12,7 +12,7 @@ table. An impossible draw costs the others nothing; a repeated one is an evaluat
 Plain Optuna is used as its manual says: define by run, choices as categories, impossible points by
 `trial.set_constraint` (Optuna 5), with the variance of the data as the value of a point that cannot be. Rows "with
 ranks" are those of a user who knows better: choices of numbers as their ranks, and as many random suggestions at the
-start as here. OptunaSearch is told of impossible points as failures.
+start as here. An impossible point is reported to OptunaSearch as a failure.
 """
 
 from __future__ import annotations

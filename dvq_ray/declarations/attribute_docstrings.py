@@ -15,7 +15,7 @@ from itertools import pairwise
 
 
 def attribute_docstrings(of: type) -> Mapping[str, str]:
-    """By name, the texts below the annotated attributes of a class; none where its source is not at hand."""
+    """By name, the texts below the annotated attributes of a class; none where its source cannot be read."""
     return _of_module(of.__module__).get(of.__qualname__, {})
 
 

@@ -43,8 +43,8 @@ def entropy_bits_per_vector(train: Sequence[Counts], test: Sequence[Counts]) -> 
     """What the test codes of a vector cost under a unigram model of the training codes.
 
     The model of each codebook knows how often its codes occur among the training vectors, `ADDED` being added to each:
-    a code that never occurs there has finitely many bits. So it is a rate that a coder could reach, where the entropy
-    of the test codes under their own frequencies is not. Codebooks are taken as independent.
+    so a code that never occurs there still has a finite cost. A real coder can reach this rate; it cannot reach the
+    entropy of the test codes under their own frequencies. Codebooks are taken as independent.
     """
     total = 0.0
     for known, found in zip(train, test, strict=True):

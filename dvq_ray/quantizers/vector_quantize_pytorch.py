@@ -96,9 +96,9 @@ def _fits(library_call: str, dimension: int) -> str | None:
 class VectorQuantizePytorch(Quantizer):
     """A class of vector-quantize-pytorch and its arguments; what is not given has the library's default.
 
-    Codebooks of VectorQuantize and of its residual kin are moving averages of their vectors unless they are told to
-    learn by gradient. Others learn by the error and by the loss that they return, on latents that are held fixed. The
-    gradient of codes goes straight through, whatever the library would do.
+    The codebooks of VectorQuantize and its residual variants are moving averages of their vectors, unless the call
+    makes them learn by gradient. Others learn by the error and by the loss that they return, on latents that are held
+    fixed. The gradient of codes goes straight through, whatever the library would do.
     """
 
     label: ClassVar[str] = "library"

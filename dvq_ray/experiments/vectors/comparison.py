@@ -51,7 +51,7 @@ class VectorComparison:
         return Found(width=dimension, train=data.train_count(source), digest=digest)
 
     def fields(self, variant: type[Settings], own: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Codes that learn by gradient start at training rows: far from all of them they would be of no use."""
+        """Codes that learn by gradient start at training rows: one far from all rows would never be chosen."""
         starts = issubclass(variant, InitialCodes) and "start" not in own
         return {**own, **({"start": "k-means++"} if starts else {})}
 

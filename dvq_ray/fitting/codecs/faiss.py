@@ -23,9 +23,9 @@ _MOST_BITS = 16
 class FaissCodec(Codec):
     """Codes as faiss packs them, one column for each codebook.
 
-    What is no product or additive quantizer has a column for each byte of its code. One thread computes, in the same
-    blocks each time: with other vectors beside it a vector as near to two codes but for rounding may go to the other
-    one. An export holds the index as faiss writes it; read only those that you trust.
+    Any other than a product or additive quantizer has a column for each byte of its code. One thread computes, always
+    in the same blocks: rounding depends on the other vectors of a block, and may decide between two codes that are
+    equally near. An export holds the index as faiss writes it; read only those that you trust.
     """
 
     def __init__(self, index: faiss.Index) -> None:

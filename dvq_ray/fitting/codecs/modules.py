@@ -24,8 +24,8 @@ ROWS_AT_ONCE = 4096
 class ModuleCodec(Codec):
     """The codes that a module gives to vectors, which are its latents.
 
-    It computes where the module is, on a CPU by one thread, in the same blocks each time: with other vectors beside it
-    a vector as near to two codes but for rounding may go to the other one.
+    It computes where the module is, on a CPU with one thread, and always in the same blocks: rounding depends on the
+    other vectors of a block, and may decide between two codes that are equally near.
     """
 
     def __init__(self, module: QuantizerModule, settings: Quantizer) -> None:

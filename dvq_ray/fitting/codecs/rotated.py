@@ -16,8 +16,8 @@ from dvq_ray.quantizer.base import Codec, Codes, Vectors, blocks, code_type
 class RotatedCodec(Codec):
     """A rotation, and codes of each slice of what it gives.
 
-    One thread rotates, in the same blocks each time: with other vectors beside it a vector as near to two codes but for
-    rounding may go to the other one.
+    One thread rotates, always in the same blocks: rounding depends on the other vectors of a block, and may decide
+    between two codes that are equally near.
     """
 
     def __init__(self, rotation: npt.NDArray[np.float32], codebooks: CodebookCodec) -> None:
