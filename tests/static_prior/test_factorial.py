@@ -91,8 +91,12 @@ def test_groups_must_be_equal_parts_of_the_features(quantizer: str) -> None:
 
 
 def test_the_sweep_holds_what_it_says() -> None:
-    cells, _ = expand(load_sweep(Path(__file__).parents[2] / "sweeps" / "factorial.yaml"))
-    assert len(cells) == 10 * (12 + 12 + 12 + 12 + 6)
+    sweeps = Path(__file__).parents[2] / "sweeps"
+    cells, _ = expand(load_sweep(sweeps / "factorial.yaml"))
+    assert len(cells) == 10 * (12 + 12 + 12 + 6)
+    other_starts, _ = expand(load_sweep(sweeps / "factorial_starts.yaml"))
+    assert len(other_starts) == 10 * (6 + 6)
+    assert not {cell.cell_id for cell in cells} & {cell.cell_id for cell in other_starts}
 
 
 def test_mixing_keeps_distances_and_spreads_each_feature_over_all_others() -> None:
