@@ -84,6 +84,10 @@ def _rows(quick: bool) -> Iterator[dict[str, Any]]:
                 codebook_parameters=columns["codebook_size"] * dimension,
                 codes_used=[columns["codebook_size"]] * slices, perplexity=perplexity,
                 last_relative_change=None if bound is None else 0.001,
+                test_codes_used=[columns["codebook_size"]] * slices, test_perplexity=perplexity,
+                entropy_bits_per_vector=0.98 * bits, unseen_codes=[0.0] * slices, unseen_codes_low=[0.0] * slices,
+                unseen_codes_high=[0.0] * slices, vectors_per_code=16384 / columns["codebook_size"],
+                codec_bytes=4 * columns["codebook_size"] * dimension,
             )  # fmt: skip
             values = {field.name: getattr(metrics, field.name) for field in fields(metrics)}
             yield {**shared, "cell_id": point.cell_id(seed), "seed": seed, **values, "duration_seconds": 1.0}

@@ -57,6 +57,16 @@ def test_ids_of_vectors_are_frozen() -> None:
     [
         ({"quantizer": "pq", "slices": 2, "codebook_size": 16}, "0a5781c92573c2a1"),
         ({"quantizer": "opq", "slices": 2, "codebook_size": 16}, "1b21744a985dc951"),
+        (
+            {
+                "quantizer": "opq",
+                "slices": 2,
+                "codebook_size": 16,
+                "rotation_start": "random",
+                "rotation_rounds": 50,
+            },
+            "1b21744a985dc951",
+        ),
         ({"quantizer": "rvq", "stages": 2, "codebook_size": 16}, "bfd83366af1200d5"),
         ({"quantizer": "grvq", "slices": 2, "stages": 2, "codebook_size": 16}, "c098abe397401b91"),
         ({"quantizer": "lsq", "additive_codebooks": 2, "codebook_size": 16}, "f415a1a826bea75e"),

@@ -19,6 +19,7 @@ from dvq_ray.problems import SweepFileError
 from dvq_ray.quantizer import rules
 from dvq_ray.quantizer.base import Codec, Vectors
 from dvq_ray.quantizer.registry import QUANTIZERS
+from dvq_ray.quantizers.opq import dealt_components
 from dvq_ray.streams import stream
 from dvq_ray.sweep.spec import load_sweep
 from tests.sweep_files import write
@@ -137,6 +138,44 @@ def test_opq_does_not_care_how_vectors_are_rotated_and_pq_does() -> None:
     assert mean["opq", "turned"] == pytest.approx(mean["opq", "plain"], rel=0.03)
     assert abs(mean["pq", "turned"] / mean["pq", "plain"] - 1) > 0.1
     assert mean["opq", "plain"] < 0.8 * mean["pq", "plain"]
+
+
+def test_components_are_dealt_out_so_that_slices_have_equal_products_of_variances() -> None:
+    """Of variances 0.8, 0.4, 0.2 and 0.1 one slice gets the first and the last, as the paper's rule has it."""
+    rng = stream(0, "components")
+    turn, _ = np.linalg.qr(rng.normal(size=(4, 4)))
+    train = (rng.normal(size=(50_000, 4)) * np.sqrt([0.1, 0.8, 0.2, 0.4]) @ turn).astype(np.float32)
+    dealt = dealt_components(train, 2)
+    np.testing.assert_allclose(dealt @ dealt.T, np.eye(4), atol=1e-6)
+    variances = (train @ dealt.T).var(axis=0).reshape(2, 2)
+    np.testing.assert_allclose(variances, [[0.8, 0.1], [0.4, 0.2]], rtol=0.03)
+
+
+@pytest.mark.parametrize("spread", [1e-12, 1.0, 1e12])
+def test_components_of_any_size_and_of_features_that_do_not_vary_are_dealt_out(spread: float) -> None:
+    train = np.zeros((100, 6), np.float32)
+    train[:, :2] = spread * stream(0, "components").normal(size=(100, 2))
+    dealt = dealt_components(train, 3)
+    np.testing.assert_allclose(dealt @ dealt.T, np.eye(6), atol=1e-6)
+    holds_some = np.abs(dealt.reshape(3, 2, 6)[..., :2]).max(axis=(1, 2)) > 0.5
+    assert holds_some.sum() == 2, "each of the two features that vary in a slice of its own"
+
+
+def test_the_best_start_of_a_rotation_is_no_worse_than_the_starts_that_it_tries() -> None:
+    """Features in an order that suits PQ, and the same ones rotated, of which PQ knows nothing."""
+    rng = stream(0, "rotated")
+    centres = rng.normal(size=(2, 16, FEATURES // 2)) * 4
+    picked = [part[rng.integers(16, size=3000)] for part in centres]
+    plain = (np.concatenate(picked, axis=1) + rng.normal(size=(3000, FEATURES))).astype(np.float32)
+    turn, _ = np.linalg.qr(rng.normal(size=(FEATURES, FEATURES)))
+    for train in (plain, (plain @ turn).astype(np.float32)):
+        found = {
+            start: error(fit("opq", train, rotation_start=start, rotation_rounds=5), train)
+            for start in ("components", "features", "best")
+        }
+        assert found["best"] <= 1.02 * min(found["components"], found["features"])  # each draws an order of its own
+    as_they_are = fit("opq", plain, rotation_start="features", rotation_rounds=1, restarts=5)
+    assert error(as_they_are, plain) < 1.03 * error(fit("pq", plain, restarts=5), plain)
 
 
 def test_each_stage_of_rvq_lowers_the_error_and_so_does_a_wider_beam() -> None:

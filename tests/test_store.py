@@ -104,12 +104,14 @@ def test_columns_are_identity_configuration_metrics_and_provenance_in_this_order
         "quantizer", "dimension", "codebook_size", "factors", "train_samples", "init_bound", "learning_rate",
         "schedule", "steps", "batch_size", "slices", "start", "restarts", "max_iterations", "stages", "beam",
         "trained_on", "additive_codebooks", "training_rounds", "factory_string", "features", "levels", "sign_bits",
-        "entropy_weight", "library_call", "seed",
+        "entropy_weight", "library_call", "rotation_start", "rotation_rounds", "seed",
     }  # fmt: skip
     assert names[metrics:] == [
         "test_mse", "train_mse", "untrained_test_mse", "data_variance", "loss_over_variance", "rate_curve_mse",
         "bits_per_vector", "codebook_parameters", "codes_used", "perplexity", "last_relative_change",
-        "duration_seconds", "search_suggestion", "search_study", "search_objective", "search_stopped_at_step",
+        "test_codes_used", "test_perplexity", "entropy_bits_per_vector", "unseen_codes", "unseen_codes_low",
+        "unseen_codes_high", "vectors_per_code", "codec_bytes", "duration_seconds",
+        "search_suggestion", "search_study", "search_objective", "search_stopped_at_step",
         "run_id", "run_commit", "run_versions", "run_host", "run_device", "run_started_at",
     ]  # fmt: skip
     assert curve_schema(EXPERIMENT).names == ["cell_id", "step", "test_mse", "run_started_at"]

@@ -149,6 +149,7 @@ def fit(problem: FitProblem, learning_rates: npt.NDArray[np.float64]) -> Codeboo
     logged = curve_steps(len(learning_rates))
     curve = codebooks.train(problem, learning_rates, logged)
     train_mse, code_counts = codebooks.evaluate(np.ascontiguousarray(problem.train))
+    _, test_code_counts = codebooks.evaluate(np.ascontiguousarray(problem.test))
     trained = codebooks.unpack(codebooks.e)
     return CodebookFitResult(
         codec=CodebookCodec(trained, codebooks.half_norms[:, : codebooks.size].copy()),
@@ -158,5 +159,6 @@ def fit(problem: FitProblem, learning_rates: npt.NDArray[np.float64]) -> Codeboo
         train_mse=train_mse,
         test_mse=float(curve[-1]),
         code_counts=list(code_counts),
+        test_code_counts=list(test_code_counts),
         diverged_at_step=None if np.isfinite(curve[-1]) else int(logged[len(curve) - 1]),
     )

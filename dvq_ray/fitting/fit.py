@@ -69,13 +69,14 @@ def _fitted(settings: Quantizer, data: Data) -> FitResult:
     codec = settings.fit(data.train, stream(data.seed, settings.stream))
     sizes = settings.codebook_sizes()
     train_mse, counts = codec.evaluate(data.train, sizes)
-    test_mse, _ = codec.evaluate(data.test, sizes)
+    test_mse, test_counts = codec.evaluate(data.test, sizes)
     return FitResult(
         curve_steps=np.empty(0, dtype=np.int64),
         curve_test_mse=np.empty(0),
         train_mse=train_mse,
         test_mse=test_mse,
         code_counts=counts,
+        test_code_counts=test_counts,
         codec=codec,
         diverged_at_step=None,
     )

@@ -66,12 +66,14 @@ def fit_module(
                 module.update(batch, quantized, updates)
             curve.append(evaluate(module, torch.split(of_test, ROWS_AT_ONCE), sizes)[0])
         train_mse, counts = evaluate(module, torch.split(of_train, ROWS_AT_ONCE), sizes)
+        _, test_counts = evaluate(module, torch.split(of_test, ROWS_AT_ONCE), sizes)
     return FitResult(
         curve_steps=logged[: len(curve)],
         curve_test_mse=np.array(curve),
         train_mse=train_mse,
         test_mse=curve[-1],
         code_counts=counts,
+        test_code_counts=test_counts,
         codec=ModuleCodec(module, settings),
         diverged_at_step=None if np.isfinite(curve[-1]) else int(logged[len(curve) - 1]),
     )

@@ -47,6 +47,8 @@ class FitResult:
     test_mse: float
     code_counts: list[npt.NDArray[np.int64]]
     """[codebooks] of [codes]: how often each code occurs over the training set."""
+    test_code_counts: list[npt.NDArray[np.int64]]
+    """The same over the test set."""
     codec: Codec
     """What encodes and decodes as it did for these errors. It has encoded nothing yet."""
     diverged_at_step: int | None

@@ -104,6 +104,7 @@ def _fit_together(
         curve.append(_evaluate(test, codebooks)[0].cpu().numpy())
 
     train_mse, counts = _evaluate(train, codebooks)
+    _, test_counts = _evaluate(test, codebooks)
     test_mse = np.stack(curve, axis=1)
     for i in range(repetitions):
         finite = np.isfinite(test_mse[i])
@@ -118,5 +119,6 @@ def _fit_together(
             train_mse=float(train_mse[i]),
             test_mse=float(test_mse[i, points - 1]),
             code_counts=list(counts[i].cpu().numpy()),
+            test_code_counts=list(test_counts[i].cpu().numpy()),
             diverged_at_step=None if finite.all() else int(logged[points - 1]),
         )

@@ -51,3 +51,11 @@ def _name(codec: type[Codec]) -> str:
         )
     package, _, file = codec.__module__.rpartition(".")
     return file if package == CODECS.group else f"{codec.__module__}:{codec.__qualname__}"
+
+
+def exported_bytes(codec: Codec) -> int | None:
+    """Bytes of its arrays, as they are exported; None where it cannot be."""
+    try:
+        return sum(array.nbytes for array in codec.arrays().values())
+    except NotImplementedError:
+        return None

@@ -6,7 +6,7 @@ Counts are how often each code of a codebook occurs: [codes] integers. Several c
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,3 +90,15 @@ def unseen_codes(counts: Counts) -> UnseenCodes:
 def vectors_per_code(train_vectors: int, sizes: Sequence[int]) -> float:
     """Training vectors for each code of the largest codebook; see `FEWEST_VECTORS_PER_CODE`."""
     return train_vectors / max(sizes, default=1)
+
+
+def usage(train: Sequence[Counts], test: Sequence[Counts]) -> Mapping[str, Any]:
+    """The metrics of usage that every experiment on vectors has, by column: of the codes of all its vectors."""
+    unseen = [unseen_codes(counts) for counts in test]
+    return {
+        "entropy_bits_per_vector": entropy_bits_per_vector(train, test),
+        "unseen_codes": [each.estimate for each in unseen],
+        "unseen_codes_low": [each.low for each in unseen],
+        "unseen_codes_high": [each.high for each in unseen],
+        "vectors_per_code": vectors_per_code(int(train[0].sum()), [len(counts) for counts in train]),
+    }

@@ -66,12 +66,13 @@ def mse_by_hand(codebooks: np.ndarray, samples: np.ndarray) -> tuple[float, np.n
 def test_reported_errors_and_counts_are_those_of_the_codebooks(implementation: Implementation) -> None:
     problem = make_problem(8, 20, 2, steps=50)
     result = run(problem, implementation)
-    test_mse, _ = mse_by_hand(result.codebooks, problem.test)
+    test_mse, test_counts = mse_by_hand(result.codebooks, problem.test)
     train_mse, counts = mse_by_hand(result.codebooks, problem.train)
     untrained_mse, _ = mse_by_hand(problem.codebooks, problem.test)
     np.testing.assert_allclose([result.test_mse, result.train_mse], [test_mse, train_mse], rtol=1e-6)
     np.testing.assert_allclose(result.curve_test_mse[[0, -1]], [untrained_mse, test_mse], rtol=1e-6)
     np.testing.assert_array_equal(result.code_counts, counts)
+    np.testing.assert_array_equal(result.test_code_counts, test_counts)
     np.testing.assert_array_equal(result.curve_steps, curve_steps(50))
     assert result.diverged_at_step is None
     assert result.codebooks.dtype == np.float32

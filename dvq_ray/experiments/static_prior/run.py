@@ -17,7 +17,8 @@ from dvq_ray.fitting.problem import FitResult
 from dvq_ray.models.codec_model import codec_parts
 from dvq_ray.quantizer import kept_codes
 from dvq_ray.quantizer.base import Quantizer
-from dvq_ray.quantizer.usage import codes_used, perplexity
+from dvq_ray.quantizer.codecs import exported_bytes
+from dvq_ray.quantizer.usage import codes_used, perplexity, usage
 
 
 def run(settings: BlobSettings, seeds: Sequence[int], surroundings: Surroundings) -> Generator[Outcome]:
@@ -78,6 +79,10 @@ def _outcome(settings: BlobSettings, quantizer: Quantizer, blobs: Blobs, result:
         codes_used=[codes_used(counts) for counts in result.code_counts],
         perplexity=[perplexity(counts) for counts in result.code_counts],
         last_relative_change=float((logged[-2] - logged[-1]) / logged[-1]) if len(logged) > 1 else None,
+        test_codes_used=[codes_used(counts) for counts in result.test_code_counts],
+        test_perplexity=[perplexity(counts) for counts in result.test_code_counts],
+        **usage(result.code_counts, result.test_code_counts),
+        codec_bytes=exported_bytes(result.codec),
     )
     return Outcome(metrics=asdict(metrics), curve=curve, duration_seconds=seconds)
 

@@ -125,6 +125,24 @@ class StaticPriorMetrics:
     """[codebooks] 2 to the entropy, in bits, of the codes of the training vectors; at most the codebook size."""
     last_relative_change: Annotated[float | None, Metric(label="last relative change of the test loss")]
     """Fall of the test loss over the last logged interval, over its last value: large where unconverged."""
+    test_codes_used: Annotated[list[int], Metric(label="codes used, test vectors", is_per_codebook=True)]
+    """[codebooks] codes that occur among the test vectors."""
+    test_perplexity: Annotated[
+        list[float], Metric(label="perplexity of the codes, test vectors", better="higher", is_per_codebook=True)
+    ]
+    """[codebooks] 2 to the entropy, in bits, of the codes of the test vectors; at most the codebook size."""
+    entropy_bits_per_vector: Annotated[float, Metric(label="rate, unigram prior", unit="bits per vector")]
+    """What the test vectors' codes cost under how often each one occurs among the training vectors, half an occurrence
+    added to each code."""
+    unseen_codes: Annotated[list[float], Metric(label="unseen codes", is_per_codebook=True)]
+    """[codebooks] codes that would occur in more test vectors, by Chao's estimate."""
+    unseen_codes_low: Annotated[list[float], Metric(label="unseen codes, at least", is_per_codebook=True)]
+    """[codebooks] the lower end of a 95% interval of it."""
+    unseen_codes_high: Annotated[list[float], Metric(label="unseen codes, at most", is_per_codebook=True)]
+    vectors_per_code: Annotated[float, Metric(label="training vectors per code")]
+    """Training vectors over the size of the largest codebook; below 39, codes fit single ones."""
+    codec_bytes: Annotated[int | None, Metric(label="size of the codec", unit="bytes", better="lower")]
+    """Of its arrays, as they are exported; None where it cannot be."""
 
 
 @dataclass(frozen=True, kw_only=True)

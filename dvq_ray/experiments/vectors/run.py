@@ -6,10 +6,8 @@ import time
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from dvq_ray.experiment.experiment import Outcome
 from dvq_ray.experiment.surroundings import Surroundings
@@ -24,14 +22,13 @@ from dvq_ray.fitting.problem import FitResult
 from dvq_ray.models.codec_model import codec_parts
 from dvq_ray.quantizer import kept_codes
 from dvq_ray.quantizer.base import Codec, Quantizer, blocks
+from dvq_ray.quantizer.codecs import exported_bytes
 from dvq_ray.quantizer.usage import (
     Counts,
     codes_used,
     count,
-    entropy_bits_per_vector,
     perplexity,
-    unseen_codes,
-    vectors_per_code,
+    usage,
 )
 
 
@@ -171,22 +168,17 @@ def _metrics(settings: VectorSettings, vectors: _Vectors, preparation: Preparati
     codes = codec.encode(preparation.applied(vectors.search.database))
     decoded = preparation.undone(codec.decode(codes))
     recall = vectors.search.recall(codes, decoded, (1, 10, 100))
-    unseen = [unseen_codes(counts) for counts in of_test.counts]
     return VectorMetrics(
         test_mse=of_test.mse,
         train_mse=of_train.mse,
         data_variance=vectors.variance,
         loss_over_variance=of_test.mse / vectors.variance if vectors.variance else 0.0,
         bits_per_vector=settings.bits(),
-        entropy_bits_per_vector=entropy_bits_per_vector(of_train.counts, of_test.counts),
+        **usage(of_train.counts, of_test.counts),
         codes_used=[codes_used(counts) for counts in of_test.counts],
         perplexity=[perplexity(counts) for counts in of_test.counts],
-        unseen_codes=[each.estimate for each in unseen],
-        unseen_codes_low=[each.low for each in unseen],
-        unseen_codes_high=[each.high for each in unseen],
-        vectors_per_code=vectors_per_code(rows, sizes),
         codebook_parameters=settings.parameters(dimension),
-        codec_bytes=_bytes(codec),
+        codec_bytes=exported_bytes(codec),
         recall_at_1=recall[1],
         recall_at_10=recall[10],
         recall_at_100=recall[100],
@@ -199,11 +191,3 @@ def _metrics(settings: VectorSettings, vectors: _Vectors, preparation: Preparati
         test_rows=of_test.rows,
         data_sha256=vectors.data.sha256,
     )
-
-
-def _bytes(codec: Codec) -> int | None:
-    try:
-        arrays: Iterable[npt.NDArray[Any]] = codec.arrays().values()
-    except NotImplementedError:
-        return None
-    return sum(array.nbytes for array in arrays)
