@@ -157,6 +157,42 @@ def test_faiss_decodes_the_same_codes_to_the_same_vectors(fixed: dict[str, Any],
         assert index.ntotal == 100
 
 
+@pytest.mark.parametrize("fixed", [{}, {"scale": "none", "centre": False}, {"centre": False}])
+@pytest.mark.parametrize(
+    "grid",
+    [
+        {"quantizer": "pq", "slices": 2, "codebook_size": 8},
+        {"quantizer": "opq", "slices": 2, "codebook_size": 8},
+        {"quantizer": "rvq", "stages": 2, "codebook_size": 8},
+        {"quantizer": "lsq", "additive_codebooks": 2, "codebook_size": 8},
+        {"quantizer": "faiss", "features": 8, "factory_string": "OPQ2,PQ2x3"},
+        {"quantizer": "faiss", "features": 8, "factory_string": "PCA4,RQ2x3"},
+    ],
+    ids=lambda grid: grid.get("factory_string", grid.get("quantizer")),
+)
+def test_indexes_of_faiss_encode_and_decode_in_the_units_of_the_data(
+    fixed: dict[str, Any], grid: dict[str, Any], tmp_path: Path
+) -> None:
+    faiss = pytest.importorskip("faiss")
+    frame = run({**vector_sweep(tmp_path, **fixed), "grids": {"a": grid}, "seeds": 1}, tmp_path)
+    rows = clusters(200, seed=1)
+    model = load_model(tmp_path / "kept", frame["cell_id"].iloc[0])
+    index, codes = model.to_faiss(), model.encode(rows)
+    packed = faiss.pack_bitstrings(codes.astype(np.int32), 3)
+    np.testing.assert_allclose(index.sa_decode(packed), model.decode(codes), rtol=1e-4, atol=1e-4)
+    assert (index.sa_encode(rows) == packed).all(1).mean() > (0.9 if grid["quantizer"] == "lsq" else 0.98)
+    index.add(rows)
+    assert index.ntotal == 200
+
+
+def test_an_index_that_cannot_be_scaled_is_refused(tmp_path: Path) -> None:
+    pytest.importorskip("faiss")
+    grid = {"quantizer": "faiss", "features": 8, "factory_string": "SQ4"}
+    frame = run({**vector_sweep(tmp_path), "grids": {"a": grid}, "seeds": 1}, tmp_path)
+    with pytest.raises(ModelError, match="faiss: IndexScalarQuantizer of faiss cannot be given another scale; allowed"):
+        load_model(tmp_path / "kept", frame["cell_id"].iloc[0]).to_faiss()
+
+
 def test_faiss_refuses_what_it_does_not_have(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("faiss")
     by_features = run({**vector_sweep(tmp_path, scale="features"), "grids": {"a": QUANTIZERS["dvq"]}}, tmp_path / "a")

@@ -1,4 +1,4 @@
-"""Training by faiss: one thread, starts that follow from the cell, and errors for people."""
+"""Training by faiss: one thread, starts that follow from the cell, and errors for people; and indexes of its own."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from dvq_ray.quantizer.base import Vectors
 
@@ -60,3 +61,20 @@ def trained(make: Callable[[], Trained], vectors: Vectors, rng: np.random.Genera
         found = make()
         found.train(shuffled(vectors, rng))
     return found
+
+
+def product_index(codebooks: npt.NDArray[np.float32]) -> faiss.IndexPQ:
+    """A trained index without rows, with these codebooks [slices, codes, features of a slice].
+
+    Raises ValueError where faiss packs no codes of that size.
+    """
+    import faiss
+
+    slices, size, part = codebooks.shape
+    bits = (size - 1).bit_length()
+    if size != 1 << bits:
+        raise ValueError(f"found codebooks of {size} codes; allowed in faiss: a power of two")
+    index = faiss.IndexPQ(slices * part, slices, bits)
+    faiss.copy_array_to_vector(np.ascontiguousarray(codebooks, np.float32).ravel(), index.pq.centroids)
+    index.is_trained = True
+    return index

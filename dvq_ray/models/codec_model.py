@@ -8,8 +8,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dvq_ray.fitting.codecs.codebooks import CodebookCodec
-from dvq_ray.models.faiss_index import product_index
 from dvq_ray.models.files import Arrays, KeptModel, ModelError
 from dvq_ray.models.model import Model
 from dvq_ray.providers import ProviderError
@@ -54,15 +52,23 @@ class CodecModel(Model):
         """What the codec gives, in the units of the data."""
         return samples
 
+    def units(self) -> tuple[Vectors, float]:
+        """An offset [features] or [1] and a factor: `undone` is what the codec gives times the factor, plus the offset.
+
+        Raises `ModelError` where it is not.
+        """
+        return np.zeros(1, np.float32), 1.0
+
     def to_faiss(self) -> Any:
-        """An IndexPQ without rows: its `sa_encode` and `sa_decode` take vectors in the units of the data."""
-        if not isinstance(self.codec, CodebookCodec):
+        """An index of faiss without rows: its `sa_encode` and `sa_decode` take vectors in the units of the data."""
+        try:
+            return self.codec.to_faiss(*self.units())
+        except ImportError as error:
+            raise ModelError("faiss is not installed; install it with: pip install faiss-cpu") from error
+        except NotImplementedError:
             return super().to_faiss()
-        slices, size, part = self.codec.codebooks.shape
-        # Each number of a code is undone on its own, so that faiss decodes the very same vectors.
-        codes = np.broadcast_to(np.arange(size)[:, None], (size, slices))
-        decoded = self.undone(self.codec.decode(codes))
-        return product_index(decoded.reshape(size, slices, part).transpose(1, 0, 2))
+        except ValueError as error:
+            raise ModelError(f"{self.settings['quantizer']}: {error}") from error
 
 
 def _rows(values: npt.NDArray[Any], kind: type[np.float32] | None = np.float32) -> npt.NDArray[Any]:

@@ -34,6 +34,7 @@ from dvq_ray.declarations.field import Axis
 from dvq_ray.declarations.settings import Settings
 
 if TYPE_CHECKING:
+    import faiss
     import torch
 
     from dvq_ray.quantizer.module import QuantizerModule
@@ -171,6 +172,13 @@ class Codec:
     def arrays(self) -> Mapping[str, npt.NDArray[Any]]:
         """All numbers that it needs, by name."""
         raise NotImplementedError(f"{type(self).__name__} cannot be exported: arrays is missing")
+
+    def to_faiss(self, offset: Vectors, unit: float) -> faiss.Index:
+        """An index of faiss without rows, with these codes, of vectors times `unit`, plus `offset` [features] or [1].
+
+        Raises ValueError where faiss cannot have it.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no index of faiss")
 
     @classmethod
     def rebuilt(cls, description: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) -> Self:

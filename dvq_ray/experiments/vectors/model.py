@@ -42,13 +42,10 @@ class VectorModel(CodecModel):
         """What the codec gives, in the units of the data."""
         return self._preparation.undone(samples)
 
-    def to_faiss(self) -> Any:
-        """An IndexPQ without rows, that encodes and decodes vectors in the units of the data.
-
-        With `normalise` it takes rows that have the length 1 already.
-        """
+    def units(self) -> tuple[Vectors, float]:
+        """The mean and the deviation. With `normalise` an index takes rows that have the length 1 already."""
         if self._scale == "features":
             raise ModelError(
                 "scale = features weighs features as no index of faiss does; allowed for faiss: whole, none"
             )
-        return super().to_faiss()
+        return self._preparation.mean, float(self._preparation.deviation[0])

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from dvq_ray.quantizer.base import Codec, Codes, Vectors, blocks, code_type
+
+if TYPE_CHECKING:
+    import faiss
 
 
 class CodebookCodec(Codec):
@@ -59,6 +62,16 @@ class CodebookCodec(Codec):
         """The codebooks, and their half norms where training left them."""
         norms = {} if self.half_norms is None else {"half_norms": self.half_norms}
         return {"codebooks": self.codebooks, **norms}
+
+    def to_faiss(self, offset: Vectors, unit: float) -> faiss.Index:
+        """An IndexPQ. Raises ValueError where the codes are no power of two."""
+        from dvq_ray.fitting.with_faiss import product_index
+
+        # The order of `Preparation.undone`, so that faiss decodes to the same bytes.
+        codebooks = self.codebooks * np.float32(unit)
+        slices, _, part = codebooks.shape
+        codebooks += np.broadcast_to(offset, slices * part).reshape(slices, 1, part)
+        return product_index(codebooks)
 
     @classmethod
     def rebuilt(cls, description: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) -> Self:

@@ -55,6 +55,21 @@ class FaissCodec(Codec):
         """The index, as faiss writes it: bytes."""
         return {"index": faiss.serialize_index(self.index)}
 
+    def to_faiss(self, offset: Vectors, unit: float) -> faiss.Index:
+        """A copy of the index, behind a shift where there is an offset.
+
+        Raises ValueError for a unit other than 1 where the index is no product or residual quantizer.
+        """
+        index = faiss.clone_index(self.index)
+        if unit != 1:
+            _stretch(index, unit)
+        if not offset.any():
+            return index
+        shift = faiss.CenteringTransform(index.d)
+        faiss.copy_array_to_vector(np.ascontiguousarray(np.broadcast_to(offset, index.d), np.float32), shift.mean)
+        shift.is_trained = True
+        return faiss.IndexPreTransform(shift, index)
+
     @classmethod
     def rebuilt(cls, description: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) -> Self:
         """The codec of an `index` that faiss wrote."""
@@ -108,6 +123,23 @@ def numbers(index: Any) -> int:
     if isinstance(index, faiss.IndexScalarQuantizer):
         return 2 * int(index.d)
     return int(centroids + (index.d if isinstance(index, faiss.IndexRaBitQ) else 0))
+
+
+def _stretch(index: faiss.Index, unit: float) -> None:
+    """Makes an index that was trained on vectors quantize these vectors times `unit`, with the same codes."""
+    quantizer = _quantizer(index)
+    if isinstance(quantizer, faiss.ProductQuantizer):
+        numbers = [quantizer.centroids]
+    elif isinstance(quantizer, faiss.ResidualQuantizer | faiss.LocalSearchQuantizer):
+        numbers = [quantizer.codebooks]
+    else:
+        kind = type(_inner(index)).__name__
+        raise ValueError(f"{kind} of faiss cannot be given another scale; allowed: cells with scale: none")
+    numbers += [each.b for each in _transforms(index) if isinstance(each, faiss.LinearTransform) and each.have_bias]
+    for each in numbers:
+        faiss.copy_array_to_vector(faiss.vector_to_array(each) * np.float32(unit), each)
+    if hasattr(quantizer, "compute_codebook_tables"):  # products of codes, with which some searches are faster
+        quantizer.compute_codebook_tables()
 
 
 def _transforms(index: Any) -> list[Any]:

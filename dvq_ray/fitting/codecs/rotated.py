@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +11,9 @@ from threadpoolctl import threadpool_limits
 
 from dvq_ray.fitting.codecs.codebooks import CodebookCodec
 from dvq_ray.quantizer.base import Codec, Codes, Vectors, blocks, code_type
+
+if TYPE_CHECKING:
+    import faiss
 
 
 class RotatedCodec(Codec):
@@ -45,6 +48,21 @@ class RotatedCodec(Codec):
     def arrays(self) -> Mapping[str, npt.NDArray[Any]]:
         """The rotation and the codebooks."""
         return {"rotation": self.rotation, **self.codebooks.arrays()}
+
+    def to_faiss(self, offset: Vectors, unit: float) -> faiss.Index:
+        """A rotation about `offset` before an IndexPQ. Raises ValueError where the codes are no power of two."""
+        import faiss
+
+        from dvq_ray.fitting.with_faiss import product_index
+
+        features = len(self.rotation)
+        rotation = faiss.LinearTransform(features, features, True)
+        faiss.copy_array_to_vector(np.ascontiguousarray(self.rotation).ravel(), rotation.A)
+        faiss.copy_array_to_vector(-self.rotation @ np.broadcast_to(offset, features), rotation.b)
+        rotation.is_orthonormal = rotation.is_trained = True
+        index = faiss.IndexPreTransform(rotation, product_index(self.codebooks.codebooks * np.float32(unit)))
+        index.is_trained = True
+        return index
 
     @classmethod
     def rebuilt(cls, description: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) -> Self:
