@@ -60,6 +60,7 @@ class _SeveralBits(Command):
 @click.argument("file")
 @click.option("--bits", multiple=True, type=int, required=True, metavar="BITS...", help="Bits of a code; several.")
 @click.option("--test", metavar="FILE", help="Rows to test on. Without it a tenth of the rows is held out.")
+@click.option("--columns", metavar="NAME,...", help="Columns of a table that hold the vectors.")
 @click.option("--metric", metavar="COLUMN", help="What quantizers are ranked by.  [default: the main metric]")
 @click.option("--seeds", type=int, metavar="N", help="Repetitions.  [default: the fewest that can decide]")
 @click.option("--results", default="results", show_default=True, help="Folder or URI that holds the stores.")
@@ -70,6 +71,7 @@ def main(
     file: str,
     bits: Sequence[int],
     test: str | None,
+    columns: str | None,
     metric: str | None,
     seeds: int | None,
     results: str,
@@ -88,7 +90,8 @@ def main(
     """
     began = time.monotonic()
     try:
-        asked = _asked(file, test, [*dict.fromkeys(bits)], metric, seeds, results)
+        named = [each.strip() for each in (columns or "").split(",") if each.strip()]
+        asked = _asked(file, test, named, [*dict.fromkeys(bits)], metric, seeds, results)
         sys.exit(_run(console(), asked, results, began, time_budget, in_process=in_process, report=report))
     except (_RefusedError, *REFUSALS) as error:
         complain(str(error))
@@ -123,8 +126,9 @@ class _Asked:
 
 
 def _asked(
-    file: str, test: str | None, bits: Sequence[int], metric: str | None, seeds: int | None, results: str
-) -> _Asked:
+    file: str, test: str | None, columns: Sequence[str], bits: Sequence[int], metric: str | None, seeds: int | None,
+    results: str,
+) -> _Asked:  # fmt: skip
     """Reads the file and checks everything. Raises `_RefusedError` with all problems."""
     experiment, comparison = _experiment()
     assert experiment.data_sets is not None
@@ -140,7 +144,7 @@ def _asked(
     description: Mapping[str, Any] = {}
     found, source, every = None, DataSource(format=""), list[Contestant]()
     try:
-        description = comparison.description(*(_absolute(each) for each in (file, test)))
+        description = comparison.description(_absolute(file), _absolute(test), columns)
         source = _source(experiment.data_sets, description)
         found = comparison.look(source)
     except (ValueError, OSError) as error:

@@ -29,8 +29,11 @@ class Comparison(Protocol):
     costs: Mapping[str, str]
     """Columns that are shown beside the metric, each with a short heading."""
 
-    def description(self, train: str, test: str | None) -> Mapping[str, Any]:
-        """What `data` says in a sweep file of these files. Raises ValueError for a name that says no format."""
+    def description(self, train: str, test: str | None, columns: Sequence[str]) -> Mapping[str, Any]:
+        """What `data` says in a sweep file of these files, and columns of tables where any are named.
+
+        Raises ValueError for a name that says no format, and for columns of what is no table.
+        """
         ...
 
     def look(self, source: Any) -> Found:

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
+from dvq_ray.cli import compare
 from dvq_ray.cli.sweep import main
 from dvq_ray.experiments.vectors import data
 from dvq_ray.experiments.vectors.sources import VectorsError
@@ -139,6 +140,12 @@ BAD: dict[str, tuple[str, Write, str]] = {
         "column name: expected a column of lists of numbers, or a column of numbers for each feature; found string. "
         "Name those that hold the vectors: columns: [...]",
     ),
+    "two columns of lists": (
+        "parquet",
+        table(id=["a"], query=[[1.0]], answer=[[2.0]]),
+        "column id: expected a column of lists of numbers, or a column of numbers for each feature; found string. "
+        "2 columns are lists: query, answer. Name those that hold the vectors: columns: [...]",
+    ),
     "null in a column": ("parquet", table(x=[1.0, None], y=[1.0, 2.0]), "the first of them row 1 (from 0)"),
     "parquet without rows": ("parquet", table(x=pa.array([], pa.float32())), "expected one row or more; found none"),
     "empty csv": ("csv", text(""), "t.csv: expected one row or more; found none"),
@@ -168,6 +175,17 @@ def test_a_bad_file_is_reported_before_the_start(name: str, tmp_path: Path) -> N
     assert f"mine: t.{kind}" in output
     assert message in output
     assert "Traceback" not in output
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_file_is_reported_by_a_comparison_too(name: str, tmp_path: Path) -> None:
+    kind, write, message = BAD[name]
+    write(tmp_path / f"t.{kind}")
+    words = [str(tmp_path / f"t.{kind}"), "--bits", "2", "--results", str(tmp_path / "results"), "--in-process"]
+    done = CliRunner().invoke(compare.main, words)
+    assert done.exit_code == 2, done.output
+    assert message in done.output
+    assert not (tmp_path / "results").exists()
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -218,6 +236,16 @@ def test_a_bad_description_is_reported_with_its_line(description: Any, message: 
     assert code == 2
     assert "sweep.yaml:1" in output
     assert message in output
+
+
+def test_the_only_column_of_lists_holds_the_vectors(tmp_path: Path) -> None:
+    """A file as hubs have it: names and texts beside the embeddings."""
+    lists = pa.array([[*map(float, row)] for row in TRAIN], pa.list_(pa.float32()))
+    rows = len(TRAIN)
+    table(id=range(rows), text=["a"] * rows, tags=[["b"]] * rows, embedding=lists)(tmp_path / "t.parquet")
+    description = {"format": "parquet", "train": str(tmp_path / "t.parquet"), "holdout": 0.5}
+    assert data.scan(source(description), "train").dimension == TRAIN.shape[1]
+    assert data.digest(source(description)) == data.digest(source({**description, "columns": ["embedding"]}))
 
 
 def test_unequal_dimensions_are_reported(tmp_path: Path) -> None:

@@ -142,6 +142,21 @@ def test_what_cannot_be_run_is_refused(
     assert not (tmp_path / "results").exists()
 
 
+def test_columns_of_a_table_can_be_named(tmp_path: Path) -> None:
+    rows = clusters(600)
+    frame = pd.DataFrame({"id": range(600), **{f"x{place}": column for place, column in enumerate(rows.T)}})
+    frame.to_csv(tmp_path / "mine.csv", index=False)
+    done = compare(tmp_path / "mine.csv", "--bits", "4", "--seeds", "2", "--columns", "x0, x1,x2,x3", results=tmp_path)
+    assert done.exit_code == 0, done.output
+    assert "columns: [x0, x1, x2, x3]" in (tmp_path / "compare-mine.yaml").read_text()
+
+
+def test_columns_of_what_is_no_table_are_refused(file: Path, tmp_path: Path) -> None:
+    done = compare(file, "--bits", "4", "--columns", "x", results=tmp_path / "results")
+    assert done.exit_code == 2, done.output
+    assert "has no columns to choose from; allowed with --columns: .parquet, .csv, .tsv" in done.output
+
+
 def test_another_file_of_that_name_is_refused(file: Path, tmp_path: Path) -> None:
     assert compare(file, "--bits", "4", "--seeds", "2", results=tmp_path / "results").exit_code == 0
     np.save(file, clusters(500, seed=1))

@@ -30,7 +30,7 @@ class VectorComparison:
 
     costs: ClassVar[Mapping[str, str]] = {"encoded_per_second": "encoded/s", "codec_bytes": "codec bytes"}
 
-    def description(self, train: str, test: str | None) -> Mapping[str, Any]:
+    def description(self, train: str, test: str | None, columns: Sequence[str] = ()) -> Mapping[str, Any]:
         """By the ending of the file's name; without a test file a tenth of the rows is held out."""
         sources = {each.ending: each for each in SOURCES if issubclass(each, FileSource)}
         bare = train.lower()
@@ -39,10 +39,13 @@ class VectorComparison:
         source = sources.get(bare.rpartition(".")[2])
         if source is None:
             raise ValueError(f"the name says no format; allowed: names that end in .{', .'.join(sources)}")
+        if columns and "columns" not in source.model_fields:
+            raise ValueError(f"has no columns to choose from; allowed with --columns: {_with_columns(sources)}")
         kind = source.model_fields["format"].default
+        named = {"columns": [*columns]} if columns else {}
         if test is not None:
-            return {"format": kind, "train": train, "test": test}
-        return {"format": kind, "train": train, **({} if source is Hdf5Source else {"holdout": HOLDOUT})}
+            return {"format": kind, "train": train, "test": test, **named}
+        return {"format": kind, "train": train, **named, **({} if source is Hdf5Source else {"holdout": HOLDOUT})}
 
     def look(self, source: VectorSource) -> Found:
         """Reads all rows, as every cell does."""
@@ -76,6 +79,10 @@ class VectorComparison:
             few = f"below {FEWEST_VECTORS_PER_CODE} codes fit single rows"
             found.append(f"{each:.3g} training rows for each code; {few}")
         return found
+
+
+def _with_columns(sources: Mapping[str, type[FileSource]]) -> str:
+    return ", ".join(f".{ending}" for ending, each in sources.items() if "columns" in each.model_fields)
 
 
 COMPARISON = VectorComparison()

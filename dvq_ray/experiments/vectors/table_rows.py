@@ -21,7 +21,11 @@ _LISTS = "a column of lists of numbers, or a column of numbers for each feature"
 
 
 class ParquetRows(Rows):
-    """One column of lists, or a column for each feature."""
+    """One column of lists, or a column for each feature.
+
+    Unless `columns` says otherwise, the only column of lists is taken: names, texts and numbers beside it are no
+    features.
+    """
 
     def __init__(self, filesystem: fs.FileSystem, path: str, shown: str, *, columns: Sequence[str] | None) -> None:
         self.shown = shown
@@ -30,12 +34,14 @@ class ParquetRows(Rows):
             schema = self._file.schema_arrow
         except Exception as error:  # whatever a broken footer makes of pyarrow
             raise cannot_be_read(shown, "a Parquet file", error) from error
-        self._columns = _chosen(columns, schema.names, shown)
+        lists = [field.name for field in schema if _is_list(field.type) and _is_number(field.type.value_type)]
+        self._columns = _chosen(columns or (lists if len(lists) == 1 else None), schema.names, shown)
         kinds = [schema.field(name).type for name in self._columns]
         self._is_lists = len(kinds) == 1 and _is_list(kinds[0])
         for name, kind in zip(self._columns, kinds, strict=True):
             if not _is_number(kind.value_type if self._is_lists else kind):
-                remedy = "" if columns else "Name those that hold the vectors: columns: [...]"
+                several = f"{len(lists)} columns are lists: {', '.join(lists[:20])}. " if len(lists) > 1 else ""
+                remedy = "" if columns else f"{several}Name those that hold the vectors: columns: [...]"
                 raise VectorsError.of(f"{shown}, column {name}", expected=_LISTS, found=str(kind), remedy=remedy)
         self.dimension = len(kinds)
         check_shape(shown, (self._file.metadata.num_rows, self.dimension))
