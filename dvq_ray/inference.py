@@ -143,11 +143,11 @@ def level_at_each(count: int) -> float:
     return 1 - ERROR / count
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
-    """The p-values, corrected for their number (Holm 1979)."""
-    adjusted, largest = [0.0] * len(p_values), 0.0
+def holm(p_values: Sequence[float], of: int | None = None) -> list[float]:
+    """The p-values, corrected for their number (Holm 1979), or as the smallest ones `of` so many."""
+    adjusted, largest, count = [0.0] * len(p_values), 0.0, of or len(p_values)
     for rank, i in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
-        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[i]))
+        largest = max(largest, min(1.0, (count - rank) * p_values[i]))
         adjusted[i] = largest
     return adjusted
 

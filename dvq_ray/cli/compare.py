@@ -21,10 +21,9 @@ from dvq_ray.cli.terminal import Command, complain, console
 from dvq_ray.comparison.declared import Comparison, Found
 from dvq_ray.comparison.ranking import advice
 from dvq_ray.comparison.sweep_file import (
+    SEEDS,
     Contestant,
-    comparisons,
     contestants,
-    enough_seeds,
     problems_of,
     sweep_of,
 )
@@ -62,7 +61,7 @@ class _SeveralBits(Command):
 @click.option("--test", metavar="FILE", help="Rows to test on. Without it a tenth of the rows is held out.")
 @click.option("--columns", metavar="NAME,...", help="Columns of a table that hold the vectors.")
 @click.option("--metric", metavar="COLUMN", help="What quantizers are ranked by.  [default: the main metric]")
-@click.option("--seeds", type=int, metavar="N", help="Repetitions.  [default: the fewest that can decide]")
+@click.option("--seeds", type=int, metavar="N", default=SEEDS, show_default=True, help="Repetitions.")
 @click.option("--results", default="results", show_default=True, help="Folder or URI that holds the stores.")
 @click.option("--time-budget", type=Duration(), metavar="TIME", help="Begin no cell after so long, such as 10min.")
 @click.option("--in-process", is_flag=True, help="Run in this process, without Ray.")
@@ -73,7 +72,7 @@ def main(
     test: str | None,
     columns: str | None,
     metric: str | None,
-    seeds: int | None,
+    seeds: int,
     results: str,
     time_budget: float | None,
     in_process: bool,
@@ -126,7 +125,7 @@ class _Asked:
 
 
 def _asked(
-    file: str, test: str | None, columns: Sequence[str], bits: Sequence[int], metric: str | None, seeds: int | None,
+    file: str, test: str | None, columns: Sequence[str], bits: Sequence[int], metric: str | None, seeds: int,
     results: str,
 ) -> _Asked:  # fmt: skip
     """Reads the file and checks everything. Raises `_RefusedError` with all problems."""
@@ -139,7 +138,7 @@ def _asked(
     ranks = [name for name, each in experiment.measures().items() if each.better and not each.is_per_codebook]
     if metric not in ranks:
         problems.append(f"--metric: {not_among(metric, ranks)}")
-    if seeds is not None and not 2 <= seeds <= 1000:
+    if not 2 <= seeds <= 1000:
         problems.append(f"--seeds: found {seeds}; allowed: 2 to 1000")
     description: Mapping[str, Any] = {}
     found, source, every = None, DataSource(format=""), list[Contestant]()
@@ -172,16 +171,13 @@ def _asked(
         complain(f"note: left out: {text}")
     more = comparison.first_look(found)
     in_part = _fitting(experiment, every, name, source, more)[0] if more else []
-    count = comparisons(every)
     sweep = sweep_of(
-        experiment, every, name=name, description=description, seeds=seeds or enough_seeds(count),
+        experiment, every, name=name, description=description, seeds=seeds,
         keep=[what for what in ("model",) if what in experiment.keeps],
         first={each.first_grid: {**each.fields, **(more or {})} for each in in_part},
     )  # fmt: skip
     text = f"{_HEAD} Run it again with: dvq-ray sweep {place.name}\n{write_yaml(sweep)}"
     spec = parse_sweep(text, str(place))
-    if seeds and seeds < enough_seeds(count):
-        complain(f"note: {seeds} seeds cannot decide {count} comparisons; --seeds {enough_seeds(count)} could")
     of_all = next(spec.grids[-1].points()).model_dump()  # the last grid is one of all rows
     return _Asked(
         contestants=every, in_part=in_part, sweep=sweep, spec=spec, text=text, file=place,

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 
-from dvq_ray.inference import ERROR, holm, p_above, t_interval
+from dvq_ray.inference import ERROR, holm, t_interval, t_p_above
 
 Verdict = Literal["best", "worse", "undecided"]
+_ROUNDING = 1e-9
+"""Of the best's mean: twins that differ by less are equal."""
+Budget = TypeVar("Budget", bound=Hashable)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +31,7 @@ class Place:
     interval: tuple[float, float] | None = None
     """95% interval of the difference; None of fewer than two pairs."""
     p_value: float = 1.0
-    """Two-sided, against no difference, corrected by Holm over all comparisons of the table."""
+    """Of a t-test against no difference, two-sided, corrected by Holm over all pairs of quantizers in the table."""
     verdict: Verdict = "undecided"
 
 
@@ -35,16 +39,18 @@ Values = Mapping[str, Mapping[int, float]]
 """By quantizer, the metric by seed."""
 
 
-def ranked(budgets: Mapping[int, Values], *, better: Literal["lower", "higher"]) -> dict[int, list[Place]]:
-    """By budget, the quantizers from the best mean to the worst.
+def ranked(budgets: Mapping[Budget, Values], *, better: Literal["lower", "higher"]) -> dict[Budget, list[Place]]:
+    """By budget, whatever names it, the quantizers from the best mean to the worst.
 
-    The best is chosen by the same values that it is compared with, so that tests are two-sided. Fewer seeds than both
-    have in common count for nothing.
+    The best is chosen by the same values that it is compared with, so p-values are corrected as if all pairs of a
+    budget had been compared: of ten that are equal, the best one and the worst one differ by more than two that were
+    chosen beforehand. Seeds that only one of a pair has count for nothing.
     """
     sign = 1.0 if better == "lower" else -1.0
     found = {bits: _of_budget(values, sign) for bits, values in budgets.items()}
     compared = [(bits, place) for bits, places in found.items() for place in range(1, len(places))]
-    adjusted = holm([found[bits][place].p_value for bits, place in compared])
+    pairs = sum(math.comb(len(places), 2) for places in found.values())
+    adjusted = holm([found[bits][place].p_value for bits, place in compared], of=pairs)
     for (bits, place), p_value in zip(compared, adjusted, strict=True):
         verdict: Verdict = "worse" if p_value <= ERROR else "undecided"
         found[bits][place] = replace(found[bits][place], p_value=p_value, verdict=verdict)
@@ -68,11 +74,12 @@ def _against(values: Values, best: Place, other: Place, sign: float) -> Place:
         return other
     differences = np.array([values[other.name][seed] - values[best.name][seed] for seed in common])
     scale = abs(best.mean) or 1.0
+    differences[np.abs(differences) <= _ROUNDING * scale] = 0.0
     mean = float(differences.mean()) / scale
     if len(common) < 2:
         return replace(other, difference=mean)
     low, high = t_interval(differences / scale)
-    p_value = min(1.0, 2 * p_above(sign * differences))
+    p_value = min(1.0, 2 * t_p_above(sign * differences))
     return replace(other, difference=mean, interval=(low, high), p_value=p_value)
 
 

@@ -12,13 +12,12 @@ from dvq_ray.comparison.declared import Comparison, Found
 from dvq_ray.declarations.values import causes
 from dvq_ray.experiment.data_sets import DataSource
 from dvq_ray.experiment.experiment import Experiment
-from dvq_ray.inference import ERROR, least_p
 from dvq_ray.providers import ProviderError
 from dvq_ray.quantizer.base import Quantizer
 from dvq_ray.quantizer.registry import QUANTIZERS
 
-FIRST_SEEDS = 2
-"""Repetitions of the first look."""
+SEEDS, FIRST_SEEDS = 5, 2
+"""Repetitions, unless a user says otherwise, and those of the first look."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,19 +54,6 @@ def contestants(experiment: Experiment, comparison: Comparison, found: Found, bi
                 fields = {"quantizer": name, **comparison.fields(variant, own)}
                 every.append(Contestant(bits=budget, quantizer=name, fields=fields))
     return sorted(every, key=lambda each: bits.index(each.bits))
-
-
-def comparisons(every: Sequence[Contestant]) -> int:
-    """How many quantizers are held against the best of their budget."""
-    return len(every) - len({each.bits for each in every})
-
-
-def enough_seeds(count: int) -> int:
-    """The fewest repetitions with which each of so many comparisons, and at least one, can be decided."""
-    seeds = FIRST_SEEDS
-    while 2 * least_p(seeds) * max(count, 1) > ERROR:
-        seeds += 1
-    return seeds
 
 
 def problems_of(

@@ -21,6 +21,7 @@ from analysis.draw.looks import look_of
 from analysis.draw.style import FAMILIES
 from analysis.figures import generic
 from analysis.figures.generic._points import AllPoints
+from analysis.figures.generic.ranking import ranking, ranks
 from analysis.figures.generic.rate import ON_FRONT, fronts, pareto
 from analysis.figures.generic.versus import comparisons
 from analysis.items import Item
@@ -150,6 +151,51 @@ def test_networks_that_differ_are_not_compared() -> None:
     )
     table = comparisons(selected(made_up_images.sweep(models), "versus", "learned_prior"))
     assert len(table[table["equal"] == "bits"]) == 1
+
+
+def test_ranks_are_of_points_on_equal_data_at_equal_rates_from_the_best_to_the_worst() -> None:
+    table = ranks(selected(small(), "ranking"))
+    groups = table.groupby(["code_bits"], sort=False)
+    assert {bits: [*its["quantizer"]] for (bits,), its in groups}.keys() == {4, 8}
+    for _, its in groups:
+        assert its["mean"].is_monotonic_increasing
+        assert (its["verdict"] == "best").tolist() == [True] + [False] * (len(its) - 1)
+        assert its["difference"].iloc[1:].to_numpy() == pytest.approx(
+            its["mean"].iloc[1:].to_numpy() / its["mean"].iloc[0] - 1
+        )
+
+
+def test_trainings_that_all_quantizers_have_are_ranked_apart() -> None:
+    """Points of few training vectors are no worse quantizers."""
+    cells = [
+        *rows(quantizer="vq", codebook_size=16, init_bound=1.0, train_samples=[512, 16384], **DATA),
+        *rows(quantizer="kmeans", codebook_size=16, slices=1, train_samples=[512, 16384], **DATA),
+    ]
+    table = ranks(selected(cells, "ranking"))
+    assert table.groupby("train_samples")["quantizer"].nunique().to_dict() == {512: 2, 16384: 2}
+    assert (table["verdict"] == "best").sum() == 2
+
+
+def test_a_ranking_says_what_varies_among_the_points_of_a_quantizer() -> None:
+    cells = [
+        *rows(quantizer="vq", codebook_size=16, init_bound=[1.0, 10.0], **DATA),
+        *rows(quantizer="kmeans", codebook_size=16, slices=1, **DATA),
+    ]
+    product = ranking(selected(cells, "ranking"))
+    assert product.table is not None
+    ((*labels,),) = ([row[0] for row in section.rows] for section in product.table.sections)
+    assert sorted(labels) == ["VQ, ± = 1", "VQ, ± = 10", "k-means"]
+
+
+def test_there_is_no_ranking_of_very_many_rates_or_of_one_quantizer() -> None:
+    one = [*rows(quantizer="vq", codebook_size=[4, 16], init_bound=1.0, **DATA)]
+    many = [
+        *rows(quantizer="vq", codebook_size=16, init_bound=1.0, dimension=[*range(2, 28, 2)], factors=64),
+        *rows(quantizer="kmeans", codebook_size=16, slices=1, dimension=[*range(2, 28, 2)], factors=64),
+    ]
+    for cells in (one, many):
+        item = the_item(cells, "ranking")
+        assert item.select(made_up_rows(cells), item.needs) is None
 
 
 @pytest.mark.parametrize("end", ["versus", "rate"])

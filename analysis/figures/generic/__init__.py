@@ -1,6 +1,7 @@
 """Items of whatever a store holds: they know experiments and quantizers by their declarations alone.
 
-`EXPERIMENT-over-axes`, `EXPERIMENT-rate` and `EXPERIMENT-versus` are made of each experiment in the stores;
+`EXPERIMENT-over-axes`, `EXPERIMENT-rate`, `EXPERIMENT-ranking` and `EXPERIMENT-versus` are made of each experiment in
+the stores;
 `EXPERIMENT-METRIC-over-FIELD` of any metric and field that one asks for.
 """
 
@@ -21,17 +22,20 @@ from ...data.rows import Rows, known_experiments
 from ...data.selection import Selection
 from ...items import Item, drawn
 from ...output.numbers import number_of
-from . import over_axes, rate, versus
+from . import over_axes, ranking, rate, versus
 from ._points import all_points, needs_of, numbers
 
 NAMES = {
     "EXPERIMENT-over-axes": "The main metric over each setting that varies, of every quantizer",
     "EXPERIMENT-METRIC-over-FIELD": "Any metric over any setting; made where it is named",
     "EXPERIMENT-rate": "Distortion over rate for every quantizer, with the Pareto front",
+    "EXPERIMENT-ranking": "All quantizers at equal rates, from the best to the worst, where rates are few",
     "EXPERIMENT-versus": "Each quantizer against each other, paired by seed, at equal bits and at equal parameters",
 }
 """What there is of each experiment in the stores."""
-PATTERN = re.compile(r"[\w.]+-(over-axes|rate|versus|\w+-over-\w+)")
+ENDS = ("over-axes", "rate", "ranking", "versus")
+"""Of the names of items that are always there."""
+PATTERN = re.compile(r"[\w.]+-(over-axes|rate|ranking|versus|\w+-over-\w+)")
 """Names of these items."""
 NEEDS = needs_of("", "")
 """What each of them needs of its experiment."""
@@ -52,7 +56,7 @@ def slug(trainable: str) -> str:
 
 def items(rows: Rows) -> Mapping[str, Item]:
     """The generic items of each experiment in the rows, by name."""
-    found = [item(name, end) for name in known_experiments(rows.frame) for end in ("over-axes", "rate", "versus")]
+    found = [item(name, end) for name in known_experiments(rows.frame) for end in ENDS]
     return {each.name: each for each in found}
 
 
@@ -83,6 +87,9 @@ def item(trainable: str, end: str) -> Item:
         case "rate":
             title = f"{main} over rate for every quantizer, with the Pareto front ({label})"
             make = _figure(rate.rate, rate.numbers)
+        case "ranking":
+            title = f"{main} of all quantizers at equal rates, from the best to the worst ({label})"
+            make, select = ranking.ranking, ranking.some_points
         case "versus":
             title = f"{main} of each quantizer against each other, at equal bits and at equal parameters ({label})"
             make, select = versus.versus, versus.some_points

@@ -85,7 +85,7 @@ def _paired(points: AllPoints, table: pd.DataFrame, a: str, b: str) -> pd.DataFr
 
 def _compared(points: AllPoints, pairs: pd.DataFrame) -> pd.DataFrame:
     metric = points.metric
-    values, is_held = _by_seed(points)
+    values, is_held = values_by_seed(points)
     place_of = pd.Index(points.points["point_id"])
     a, b = (place_of.get_indexer(pd.Index(pairs[f"point_id_{side}"])) for side in "ab")
     difference = values[a] - values[b]
@@ -106,7 +106,7 @@ def _compared(points: AllPoints, pairs: pd.DataFrame) -> pd.DataFrame:
     ]
 
 
-def _by_seed(points: AllPoints) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+def values_by_seed(points: AllPoints) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
     """The metric of each point and seed, NaN without a usable row, and whether there is any row: [points, seeds]."""
     places = pd.Index(points.points["point_id"]).get_indexer(pd.Index(points.rows["point_id"]))
     seed_of, seeds = pd.factorize(points.rows["seed"], sort=True)
