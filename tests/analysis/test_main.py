@@ -83,7 +83,9 @@ def test_every_figure_is_drawn_beside_its_store(holed: tuple[Path, Result]) -> N
     figures |= {
         f"static_prior-{end}.{suffix}" for end in ("over-axes", "rate") for suffix in ("svg", "png", "csv", "json")
     }
-    tables |= {f"static_prior-versus.{suffix}" for suffix in ("csv", "md", "tex", "json")}
+    tables |= {
+        f"static_prior-{end}.{suffix}" for end in ("ranking", "versus") for suffix in ("csv", "md", "tex", "json")
+    }
     assert set(files(store / "figures")) == figures | tables | ALWAYS
     assert result.output.splitlines()[-1] == f"look in:  {store / 'figures'}"
 

@@ -20,7 +20,7 @@ from ...data.selection import Selection
 from ...output.product import Product, table_product
 from ...output.tables import Section, Table, columns_of
 from ._points import BITS, AllPoints, points_as, points_of
-from .versus import values_by_seed
+from .versus import ALIKE, values_by_seed
 
 MOST_GROUPS = 12
 """Rates times data; more would be no table that one reads."""
@@ -88,11 +88,11 @@ def ranking(selection: Selection) -> Product:
 
 
 def _held(points: AllPoints) -> list[str]:
-    """Fields that are equal within a group: of the data, and of training where all quantizers have them."""
+    """Fields that are equal within a group: of the data, and of network and training where all quantizers have them."""
     variants = [points.declared.experiment.variant(name) for name in points.declared.quantizers]
     common = {*points.declared.axes}.intersection(*(shared_axes(variants[0], other) for other in variants))
-    every = [name for name in points.varied if name in common and name != "quantizer"]
-    return [*points.data_fields, *(name for name in every if name not in points.data_fields)]
+    alike = [name for name in points.varied if name in common and points.declared.axes[name].role in ALIKE]
+    return [*points.data_fields, *(name for name in alike if name not in points.data_fields)]
 
 
 def _groups(points: AllPoints) -> Sequence[pd.DataFrame]:

@@ -27,7 +27,7 @@ EQUAL = "equal"
 OUTCOMES = ("win", "loss", "undecided", "too few pairs")
 _KEY = "_key"
 _DIGITS = 6
-_ALIKE = ("network", "training")
+ALIKE = ("network", "training")
 """Roles of fields that may not differ between points that are compared."""
 
 
@@ -77,7 +77,7 @@ def _paired(points: AllPoints, table: pd.DataFrame, a: str, b: str) -> pd.DataFr
     pairs = one.merge(other, on=[_KEY, *points.data_fields], suffixes=("_a", "_b"))
     shared = shared_axes(*(points.declared.experiment.variant(quantizer) for quantizer in (a, b)))
     for name in points.varied:
-        if name in shared and name not in points.data_fields and shared[name].role in _ALIKE:
+        if name in shared and name not in points.data_fields and shared[name].role in ALIKE:
             ours, theirs = pairs[f"{name}_a"], pairs[f"{name}_b"]
             pairs = pairs[(ours == theirs) | ours.isna() | theirs.isna()]
     return pairs.assign(a=a, b=b)
