@@ -11,8 +11,7 @@ from pydantic import Field
 
 from dvq_ray.declarations.field import Axis
 from dvq_ray.quantizer.base import Codec, Vectors
-from dvq_ray.quantizer.rules import faiss_is_installed, indexed_by_bits
-from dvq_ray.quantizer.slices import slices_at_bits, slices_divide
+from dvq_ray.quantizer.slices import slices_divide
 from dvq_ray.quantizers._faiss import all_vectors
 from dvq_ray.quantizers.pq import Pq
 
@@ -50,11 +49,9 @@ class Opq(Pq):
 
     @classmethod
     def at_bits(cls, bits: int, features: int) -> Mapping[str, Any] | None:
-        """The fewest slices with a power of 2 of codes, up to 256, each, and the better of two starts."""
-        found = slices_at_bits(bits, features)
-        if found is None or faiss_is_installed("opq") or indexed_by_bits(found[1]):
-            return None
-        return {"slices": found[0], "codebook_size": found[1], "rotation_start": "best", "rotation_rounds": 10}
+        """As PQ, from the better of two starts."""
+        found = super().at_bits(bits, features)
+        return found and {**found, "rotation_start": "best", "rotation_rounds": 20}
 
     def parameters(self, features: int) -> int:
         """All numbers in the codebooks, and the rotation."""

@@ -3,7 +3,8 @@ search", IEEE TPAMI 33, 2011)."""
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from pydantic import Field
@@ -11,7 +12,8 @@ from pydantic import Field
 from dvq_ray.declarations.field import Axis
 from dvq_ray.declarations.settings import Count, Rule
 from dvq_ray.quantizer.base import Codec, Vectors
-from dvq_ray.quantizer.slices import slices_divide
+from dvq_ray.quantizer.rules import faiss_is_installed, indexed_by_bits
+from dvq_ray.quantizer.slices import slices_at_bits, slices_divide
 from dvq_ray.quantizers._faiss import FaissTrained, all_vectors
 
 
@@ -35,6 +37,14 @@ class Pq(FaissTrained):
     """Parts that the features are cut into, each clustered on its own."""
     restarts: Annotated[int, Field(ge=1), Axis(label="restarts", role="training")] = 1
     """Random starts, of which the one with the least training error is kept."""
+
+    @classmethod
+    def at_bits(cls, bits: int, features: int) -> Mapping[str, Any] | None:
+        """The fewest slices with a power of 2 of codes, up to 256, each."""
+        found = slices_at_bits(bits, features)
+        if found is None or faiss_is_installed("pq") or indexed_by_bits(found[1]):
+            return None
+        return {"slices": found[0], "codebook_size": found[1]}
 
     def codebook_sizes(self) -> tuple[int, ...]:
         """[slices]"""

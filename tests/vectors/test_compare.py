@@ -37,7 +37,7 @@ def compare(*words: str | Path, results: Path) -> Result:
 @pytest.fixture(autouse=True)
 def without_faiss(monkeypatch: pytest.MonkeyPatch) -> None:
     """Comparisons of what is always there, however many libraries are."""
-    for name in ("opq", "rvq"):
+    for name in ("kmeans", "pq", "rvq"):
         monkeypatch.setattr(f"dvq_ray.quantizers.{name}.faiss_is_installed", lambda quantizer: "is missing")
 
 
@@ -298,12 +298,26 @@ def test_slices_at_bits_stay_within_them(bits: int, features: int) -> None:
 
 @pytest.mark.parametrize("quantizer", find_experiment("vectors").quantizers)
 @pytest.mark.parametrize("bits", [4, 8, 32])
-def test_what_a_quantizer_says_of_bits_is_valid_and_true(quantizer: str, bits: int) -> None:
+@pytest.mark.parametrize("is_missing", ["is missing", None])
+def test_what_a_quantizer_says_of_bits_is_valid_and_true(
+    quantizer: str, bits: int, is_missing: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("kmeans", "pq", "rvq"):
+        monkeypatch.setattr(f"dvq_ray.quantizers.{name}.faiss_is_installed", lambda quantizer: is_missing)
     variant: Any = find_experiment("vectors").variant(quantizer)
     own = variant.at_bits(bits, 64)
     if own is not None:
         settings = variant.model_validate({"quantizer": quantizer, **COMPARISON.fields(variant, own)})
         assert 0.9 * bits <= settings.bits() <= bits
+
+
+def test_k_means_of_one_library_takes_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    """faiss's, which is faster, where it can be."""
+    for is_missing, features, there in (("is missing", 64, "kmeans"), (None, 64, "pq"), (None, 100, "kmeans")):
+        for name in ("kmeans", "pq"):
+            monkeypatch.setattr(f"dvq_ray.quantizers.{name}.faiss_is_installed", lambda quantizer: is_missing)  # noqa: B023
+        found = {name: QUANTIZERS.find(name).value.at_bits(64, features) for name in ("kmeans", "pq")}
+        assert [name for name, own in found.items() if own] == [there]
 
 
 class FromOutside(KMeans):
