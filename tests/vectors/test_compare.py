@@ -346,10 +346,14 @@ def test_cautions_are_those_of_the_rows() -> None:
     )
     row: dict[str, Any] = {
         "train_mse": 1.0, "test_mse": 1.0, "codes_used": [100, 100], "unseen_codes_high": [0.0, 0.0],
-        "vectors_per_code": 39.0,
+        "vectors_per_code": 39.0, "entropy_bits_per_vector": 2 * np.log2(100) * 0.96,
     }  # fmt: skip
     assert COMPARISON.cautions(settings, pd.DataFrame([row])) == []
     bad = {**row, "train_mse": 0.5, "codes_used": [60, 60], "unseen_codes_high": [10.0, 10.0], "vectors_per_code": 3}
+    cheap = {**row, "entropy_bits_per_vector": 2 * np.log2(100) * 0.9}
+    assert COMPARISON.cautions(settings, pd.DataFrame([cheap])) == [
+        "entropy coding would save 10% of the bits, which are counted in full here"
+    ]
     assert COMPARISON.cautions(settings, pd.DataFrame([bad, bad])) == [
         "overfits: the training error is 50% below the test error",
         "dead codes: at least 30% of the codes occur in no test row",

@@ -22,13 +22,17 @@ _MUCH_LESS = 0.8
 """Training error over test error, below which codes fit the training rows."""
 _FEW = 0.9
 """Share of the codes, below which it is said that the rest is never used."""
+_CHEAPER = 0.95
+"""Entropy over bits, below which it is said that equal bits are no equal costs."""
 _COMPRESSED = (".gz", ".bz2", ".zst", ".lz4", ".xz")
 
 
 class VectorComparison:
     """Quantizers of the rows of a file."""
 
-    costs: ClassVar[Mapping[str, str]] = {"encoded_per_second": "encoded/s", "codec_bytes": "codec bytes"}
+    costs: ClassVar[Mapping[str, str]] = {
+        "entropy_bits_per_vector": "entropy", "encoded_per_second": "encoded/s", "codec_bytes": "codec bytes",
+    }  # fmt: skip
 
     def description(self, train: str, test: str | None, columns: Sequence[str] = ()) -> Mapping[str, Any]:
         """By the ending of the file's name; without a test file a tenth of the rows is held out."""
@@ -63,7 +67,7 @@ class VectorComparison:
         return {"rows": _FIRST_ROWS} if found.train >= 2 * _FIRST_ROWS else None
 
     def cautions(self, settings: Settings, rows: pd.DataFrame) -> Sequence[str]:
-        """Codes that fit the training rows, codes that are never used, and too few rows for so many codes."""
+        """Codes that fit the training rows, are never used or cost less than their bits; too few rows for them."""
         assert isinstance(settings, Quantizer)
         found = []
         train, test = float(rows["train_mse"].mean()), float(rows["test_mse"].mean())
@@ -74,6 +78,9 @@ class VectorComparison:
         share = float((used.mean(axis=0) / settings.codebook_sizes()).clip(max=1).mean())
         if share < _FEW:
             found.append(f"dead codes: at least {1 - share:.0%} of the codes occur in no test row")
+        cost = float(rows["entropy_bits_per_vector"].mean()) / settings.bits()
+        if cost < _CHEAPER:
+            found.append(f"entropy coding would save {1 - cost:.0%} of the bits, which are counted in full here")
         each = float(rows["vectors_per_code"].mean())
         if each < FEWEST_VECTORS_PER_CODE:
             few = f"below {FEWEST_VECTORS_PER_CODE} codes fit single rows"
