@@ -1,4 +1,4 @@
-"""What Ray's second autoscaler asks AWS for with `cluster/gpu.yaml`, and what AWS goes on billing, when things go wrong."""
+"""What Ray's second autoscaler asks AWS for with `cluster/gpu.yaml`, and what stays up, when things go wrong."""
 
 from __future__ import annotations
 
