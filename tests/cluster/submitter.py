@@ -27,17 +27,17 @@ _STUBS = {
 }
 
 
-def command(entrypoint: str, version: str) -> str:
+def command(entrypoint: str, version: str, address: str = ADDRESS, job: str = JOB) -> str:
     """The submitter's one argument, where the job is submitted by a Kubernetes job (KubeRay's default)."""
     health = (
-        f"""python -c "import urllib.request; urllib.request.urlopen('{ADDRESS}/api/gcs_healthz', timeout=2)" """
+        f"""python -c "import urllib.request; urllib.request.urlopen('{address}/api/gcs_healthz', timeout=2)" """
         '>/dev/null 2>&1 ; do echo "waiting" ; sleep 2 ; done ;'
     )
     words = [
         *(["until", health] if version == "1.7.0" else []),
-        f"if ! ray job status --address {ADDRESS} {JOB} >/dev/null 2>&1 ; then",
-        f"ray job submit --address {ADDRESS} --no-wait --submission-id {JOB} --", entrypoint.strip(), "; fi ;",
-        f"ray job logs --address {ADDRESS} --follow {JOB}",
+        f"if ! ray job status --address {address} {job} >/dev/null 2>&1 ; then",
+        f"ray job submit --address {address} --no-wait --submission-id {job} --", entrypoint.strip(), "; fi ;",
+        f"ray job logs --address {address} --follow {job}",
     ]  # fmt: skip
     return " ".join(words)
 
