@@ -40,7 +40,7 @@ esac
 
 @dataclass(frozen=True, kw_only=True)
 class Up:
-    """An account in which `ray up` has run."""
+    """An account in which `ray up` has run, or may run."""
 
     ec2: Any
     stack: Stack
@@ -83,6 +83,15 @@ class Up:
 @contextmanager
 def cluster_up(tmp_path: Path) -> Iterator[Up]:
     """The account, with a head that runs and no worker."""
+    with account(tmp_path) as made:
+        made.stack.deploy(Bucket="bucket", SshFrom=MINE, Image=made.images()[0], Email="me@example.org")
+        made.ray_up()
+        yield made
+
+
+@contextmanager
+def account(tmp_path: Path) -> Iterator[Up]:
+    """The account before anything was made in it."""
     with pytest.MonkeyPatch.context() as patch, mock_aws(), Path(os.devnull).open() as nothing:
         for name in ("ssh", "rsync"):
             (tmp_path / name).write_text(_RECORD.format(record=tmp_path))
@@ -101,7 +110,4 @@ def cluster_up(tmp_path: Path) -> Iterator[Up]:
         # Ray lists all instance types, which takes seconds, once for each command.
         types = node_provider.list_ec2_instances(REGION)
         patch.setattr(node_provider, "list_ec2_instances", lambda *_, **__: types)
-        account = Up(ec2=boto3.client("ec2", region_name=REGION), stack=Stack(REGION), folder=tmp_path)
-        account.stack.deploy(Bucket="bucket", SshFrom=MINE, Image=account.images()[0], Email="me@example.org")
-        account.ray_up()
-        yield account
+        yield Up(ec2=boto3.client("ec2", region_name=REGION), stack=Stack(REGION), folder=tmp_path)

@@ -46,13 +46,14 @@ def test_every_file_that_a_command_names_exists() -> None:
 
 
 def test_the_stack_is_given_the_parameters_that_have_no_default() -> None:
-    first, again = [command for command in commands() if "cloudformation deploy" in command]
+    first, again, other_image = [command for command in commands() if "cloudformation deploy" in command]
 
     def given(command: str) -> set[str]:
         words = command.partition("--parameter-overrides")[2].split()
         return {word.partition("=")[0] for word in words if "=" in word}
 
     assert given(first) == {name for name, value in stack.template()["Parameters"].items() if "Default" not in value}
+    assert given(other_image) == {"Image"}
     assert given(again) == {"SshFrom"}  # the others keep their values, of which the image matters to a running head
 
 

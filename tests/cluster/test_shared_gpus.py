@@ -1,4 +1,4 @@
-"""Trials that hold parts of GPUs, on a node with several: which device each sees, and how much of its memory it may take.
+"""Trials that hold parts of GPUs, on a node with several: which device each sees, and its part of the memory.
 
 The GPUs are numbers that Ray hands out.
 """
