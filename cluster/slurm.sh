@@ -12,8 +12,12 @@
 #SBATCH --gpus-per-node=4
 # Whole nodes: when the sweep is over, Ray ends every Ray process of yours on them.
 #SBATCH --exclusive
+# All memory too: --exclusive gives whole nodes, and of their memory what the partition has as its default.
+#SBATCH --mem=0
 #SBATCH --time=24:00:00
-# Preempted or at its time limit, the job goes back to the queue, and goes on from its store when it runs again.
+# At its time limit, preempted, or after a lost node, the job goes back to the queue, and goes on from its store when it
+# runs again. A preempted one loses what its trainings did since their last checkpoints (checkpoint_seconds in the sweep
+# file): Slurm then signals Ray on every node, and not this script first.
 #SBATCH --requeue
 # Five minutes before the limit this script, and nothing else, gets SIGTERM: time for the trainings' last checkpoints.
 #SBATCH --signal=B:TERM@300
@@ -25,8 +29,25 @@ set -euo pipefail
 cd "$SLURM_SUBMIT_DIR"
 PATH="$PWD/.venv/bin:$PATH" # the virtual environment of `make`, or else whatever is active
 
-head="$SLURMD_NODENAME" # the node that runs this script, so that the driver can be sent a signal from here
-address="$head:6379"
+# An address of this node, which becomes the head, so that the driver can be sent a signal from here. Not its name: on
+# Debian and Ubuntu that leads to 127.0.1.1 here, and no node would know itself to be the head. The one that Slurm knows
+# comes first; HEAD_ADDRESS=10.0.0.7 names another where nodes are on several networks.
+head_address() {
+    local own candidate
+    own=" $(hostname -I) "
+    # shellcheck disable=SC2046,SC2086 # words
+    for candidate in ${HEAD_ADDRESS:-$(scontrol getaddrs "$SLURMD_NODENAME" 2> /dev/null \
+        | sed -En 's/.* ([0-9.]+):[0-9]+$/\1/p') $(getent ahostsv4 "$SLURMD_NODENAME" | cut -d ' ' -f 1) $own}; do
+        if [[ $candidate != 127.* && $candidate != *:* && $own == *" $candidate "* ]]; then
+            echo "$candidate"
+            return
+        fi
+    done
+    echo "no address of $SLURMD_NODENAME that other nodes can reach: HEAD_ADDRESS is '${HEAD_ADDRESS:-}';" \
+        "allowed: one of$own" >&2
+    return 1
+}
+address="$(head_address):6379"
 pid_file=$(mktemp)
 
 # Ray runs whatever it is sent, and other users are on the same network: only who has this token is heard.

@@ -51,6 +51,8 @@ class ObjectStorage:
         self.faults: list[Fault] = []
         """Those that came about."""
         self.endpoint = ""
+        self.delay_seconds = 0.05
+        """How long a `delayed` request waits."""
 
     def uri(self, folder: str | None = None, bucket: str = _BUCKET) -> str:
         """That of a folder; without a name, of one that nobody else has."""
@@ -98,7 +100,7 @@ class ObjectStorage:
         if fault == "hanging":
             self._ended.wait()
         if fault == "delayed":
-            self._ended.wait(0.05)
+            self._ended.wait(self.delay_seconds)
         if fault in ("reset", "hanging"):
             raise _reset(environ)
         answer = list(self._application(environ, start_response))

@@ -14,6 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from dvq_ray.cli.sweep import main
+from dvq_ray.execution.budget import BUDGET_SPENT
 from tests.nodes import nodes, workers_of
 from tests.sweep_files import write
 
@@ -73,3 +74,14 @@ def test_an_address_of_rays_client_is_refused_before_anything_starts(tmp_path: P
     assert result.exit_code == 2
     assert "allowed: HOST:PORT from a machine of the cluster's network" in result.output
     assert not (tmp_path / "nodes").exists()
+
+
+def test_a_sweep_for_which_no_node_ever_comes_ends_when_its_time_is_spent(tmp_path: Path) -> None:
+    """As where the set-up of nodes fails and the cluster replaces them. No trial runs, so GPU hours stay 0."""
+    with nodes(0) as head:
+        command = [sys.executable, "-m", "dvq_ray.sweep", str(write(tmp_path, SWEEP)), "--results", str(tmp_path)]
+        limits = ["--address", head.address, "--time-budget", "3s", "--gpu-hours", "0.0001"]
+        driver = subprocess.run([*command, *limits], capture_output=True, text=True, timeout=120, check=False)
+    assert driver.returncode == BUDGET_SPENT, driver.stdout + driver.stderr
+    assert "the time budget of 3 s is spent" in driver.stdout
+    assert not list((tmp_path / "nodes" / "cells").glob("*"))

@@ -1,18 +1,21 @@
 """What Kubernetes would say of a RayJob, and more: unknown fields are errors, where the real thing drops them.
 
 KubeRay's fields are as its API reference for ray.io/v1 has them; pod templates are checked against Kubernetes' own
-schema, whose source SOURCES.md names.
+schema, whose source SOURCES.md names. Where `DVQ_RAY_KUBERAY_CRDS` names a folder with KubeRay's own definitions,
+`ray.io_rayjobs-1.5.1.yaml` and the like, `problems_by_crd` checks against these too.
 """
 
 from __future__ import annotations
 
 import gzip
 import json
+import os
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import jsonschema  # type: ignore[import-untyped]
+import yaml  # type: ignore[import-untyped]
 
 _PODS = Path(__file__).parent / "pod_template_v1.34.json.gz"
 
@@ -119,3 +122,33 @@ def _checker() -> Any:
 def problems(manifest: Any) -> list[str]:
     """Each breach of the schema, with its place in the file."""
     return [f"{error.json_path}: {error.message}" for error in _checker().iter_errors(manifest)]
+
+
+def crd(version: str) -> Path | None:
+    """KubeRay's own definition of RayJob in this version; None where nobody has laid it down."""
+    folder = os.environ.get("DVQ_RAY_KUBERAY_CRDS")
+    found = Path(folder or "/nonexistent") / f"ray.io_rayjobs-{version}.yaml"
+    return found if found.exists() else None
+
+
+def problems_by_crd(manifest: Any, definition: Path) -> list[str]:
+    """Each breach of the definition's v1 schema, unknown fields included, which Kubernetes would drop."""
+    versions = yaml.load(definition.read_text(), yaml.CSafeLoader)["spec"]["versions"]
+    (schema,) = [each["schema"]["openAPIV3Schema"] for each in versions if each["name"] == "v1"]
+    errors = jsonschema.Draft202012Validator(_strict(schema)).iter_errors(manifest)
+    return [f"{error.json_path}: {error.message}" for error in errors]
+
+
+def _strict(schema: Any) -> Any:
+    """A Kubernetes schema in which fields that it does not name are errors."""
+    if isinstance(schema, list):
+        return [_strict(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if schema.get("x-kubernetes-int-or-string"):
+        return {"type": ["integer", "string"]}
+    strict = {key: _strict(value) for key, value in schema.items()}
+    named = isinstance(schema.get("properties"), dict) and schema.get("type") == "object"
+    if named and not schema.get("x-kubernetes-preserve-unknown-fields"):
+        strict.setdefault("additionalProperties", False)
+    return strict

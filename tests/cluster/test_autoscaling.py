@@ -2,7 +2,7 @@
 
 GPUs are numbers here, which Ray hands out and nothing computes on; so the sweep asks for the CPUs of a whole node, and
 plain tasks ask for halves of GPUs. The autoscaler is Ray's first: the second, which `ray up` uses, does not run on
-make-believe nodes as Ray is packaged. What it makes of the node types is in `test_gpu_file`.
+make-believe nodes as Ray is packaged. What it makes of the node types is in `test_reconciling`.
 """
 
 from __future__ import annotations

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import copy
+import re
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ray.autoscaler._private.util import prepare_config, validate_config
-from ray.autoscaler.v2.instance_manager.config import AutoscalingConfig
-from ray.autoscaler.v2.scheduler import ResourceDemandScheduler, SchedulingRequest
-from ray.autoscaler.v2.utils import ResourceRequestUtil
-from ray.core.generated.autoscaler_pb2 import ResourceRequestByCount  # type: ignore[attr-defined]
 
 from dvq_ray.sweep.spec import load_sweep
 from tests.cluster.cluster_file import load, problems, resources
@@ -81,34 +79,38 @@ def test_no_cell_runs_on_the_head() -> None:
     assert resources(config["available_node_types"][config["head_node_type"]])["CPU"] == 0
 
 
-@pytest.mark.parametrize(
-    ("trials", "spot_is_scarce", "launched"),
-    [
-        (3, False, {"gpu_spot": 3}),
-        (3, True, {"gpu_on_demand": 3}),
-        (100, False, {"gpu_spot": 8}),
-        (100, True, {"gpu_on_demand": 8}),
-    ],
-)
-def test_the_autoscaler_launches_spot_nodes_and_falls_back_to_on_demand(
-    trials: int, spot_is_scarce: bool, launched: dict[str, int]
-) -> None:
-    """Ray's own scheduler, with the state in which a refused launch leaves it."""
-    config = load()
-    for node_type in config["available_node_types"].values():
-        node_type["resources"] = resources(node_type)
-    autoscaling = AutoscalingConfig(prepare_config(config), skip_content_hash=True)
-    trial = ResourceRequestUtil.make({"CPU": 2, "GPU": 1})
-    request = SchedulingRequest(
-        disable_launch_config_check=True,
-        node_type_configs=autoscaling.get_node_type_configs(),
-        max_num_nodes=autoscaling.get_max_num_worker_nodes(),  # the head is not among the nodes here
-        resource_requests=[ResourceRequestByCount(request=trial, count=trials)],
-        cloud_resource_availabilities={"gpu_spot": 0.0} if spot_is_scarce else {},
-        recoverable_resource_availabilities={"gpu_spot": 0.0} if spot_is_scarce else {},
-    )
-    reply = ResourceDemandScheduler().schedule(request)
-    assert {launch.instance_type: launch.count for launch in reply.to_launch} == launched
+UBUNTUS_BASHRC = """\
+case $- in
+    *i*) ;;
+      *) return;;
+esac
+"""
+"""The beginning of the file that Ubuntu gives a new user: what follows is read by interactive shells alone."""
+
+
+def test_ray_status_in_a_fresh_shell_of_a_node_is_rays_of_the_environment_and_shows_the_token(tmp_path: Path) -> None:
+    """The set-up commands that change shells, and then a command as `ray exec` runs it."""
+    (tmp_path / "venv/bin").mkdir(parents=True)
+    (tmp_path / "venv/bin/ray").write_text('#!/bin/sh\necho "$0 $* with $RAY_AUTH_MODE"\n')
+    (tmp_path / "venv/bin/ray").chmod(0o755)
+    (tmp_path / ".bashrc").write_text(UBUNTUS_BASHRC)
+    environment = {"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}
+
+    def told(command: str) -> str:
+        shell = ["bash", "--login", "-c", "-i", f"source ~/.bashrc; export OMP_NUM_THREADS=1 && ({command})"]
+        return subprocess.run(shell, env=environment, stdout=subprocess.PIPE, text=True, check=False).stdout
+
+    assert told("ray status") == ""
+    for command in [command for command in load()["setup_commands"] if ".bashrc" in command] * 2:
+        told(command)
+    assert told("ray status") == f"{tmp_path}/venv/bin/ray status with token\n"
+    assert (tmp_path / ".bashrc").read_text().count("export") == 2  # a second `ray up` adds nothing
+
+
+def test_a_stopped_job_has_time_for_checkpoints() -> None:
+    (start,) = [command for command in load()["head_start_ray_commands"] if "ray start" in command]
+    (wait,) = re.findall(r"RAY_JOB_STOP_WAIT_TIME_S=(\d+) ray start", start)
+    assert int(wait) >= 60
 
 
 def test_constraints_hold_no_build_of_torch_for_cpus_alone() -> None:

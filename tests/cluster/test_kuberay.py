@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import re
-import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,11 @@ from typing import Any
 import pytest
 import yaml  # type: ignore[import-untyped]
 
+from dvq_ray.cli.sweep import main as sweep
 from dvq_ray.sweep.spec import load_sweep
+from tests.cluster import submitter
 from tests.cluster.cluster_file import load
-from tests.cluster.rayjob import problems
+from tests.cluster.rayjob import crd, problems, problems_by_crd
 from tests.cluster.test_gpu_file import ON_GPUS
 
 FILE = Path("cluster/kuberay.yaml")
@@ -78,30 +79,105 @@ def test_a_trial_of_every_sweep_on_gpus_fits_a_pod(sweep: str) -> None:
     assert wanted.gpu <= int(limits["nvidia.com/gpu"])
 
 
-def test_pods_may_run_as_any_user_with_read_only_code() -> None:
-    groups = [_cluster(_manifest())["headGroupSpec"], *_cluster(_manifest())["workerGroupSpecs"]]
-    for pod in (group["template"]["spec"] for group in groups):
-        assert {"name": "tmp", "emptyDir": {}} in pod["volumes"]
-        for container in pod["containers"]:
-            assert {"name": "tmp", "mountPath": "/tmp"} in container["volumeMounts"]
+def test_other_users_of_the_image_may_read_the_project() -> None:
     home = _workdir().rpartition("/")[0]
     assert f"RUN chmod a+rx {home}\n" in DOCKERFILE.read_text()
 
 
 def test_the_file_holds_no_secrets() -> None:
     for container in _containers(_manifest()):
-        assert "env" not in container
+        assert not [variable for variable in container["env"] if variable["name"].startswith("AWS")]
         assert [*container["envFrom"][0]] == ["secretRef"]
     assert not re.search(r"AKIA|aws_secret_access_key\s*[:=]\s*\S", FILE.read_text())
 
 
-def test_the_command_is_one_that_the_sweep_takes() -> None:
-    words = shlex.split(_manifest()["spec"]["entrypoint"])
-    sweep = words[words.index("dvq_ray.sweep") + 1]
-    overrides = [words[place + 1] for place, word in enumerate(words) if word == "--set"]
-    spec = load_sweep(Path(sweep), overrides)
+def _entrypoint() -> str:
+    return str(_manifest()["spec"]["entrypoint"])
+
+
+@pytest.mark.parametrize("version", submitter.VERSIONS)
+def test_the_submitter_sends_the_whole_sweep_to_the_cluster_and_runs_nothing_of_it(
+    version: str, tmp_path: Path
+) -> None:
+    submission = submitter.run(_entrypoint(), version, tmp_path)
+    assert submission.kinds == ["job status", "job submit", "job logs"]
+    python, *words = submitter.run_by_supervisor(submission.entrypoint, tmp_path)
+    assert (python, words[:2]) == ("python", ["-m", "dvq_ray.sweep"])
+    parameters = sweep.make_context("sweep", words[2:]).params  # raises where the sweep does not know an option
+    assert str(parameters["spec"]).startswith(f"{_workdir()}/sweeps/")  # a job begins in a folder of Ray's
+    spec = load_sweep(Path(str(parameters["spec"]).removeprefix(f"{_workdir()}/")), parameters["overrides"])
     assert spec.data["cifar10"].model_dump()["train"].startswith("s3://BUCKET/")
-    assert f"cd {_workdir()}" in _manifest()["spec"]["entrypoint"]
+    assert spec.resources.gpu
+    assert parameters["results"] == "s3://BUCKET/results"
+    assert 0 < parameters["time_budget"] < _manifest()["spec"]["activeDeadlineSeconds"]
+
+
+@pytest.mark.parametrize("version", submitter.VERSIONS)
+@pytest.mark.parametrize("entrypoint", ["cd /home/ray/dvq_ray && python -m dvq_ray.sweep a.yaml", "true; python x.py"])
+def test_more_than_one_command_would_run_in_the_submitters_pod(version: str, entrypoint: str, tmp_path: Path) -> None:
+    submission = submitter.run(entrypoint, version, tmp_path)
+    assert "python" in submission.kinds
+    assert "dvq_ray.sweep" not in submission.entrypoint
+
+
+@pytest.mark.parametrize("version", submitter.VERSIONS)
+def test_a_submitter_that_follows_another_one_submits_nothing_again(version: str, tmp_path: Path) -> None:
+    submission = submitter.run(_entrypoint(), version, tmp_path, submitted=True)
+    assert submission.kinds == ["job status", "job logs"]
+
+
+def test_log_streams_may_break_and_no_exit_code_of_the_driver_begins_another_attempt() -> None:
+    spec = _manifest()["spec"]
+    assert spec["submitterConfig"]["backoffLimit"] >= 10
+    assert spec["backoffLimit"] == 0
+    assert "submissionMode" not in spec  # the submitter's string is that of the default
+
+
+def _pods() -> list[dict[str, Any]]:
+    groups = [_cluster(_manifest())["headGroupSpec"], *_cluster(_manifest())["workerGroupSpecs"]]
+    return [*(group["template"] for group in groups), _manifest()["spec"]["submitterPodTemplate"]]
+
+
+def test_every_container_meets_the_restricted_level_of_pod_security() -> None:
+    """https://kubernetes.io/docs/concepts/security/pod-security-standards, and read-only code besides."""
+    for pod in _pods():
+        assert pod["spec"]["securityContext"]["runAsNonRoot"] is True
+        assert pod["spec"]["securityContext"]["runAsUser"] != 0
+        assert pod["spec"]["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert {key for volume in pod["spec"]["volumes"] for key in volume} == {"name", "emptyDir"}
+        assert not {"hostNetwork", "hostPID", "hostIPC"} & {*pod["spec"]}
+    containers = [container for pod in _pods() for container in pod["spec"]["containers"]]
+    for container in [*containers, _cluster(_manifest())["autoscalerOptions"]]:
+        context = container["securityContext"]
+        assert context["allowPrivilegeEscalation"] is False
+        assert context["capabilities"] == {"drop": ["ALL"]}
+        assert context["readOnlyRootFilesystem"] is True
+        assert {"name": "HOME", "value": "/tmp"} in container["env"]
+        assert {"name": "tmp", "mountPath": "/tmp"} in container["volumeMounts"]
+
+
+def test_no_autoscaler_of_kubernetes_moves_a_pod() -> None:
+    for pod in _pods():
+        assert pod["metadata"]["annotations"]["karpenter.sh/do-not-disrupt"] == "true"
+        assert pod["metadata"]["annotations"]["cluster-autoscaler.kubernetes.io/safe-to-evict"] == "false"
+
+
+def test_a_stopped_job_has_time_for_checkpoints() -> None:
+    (head, *_) = _containers(_manifest())
+    wait = {variable["name"]: variable["value"] for variable in head["env"]}["RAY_JOB_STOP_WAIT_TIME_S"]
+    assert int(wait) >= 60
+
+
+@pytest.mark.parametrize("version", submitter.VERSIONS)
+def test_kuberays_own_definition_accepts_the_job_and_no_other_field(version: str) -> None:
+    definition = crd(version)
+    if definition is None:
+        pytest.skip("DVQ_RAY_KUBERAY_CRDS names no folder with KubeRay's definitions (tests/cluster/SOURCES.md)")
+    assert problems_by_crd(_manifest(), definition) == []
+    wrong = _manifest()
+    wrong["spec"]["submiterConfig"] = {}
+    _containers(wrong)[0]["envForm"] = []
+    assert len(problems_by_crd(wrong, definition)) == 2
 
 
 def _workdir() -> str:
@@ -113,5 +189,7 @@ def test_the_image_has_the_pinned_ray_and_copies_what_there_is() -> None:
     (pinned,) = re.findall(r"^ray==(.+)$", Path("constraints.txt").read_text(), re.MULTILINE)
     assert f"FROM rayproject/ray:{pinned}-py311-gpu\n" in DOCKERFILE.read_text()
     assert _cluster(_manifest())["rayVersion"] == pinned
-    for sources in re.findall(r"^COPY --chown=\S+ (.+) \S+$", DOCKERFILE.read_text(), re.MULTILINE):
-        assert all(Path(source).exists() for source in sources.split())
+    copied = re.findall(r"^COPY --chown=\S+ (.+) \S+$", DOCKERFILE.read_text(), re.MULTILINE)
+    sources = {source for line in copied for source in line.split()}
+    assert all(Path(source).exists() for source in sources)
+    assert {"pyproject.toml", "setup.py", "README.md"} <= sources  # without these `pip install .` fails

@@ -6,86 +6,24 @@ as hoped, that its permissions suffice (moto grants everything), or that the com
 
 from __future__ import annotations
 
-import json
-import os
-import tempfile
-import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import boto3  # type: ignore[import-untyped]
 import pytest
 import yaml  # type: ignore[import-untyped]
-from moto import mock_aws
-from ray.autoscaler._private.aws import node_provider
 from ray.autoscaler._private.aws.node_provider import AWSNodeProvider
 from ray.autoscaler.tags import NODE_KIND_WORKER, TAG_RAY_NODE_KIND, TAG_RAY_USER_NODE_TYPE
 from ray.scripts.scripts import cli
 
 from tests.cluster import stack
+from tests.cluster.account import MINE, Up, cluster_up
 from tests.cluster.cluster_file import GPU_FILE, load
-
-REGION = load()["provider"]["region"]
-MINE = "203.0.113.7/32"
-
-RECORD = """\
-#!/bin/sh
-printf '%s\\n' "$(basename "$0") $*" >> {record}/calls
-case "$(basename "$0")" in rsync)
-    for word; do from=$to; to=$word; done
-    cp "$from" {record}/"$(basename "$to")" ;;
-esac
-"""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Up:
-    """An account in which `ray up` has run."""
-
-    ec2: Any
-    calls: str
-    """What ssh and rsync were called with, a line each."""
-    bootstrap: Mapping[str, Any]
-    """The file from which the head's autoscaler works."""
-
-    def instances(self) -> list[dict[str, Any]]:
-        """All of the account, ended ones too."""
-        return [
-            instance
-            for reservation in self.ec2.describe_instances()["Reservations"]
-            for instance in reservation["Instances"]
-        ]
 
 
 @pytest.fixture(scope="module")
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
-    tmp_path = tmp_path_factory.mktemp("up")
-    with pytest.MonkeyPatch.context() as patch, mock_aws(), Path(os.devnull).open() as nothing:
-        for name in ("ssh", "rsync"):
-            (tmp_path / name).write_text(RECORD.format(record=tmp_path))
-            (tmp_path / name).chmod(0o755)
-        token = tmp_path / ".ray" / "auth_token"
-        token.parent.mkdir()
-        token.write_text("a token")
-        patch.setenv("HOME", str(tmp_path))
-        patch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        patch.setenv("RAY_UP_enable_autoscaler_v2", "1")  # its default, without the words about it
-        patch.setattr(tempfile, "tempdir", str(tmp_path))
-        patch.setattr("sys.stdin", nothing)
-        sleep = time.sleep
-        patch.setattr(time, "sleep", lambda seconds: sleep(min(seconds, 0.01)))
-        # Ray lists all instance types, which takes seconds, once for each command.
-        types = node_provider.list_ec2_instances(REGION)
-        patch.setattr(node_provider, "list_ec2_instances", lambda *_, **__: types)
-        ec2 = boto3.client("ec2", region_name=REGION)
-        image = ec2.describe_images()["Images"][0]["ImageId"]
-        stack.deploy(REGION, Bucket="bucket", SshFrom=MINE, Image=image)
-        cli(["up", str(GPU_FILE), "--yes", "--no-config-cache"], standalone_mode=False)
-        bootstrap = json.loads((tmp_path / "ray_bootstrap_config.yaml").read_text())
-        yield Up(ec2=ec2, calls=(tmp_path / "calls").read_text(), bootstrap=bootstrap)
+    with cluster_up(tmp_path_factory.mktemp("up")) as account:
+        yield account
 
 
 def test_one_head_comes_up_and_no_worker(up: Up) -> None:
@@ -159,7 +97,7 @@ def test_every_command_of_the_file_is_sent_to_the_head_in_its_order(up: Up) -> N
 def test_the_dashboard_and_the_job_server_listen_on_the_head_alone(up: Up) -> None:
     (start,) = [line for line in up.calls.splitlines() if "ray start" in line]
     assert "--dashboard-host=127.0.0.1" in start
-    assert "RAY_AUTH_MODE=token ray start" in start
+    assert "RAY_AUTH_MODE=token RAY_JOB_STOP_WAIT_TIME_S=300 ray start" in start
 
 
 def test_roles_are_those_of_the_stack_and_use_one_bucket() -> None:

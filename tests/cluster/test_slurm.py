@@ -33,7 +33,9 @@ name=$(basename "$0")
 { printf '%s' "$name"; for word; do printf '\\037%s' "$word"; done; printf '\\n'; } >> "$RECORD/calls"
 """
 STUBS = {
-    "scontrol": "",
+    "scontrol": '[ "$1" != getaddrs ] || echo "$2: $SLURM_KNOWS:6818"\n',
+    "hostname": '[ "$1" = -I ] && echo "$OWN "\n',
+    "getent": 'echo "127.0.1.1       STREAM node3"\n',
     # What stands behind the options of its own is run.
     "srun": 'while case "$1" in --*) true ;; *) false ;; esac; do shift; done\nexec "$@"\n',
     "ray": 'env > "$RECORD/environment"\nstat -c %a "$RAY_TMPDIR" > "$RECORD/mode"\n'
@@ -53,7 +55,7 @@ def place(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def _start(place: Path, driver: str, job: str = "17") -> subprocess.Popen[bytes]:
+def _start(place: Path, driver: str, job: str = "17", **more: str) -> subprocess.Popen[str]:
     outside = {key: value for key, value in os.environ.items() if not key.startswith(("SLURM", "RAY"))}
     variables = {
         **outside,
@@ -62,12 +64,18 @@ def _start(place: Path, driver: str, job: str = "17") -> subprocess.Popen[bytes]
         "SLURM_SUBMIT_DIR": str(place),
         "RECORD": str(place),
         "DRIVER": driver,
+        "TMPDIR": str(place),
+        "SLURM_KNOWS": "10.0.0.3",
+        "OWN": "172.17.0.1 10.0.0.3 192.168.9.3 fd00::3",
+        **more,
     }
-    return subprocess.Popen(["bash", SCRIPT, *SWEEP], env=variables | {"TMPDIR": str(place)})
+    return subprocess.Popen(["bash", SCRIPT, *SWEEP], env=variables, stderr=subprocess.PIPE, text=True)
 
 
 def _calls(place: Path) -> list[list[str]]:
-    return [line.split("\037") for line in (place / "calls").read_text().splitlines()]
+    """What was called, questions left out."""
+    calls = [line.split("\037") for line in (place / "calls").read_text().splitlines()]
+    return [call for call in calls if call[0] not in ("hostname", "getent") and call[1:2] != ["getaddrs"]]
 
 
 def _environment(place: Path) -> Mapping[str, str]:
@@ -85,15 +93,45 @@ def test_every_node_is_started_alike_and_the_driver_gets_the_users_words(place: 
     _, srun, ray, python, _ = _calls(place)
     assert srun[1:4] == ["--nodes=2", "--ntasks-per-node=1", "--cpus-per-task=16"]
     assert srun[4:] == ray
-    assert python == ["python", "-m", "dvq_ray.sweep", "--address", "node3:6379", *SWEEP]
+    assert python == ["python", "-m", "dvq_ray.sweep", "--address", "10.0.0.3:6379", *SWEEP]
     sweep.make_context("sweep", python[3:])  # raises where the sweep does not know an option
+
+
+@pytest.mark.parametrize(
+    ("more", "address"),
+    [
+        (
+            {},
+            "10.0.0.3",
+        ),  # as Slurm knows it, though the node's name leads to 127.0.1.1 and docker's bridge comes first
+        ({"SLURM_KNOWS": "127.0.1.1", "OWN": "10.0.0.3 172.17.0.1"}, "10.0.0.3"),
+        ({"SLURM_KNOWS": "10.9.9.9"}, "172.17.0.1"),  # not one of this node's
+        ({"HEAD_ADDRESS": "192.168.9.3"}, "192.168.9.3"),
+    ],
+)
+def test_the_head_is_named_by_an_address_of_its_own_that_other_nodes_reach(
+    place: Path, more: dict[str, str], address: str
+) -> None:
+    assert _start(place, "0", **more).wait(timeout=30) == 0
+    _, _, ray, python, _ = _calls(place)
+    assert ray[2:4] == python[3:5] == ["--address", f"{address}:6379"]
+
+
+@pytest.mark.parametrize("more", [{"HEAD_ADDRESS": "10.0.0.4"}, {"HEAD_ADDRESS": "127.0.0.1"}, {"OWN": "fd00::3"}])
+def test_without_such_an_address_nothing_is_started(place: Path, more: dict[str, str]) -> None:
+    job = _start(place, "0", **more)
+    _, error = job.communicate(timeout=30)
+    assert job.returncode == 1
+    assert "no address of node3 that other nodes can reach" in error
+    assert "allowed: one of" in error
+    assert _calls(place) == []
 
 
 def test_ray_knows_every_option_that_it_is_given(place: Path) -> None:
     _start(place, "0").wait(timeout=30)
     _, _, ray, *_ = _calls(place)
     words = ray[: ray.index("--")]
-    assert words[1:6] == ["symmetric-run", "--address", "node3:6379", "--min-nodes", "2"]
+    assert words[1:6] == ["symmetric-run", "--address", "10.0.0.3:6379", "--min-nodes", "2"]
     for_start = curate_and_validate_ray_start_args(words[2:])
     with click.Context(start) as context:
         options = start.make_context("start", ["--head", *for_start], parent=context).params
@@ -147,6 +185,7 @@ def test_what_is_requested_from_slurm() -> None:
     assert {"requeue", "exclusive"} <= {*asked}
     assert asked["signal"].startswith("B:TERM@")  # to the script alone, not to Ray on every node
     assert asked["ntasks-per-node"] == "1"
+    assert asked["mem"] == "0"  # all of a node's, which --exclusive alone does not give
     assert asked["open-mode"] == "append"  # a job that goes on keeps the log of its first part
 
 
