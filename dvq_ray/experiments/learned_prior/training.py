@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from dvq_ray.experiments.learned_prior.autoencoder import build_autoencoder
+from dvq_ray.experiments.learned_prior.code_counts import CodeCounts
 from dvq_ray.experiments.learned_prior.device import LONG_ENOUGH_TO_COMPILE, DataSet, Device
 from dvq_ray.experiments.learned_prior.evaluation import evaluate
 from dvq_ray.experiments.learned_prior.rate import perplexity
@@ -217,7 +218,8 @@ class Training:
 
     def _log(self) -> None:
         self._stop_clock()
-        test = evaluate(self.model, self.data.test, self.device, self.settings.batch_size)
+        codes = CodeCounts(largest_codebook(self.settings), pairs=False)
+        test = evaluate(self.model, self.data.test, self.device, self.settings.batch_size, see_codes=codes.add)
         bits = test.reconstruction_bits_per_dim
         uniform = self.settings.bits_per_image() / self.settings.sub_pixels
         train = float(self._nats) / self._batches / math.log(2) if self._batches else None
@@ -227,7 +229,7 @@ class Training:
             train_reconstruction_bits_per_dim=train,
             mse=test.mse,
             total_bits_per_dim_uniform=bits + uniform,
-            mean_perplexity=float(np.mean(perplexity(test.codes, largest_codebook(self.settings)))),
+            mean_perplexity=float(np.mean(perplexity(codes.counts))),
             training_seconds=self.training_seconds,
         )
         self.curve.append(asdict(point))
