@@ -18,7 +18,7 @@ from PIL import Image
 
 from dvq_ray.experiment.experiment import Outcome, Underway
 from dvq_ray.experiment.surroundings import CellFiles, Surroundings
-from dvq_ray.experiments.learned_prior import rate
+from dvq_ray.experiments.learned_prior import compilation, rate
 from dvq_ray.experiments.learned_prior.code_counts import (
     MOST_SAMPLED_POSITIONS,
     CodeCounts,
@@ -55,6 +55,8 @@ def run(
     from there. Raises `ImagesError` where the images cannot be read.
     """
     device = Device(surroundings.device, surroundings.gpu_share)
+    if device.compiles(settings.steps):
+        compilation.forget()
     for seed in seeds:
         with device.prepared():
             yield from _cell(settings, seed, device, surroundings)
