@@ -116,12 +116,31 @@ def _add_by_code(sums: Tensor, vectors: Tensor, indices: Tensor) -> None:
     """Adds vectors [L, N, d] to the sums [L, K, d] of their codes; the same bytes each time, on a GPU too."""
     rows, columns = _rows(indices, sums.shape[1]).flatten(), sums.shape[2]
     vectors = vectors.reshape(-1, columns)
-    if sums.is_cuda:
-        # There index_add_ adds in whatever order its threads arrive; the gradient of an embedding sorts them first.
-        found = torch.ops.aten.embedding_dense_backward(vectors, rows, sums[..., 0].numel(), -1, False)
-        sums += found.view_as(sums)
+    if _adds_in_any_order(sums):
+        sums += _sum_rows(vectors, rows, sums.shape[0] * sums.shape[1]).view_as(sums)
     else:
         sums.view(-1, columns).index_add_(0, rows, vectors)
+
+
+def _adds_in_any_order(tensor: Tensor) -> bool:
+    """Whether index_add_ does where the tensor is."""
+    return tensor.is_cuda
+
+
+@torch.library.custom_op("dvq_ray::sum_rows", mutates_args=())
+def _sum_rows(vectors: Tensor, rows: Tensor, count: int) -> Tensor:
+    """Sums [count, d] of the vectors [N, d] that share a row [N].
+
+    On a GPU index_add_ adds in whatever order its threads arrive; the gradient of an embedding sorts them first. It has
+    an operator of its own because the compiler would replace that gradient by one that does not sort.
+    """
+    sums: Tensor = torch.ops.aten.embedding_dense_backward(vectors, rows, count, -1, False)
+    return sums
+
+
+@_sum_rows.register_fake
+def _(vectors: Tensor, rows: Tensor, count: int) -> Tensor:
+    return vectors.new_empty(count, vectors.shape[1])
 
 
 def _rows(indices: Tensor, codebook_size: int) -> Tensor:
