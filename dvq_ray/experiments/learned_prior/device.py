@@ -49,6 +49,11 @@ class Device:
         """Whether the first step takes far longer than others: it chooses algorithms, and may be compiled."""
         return self.on_gpu
 
+    @property
+    def aligns_widths(self) -> bool:
+        """Whether convolutions are faster with zeros added to channels whose number is odd."""
+        return self.on_gpu
+
     def compiles(self, steps: int) -> bool:
         """Whether compiling a training of so many steps pays."""
         return self.on_gpu and steps >= LONG_ENOUGH_TO_COMPILE

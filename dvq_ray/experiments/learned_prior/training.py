@@ -84,6 +84,8 @@ class Training:
         self.training_seconds = 0.0
         model = build_autoencoder(settings, _generator(seed, "network"))
         self.model = model.to(device.kind).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if device.aligns_widths:
+            self.model.align_widths()
         trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         self._optimizer = torch.optim.Adam(trained, lr=settings.learning_rate, fused=True)
         self._losses = self._losses_of
