@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dvq_ray.quantizer.alignment import aligned_width, widened
+
 _NUMBERS_AT_ONCE = {"cpu": 1 << 19, "cuda": 1 << 26}
 """Vectors [L, N, d] and their distances [L, N, K] in work at once: on a CPU few enough for its cache, on a GPU enough
 to keep it busy."""
@@ -23,7 +25,7 @@ def nearest_codes(vectors: Tensor, codebooks: Tensor) -> Tensor:
 
     `vectors` is [L, N, d], `codebooks` [L, K, d].
     """
-    half_norms = _half_norms(codebooks)
+    half_norms, codebooks = _half_norms(codebooks), _aligned(codebooks)
     chunks = torch.split(vectors, _vectors_at_once(codebooks), dim=1)
     return torch.cat([_nearest(chunk, codebooks, half_norms) for chunk in chunks], dim=1)
 
@@ -63,12 +65,12 @@ class StraightThrough(torch.autograd.Function):
     def forward(ctx: Any, vectors: Tensor, codebooks: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """See the class."""
         images_at_once = max(1, _vectors_at_once(codebooks) // vectors.shape[2])
-        half_norms = _half_norms(codebooks)
+        half_norms, aligned = _half_norms(codebooks), _aligned(codebooks)
         codes = torch.empty_like(vectors)
         indices = torch.empty(vectors.shape[:3], dtype=torch.int64, device=vectors.device)
         squares = vectors.new_zeros(())
         for x, code, index in _together(images_at_once, vectors, codes, indices):
-            index.copy_(_nearest(x.flatten(1, 2), codebooks, half_norms).view(index.shape))
+            index.copy_(_nearest(x.flatten(1, 2), aligned, half_norms).view(index.shape))
             code.copy_(look_up(codebooks, index))
             squares += (x - code).square_().sum()
         loss = squares / vectors[0].numel()
@@ -101,8 +103,11 @@ def _half_norms(codebooks: Tensor) -> Tensor:
 
 
 def _nearest(vectors: Tensor, codebooks: Tensor, half_norms: Tensor) -> Tensor:
-    """As `nearest_codes`. Of |x - e|^2 / 2, |x|^2 / 2 is left out, being the same for all codes of a vector."""
-    scores = (vectors @ codebooks.mT).sub_(half_norms)
+    """As `nearest_codes`, of codebooks that are `_aligned`.
+
+    Of |x - e|^2 / 2, |x|^2 / 2 is left out, being the same for all codes of a vector.
+    """
+    scores = (_aligned(vectors) @ codebooks.mT).sub_(half_norms)
     if not scores.is_cpu:
         return scores.argmax(-1)
     # argmax would take half as long as the product: on a CPU it is no vector code, unlike the highest number of those
@@ -112,16 +117,45 @@ def _nearest(vectors: Tensor, codebooks: Tensor, half_norms: Tensor) -> Tensor:
     return (len(from_end) - places).long().clamp_(max=len(from_end) - 1)
 
 
+def _aligned(vectors: Tensor) -> Tensor:
+    """Vectors [..., d], with zeros behind them where that makes products faster."""
+    return widened(vectors, -1, aligned_width(vectors.shape[-1])) if _multiplies_in_tiles(vectors) else vectors
+
+
+def _multiplies_in_tiles(tensor: Tensor) -> bool:
+    """Whether products are slower at odd widths where the tensor is."""
+    return tensor.is_cuda
+
+
 def _add_by_code(sums: Tensor, vectors: Tensor, indices: Tensor) -> None:
     """Adds vectors [L, N, d] to the sums [L, K, d] of their codes; the same bytes each time, on a GPU too."""
     rows, columns = _rows(indices, sums.shape[1]).flatten(), sums.shape[2]
     vectors = vectors.reshape(-1, columns)
-    if sums.is_cuda:
-        # There index_add_ adds in whatever order its threads arrive; the gradient of an embedding sorts them first.
-        found = torch.ops.aten.embedding_dense_backward(vectors, rows, sums[..., 0].numel(), -1, False)
-        sums += found.view_as(sums)
+    if _adds_in_any_order(sums):
+        sums += _sum_rows(vectors, rows, sums.shape[0] * sums.shape[1]).view_as(sums)
     else:
         sums.view(-1, columns).index_add_(0, rows, vectors)
+
+
+def _adds_in_any_order(tensor: Tensor) -> bool:
+    """Whether index_add_ does where the tensor is."""
+    return tensor.is_cuda
+
+
+@torch.library.custom_op("dvq_ray::sum_rows", mutates_args=())
+def _sum_rows(vectors: Tensor, rows: Tensor, count: int) -> Tensor:
+    """Sums [count, d] of the vectors [N, d] that share a row [N].
+
+    On a GPU index_add_ adds in whatever order its threads arrive; the gradient of an embedding sorts them first. It has
+    an operator of its own because the compiler would replace that gradient by one that does not sort.
+    """
+    sums: Tensor = torch.ops.aten.embedding_dense_backward(vectors, rows, count, -1, False)
+    return sums
+
+
+@_sum_rows.register_fake
+def _(vectors: Tensor, rows: Tensor, count: int) -> Tensor:
+    return vectors.new_empty(count, vectors.shape[1])
 
 
 def _rows(indices: Tensor, codebook_size: int) -> Tensor:

@@ -10,6 +10,7 @@ import pytest
 from sklearn.metrics import mutual_info_score
 
 from dvq_ray.experiments.learned_prior import rate
+from dvq_ray.experiments.learned_prior.code_counts import CodeCounts, Codes
 from dvq_ray.experiments.learned_prior.rate import (
     RANDOM_ASSIGNMENTS,
     ChainPrior,
@@ -25,9 +26,33 @@ def random_codes(images: int, codebooks: int, codes: int, size: int, seed: int =
     return np.random.default_rng(seed).integers(size, size=(images, codebooks, codes), dtype=np.int32)
 
 
+def counted(codes: Codes, size: int) -> CodeCounts:
+    counts = CodeCounts(size, pairs=True)
+    counts.add(codes)
+    return counts
+
+
+def unigram(codes: Codes, size: int) -> UnigramPrior:
+    return UnigramPrior.fitted(counted(codes, size).counts)
+
+
+def unigram_bits(train: Codes, test: Codes, size: int) -> float:
+    return unigram(train, size).bits_per_image(counted(test, size).counts, len(test))
+
+
+def chain(codes: Codes, size: int) -> ChainPrior:
+    counts = counted(codes, size)
+    return ChainPrior.fitted(counts.counts, counts.pairs)
+
+
+def chain_bits(prior: ChainPrior, codes: Codes) -> float:
+    counts = counted(codes, prior.counts.shape[1])
+    return prior.bits_per_position(counts.counts, counts.pairs)
+
+
 def test_a_unigram_prior_of_equally_frequent_codes_costs_as_much_as_a_uniform_one() -> None:
     codes = np.tile(np.arange(8), (5, 3, 2))
-    assert UnigramPrior.fitted(codes, 8).bits_per_image(codes) == pytest.approx(3 * 16 * math.log2(8))
+    assert unigram_bits(codes, codes, 8) == pytest.approx(3 * 16 * math.log2(8))
 
 
 def test_a_unigram_prior_adds_half_an_occurrence_to_each_code_of_each_codebook() -> None:
@@ -37,22 +62,22 @@ def test_a_unigram_prior_adds_half_an_occurrence_to_each_code_of_each_codebook()
     second = {0: 0.5 / 5, 1: 2.5 / 5, 2: 1.5 / 5, 3: 0.5 / 5}
     likelihood = [math.prod(first[c] for c in image[0]) * math.prod(second[c] for c in image[1]) for image in test]
     expected = -np.log2(likelihood).mean()
-    assert UnigramPrior.fitted(train, 4).bits_per_image(test) == pytest.approx(expected)
+    assert unigram_bits(train, test, 4) == pytest.approx(expected)
 
 
 def test_no_prior_of_the_form_costs_less_on_its_own_codes_than_their_entropy() -> None:
     codes = random_codes(50, 2, 16, 8) ** 2 // 8
-    bits = UnigramPrior.fitted(codes, 8).bits_per_image(codes)
-    entropy = 16 * sum(math.log2(p) for p in rate.perplexity(codes, 8))
+    bits = unigram_bits(codes, codes, 8)
+    entropy = 16 * sum(math.log2(p) for p in rate.perplexity(counted(codes, 8).counts))
     assert entropy < bits < entropy + 1
 
 
 def test_the_bits_of_single_images_are_those_of_their_codes_and_have_the_same_mean() -> None:
     train, test = random_codes(50, 3, 16, 8), random_codes(20, 3, 16, 8, seed=1)
-    prior = UnigramPrior.fitted(train, 8)
+    prior = unigram(train, 8)
     by_hand = [sum(prior.bits[place, code] for place in range(3) for code in image[place]) for image in test]
     np.testing.assert_allclose(prior.bits_of_images(test), by_hand)
-    assert prior.bits_of_images(test).mean() == pytest.approx(prior.bits_per_image(test))
+    assert prior.bits_of_images(test).mean() == pytest.approx(unigram_bits(train, test, 8))
 
 
 def chain_codes(positions: int, seed: int = 0) -> npt.NDArray[np.int64]:
@@ -66,7 +91,7 @@ def chain_codes(positions: int, seed: int = 0) -> npt.NDArray[np.int64]:
 def test_a_chain_prior_costs_what_the_dependence_of_neighbouring_codebooks_leaves() -> None:
     same, other = 0.75 + 0.25 / 8, 0.25 / 8
     entropy = 3 - same * math.log2(same) - 7 * other * math.log2(other) + 3
-    cost = ChainPrior.fitted(chain_codes(100_000), 8).bits_per_position(chain_codes(100_000, seed=1))
+    cost = chain_bits(chain(chain_codes(100_000), 8), chain_codes(100_000, seed=1))
     assert cost == pytest.approx(entropy, abs=0.01)
 
 
@@ -74,13 +99,13 @@ def test_a_chain_prior_is_not_bounded_by_the_number_of_positions_as_the_joint_en
     """Four independent codebooks of 16 codes have 16 bits; no plug-in estimate from 4,096 positions exceeds 12."""
     train, test = random_codes(64, 4, 64, 16), random_codes(64, 4, 64, 16, seed=1)
     assert joint_entropy_bits(test) <= 12
-    assert ChainPrior.fitted(train, 16).bits_per_position(test) == pytest.approx(16, abs=0.15)
+    assert chain_bits(chain(train, 16), test) == pytest.approx(16, abs=0.15)
 
 
 def test_a_chain_prior_is_a_distribution_over_all_codes_of_a_position() -> None:
-    prior = ChainPrior.fitted(random_codes(3, 3, 5, 4) ** 2 // 4, 4)
+    prior = chain(random_codes(3, 3, 5, 4) ** 2 // 4, 4)
     positions = [np.array(codes).reshape(1, 3, 1) for codes in itertools.product(range(4), repeat=3)]
-    assert sum(2 ** -prior.bits_per_position(codes) for codes in positions) == pytest.approx(1)
+    assert sum(2 ** -chain_bits(prior, codes) for codes in positions) == pytest.approx(1)
 
 
 def chain_bits_by_hand(train: npt.NDArray[np.int32], test: npt.NDArray[np.int32], size: int) -> float:
@@ -105,27 +130,33 @@ def test_a_chain_prior_costs_what_counting_by_hand_says(codebooks: int, size: in
     """A table of all pairs of 100,000 codes would have 10^10 entries."""
     train, test = random_codes(10, codebooks, 64, size), random_codes(5, codebooks, 64, size, seed=1)
     test[0] = train[0]
-    cost = ChainPrior.fitted(train, size).bits_per_position(test)
+    cost = chain_bits(chain(train, size), test)
     assert cost == pytest.approx(chain_bits_by_hand(train, test, size))
 
 
 def test_a_chain_prior_of_one_codebook_is_its_unigram_prior() -> None:
     train, test = random_codes(50, 1, 16, 8) ** 2 // 8, random_codes(20, 1, 16, 8, seed=1)
-    expected = UnigramPrior.fitted(train, 8).bits_per_image(test) / 16
-    assert ChainPrior.fitted(train, 8).bits_per_position(test) == pytest.approx(expected)
+    expected = unigram_bits(train, test, 8) / 16
+    assert chain_bits(chain(train, 8), test) == pytest.approx(expected)
 
 
 def test_perplexity_and_use_of_each_codebook() -> None:
     codes = np.stack([np.arange(8), np.arange(8) % 2, np.full(8, 5)])[np.newaxis]
-    assert rate.codes_used(codes, 16) == [8, 2, 1]
-    np.testing.assert_allclose(rate.perplexity(codes, 16), [8, 2, 1])
+    assert rate.codes_used(counted(codes, 16).counts) == [8, 2, 1]
+    np.testing.assert_allclose(rate.perplexity(counted(codes, 16).counts), [8, 2, 1])
+
+
+def test_dependence_of_large_codebooks_needs_no_table_of_all_pairs() -> None:
+    """A table of all pairs of 2^20 codes would have 2^40 entries."""
+    codes = np.repeat(random_codes(20, 1, 50, 1 << 20), 2, axis=1)
+    assert dependence_bits(codes, 1 << 20, np.random.default_rng(0)) == pytest.approx(0, abs=0.01)
 
 
 def test_joint_entropy_of_all_pairs_once_is_the_sum_and_of_copies_that_of_one() -> None:
     pairs = np.array(list(itertools.product(range(4), range(8)))).T[np.newaxis]
     assert joint_entropy_bits(pairs) == pytest.approx(5)
     copies = np.repeat(random_codes(4, 1, 100, 16), 3, axis=1)
-    assert joint_entropy_bits(copies) == pytest.approx(math.log2(rate.perplexity(copies, 16)[0]))
+    assert joint_entropy_bits(copies) == pytest.approx(math.log2(rate.perplexity(counted(copies, 16).counts)[0]))
 
 
 @pytest.mark.parametrize("codebooks", [6, 7, 20])
@@ -146,7 +177,7 @@ def test_dependence_of_independent_codes_is_about_zero_where_the_plug_in_estimat
 
 def test_dependence_of_copies_is_their_entropy_less_that_of_random_pairs() -> None:
     codes = np.repeat(random_codes(100, 1, 64, 4), 3, axis=1)
-    entropy = math.log2(rate.perplexity(codes, 4)[0])
+    entropy = math.log2(rate.perplexity(counted(codes, 4).counts)[0])
     assert dependence_bits(codes, 4, np.random.default_rng(0)) == pytest.approx(entropy, abs=0.005)
 
 

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import conv_transpose2d
+from torch.nn.functional import conv2d, conv_transpose2d
 
 from dvq_ray.experiments.learned_prior.likelihood import Categorical, Likelihood, LogisticMixture
 from dvq_ray.experiments.learned_prior.settings import CHANNELS, LearnedPriorSettings
+from dvq_ray.quantizer.alignment import aligned_width, widened
 from dvq_ray.quantizer.base import Quantizer
 from dvq_ray.quantizer.module import Quantized, QuantizerModule
 
@@ -30,13 +31,30 @@ class Reconstruction:
     """Codes of the latents, and their losses."""
 
 
+class Convolution(nn.Conv2d):
+    """A convolution that can compute with more channels than it has, the others being zero."""
+
+    aligned = False
+    """Whether it takes and gives as many channels as `aligned_width` says."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        """[B, inputs, h, w] to [B, outputs, h', w']."""
+        if not self.aligned:
+            return super().forward(features)
+        assert self.bias is not None
+        inputs, outputs = aligned_width(self.in_channels), aligned_width(self.out_channels)
+        weight = widened(widened(self.weight, 1, inputs), 0, outputs)
+        bias = widened(self.bias, 0, outputs)
+        return conv2d(widened(features, 1, inputs), weight, bias, self.stride, self.padding)
+
+
 class ResidualBlock(nn.Module):
     """Adds a 3x3 and a 1x1 convolution, each followed by a ReLU, to its input."""
 
     def __init__(self, channels: int, hidden: int) -> None:
         super().__init__()
-        self.spatial = nn.Conv2d(channels, hidden, 3, padding=1)
-        self.pointwise = nn.Conv2d(hidden, channels, 1)
+        self.spatial = Convolution(channels, hidden, 3, padding=1)
+        self.pointwise = Convolution(hidden, channels, 1)
 
     def forward(self, features: Tensor) -> Tensor:
         """[B, channels, h, w] to the same."""
@@ -51,14 +69,22 @@ class Upsampling(nn.ConvTranspose2d):
     input and kernel together.
     """
 
+    aligned = False
+    """As of `Convolution`."""
+
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__(inputs, outputs, 4, stride=2, padding=1)
 
     def forward(self, features: Tensor, output_size: list[int] | None = None) -> Tensor:
         """[B, inputs, h, w] to [B, outputs, 2 * h, 2 * w]."""
         assert self.bias is not None
-        raised = conv_transpose2d(features, self.weight, stride=2, padding=1)
-        return raised.add_(self.bias.view(-1, 1, 1))
+        weight, bias = self.weight, self.bias
+        if self.aligned:
+            inputs, outputs = aligned_width(self.in_channels), aligned_width(self.out_channels)
+            features = widened(features, 1, inputs)
+            weight, bias = widened(widened(weight, 0, inputs), 1, outputs), widened(bias, 0, outputs)
+        raised = conv_transpose2d(features, weight, stride=2, padding=1)
+        return raised.add_(bias.view(-1, 1, 1))
 
 
 class Autoencoder(nn.Module):
@@ -87,31 +113,39 @@ class Autoencoder(nn.Module):
         body = widths[-1]
         encoder: list[nn.Module] = []
         for inputs, outputs in zip([CHANNELS, *widths], widths, strict=False):
-            encoder += [nn.Conv2d(inputs, outputs, 4, stride=2, padding=1), nn.ReLU(inplace=True)]
+            encoder += [Convolution(inputs, outputs, 4, stride=2, padding=1), nn.ReLU(inplace=True)]
         encoder += [ResidualBlock(body, residual_channels) for _ in range(residual_blocks)]
-        encoder += [nn.Conv2d(body, dimension, 3, padding=1)]
+        encoder += [Convolution(body, dimension, 3, padding=1)]
 
-        decoder: list[nn.Module] = [nn.Conv2d(quantizer.out_features, body, 3, padding=1)]
+        decoder: list[nn.Module] = [Convolution(quantizer.out_features, body, 3, padding=1)]
         decoder += [ResidualBlock(body, residual_channels) for _ in range(residual_blocks)]
         for inputs in [body, *[stem_channels] * (downsamplings - 2)][: downsamplings - 1]:
             decoder += [Upsampling(inputs, stem_channels), nn.ReLU(inplace=True)]
         decoder += [Upsampling(stem_channels, likelihood.channels)]
 
+        self.dimension = dimension
         self.encoder = nn.Sequential(*encoder)
         self.quantizer = quantizer
         self.decoder = nn.Sequential(*decoder)
         self.likelihood = likelihood
 
+    def align_widths(self) -> None:
+        """Has all convolutions compute with aligned numbers of channels. Parameters and results stay what they are."""
+        for layer in self.modules():
+            if isinstance(layer, Convolution | Upsampling):
+                layer.aligned = True
+
     def encode_latents(self, images: Tensor) -> Tensor:
         """Images, uint8 [B, 3, H, W], to latents [B, dimension, h, w], not yet quantized."""
         assert images.dtype == torch.uint8
         latents: Tensor = self.encoder(images.float() / 255 - 0.5)
-        return latents
+        return latents if latents.shape[1] == self.dimension else latents[:, : self.dimension]
 
     def decode(self, latents: Tensor) -> Tensor:
         """Quantized latents [B, out_features of the quantizer, h, w] to parameters [B, channels, H, W]."""
         parameters: Tensor = self.decoder(latents)
-        return parameters
+        channels = self.likelihood.channels
+        return parameters if parameters.shape[1] == channels else parameters[:, :channels]
 
     def forward(self, images: Tensor) -> Reconstruction:
         """Encodes, quantizes and decodes `images`, uint8 [B, 3, H, W]."""

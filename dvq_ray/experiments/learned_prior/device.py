@@ -44,6 +44,20 @@ class Device:
         """Of the convolutions. Quantizers and likelihoods compute in float32 everywhere."""
         return "bfloat16" if self.on_gpu else "float32"
 
+    @property
+    def warms_up(self) -> bool:
+        """Whether the first step takes far longer than others: it chooses algorithms, and may be compiled."""
+        return self.on_gpu
+
+    @property
+    def aligns_widths(self) -> bool:
+        """Whether convolutions are faster with zeros added to channels whose number is odd."""
+        return self.on_gpu
+
+    def compiles(self, steps: int) -> bool:
+        """Whether compiling a training of so many steps pays."""
+        return self.on_gpu and steps >= LONG_ENOUGH_TO_COMPILE
+
     def autocast(self) -> torch.autocast:
         """The precision, as a context."""
         return torch.autocast(self.kind, dtype=torch.bfloat16, enabled=self.on_gpu)

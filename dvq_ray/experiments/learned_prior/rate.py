@@ -6,18 +6,16 @@ Letters in shapes: N images, L codebooks, C codes of an image in each codebook, 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from dvq_ray.experiments.learned_prior.code_counts import Codes, Counts, PairCounts, occurrences
 from dvq_ray.quantizer.codebooks import k_means
 from dvq_ray.quantizer.nearest import nearest_codes
-
-Codes = npt.NDArray[np.integer]
-Counts = npt.NDArray[np.int64]
 
 MOST_POSITIONS = 32_768
 """Positions that codebooks are fitted anew to, at most."""
@@ -33,14 +31,14 @@ class UnigramPrior:
     """[L, K] cost of each code: its negative logarithm to the base 2."""
 
     @classmethod
-    def fitted(cls, codes: Codes, codebook_size: int) -> UnigramPrior:
-        """To how often each code occurs in `codes` [N, L, C]; half an occurrence is added to each."""
-        counts = _counts(codes, codebook_size) + 0.5
-        return cls(np.log2(counts.sum(1, keepdims=True)) - np.log2(counts))
+    def fitted(cls, counts: Counts) -> UnigramPrior:
+        """To how often each code occurs, `counts` [L, K]; half an occurrence is added to each."""
+        smoothed = counts + 0.5
+        return cls(np.log2(smoothed.sum(1, keepdims=True)) - np.log2(smoothed))
 
-    def bits_per_image(self, codes: Codes) -> float:
-        """Cost of all `codes` [N, L, C] of an image, the mean over images."""
-        return float((_counts(codes, self.bits.shape[1]) * self.bits).sum() / len(codes))
+    def bits_per_image(self, counts: Counts, images: int) -> float:
+        """Cost of all codes of an image, the mean over so many images with `counts` [L, K] in total."""
+        return float((counts * self.bits).sum() / images)
 
     def bits_of_images(self, codes: Codes) -> npt.NDArray[np.float64]:
         """Cost of all `codes` [N, L, C] of each image: [N]."""
@@ -62,41 +60,35 @@ class ChainPrior:
     unigram: UnigramPrior
     counts: Counts
     """[L, K] how often each code occurs."""
-    pairs: Sequence[tuple[Counts, Counts]]
-    """[L - 1] of the pairs of codes of neighbouring codebooks that occur, as numbers in ascending order, and how often
-    each does: never more than there are positions, however large K is."""
+    pairs: Sequence[PairCounts]
+    """[L - 1]"""
 
     @classmethod
-    def fitted(cls, codes: Codes, codebook_size: int) -> ChainPrior:
-        """To `codes` [N, L, P]."""
-        return cls(
-            UnigramPrior.fitted(codes, codebook_size),
-            _counts(codes, codebook_size),
-            [np.unique(pairs, return_counts=True) for pairs in _neighbours(codes, codebook_size)],
-        )
+    def fitted(cls, counts: Counts, pairs: Sequence[PairCounts]) -> ChainPrior:
+        """To `counts` [L, K] of codes, and those of `pairs` of neighbouring codebooks [L - 1]."""
+        return cls(UnigramPrior.fitted(counts), counts, pairs)
 
-    def bits_per_position(self, codes: Codes) -> float:
-        """Cost of all `codes` [N, L, P] of a position, the mean over positions."""
+    def bits_per_position(self, counts: Counts, pairs: Sequence[PairCounts]) -> float:
+        """Cost of all codes of a position, the mean over positions; see `fitted` for what it takes."""
         size = self.counts.shape[1]
-        total = float((_counts(codes[:, :1], size)[0] * self.unigram.bits[0]).sum())
-        for place, pairs in enumerate(_neighbours(codes, size)):
-            found, occurrences = np.unique(pairs, return_counts=True)
+        total = float((counts[0] * self.unigram.bits[0]).sum())
+        for place, (found, times) in enumerate(pairs):
             first, second = np.divmod(found, size)
             added = size / 2
             expected = added * 2 ** -self.unigram.bits[place + 1, second]
             share = (_looked_up(found, *self.pairs[place]) + expected) / (self.counts[place, first] + added)
-            total -= float((occurrences * np.log2(share)).sum())
-        return float(total / (codes.shape[0] * codes.shape[2]))
+            total -= float((times * np.log2(share)).sum())
+        return float(total / counts[0].sum())
 
 
-def codes_used(codes: Codes, codebook_size: int) -> list[int]:
-    """How many different ones there are of each codebook in `codes` [N, L, C]: [L]."""
-    return [int(np.count_nonzero(counts)) for counts in _counts(codes, codebook_size)]
+def codes_used(counts: Counts) -> list[int]:
+    """How many different codes of each codebook occur, from `counts` [L, K]: [L]."""
+    return [int(np.count_nonzero(each)) for each in counts]
 
 
-def perplexity(codes: Codes, codebook_size: int) -> list[float]:
-    """2 to the entropy, in bits, of `codes` [N, L, C]: [L], from 1 to K."""
-    return [float(2 ** _entropy_bits(counts)) for counts in _counts(codes, codebook_size)]
+def perplexity(counts: Counts) -> list[float]:
+    """2 to the entropy, in bits, of the codes with `counts` [L, K]: [L], from 1 to K."""
+    return [float(2 ** _entropy_bits(each)) for each in counts]
 
 
 def joint_entropy_bits(codes: Codes) -> float:
@@ -118,14 +110,14 @@ def dependence_bits(codes: Codes, codebook_size: int, rng: np.random.Generator) 
     pair of codebooks by an order that `rng` draws, is taken off: with few positions it is far from 0. The result may
     be a little below 0.
     """
-    columns = codes.transpose(1, 0, 2).reshape(codes.shape[1], -1).astype(np.int64)
+    columns = codes.transpose(1, 0, 2).reshape(codes.shape[1], -1)
     assert len(columns) > 1
-    # The entropy of either alone is the same for both pairings: what is left is that of the pairs.
-    excess = [
-        _pair_entropy_bits(first, rng.permutation(second), codebook_size)
-        - _pair_entropy_bits(first, second, codebook_size)
-        for first, second in itertools.combinations(columns, 2)
-    ]
+    excess = []
+    for one, other in itertools.combinations(columns, 2):
+        first, second = one.astype(np.int64), other.astype(np.int64)
+        # The entropy of either alone is the same for both pairings: what is left is that of the pairs.
+        shuffled = _pair_entropy_bits(first, rng.permutation(second), codebook_size)
+        excess.append(shuffled - _pair_entropy_bits(first, second, codebook_size))
     return float(np.mean(excess))
 
 
@@ -165,19 +157,6 @@ def random_dependence_bits(
     return float(np.mean(found)), float(np.std(found, ddof=1))
 
 
-def _counts(codes: Codes, codebook_size: int) -> Counts:
-    """[L, K]"""
-    columns = codes.transpose(1, 0, 2).reshape(codes.shape[1], -1)
-    return np.stack([np.bincount(column, minlength=codebook_size) for column in columns])
-
-
-def _neighbours(codes: Codes, codebook_size: int) -> Iterator[Counts]:
-    """For each codebook but the last, a number for its code and the next codebook's at every position: [N * P]."""
-    columns = codes.swapaxes(0, 1)
-    for first, second in itertools.pairwise(columns):
-        yield first.ravel().astype(np.int64) * codebook_size + second.ravel()
-
-
 def _looked_up(wanted: Counts, numbers: Counts, counts: Counts) -> Counts:
     """The counts of the wanted numbers, `numbers` being in ascending order; 0 of those that are not among them."""
     places = np.minimum(np.searchsorted(numbers, wanted), len(numbers) - 1)
@@ -185,7 +164,7 @@ def _looked_up(wanted: Counts, numbers: Counts, counts: Counts) -> Counts:
 
 
 def _pair_entropy_bits(first: Counts, second: Counts, codebook_size: int) -> float:
-    return _entropy_bits(np.bincount(first * codebook_size + second))
+    return _entropy_bits(occurrences(first * codebook_size + second, codebook_size**2)[1])
 
 
 def _entropy_bits(counts: Counts) -> float:

@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -17,8 +18,15 @@ from PIL import Image
 
 from dvq_ray.experiment.experiment import Outcome, Underway
 from dvq_ray.experiment.surroundings import CellFiles, Surroundings
-from dvq_ray.experiments.learned_prior import rate
-from dvq_ray.experiments.learned_prior.device import Device, data_set
+from dvq_ray.experiments.learned_prior import compilation, rate
+from dvq_ray.experiments.learned_prior.code_counts import (
+    MOST_SAMPLED_POSITIONS,
+    CodeCounts,
+    Codes,
+    CodeSample,
+    evenly_spaced,
+)
+from dvq_ray.experiments.learned_prior.device import Device, ImageSet, data_set
 from dvq_ray.experiments.learned_prior.evaluation import Evaluation, evaluate, reconstruct
 from dvq_ray.experiments.learned_prior.model import state_arrays
 from dvq_ray.experiments.learned_prior.settings import (
@@ -47,6 +55,8 @@ def run(
     from there. Raises `ImagesError` where the images cannot be read.
     """
     device = Device(surroundings.device, surroundings.gpu_share)
+    if device.compiles(settings.steps):
+        compilation.forget()
     for seed in seeds:
         with device.prepared():
             yield from _cell(settings, seed, device, surroundings)
@@ -77,7 +87,7 @@ def _cell(
     if diverged_at is not None:
         yield Outcome(curve=training.curve, diverged_at_step=diverged_at)
         return
-    metrics, of_images, codes = _measured(training)
+    metrics, of_images, codes = _measured(training, keeps_codes="codes" in surroundings.keep)
     seconds = training.elapsed_seconds()
     files.write_artifact("reconstructions.png", _picture(training))
     files.write_artifact("test_images.parquet", _parquet(of_images))
@@ -104,18 +114,21 @@ _OfImages = Mapping[str, npt.NDArray[np.float64]]
 """Of each test image, by the name of the metric whose mean over images it has."""
 
 
-def _measured(training: Training) -> tuple[LearnedPriorMetrics, _OfImages, Mapping[str, rate.Codes]]:
-    """The metrics, some of them of each test image, and the codes of all images."""
+def _measured(training: Training, *, keeps_codes: bool) -> tuple[LearnedPriorMetrics, _OfImages, Mapping[str, Codes]]:
+    """The metrics, some of them of each test image, and the codes of all images where `keeps_codes`, else of some."""
     settings, data, device = training.settings, training.data, training.device
     assert isinstance(settings, Quantizer)
-    peak = device.peak_memory_bytes()  # of the training, before the codes of all images are at hand
-    sample = rate.MOST_POSITIONS if slices_to_measure(settings) > 1 else 0
-    train = evaluate(training.model, data.train, device, settings.batch_size)
-    test = evaluate(training.model, data.test, device, settings.batch_size, latent_positions=sample)
-    size, sub_pixels = largest_codebook(settings), settings.sub_pixels
+    peak = device.peak_memory_bytes()  # of the training alone
+    sub_pixels = settings.sub_pixels
+    latents = rate.MOST_POSITIONS if slices_to_measure(settings) > 1 else 0
+    look = partial(_look, training, keeps_codes=keeps_codes)
+    train, train_codes, train_sample, _ = look(data.train)
+    prior = rate.UnigramPrior.fitted(train_codes.counts)
+    test, test_codes, test_sample, test_bits = look(data.test, prior=prior, latent_positions=latents)
     uniform = settings.bits_per_image() / sub_pixels
-    prior = rate.UnigramPrior.fitted(train.codes, size)
-    unigram, train_unigram = (prior.bits_per_image(codes) / sub_pixels for codes in (test.codes, train.codes))
+    unigram, train_unigram = (
+        prior.bits_per_image(codes.counts, codes.images) / sub_pixels for codes in (test_codes, train_codes)
+    )
     bits, train_bits = test.reconstruction_bits_per_dim, train.reconstruction_bits_per_dim
     metrics = LearnedPriorMetrics(
         reconstruction_bits_per_dim=bits,
@@ -130,11 +143,11 @@ def _measured(training: Training) -> tuple[LearnedPriorMetrics, _OfImages, Mappi
         train_mse=train.mse,
         psnr_db=test.psnr_db,
         codebook_loss=test.codebook_loss,
-        codes_used=rate.codes_used(train.codes, size),
-        perplexity=rate.perplexity(train.codes, size),
-        joint_code_entropy_bits=rate.joint_entropy_bits(train.codes) if settings.positionwise else None,
-        code_cross_entropy_bits=_cross_entropy(train.codes, test.codes, size) if settings.positionwise else None,
-        slice_dependence_bits=_dependence(settings, training.seed, test.codes),
+        codes_used=rate.codes_used(train_codes.counts),
+        perplexity=rate.perplexity(train_codes.counts),
+        joint_code_entropy_bits=rate.joint_entropy_bits(evenly_spaced(train_sample)) if settings.positionwise else None,
+        code_cross_entropy_bits=_cross_entropy(train_codes, test_codes) if settings.positionwise else None,
+        slice_dependence_bits=_dependence(settings, training.seed, evenly_spaced(test_sample)),
         **_dependence_of_latents(settings, training.seed, test, device),
         images_per_second=settings.steps * settings.batch_size / training.training_seconds,
         peak_memory_bytes=peak,
@@ -145,20 +158,53 @@ def _measured(training: Training) -> tuple[LearnedPriorMetrics, _OfImages, Mappi
         test_images=len(data.test),
         data_sha256=data.images.sha256,
     )
-    reconstruction, codes = test.nats / math.log(2), prior.bits_of_images(test.codes) / sub_pixels
+    reconstruction, codes = test.nats / math.log(2), test_bits / sub_pixels
     of_images = {
         "reconstruction_bits_per_dim": reconstruction,
         "code_bits_per_dim_unigram": codes,
         "total_bits_per_dim_unigram": reconstruction + codes,
     }
-    return metrics, of_images, {"train": train.codes, "test": test.codes}
+    return metrics, of_images, {"train": train_sample, "test": test_sample}
 
 
-def _cross_entropy(train: rate.Codes, test: rate.Codes, codebook_size: int) -> float:
-    return rate.ChainPrior.fitted(train, codebook_size).bits_per_position(test)
+def _look(
+    training: Training,
+    images: ImageSet,
+    *,
+    keeps_codes: bool,
+    prior: rate.UnigramPrior | None = None,
+    latent_positions: int = 0,
+) -> tuple[Evaluation, CodeCounts, Codes, npt.NDArray[np.float64]]:
+    """Evaluation of all `images`, their codes counted, codes of all or of some, and bits of each by `prior`."""
+    settings = training.settings
+    assert isinstance(settings, Quantizer)
+    size = largest_codebook(settings)
+    counts = CodeCounts(size, pairs=settings.positionwise)
+    sample = CodeSample(size, len(images), None if keeps_codes else MOST_SAMPLED_POSITIONS)
+    bits: list[npt.NDArray[np.float64]] = []
+
+    def see(codes: Codes) -> None:
+        counts.add(codes)
+        sample.add(codes)
+        if prior is not None:
+            bits.append(prior.bits_of_images(codes))
+
+    found = evaluate(
+        training.model,
+        images,
+        training.device,
+        settings.batch_size,
+        see_codes=see,
+        latent_positions=latent_positions,
+    )
+    return found, counts, sample.codes, np.concatenate(bits) if bits else np.empty(0)
 
 
-def _dependence(settings: Quantizer, seed: int, codes: rate.Codes) -> float | None:
+def _cross_entropy(train: CodeCounts, test: CodeCounts) -> float:
+    return rate.ChainPrior.fitted(train.counts, train.pairs).bits_per_position(test.counts, test.pairs)
+
+
+def _dependence(settings: Quantizer, seed: int, codes: Codes) -> float | None:
     """Of the codes at a position, as they are."""
     if len(settings.codebook_sizes()) == 1 or not settings.positionwise:
         return None

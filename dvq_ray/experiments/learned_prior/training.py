@@ -21,8 +21,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from dvq_ray.experiments.learned_prior import compilation
 from dvq_ray.experiments.learned_prior.autoencoder import build_autoencoder
-from dvq_ray.experiments.learned_prior.device import LONG_ENOUGH_TO_COMPILE, DataSet, Device
+from dvq_ray.experiments.learned_prior.code_counts import CodeCounts
+from dvq_ray.experiments.learned_prior.device import DataSet, Device
 from dvq_ray.experiments.learned_prior.evaluation import evaluate
 from dvq_ray.experiments.learned_prior.rate import perplexity
 from dvq_ray.experiments.learned_prior.settings import LearnedPriorCurve, LearnedPriorSettings, largest_codebook
@@ -82,11 +84,13 @@ class Training:
         self.training_seconds = 0.0
         model = build_autoencoder(settings, _generator(seed, "network"))
         self.model = model.to(device.kind).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if device.aligns_widths:
+            self.model.align_widths()
         trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         self._optimizer = torch.optim.Adam(trained, lr=settings.learning_rate, fused=True)
         self._losses = self._losses_of
-        if device.on_gpu and settings.steps >= LONG_ENOUGH_TO_COMPILE:
-            self._losses = torch.compile(self._losses_of)
+        if device.compiles(settings.steps):
+            self._losses = compilation.compiled(self._losses_of)
         self._nats = torch.zeros((), dtype=torch.float64, device=device.kind)
         self._batches = 0
         self._diverged_at = torch.full((), _NEVER, dtype=torch.int64, device=device.kind)
@@ -116,11 +120,12 @@ class Training:
 
     def begin(self) -> None:
         """What comes before the first step: codes that start from latents, and the untrained network's point."""
-        self._start_clock()
         with torch.no_grad(), self.device.autocast():
             latents = self.model.encode_latents(self._batch(0))
         self.model.quantizer.start(latents, _generator(self.seed, "initial codes", self.device.kind))
+        self._start_clock()
         self._log()
+        self._warm_up()
 
     def advance(self) -> bool:
         """One step. Returns whether the training may go on: false where a loss was found not to be finite."""
@@ -183,7 +188,7 @@ class Training:
         self.training_seconds, self._seconds_before = state["training_seconds"], state["elapsed_seconds"]
         self._nats, self._batches = state["nats"], state["batches"]
         self._diverged_at = state["diverged_at"]
-        self._start_clock()
+        self._warm_up()
 
     def _identity(self) -> dict[str, str]:
         return {
@@ -215,9 +220,20 @@ class Training:
         loss = nats + quantized.codebook_loss + self.settings.commitment_weight * quantized.commitment_loss
         return nats.detach(), loss, made.latents.detach(), quantized
 
+    def _warm_up(self) -> None:
+        """Lets a GPU compile the step and choose its algorithms off the clock. Changes no number of the training."""
+        if self.device.warms_up:
+            with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+                _, loss, *_ = self._losses(self._batch(self.step))
+                loss.backward()  # type: ignore[no-untyped-call]
+            self._optimizer.zero_grad(set_to_none=True)
+            self.device.wait()
+        self._start_clock()
+
     def _log(self) -> None:
         self._stop_clock()
-        test = evaluate(self.model, self.data.test, self.device, self.settings.batch_size)
+        codes = CodeCounts(largest_codebook(self.settings), pairs=False)
+        test = evaluate(self.model, self.data.test, self.device, self.settings.batch_size, see_codes=codes.add)
         bits = test.reconstruction_bits_per_dim
         uniform = self.settings.bits_per_image() / self.settings.sub_pixels
         train = float(self._nats) / self._batches / math.log(2) if self._batches else None
@@ -227,7 +243,7 @@ class Training:
             train_reconstruction_bits_per_dim=train,
             mse=test.mse,
             total_bits_per_dim_uniform=bits + uniform,
-            mean_perplexity=float(np.mean(perplexity(test.codes, largest_codebook(self.settings)))),
+            mean_perplexity=float(np.mean(perplexity(codes.counts))),
             training_seconds=self.training_seconds,
         )
         self.curve.append(asdict(point))
