@@ -212,6 +212,20 @@ def test_the_readme_is_short_and_names_the_commands_that_set_everything_up() -> 
     assert {"make results", "make test", "dvq-ray compare"} <= {*re.findall(r"make \w+|dvq-ray compare", text)}
 
 
+@pytest.mark.slow
+def test_the_table_of_the_readme_is_what_its_commands_print(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (vectors,) = [block for block in blocks("README.md") if block.language == "python"]
+    (table,) = [block for block in blocks("README.md") if block.language == "text"]
+    exec(vectors.text, {})
+    done = CliRunner().invoke(compare, ["mine.npy", "--bits", "32", "--in-process", "--no-report"])
+    assert done.exit_code == 0, done.output
+    printed = [line.split() for line in done.output.rpartition("32 bits, by")[2].splitlines()]
+    rows = [[*words[:-3], words[-1]] for words in printed if len(words) > 7 and words[-5:-3] == ["32", "7"]]
+    assert len(rows) == 4
+    assert [line.split() for line in table.text.splitlines()[2:-1]] == rows  # without the columns for speed
+
+
 # Links
 
 
