@@ -1,12 +1,13 @@
 # `make results` sets up and runs the main job with its figures. `make check` sets up, lints, checks types and runs the
 # tests that need no Ray, in a few minutes; `make test` runs those that need Ray too, as CI does.
+# `make docs` builds the website into site/.
 # PYTHON=python3.12 picks another interpreter.
 
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: results lint check test smoke clean
+.PHONY: results lint check test smoke docs clean
 
 results: $(READY)
 	$(BIN)/python -m dvq_ray.sweep sweeps/static_prior.yaml
@@ -25,6 +26,10 @@ check: lint
 
 test: lint
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
+
+docs: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
+	$(BIN)/python -m mkdocs build
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

@@ -26,6 +26,7 @@ from dvq_ray.sweep.spec import load_sweep
 
 ROOT = Path(__file__).parents[1]
 REFERENCE = Path("results", "reference")
+FINDINGS = ROOT / "docs" / "findings.md"
 STORES = sorted(path.parent.name for path in (ROOT / REFERENCE).glob("*/sweep.yaml"))
 
 
@@ -107,7 +108,7 @@ def paired(rows: pd.DataFrame, first: dict[str, object], second: dict[str, objec
 
 @pytest.mark.parametrize("dimension", [16, 64])
 @pytest.mark.parametrize("factors", [16, 64, 256, 1024, 4096, 16384])
-def test_what_the_readme_says_of_equal_codebooks_and_of_equal_bits(
+def test_what_the_findings_say_of_equal_codebooks_and_of_equal_bits(
     static_prior: pd.DataFrame, dimension: int, factors: int
 ) -> None:
     rows = static_prior.query("init_bound == 1 and dimension == @dimension and factors == @factors")
@@ -128,7 +129,7 @@ def test_what_the_readme_says_of_equal_codebooks_and_of_equal_bits(
         ("quantizer == 'kmeans' and codebook_size == 1024", 26.5),
     ],
 )
-def test_what_the_readme_says_of_where_codes_start(static_prior: pd.DataFrame, where: str, loss: float) -> None:
+def test_what_the_findings_say_of_where_codes_start(static_prior: pd.DataFrame, where: str, loss: float) -> None:
     rows = static_prior.query(f"dimension == 256 and factors == 4096 and {where}")
     assert round(rows["test_mse"].mean(), 1) == loss
 
@@ -141,7 +142,7 @@ def cifar10_lossless() -> pd.DataFrame:
     return frame.assign(model=names)
 
 
-def test_what_the_readme_says_of_small_trainings_on_real_images(cifar10_lossless: pd.DataFrame) -> None:
+def test_what_the_findings_say_of_small_trainings_on_real_images(cifar10_lossless: pd.DataFrame) -> None:
     frame = cifar10_lossless
     assert set(frame["train_images"] + frame["test_images"]) == {6187}
     assert set(frame.groupby("model").size()) == {3}
@@ -166,7 +167,7 @@ def test_what_the_readme_says_of_small_trainings_on_real_images(cifar10_lossless
     assert (totals["svq16"] < totals["vq16"]).all()
 
 
-def test_what_the_readme_says_of_the_dependence_of_slices(cifar10_lossless: pd.DataFrame) -> None:
+def test_what_the_findings_say_of_the_dependence_of_slices(cifar10_lossless: pd.DataFrame) -> None:
     means = cifar10_lossless.query("quantizer == 'dvq'").mean(numeric_only=True)
     assert round(means["slice_dependence_bits_refit"], 2) == 0.74
     assert round(means["slice_dependence_bits_shuffled"], 2) == 2.51
@@ -184,24 +185,24 @@ def test_two_slices_of_many_codes_are_the_best_use_of_sixteen_bits_that_the_sear
     assert at[1, 256] == min(loss for (slices, _), loss in at.items() if slices == 1)
 
 
-def test_what_the_readme_says_of_factorial_blobs() -> None:
-    readme = " ".join((ROOT / "README.md").read_text().split())
+def test_what_the_findings_say_of_factorial_blobs() -> None:
+    page = " ".join(FINDINGS.read_text().split())
     rows = pd.read_parquet(ROOT / REFERENCE / "claims_factorial_prior" / "cells").query("dependence == 0")
     assert set(rows.groupby("point_id").size()) == {20}
     means = rows.groupby(["quantizer", "start", "codebook_size", "groups"])["test_mse"].mean()
     for quantizer, start, digits in (("kmeans", "best", 2), ("dvq", "uniform", 1), ("dvq", "k-means++", 2)):
         two, four, eight = (f"{loss:.{digits}f}" for loss in means[quantizer, start, 16])
-        assert two == four == eight == "1.00" or f"{two}, {four} and {eight}" in readme
+        assert two == four == eight == "1.00" or f"{two}, {four} and {eight}" in page
     plain = pd.read_parquet(ROOT / REFERENCE / "factorial" / "cells").query("dependence == 0 and quantizer == 'vq'")
     losses = plain.query("codebook_size == 1024").groupby("groups")["test_mse"].mean()
-    assert "A plain VQ of 1,024 codes has {:.1f}, {:.1f} and {:.1f}".format(*losses) in readme
+    assert "A plain VQ of 1,024 codes has {:.1f}, {:.1f} and {:.1f}".format(*losses) in page
 
 
-def test_what_the_readme_counts_of_the_verdicts() -> None:
+def test_what_the_findings_count_of_the_verdicts() -> None:
     verdicts = [decision.outcome.verdict for decision in decided() if not decision.claim.number.isalpha()]
     counts = [verdicts.count(verdict) for verdict in ("holds", "holds within", "fails", "not run")]
     said = "{} hold, {} holds in part, {} fail, {} wait for GPUs; the tenth is two".format(*counts)
-    assert said in " ".join((ROOT / "README.md").read_text().split())
+    assert said in " ".join(FINDINGS.read_text().split())
 
 
 def test_cells_that_were_run_twice_came_out_the_same_to_the_bit(static_prior: pd.DataFrame) -> None:
