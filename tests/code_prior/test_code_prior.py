@@ -17,9 +17,11 @@ from dvq_ray.experiment.registry import find_experiment
 from dvq_ray.experiments.code_prior.coding import HEADER_BYTES
 from dvq_ray.quantizer.kept_codes import FILE, read_codes
 from dvq_ray.store import Store
+from dvq_ray.store.rows import python_value
 from dvq_ray.sweep.cells import Point
 from dvq_ray.sweep.yaml_writer import write_yaml
 from tests.code_prior.stores import LADDER, SMALL, blob_sweep, image_sweep, prior_sweep, run
+from tests.vectors.vector_files import clusters, described
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +36,17 @@ def blobs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("blobs")
     run(blob_sweep(), folder)
     return folder / "blobs"
+
+
+@pytest.fixture(scope="module")
+def vectors(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("vectors")
+    data = described(folder / "data", "npy", clusters(500), clusters(100, seed=1))
+    grids = {"kmeans": {"quantizer": "kmeans", "slices": 2, "codebook_size": 8},
+             "vq": {"quantizer": "vq", "codebook_size": 8, "steps": 20, "normalise": True}}  # fmt: skip
+    sweep = {"name": "rows", "trainable": "vectors", "data": {"mine": dict(data)}, "seeds": 2, "keep": ["codes"]}
+    run({**sweep, "fixed": {"dataset": "mine"}, "grids": grids}, folder)
+    return folder / "rows"
 
 
 @pytest.fixture
@@ -77,6 +90,18 @@ def test_every_prior_of_every_cell_of_images(images: Path, tmp_path: Path) -> No
         assert row["total_bits_per_dim"] == row["code_bits_per_dim"] + row["reconstruction_bits_per_dim"]
         if prior in ("uniform", "unigram"):  # as the parent's own row has them
             assert row["code_bits_per_dim"] == pytest.approx(parent[f"code_bits_per_dim_{prior}"])
+
+
+def test_codes_of_vectors_of_a_file_cost_what_their_rows_say(vectors: Path, tmp_path: Path) -> None:
+    frame = run(prior_sweep(vectors, grids={"tables": LADDER["tables"]}), tmp_path)
+    parents = {row["cell_id"]: row for row in Store(vectors).load().to_dict("records")}
+    assert {*frame["parent_cell_id"]} == {*parents}
+    for row in frame.to_dict("records"):
+        parent = parents[row["parent_cell_id"]]
+        column = {"uniform": "bits_per_vector", "unigram": "entropy_bits_per_vector"}[row["prior"]]
+        assert row["code_bits_per_sample"] == pytest.approx(parent[column])
+        assert (row["data_sha256"], row["parent_loss"]) == (parent["data_sha256"], parent["test_mse"])
+        assert row["code_bits_per_dim"] == row["code_bits_per_sample"] / parent["dimension"]
 
 
 def test_codes_of_vectors_have_the_priors_that_need_no_positions(blobs: Path, tmp_path: Path) -> None:
@@ -135,8 +160,8 @@ def test_a_training_that_is_stopped_starts_over_with_the_same_result(images: Pat
 
     sweep = prior_sweep(images, grids={"spatial": LADDER["spatial"]}, seeds=1)
     row = plan(sweep, results=tmp_path).to_run.dropna(axis=1).iloc[0]
-    experiment = find_experiment("code_prior")
-    settings: Any = experiment.settings_of_row({str(name): value for name, value in row.items()})
+    fields = {str(name): python_value(value) for name, value in row.items()}
+    settings: Any = find_experiment("code_prior").settings_of_row(fields)
     surroundings = Surroundings(data={settings.parent_point_id: CodesSource(store=str(images))})
     stopped = compute(settings, [0], surroundings)
     assert isinstance(next(stopped), Underway)

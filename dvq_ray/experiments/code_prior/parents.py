@@ -24,6 +24,7 @@ from dvq_ray.providers import ProviderError
 from dvq_ray.quantizer import kept_codes
 from dvq_ray.quantizer.base import Quantizer
 from dvq_ray.store import FINISHED, Store, StoreError
+from dvq_ray.store.rows import python_value
 from dvq_ray.sweep.cells import Point
 
 NAME = "code_prior"
@@ -153,7 +154,7 @@ def _experiment(name: str, location: str) -> Experiment:
 
 def _settings(experiment: Experiment, held: Mapping[Any, Any]) -> Settings | None:
     """None where they are not valid in this version; `_problem_of_identity` says so."""
-    row = {name: value for name, value in held.items() if _is_there(value)}
+    row = {name: python_value(value) for name, value in held.items() if _is_there(value)}
     try:
         fields = experiment.variant(row["quantizer"]).model_fields
         whole = {name: int(row[name]) for name, info in fields.items() if info.annotation is int and name in row}
