@@ -6,8 +6,10 @@ from dvq_ray.experiment.parents import Parents
 from dvq_ray.experiments.code_prior.settings import CodePriorCurve, CodePriorMetrics, fields_for
 from dvq_ray.models.files import FILES as MODEL_FILES
 
+NAME = "code_prior"
+
 EXPERIMENT = Experiment(
-    name="code_prior",
+    name=NAME,
     label="code prior",
     revision=1,
     fields_for=fields_for,

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import hashlib
 import zlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -47,12 +48,10 @@ def constriction() -> Any:
 def encoded(prior: FittedPrior, codes: Codes) -> bytes:
     """A file of codes [N, P, L]."""
     stream = constriction()
-    encoder, stepper = stream.queue.RangeEncoder(), prior.stepper(len(codes))
-    for position in range(prior.layout.positions):
-        for place in range(prior.layout.codes):
-            column = codes[:, position, place]
-            encoder.encode(column.astype(np.int32), *_model(stream, stepper.probabilities(), len(codes)))
-            stepper.see(column)
+    encoder = stream.queue.RangeEncoder()
+    for model, place, see in next_codes(stream, prior, len(codes)):
+        encoder.encode(codes[:, *place].astype(np.int32), *model)
+        see(codes[:, *place])
     words = encoder.get_compressed().astype("<u4")
     header = MAGIC + len(codes).to_bytes(8, "little") + bytes.fromhex(prior.digest) + _digest(codes)
     return bytes(header + _check(header, words.tobytes()) + words.tobytes())
@@ -70,14 +69,11 @@ def decoded(prior: FittedPrior, content: bytes) -> Codes:
     samples, layout = int.from_bytes(content[8:16], "little"), prior.layout
     words = np.frombuffer(content[HEADER_BYTES:], "<u4").astype(np.uint32)
     codes = np.zeros((samples, layout.positions, layout.codes), np.int64)
-    decoder, stepper = stream.queue.RangeDecoder(words), prior.stepper(samples)
+    decoder = stream.queue.RangeDecoder(words)
     try:
-        for position in range(layout.positions):
-            for place in range(layout.codes):
-                model = _model(stream, stepper.probabilities(), samples)
-                fixed = len(model) == 1
-                codes[:, position, place] = decoder.decode(*model, samples) if fixed else decoder.decode(*model)
-                stepper.see(codes[:, position, place])
+        for model, place, see in next_codes(stream, prior, samples):
+            codes[:, *place] = decoder.decode(*model, samples) if len(model) == 1 else decoder.decode(*model)
+            see(codes[:, *place])
     except AssertionError as error:  # what the library raises where the words belong to no symbol
         raise CodingError(_OTHER_CODES) from error
     if _digest(codes) != content[48:80]:
@@ -93,6 +89,16 @@ _OTHER_CODES = (
 
 def _check(header: bytes, words: bytes) -> bytes:
     return zlib.crc32(words, zlib.crc32(header)).to_bytes(4, "little")
+
+
+def next_codes(
+    stream: Any, prior: FittedPrior, samples: int
+) -> Iterator[tuple[tuple[Any, ...], tuple[int, int], Callable[[npt.NDArray[np.int64]], None]]]:
+    """For each code of a sample in turn: what the coder takes, its position and place, and what is to see the codes."""
+    stepper = prior.stepper(samples)
+    for position in range(prior.layout.positions):
+        for place in range(prior.layout.codes):
+            yield _model(stream, stepper.probabilities(), samples), (position, place), stepper.see
 
 
 def _model(stream: Any, probabilities: Probabilities, samples: int) -> tuple[Any, ...]:

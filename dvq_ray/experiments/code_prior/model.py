@@ -38,16 +38,19 @@ class CodePriorModel(Model):
 
     def compress(self, codes: npt.NDArray[Any]) -> bytes:
         """A file of codes [samples, codebooks] of vectors, or [samples, codebooks, codes of each] of images."""
-        return encoded(self.prior, self._arranged(codes))
+        return encoded(self.prior, self.arranged(codes))
 
     def decompress(self, content: bytes) -> npt.NDArray[Any]:
         """The codes in a file. Raises `CodingError` where it is damaged, or of another prior."""
-        found = kept(decoded(self.prior, content), self.layout, vectors=self._vectors)
-        return found.astype(code_type(self.layout.sizes))
+        return self.as_kept(decoded(self.prior, content))
+
+    def as_kept(self, placed: Codes) -> npt.NDArray[Any]:
+        """What `arranged` was given."""
+        return kept(placed, self.layout, vectors=self._vectors).astype(code_type(self.layout.sizes))
 
     def bits(self, codes: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
         """What the codes of each sample cost: [samples]."""
-        return self.prior.bits(self._arranged(codes))
+        return self.prior.bits(self.arranged(codes))
 
     def encode(self, data: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
         """`compress`, as an array of bytes."""
@@ -57,7 +60,8 @@ class CodePriorModel(Model):
         """`decompress` of an array of bytes."""
         return self.decompress(np.asarray(codes, np.uint8).tobytes())
 
-    def _arranged(self, codes: npt.NDArray[Any]) -> Codes:
+    def arranged(self, codes: npt.NDArray[Any]) -> Codes:
+        """Codes as `compress` takes them, on their grid [samples, positions, codes]."""
         placed, layout = arranged(
             codes, self.layout.sizes, positionwise=self.layout.shared, joint_positions=self._joint
         )

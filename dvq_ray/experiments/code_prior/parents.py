@@ -17,6 +17,7 @@ from dvq_ray.experiment.data_sets import DataSource
 from dvq_ray.experiment.experiment import Experiment
 from dvq_ray.experiment.parents import ParentPoint, ParentsError
 from dvq_ray.experiment.registry import find_experiment
+from dvq_ray.experiments.code_prior import NAME
 from dvq_ray.experiments.code_prior.layout import Codes, Layout, arranged
 from dvq_ray.experiments.code_prior.registry import find_prior, ladder
 from dvq_ray.experiments.code_prior.settings import CodePriorSettings
@@ -27,7 +28,6 @@ from dvq_ray.store import FINISHED, Store, StoreError
 from dvq_ray.store.rows import python_value
 from dvq_ray.sweep.cells import Point
 
-NAME = "code_prior"
 KEPT = "codes"
 """What parents keep."""
 _LISTED = 12
