@@ -17,6 +17,7 @@ from dvq_ray.cli.terminal import Command, complain, say
 from dvq_ray.declarations.field import Axis, axes_of
 from dvq_ray.declarations.settings import Settings
 from dvq_ray.experiment.experiment import Experiment
+from dvq_ray.experiment.parents import Parents
 from dvq_ray.experiment.registry import built_in_experiments, find_experiment
 from dvq_ray.providers import ProviderError
 
@@ -63,16 +64,35 @@ def sweep_file(experiment: Experiment, name: str) -> str:
             "# sweep is every point of every grid, with each seed.",
             f"name: {name}",
             f"trainable: {json.dumps(experiment.name) if ':' in experiment.name else experiment.name}",
-            _line("seeds: 3", "Monte-Carlo repetitions of each point"),
-            *_fixed(first, [field for field in shared if field != "quantizer"]),
-            _line("grids:", "a cell of two of them is run once"),
-            *(line for quantizer in variants for line in _grid(quantizer, variants[quantizer], own[quantizer])),
+            *(
+                _computed(experiment, experiment.parents, first, shared)
+                if experiment.parents
+                else [
+                    _line("seeds: 3", "Monte-Carlo repetitions of each point"),
+                    *_fixed(first, [field for field in shared if field != "quantizer"]),
+                    _line("grids:", "a cell of two of them is run once"),
+                    *(line for quantizer in variants for line in _grid(quantizer, variants[quantizer], own[quantizer])),
+                ]
+            ),
             _line("resources:", "of one trial"),
             "  cpu: 1",
             _line("  gpu: 0", "or a part of one: 0.25"),
             "",
         ]
     )
+
+
+def _computed(experiment: Experiment, parents: Parents, variant: type[Settings], shared: list[str]) -> list[str]:
+    """One grid of all cells of another store, without the fields that follow from these."""
+    known = {"quantizer", experiment.data_sets.field if experiment.data_sets else ""}
+    return [
+        _line(f"{parents.key}: results/NAME", "the store of a sweep that has run"),
+        _line("seeds: 3", "repetitions of its cells"),
+        "grids:",
+        "  all:",
+        _line(f"    # {parents.selection}: {{quantizer: ...}}", "cells of it, by columns; without this all"),
+        *_settings(variant, [field for field in shared if field not in known], "    "),
+    ]
 
 
 def _fixed(variant: type[Settings], fields: list[str]) -> list[str]:

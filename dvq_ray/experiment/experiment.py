@@ -16,6 +16,7 @@ from dvq_ray.declarations.metric import Metric, metrics_of
 from dvq_ray.declarations.settings import Settings
 from dvq_ray.experiment.data_sets import DataSets
 from dvq_ray.experiment.named import named
+from dvq_ray.experiment.parents import Parents
 from dvq_ray.experiment.surroundings import Surroundings
 from dvq_ray.providers import Provided, ProviderError
 from dvq_ray.quantizer.base import Quantizer
@@ -94,6 +95,8 @@ class Experiment:
     """Whether every finished cell of a quantizer that learns by gradient has logged steps."""
     data_sets: DataSets | None = None
     """None for an experiment that reads no files."""
+    parents: Parents | None = None
+    """Cells of another store that its cells are computed from; None where there are none."""
     watched: Mapping[str, str] = field(default_factory=dict)
     """By metric, the curve column that predicts it while a cell is computed; none where that is one step."""
     steps_field: str = ""

@@ -18,6 +18,7 @@ from dvq_ray.experiment.experiment import Experiment
 from dvq_ray.problems import SHOWN_PROBLEMS, Path, Problems, nearest, not_among, shown, unknown
 from dvq_ray.providers import ProviderError
 from dvq_ray.quantizer.registry import QUANTIZERS
+from dvq_ray.sweep.parent_points import ParentPoints
 from dvq_ray.sweep.until import SeedsUntil, check_quantizers, check_until
 from dvq_ray.sweep.yaml_source import Source
 
@@ -27,6 +28,7 @@ MOST_MAX_CELLS = 10_000_000
 """What a sweep may say: planning this many takes minutes, and some 10 GB."""
 
 
+_FIXED_SEEDS = "allowed: a number of repetitions, or a list of seeds"
 _ALLOWED_SEEDS = "allowed: a number of repetitions, a list of seeds, or a mapping with least, most and until"
 
 
@@ -78,13 +80,15 @@ def check_grids(
     *,
     seeds: Sequence[int] | SeedsUntil,
     data_sets: Collection[str] | None,
+    parents: ParentPoints | None,
     max_cells: int,
 ) -> tuple[Grid, ...]:
     """The grids of the file, whose `grids` and `fixed` are mappings. Reports everything that is wrong.
 
     `data_sets` are the names that the file and the experiment know; None where they are unknown for another error.
+    `parents` chooses the points that grids are computed from; None where they are computed from none.
     """
-    return _Checker(source, experiment, problems, seeds, data_sets).grids(max_cells)
+    return _Checker(source, experiment, problems, seeds, data_sets, parents).grids(max_cells)
 
 
 class _Checker:
@@ -95,18 +99,21 @@ class _Checker:
         problems: Problems,
         seeds: Sequence[int] | SeedsUntil,
         data_sets: Collection[str] | None,
+        parents: ParentPoints | None,
     ) -> None:
         self.source = source
         self.experiment = experiment
         self.problems = problems
         self.seeds = seeds
         self.data_sets = data_sets
+        self.parents = parents
         self.fixed: Mapping[str, Any] = source.data.get("fixed", {})
         self.variants = {name: experiment.variant(name) for name in experiment.quantizers}
         """Fields of the built-in quantizers, and of those that the file names."""
         self.unusable: dict[str, str] = {}
         """Quantizers that the file names and that cannot be used, with the reason."""
-        for name in dict.fromkeys(_named_quantizers(source.data)):
+        of_parents = [str(point.columns["quantizer"]) for point in parents.store.points] if parents else []
+        for name in dict.fromkeys([*_named_quantizers(source.data), *of_parents]):
             try:
                 self.variants[name] = experiment.variant(name)
             except ProviderError as error:
@@ -122,7 +129,10 @@ class _Checker:
         self._check_fixed_names()
         drafts: list[Grid] = []
         for name, fields in self.source.data["grids"].items():
-            if isinstance(fields, dict):
+            if isinstance(fields, dict) and self.parents:
+                for own in self._computed_from(self.parents, name, fields):
+                    drafts += self._drafts(name, own)
+            elif isinstance(fields, dict):
                 drafts += self._drafts(name, fields)
             else:
                 self.used |= self.fields  # it may have meant any of them
@@ -146,6 +156,25 @@ class _Checker:
         for field in sorted(self.fixed.keys() - self.fields):
             self._add(("fixed", field), unknown(field, self.fields))
             self.meant |= {nearest(field, self.fields) or field}
+
+    def _computed_from(
+        self, parents: ParentPoints, name: str, fields: Mapping[str, Any]
+    ) -> Iterator[Mapping[str, Any]]:
+        """A grid's fields, once for each of the points that it is computed from."""
+        path: Path = ("grids", name)
+        seeds = self._seeds(path, fields)
+        if isinstance(seeds, SeedsUntil):
+            self._add((*path, "seeds"), f"a rule cannot be combined with {parents.declared.key}; {_FIXED_SEEDS}")
+            return
+        own = {field: value for field, value in fields.items() if field != parents.declared.selection}
+        points = parents.of(path, fields, seeds)
+        for field in sorted({field for point in points for field in point.fields} & {*own, *self.fixed}):
+            place: Path = (*path, field) if field in own else ("fixed", field)
+            self._add(place, f"follows from {parents.declared.key}; remove it")
+            points = []
+        if not points:
+            self.used |= self.fields  # they may have had any of them
+        yield from ({**own, **point.fields} for point in points)
 
     def _drafts(self, name: str, fields: Mapping[str, Any]) -> Iterator[Grid]:
         """The grids behind one name, one for each quantizer that it lists; wrong fields have empty axes."""

@@ -17,12 +17,14 @@ from pydantic_core import PydanticCustomError
 from dvq_ray.declarations.values import causes
 from dvq_ray.experiment.data_sets import DataSets, DataSource
 from dvq_ray.experiment.experiment import Experiment
+from dvq_ray.experiment.parents import Parents, ParentsError
 from dvq_ray.experiment.registry import built_in_experiments, find_experiment
 from dvq_ray.experiment.surroundings import Surroundings
 from dvq_ray.problems import Path, Problem, Problems, SweepFileError, field_problem, listed, nearest, not_among, shown
 from dvq_ray.providers import ProviderError
 from dvq_ray.sweep.grids import MAX_CELLS, MOST_MAX_CELLS, Grid, check_grids, seeds_of
 from dvq_ray.sweep.overrides import apply_overrides
+from dvq_ray.sweep.parent_points import ParentPoints
 from dvq_ray.sweep.search import Search
 from dvq_ray.sweep.search_checker import check_search
 from dvq_ray.sweep.space import Choices
@@ -138,7 +140,7 @@ def load_sweep(path: FilePath, overrides: Sequence[str] = ()) -> SweepSpec:
     source = read_file(path)
     problems = Problems()
     if isinstance(source.data, dict):
-        apply_overrides(source, overrides, _Outline.model_fields, problems)
+        apply_overrides(source, overrides, _top_keys(source.data), problems)
     spec = _Checker(source, problems).spec()
     if len(spec.as_yaml().encode()) > LARGEST_FILE_BYTES:  # it has to be read from its store again
         message = f"takes over {LARGEST_FILE_BYTES:,} bytes in its store, with overrides and escapes; allowed: less"
@@ -151,6 +153,15 @@ def parse_sweep(text: str, name: str) -> SweepSpec:
     return _Checker(read_text(text, name), Problems()).spec()
 
 
+def _top_keys(data: Mapping[str, Any]) -> list[str]:
+    """What a sweep file of this trainable may have."""
+    try:
+        parents = find_experiment(str(data.get("trainable"))).parents
+    except ProviderError:
+        parents = None  # reported with the file
+    return [*_Outline.model_fields, *([parents.key] if parents else [])]
+
+
 class _Checker:
     """One pass over a file's data that gathers all problems on its way."""
 
@@ -160,16 +171,19 @@ class _Checker:
         self.data: Mapping[str, Any] = source.data if isinstance(source.data, dict) else {}
 
     def spec(self) -> SweepSpec:
-        outline = self._outline()
         experiment = self._experiment()
+        outline = self._outline(experiment)
         grids: tuple[Grid, ...] = ()
         data_sets: dict[str, DataSource] | None = None
         search = None
         seeds = self._seeds(experiment)
         if experiment:
             data_sets = self._described_data_sets(experiment)
-            if isinstance(self.data.get("fixed", {}), dict):
-                grids = self._grids(experiment, data_sets, seeds)
+            parents = self._parents(experiment.parents) if experiment.parents else None
+            if experiment.parents and not parents:
+                pass  # without them nothing can be said of its grids
+            elif isinstance(self.data.get("fixed", {}), dict):
+                grids = self._grids(experiment, data_sets, seeds, parents)
                 search = self._search(experiment, seeds)
             if search and experiment.data_sets and data_sets is not None:
                 self._searched_data_sets(experiment.data_sets.field, search, data_sets)
@@ -177,6 +191,8 @@ class _Checker:
                 trainings = ", ".join(other.name for other in built_in_experiments() if other.watched)
                 message = f"has no effect: {experiment.name} trains in one step; allowed: with {trainings}"
                 self._add(("tensorboard",), message)
+            if parents and data_sets is not None:
+                data_sets |= dict.fromkeys(parents.chosen, parents.store.source)
             self._kept(experiment)
         self.problems.raise_any()
         assert outline is not None
@@ -198,16 +214,18 @@ class _Checker:
     def _add(self, path: Path, message: str) -> None:
         self.problems.add(self.source.problem(path, message))
 
-    def _outline(self) -> _Outline | None:
+    def _outline(self, experiment: Experiment | None) -> _Outline | None:
+        own = {experiment.parents.key} if experiment and experiment.parents else set()
+        general = {key: value for key, value in self.data.items() if key not in own} if own else self.source.data
         try:
-            outline = _Outline.model_validate(self.source.data)
+            outline = _Outline.model_validate(general)
         except ValidationError as error:
             outline = None
             for details in causes(error):
                 self._add(*_outline_problem(details))
         if "grids" in self.data and "search" in self.data:
             self._add(("search",), "cannot be combined with grids; allowed: one of the two")
-        meant = {nearest(key, _Outline.model_fields) for key in self.data.keys() - _Outline.model_fields.keys()}
+        meant = {nearest(key, _Outline.model_fields) for key in self.data.keys() - own - _Outline.model_fields.keys()}
         if isinstance(self.source.data, dict) and not {"grids", "search"} & {*self.data, *meant}:
             self._add((), "grids is missing; allowed: grids, or search in their place")
         return outline
@@ -221,6 +239,25 @@ class _Checker:
         except ProviderError as error:
             self._add(("trainable",), f"found {shown(name)}; {error}")
             return None
+
+    def _parents(self, declared: Parents) -> ParentPoints | None:
+        """The store that the file names, opened; None where there is an error."""
+        path, location = (declared.key,), self.data.get(declared.key)
+        for key in ("search", "seeds"):
+            if isinstance(self.data.get(key), dict):
+                what = "a search" if key == "search" else "a rule"
+                self._add((key,), f"{what} cannot be combined with {declared.key}; allowed: grids, with given seeds")
+                return None
+        if location is None:
+            self._add((), f"{declared.key} is missing; allowed: RESULTS/NAME of a sweep that has run")
+        elif not isinstance(location, str) or not location:
+            self._add(path, f"found {shown(location)}; allowed: RESULTS/NAME of a sweep that has run, or a URI")
+        else:
+            try:
+                return ParentPoints(declared, declared.open(location), self._add)
+            except ParentsError as error:
+                self._add(path, str(error))
+        return None
 
     def _kept(self, experiment: Experiment) -> None:
         """Everything that is to be kept must be something that the experiment can keep."""
@@ -254,8 +291,9 @@ class _Checker:
         return given if isinstance(given, int) and 1 <= given <= MOST_MAX_CELLS else MAX_CELLS
 
     def _grids(
-        self, experiment: Experiment, data_sets: Mapping[str, DataSource] | None, seeds: Sequence[int] | SeedsUntil
-    ) -> tuple[Grid, ...]:
+        self, experiment: Experiment, data_sets: Mapping[str, DataSource] | None, seeds: Sequence[int] | SeedsUntil,
+        parents: ParentPoints | None,
+    ) -> tuple[Grid, ...]:  # fmt: skip
         if "search" in self.data or not isinstance(self.data.get("grids"), dict):
             return ()
         return check_grids(
@@ -263,7 +301,8 @@ class _Checker:
             experiment,
             self.problems,
             seeds=seeds,
-            data_sets=data_sets,
+            data_sets=None if parents else data_sets,
+            parents=parents,
             max_cells=self._max_cells(),
         )
 

@@ -214,3 +214,21 @@ def test_a_gpu_agrees_with_the_cpu(likelihood: Likelihood) -> None:
         results.append((nats.detach().cpu(), gradient.cpu(), likelihood.expected(parameters.to(device)).cpu()))
     for here, there in zip(*results, strict=True):
         torch.testing.assert_close(here, there, rtol=1e-4, atol=1e-6)
+
+
+@each_likelihood
+@each_layout
+def test_conditional_probabilities_are_those_of_the_nats(likelihood: Likelihood, layout: torch.memory_format) -> None:
+    parameters, images = parameters_of(likelihood).contiguous(memory_format=layout), images_of()
+    bits = torch.zeros(images.shape[0], dtype=torch.float64)
+    for colour in range(3):
+        found = likelihood.conditional(parameters, images, colour)
+        assert found.shape == (2, 4, 4, 256)
+        torch.testing.assert_close(found.sum(3), torch.ones(2, 4, 4, dtype=torch.float64))
+        bits -= found.gather(3, images[:, colour].long().unsqueeze(3)).log().sum((1, 2, 3))
+        later = images.clone()
+        later[:, colour:] = 7  # a decoder does not know them yet
+        assert torch.equal(likelihood.conditional(parameters, later, colour), found)
+    torch.testing.assert_close(
+        bits / images[0].numel(), likelihood.nats(parameters, images).double(), rtol=1e-4, atol=0
+    )

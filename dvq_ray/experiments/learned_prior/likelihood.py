@@ -6,7 +6,7 @@ is one colour of one pixel: an image [3, H, W] has 3 * H * W of them, by which b
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -37,6 +37,12 @@ class Likelihood(Protocol):
     def expected(self, parameters: Tensor) -> Tensor:
         """Mean of each sub-pixel, float32 [B, 3, H, W], in units where black is 0 and white is 1."""
 
+    def conditional(self, parameters: Tensor, images: Tensor, colour: int) -> Tensor:
+        """Probabilities of the values of a colour given the colours before it in `images`: float64 [B, H, W, V].
+
+        Their logarithms at what is there, summed over colours, are `nats`; an entropy coder needs all of them.
+        """
+
 
 class Categorical:
     """An independent softmax of each sub-pixel, as in the author's code. Channels are colour-major: 3 * V."""
@@ -64,6 +70,10 @@ class Categorical:
             return (weights * values).sum(2) / weights.sum(2)
 
         return _by_image(mean, self._logits(parameters))
+
+    def conditional(self, parameters: Tensor, images: Tensor, colour: int) -> Tensor:
+        """See `Likelihood`; the colours before are of no account."""
+        return self._logits(parameters)[:, colour].double().softmax(1).permute(0, 2, 3, 1)
 
     def _logits(self, parameters: Tensor) -> Tensor:
         """[B, 3, V, H, W]"""
@@ -116,16 +126,29 @@ class LogisticMixture:
 
     def nats(self, parameters: Tensor, images: Tensor) -> Tensor:
         """See `Likelihood`. Equation 2 itself: its authors' code approximates it where a bin has little mass."""
-        logits, means, scales, by_red, blue_by_red, blue_by_green = self._split(parameters)
+        logits, *others = self._split(parameters)
         values = images.float().unsqueeze(2)
-        red, green, _ = (values / HALF_RANGE - 1).unbind(1)
-        centres = [means[0], means[1] + by_red * red, means[2] + blue_by_red * red + blue_by_green * green]
-        lower = torch.where(values == 0, -_FAR, values - 0.5)
-        upper = torch.where(values == VALUES - 1, _FAR, values + 0.5)
+        centres, scales = _centres(others, values)
+        lower, upper = _bins(values)
         joint = logits.log_softmax(1)
         for colour, (mean, scale) in enumerate(zip(centres, scales, strict=True)):
             joint = joint + _log_mass(lower[:, colour], upper[:, colour], (1 + mean) * HALF_RANGE, scale)
         return joint.logsumexp(1).mean((1, 2)) / -CHANNELS
+
+    def conditional(self, parameters: Tensor, images: Tensor, colour: int) -> Tensor:
+        """See `Likelihood`. The colours before say which components are likely, and move the means."""
+        logits, *others = self._split(parameters)
+        values = images.double().unsqueeze(2)
+        centres, scales = _centres(others, values)
+        lower, upper = _bins(values)
+        joint = logits.double().log_softmax(1)
+        for before in range(colour):
+            centre = (1 + centres[before]) * HALF_RANGE
+            joint = joint + _log_mass(lower[:, before], upper[:, before], centre, scales[before].double())
+        every = torch.arange(VALUES, dtype=torch.float64, device=parameters.device)
+        centre, scale = ((1 + centres[colour]) * HALF_RANGE).unsqueeze(-1), scales[colour].double().unsqueeze(-1)
+        masses = _log_mass(*_bins(every), centre, scale)
+        return (joint.log_softmax(1).unsqueeze(-1) + masses).logsumexp(1).exp()
 
     def expected(self, parameters: Tensor) -> Tensor:
         """See `Likelihood`. Green and blue follow from the expected red and green of their component.
@@ -152,6 +175,19 @@ class LogisticMixture:
         scales = tuple(HALF_RANGE * each.clamp(-7, 7).exp() for each in log_scales)
         by_red, blue_by_red, blue_by_green = (each.tanh() for each in coefficients)
         return logits, tuple(means), scales, by_red, blue_by_red, blue_by_green
+
+
+def _centres(parts: Sequence[Any], values: Tensor) -> tuple[list[Tensor], Sequence[Tensor]]:
+    """Means of red, green and blue [B, M, H, W] given the colours before in `values` [B, 3, 1, H, W]; and scales."""
+    means, scales, by_red, blue_by_red, blue_by_green = parts
+    red, green, _ = (values / HALF_RANGE - 1).unbind(1)
+    return [means[0], means[1] + by_red * red, means[2] + blue_by_red * red + blue_by_green * green], scales
+
+
+def _bins(values: Tensor) -> tuple[Tensor, Tensor]:
+    """Where the bins of these values begin and end."""
+    lower = torch.where(values == 0, -_FAR, values - 0.5)
+    return lower, torch.where(values == VALUES - 1, _FAR, values + 0.5)
 
 
 _FAR = 1e9

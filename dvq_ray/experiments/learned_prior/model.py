@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -61,12 +62,18 @@ class AutoencoderModel(Model):
     @torch.no_grad()
     def decode(self, codes: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         """Expected pixels [images, 3, height, width] of `codes` [images, codebooks, codes]: black is 0, white is 1."""
-        side = self._settings.image_size >> self._settings.downsamplings
-        parts = []
-        for block in self._blocks(codes.astype(np.int64)):
-            latents = self.network.quantizer.decode(block, (side, side))
-            parts.append(self.network.likelihood.expected(self.network.decode(_channels_last(latents))))
+        parts = [self.network.likelihood.expected(block) for block in self._decoded(codes)]
         return torch.cat(parts).contiguous().numpy()
+
+    @torch.no_grad()
+    def parameters(self, codes: npt.NDArray[Any]) -> Tensor:
+        """The distributions of the pixels [images, channels of the likelihood, height, width] that codes stand for."""
+        return torch.cat([*self._decoded(codes)])
+
+    def _decoded(self, codes: npt.NDArray[Any]) -> Iterator[Tensor]:
+        side = self._settings.image_size >> self._settings.downsamplings
+        for block in self._blocks(codes.astype(np.int64)):
+            yield self.network.decode(_channels_last(self.network.quantizer.decode(block, (side, side))))
 
     def _blocks(self, rows: npt.NDArray[Any]) -> Any:
         with _CPU.prepared():

@@ -1,0 +1,1 @@
+"""The priors, one file each. A new one is a new file with `PRIOR = TheClass`."""
