@@ -302,3 +302,19 @@ def test_init_writes_a_file_that_only_needs_the_store(blobs: Path, tmp_path: Pat
     planned = CliRunner().invoke(main, ["sweep", str(file), "--dry-run", "--results", str(tmp_path)])
     assert planned.exit_code == 0, planned.output
     assert "to run: 12 cells" in planned.output
+
+
+def test_the_sweep_that_is_shipped_goes_with_the_parents_that_are(tmp_path: Path) -> None:
+    """On fewer steps of smaller networks, and one repetition."""
+    folder = Path(__file__).parents[2] / "sweeps"
+    small = ["fixed.steps=2", "fixed.stem_channels=4", "fixed.body_channels=4", "fixed.residual_channels=4", "seeds=1"]
+    parents = [str(folder / "photos_codes.yaml"), "--results", str(tmp_path), "--in-process"]
+    only = ["--set", "grids={dvq: {quantizer: dvq, dimension: 8, slices: 2}}"]
+    ran = CliRunner().invoke(main, ["sweep", *parents, *(f"--set={each}" for each in small), *only])
+    assert ran.exit_code == 0, ran.output
+    mine = [str(folder / "code_prior.yaml"), "--results", str(tmp_path), "--dry-run"]
+    planned = CliRunner().invoke(
+        main, ["sweep", *mine, "--set", f"codes_of={tmp_path / 'photos_codes'}", "--set", "seeds=1"]
+    )
+    assert planned.exit_code == 0, planned.output
+    assert "to run: 5 cells" in planned.output
