@@ -18,7 +18,8 @@ from dvq_ray.experiments.code_prior.coding import HEADER_BYTES
 from dvq_ray.quantizer.kept_codes import FILE, read_codes
 from dvq_ray.store import Store
 from dvq_ray.store.rows import python_value
-from dvq_ray.sweep.cells import Point
+from dvq_ray.sweep.cells import Point, expand
+from dvq_ray.sweep.spec import load_sweep
 from dvq_ray.sweep.yaml_writer import write_yaml
 from tests.code_prior.stores import LADDER, SMALL, blob_sweep, image_sweep, prior_sweep, run
 from tests.vectors.vector_files import clusters, described
@@ -302,3 +303,12 @@ def test_init_writes_a_file_that_only_needs_the_store(blobs: Path, tmp_path: Pat
     planned = CliRunner().invoke(main, ["sweep", str(file), "--dry-run", "--results", str(tmp_path)])
     assert planned.exit_code == 0, planned.output
     assert "to run: 12 cells" in planned.output
+
+
+def test_the_sweep_that_is_shipped_goes_with_the_parents_that_are(images: Path) -> None:
+    folder = Path(__file__).parents[2] / "sweeps"
+    parents = load_sweep(folder / "photos_codes.yaml")
+    assert {"codes", "model"} <= parents.keep
+    assert f"codes_of: results/{parents.name}\n" in (folder / "code_prior.yaml").read_text()
+    spec = load_sweep(folder / "code_prior.yaml", [f"codes_of={images}", "seeds=2"])
+    assert len(expand(spec)[0]) == 5 * 3 * 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import pandas as pd
@@ -18,6 +19,7 @@ from ._shared import PRIOR, RECONSTRUCTION, TOTAL, in_order
 
 _LEAST_SLICE_COUNTS = 3
 """Models of one width and codebook size that make a line over the number of slices."""
+_COLUMNS = 3
 _FAMILY = ["dimension", "codebook_size"]
 _LOOKS = {
     RECONSTRUCTION: Look(colour="#8A8A8A", marker="o"),
@@ -56,7 +58,9 @@ def code_totals_over_slices(selection: Selection) -> tuple[Figure, str]:
         ]) for metric in (TOTAL, RECONSTRUCTION)
     }  # fmt: skip
     families = tables[TOTAL][_FAMILY].drop_duplicates().sort_values(_FAMILY).to_dict("records")
-    sheet = Sheet([f"D = {each['dimension']}, K = {each['codebook_size']}" for each in families], columns=3, inches=2.4)
+    sheet = Sheet(
+        [f"D = {each['dimension']}, K = {each['codebook_size']}" for each in families], columns=_COLUMNS, inches=2.4
+    )
     priors, best = in_order(tables[TOTAL][PRIOR].unique().tolist()), []
     for panel, family in zip(sheet.panels, families, strict=True):
         here = {metric: at(its, **family) for metric, its in tables.items()}  # type: ignore[arg-type]
@@ -76,8 +80,11 @@ def code_totals_over_slices(selection: Selection) -> tuple[Figure, str]:
     )
     legend = [handle(_LOOKS[RECONSTRUCTION], "reconstruction alone")]
     legend += [handle(_LOOKS.get(prior, _OTHER), f"with codes, {prior}", hollow=True) for prior in priors]
+    low, high = tables[RECONSTRUCTION]["mean"].min(), tables[TOTAL]["mean"].max()
+    room = 0.08 * (high - low)
+    limits = [(low - room, high + room)] * math.ceil(len(families) / _COLUMNS)  # from 0, the priors would be one line
     finished = sheet.finish(
-        x_label="number of slices L", y_label="bits/dim of test images", legend=[legend], footnote=note
+        x_label="number of slices L", y_label="bits/dim of test images", legend=[legend], footnote=note, y_limits=limits
     )
     caption = (
         "Bits per dimension of test images over the number of slices L that DVQ cuts a latent of a fixed width D into, "

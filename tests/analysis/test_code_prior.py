@@ -1,0 +1,113 @@
+"""The ledger of codes under every prior, and totals over the number of slices."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis.build import Absent, Attempt, Made, Refused, make
+from analysis.figures import ITEMS
+from tests.analysis.made_up import Row, made_up_rows
+from tests.analysis.made_up_priors import LADDER, images, of, vectors
+
+SLICES = ({"quantizer": "dvq", "dimension": 64, "slices": slices} for slices in (2, 4, 8))
+
+
+def attempt(name: str, cells: list[Row], *, allow_missing: bool = False) -> Attempt:
+    return make(ITEMS[name], made_up_rows(cells), allow_missing=allow_missing)
+
+
+def made(name: str, cells: list[Row], *, allow_missing: bool = False) -> Made:
+    found = attempt(name, cells, allow_missing=allow_missing)
+    assert isinstance(found, Made), found
+    return found
+
+
+def numbers(found: Made) -> pd.DataFrame:
+    return pd.read_csv(io.BytesIO(found.product.files[".csv"]))
+
+
+def test_the_ledger_has_the_mean_of_every_model_under_every_prior() -> None:
+    cells = of(images())
+    found = numbers(made("code_ledger", cells))
+    totals = found[found["metric"] == "total_bits_per_dim"].set_index(["parent_point_id", "prior"])["mean"]
+    expected = pd.DataFrame(cells).groupby(["parent_point_id", "prior"])["total_bits_per_dim"].mean()
+    np.testing.assert_allclose(totals.sort_index(), expected.sort_index())
+    assert len(totals) == 6 * 5
+
+
+def test_the_figure_names_the_best_prior_and_the_parents() -> None:
+    caption = made("code_ledger", of(images())).product.caption
+    assert "Codes of made_up_parents: 3,808 training and 625 test samples" in caption
+    svg = made("code_ledger", of(images())).product.files[".svg"].decode()
+    assert svg.count("(spatial)") == 6
+    assert made("code_ledger", of(images(), ["chain", "unigram"])).product.files[".svg"].decode().count("(chain)") == 6
+
+
+def test_the_table_says_what_each_step_saves_paired_by_seed() -> None:
+    cells = of(images(models=({"quantizer": "dvq", "dimension": 64, "slices": 4},)))
+    found = numbers(made("code_ledger_table", cells))
+    saved = found[found["metric"] == "code_bits_per_dim_saved"].set_index("prior")
+    costs = pd.DataFrame(cells).pivot_table(index="seed", columns="prior", values="code_bits_per_dim")
+    for before, prior in zip([*LADDER][:-1], [*LADDER][1:], strict=True):
+        assert saved.loc[prior, "mean"] == pytest.approx((costs[before] - costs[prior]).mean())
+        assert saved.loc[prior, "deviation"] == pytest.approx((costs[before] - costs[prior]).std())
+    assert "uniform" not in saved.index
+
+
+def test_a_missing_repetition_is_in_no_difference() -> None:
+    cells = of(images(models=({"quantizer": "vq", "dimension": 16},)), ["unigram", "chain"])
+    cells = [row for row in cells if (row["prior"], row["seed"]) != ("unigram", 2)]
+    assert isinstance(attempt("code_ledger_table", cells), Refused)
+    found = numbers(made("code_ledger_table", cells, allow_missing=True))
+    saved = found[(found["metric"] == "code_bits_per_dim_saved") & (found["prior"] == "chain")]
+    assert saved["n"].tolist() == [2]
+
+
+def test_codes_of_vectors_have_no_total() -> None:
+    found = made("code_ledger_table", of(vectors(), ["uniform", "unigram", "chain"]))
+    table = found.product.files[".md"].decode()
+    lines = [line for line in table.splitlines() if line.startswith("| chain")]
+    assert len(lines) == 2
+    assert all(line.split("|")[7:9] == [" – ", " – "] for line in lines)
+    assert isinstance(attempt("code_ledger", of(vectors(), ["uniform"])), Absent)
+
+
+def test_models_are_called_by_what_they_differ_in() -> None:
+    table = made("code_ledger_table", of(images())).product.files[".md"].decode()
+    for label in ("DVQ, D = 64, L = 4", "VQ, D = 16, J = 4", "VQ, D = 64", "SVQ, D = 16, L = 8, P = 8"):
+        assert f"**{label}**" in table
+
+
+def test_unequal_priors_of_one_name_are_refused() -> None:
+    cells = of(images(models=({"quantizer": "vq", "dimension": 16},)), ["spatial"])
+    wide = of(images(models=({"quantizer": "vq", "dimension": 64},)), ["spatial"], prior_width=128)
+    found = attempt("code_ledger", [*cells, *wide])
+    assert isinstance(found, Refused)
+    assert any("unequal prior_width: 64" in line and "128" in line for line in found.details), found.details
+
+
+def test_codes_of_unequal_images_are_refused() -> None:
+    cells = of(images(models=({"quantizer": "vq", "dimension": 16},)))
+    other = of(images(models=({"quantizer": "vq", "dimension": 64},), dataset="cifar10"))
+    assert isinstance(attempt("code_ledger", [*cells, *other]), Refused)
+
+
+def test_the_best_number_of_slices_under_each_prior_is_named() -> None:
+    cells = of(images(models=tuple(SLICES)))
+    found = made("code_totals_over_slices", cells)
+    means = pd.DataFrame(cells).groupby(["prior", "slices"])["total_bits_per_dim"].mean()
+    for prior in LADDER:
+        assert f"{means[prior].idxmin()} under {prior}" in found.product.caption
+    assert len({means[prior].idxmin() for prior in LADDER}) > 1  # the prior decides
+    assert isinstance(attempt("code_totals_over_slices", of(images())), Absent)
+
+
+def test_one_repetition_makes_a_ledger_without_intervals() -> None:
+    cells = of(images(seeds=1))
+    table = made("code_ledger_table", cells).product.files[".md"].decode()
+    assert "±" not in table.split("Priors:")[0]
+    made("code_ledger", cells)
