@@ -26,8 +26,9 @@ from typing import Any
 
 import click
 
-from benchmarks.gpu_page import page
-from benchmarks.gpu_parts import PARTS, ROOT, UNFINISHED, replace_file
+from benchmarks.gpu.found import UNFINISHED, replace_file
+from benchmarks.gpu.page import page
+from benchmarks.gpu.parts import PARTS, ROOT
 
 SHARES: Mapping[str, float] = {"tests": 0.2, "layer": 0.1, "steps": 0.35, "two": 0.12, "resume": 0.12, "long": 1.0}
 """Of all the time, the most that a part may take; the last one gets what is left."""
@@ -69,7 +70,7 @@ def _run(part: str, out: Path, seconds: float, tiny: bool, state: dict[str, Any]
     """Runs one part in a process of its own, and writes what it found, also where it is stopped."""
     found, log = out / "parts" / f"{part}.json", out / "parts" / f"{part}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "benchmarks.gpu_parts", part, "--file", str(found.resolve())]
+    command = [sys.executable, "-m", "benchmarks.gpu.parts", part, "--file", str(found.resolve())]
     command += ["--seconds", f"{seconds:.1f}", *["--tiny"] * tiny]
     entry = {"status": "stopped", "seconds": state["parts"].get(part, {}).get("seconds", 0.0)}
     started = time.monotonic()

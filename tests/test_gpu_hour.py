@@ -14,9 +14,13 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from benchmarks import gpu_hour, gpu_parts
-from benchmarks.gpu_page import page
-from benchmarks.gpu_parts import PARTS, TINY, Found
+from benchmarks import gpu_hour
+from benchmarks.gpu import parts as gpu_parts
+from benchmarks.gpu.found import UNFINISHED, Found
+from benchmarks.gpu.page import page
+from benchmarks.gpu.parts import PARTS
+from benchmarks.gpu.sizes import TINY, Sizes
+from benchmarks.gpu.ways import ways as all_ways
 from dvq_ray.experiments.learned_prior.device import Device
 
 FAKE = """
@@ -36,11 +40,12 @@ exec(behaviour.read_text() if behaviour.exists() else "")
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A checkout whose parts only say that they were called, and then do what the file of their name says."""
-    folder = tmp_path / "checkout" / "benchmarks"
+    folder = tmp_path / "checkout" / "benchmarks" / "gpu"
     folder.mkdir(parents=True)
     (folder / "__init__.py").touch()
-    (folder / "gpu_parts.py").write_text(FAKE)
-    monkeypatch.setattr(gpu_hour, "ROOT", folder.parent)
+    (folder.parent / "__init__.py").touch()
+    (folder / "parts.py").write_text(FAKE)
+    monkeypatch.setattr(gpu_hour, "ROOT", tmp_path / "checkout")
     monkeypatch.setattr(gpu_hour, "_machine", lambda tiny: {"gpu": "", "sizes": "tiny"})
     monkeypatch.setattr(gpu_hour, "page", lambda state: json.dumps(state["parts"]))
     monkeypatch.setattr(gpu_hour, "LEAST_SECONDS", 0.0)
@@ -112,7 +117,7 @@ def test_without_a_gpu_full_sizes_are_rejected_before_anything_is_written(root: 
 
 
 def test_parts_measure_what_the_page_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    some = {name: way for name, way in gpu_parts.ways().items() if "compiled" not in name}
+    some = {name: way for name, way in all_ways().items() if "compiled" not in name}
     monkeypatch.setattr(gpu_parts, "ways", lambda: some)
     found = {name: Found(tmp_path / f"{name}.json") for name in ("steps", "resume", "long")}
     for name, each in found.items():
@@ -131,10 +136,10 @@ def test_long_trainings_end_in_time_and_go_on_from_their_checkpoints(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gpu_parts, "_GRACE_SECONDS", 0.0)
-    sizes = gpu_parts.Sizes(**{**vars(TINY), "chunk_seconds": 0.01})
+    sizes = Sizes(**{**vars(TINY), "chunk_seconds": 0.01})
     with pytest.raises(SystemExit) as end:
         PARTS["long"](Found(tmp_path / "long.json", seconds=0.2), sizes)
-    assert end.value.code == gpu_parts.UNFINISHED
+    assert end.value.code == UNFINISHED
     before = Found(tmp_path / "long.json").values.get("DVQ", {"steps": 0})["steps"]
     assert before < 40
     PARTS["long"](found := Found(tmp_path / "long.json"), sizes)
@@ -147,11 +152,11 @@ def test_what_was_found_is_not_measured_again_and_time_that_is_over_ends_a_part(
     Found(tmp_path / "found.json", seconds=0).once("rate", lambda: pytest.fail("measured again"))
     with pytest.raises(SystemExit) as end:
         Found(tmp_path / "found.json", seconds=0).once("other", lambda: pytest.fail("no time"))
-    assert end.value.code == gpu_parts.UNFINISHED
+    assert end.value.code == UNFINISHED
 
 
 def test_ways_of_training_differ_in_what_they_say() -> None:
-    ways = gpu_parts.ways()
+    ways = all_ways()
     assert len(ways) == 6
     for name, way in ways.items():
         assert isinstance(way, Device)

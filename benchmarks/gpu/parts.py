@@ -1,7 +1,6 @@
-"""The measurements of `benchmarks/gpu_hour.py`. Each runs in a process of its own: `python -m benchmarks.gpu_parts`.
+"""The measurements of `benchmarks/gpu_hour.py`. Each runs in a process of its own: `python -m benchmarks.gpu.parts`.
 
-What a part has found is in a JSON file that is replaced as a whole whenever something is added, so that it can be
-stopped at any moment; a part that is started again does what is missing in its file.
+A part can be stopped at any moment; one that is started again does what is missing in its file.
 """
 
 from __future__ import annotations
@@ -13,194 +12,30 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import click
-import numpy as np
 import torch
 
 from benchmarks import quantizers
+from benchmarks.gpu.found import UNFINISHED, Found, replace_file
+from benchmarks.gpu.sizes import FULL, TINY, Sizes, random_images, settings_of
+from benchmarks.gpu.ways import Way, kind, ways
 from benchmarks.tf32 import agreement_of
-from benchmarks.training import OFFICIAL, SMALL, textbook_step
+from benchmarks.training import textbook_step
 from dvq_ray.execution.machine import usable_cores
-from dvq_ray.experiment.registry import find_experiment
 from dvq_ray.experiments.learned_prior.device import DataSet, Device
-from dvq_ray.experiments.learned_prior.images import Images, load_images
+from dvq_ray.experiments.learned_prior.images import load_images
 from dvq_ray.experiments.learned_prior.sources import PhotosSource
 from dvq_ray.experiments.learned_prior.training import Training
-from dvq_ray.streams import stream
 
-ROOT = Path(__file__).parents[1]
-UNFINISHED = 3
-"""Exit code of a part whose time is over: the next run goes on with it."""
+ROOT = Path(__file__).parents[2]
 _GRACE_SECONDS = 3.0
-_TINY_NETWORK = {
-    "image_size": 8, "downsamplings": 1, "stem_channels": 7, "body_channels": 15, "residual_channels": 8,
-    "residual_blocks": 1, "dimension": 30, "slices": 2, "codebook_size": 16,
-}  # fmt: skip
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sizes:
-    """How much of everything is measured."""
-
-    networks: Mapping[str, Mapping[str, Any]]
-    """Fields by label; the last one is the small network."""
-    batch_size: int
-    rounds: int
-    steps: int
-    """In a round."""
-    shapes: tuple[quantizers.Shape, ...]
-    products: int
-    """Rows and columns of the matrices whose product says what the device can do."""
-    resumed_steps: int
-    chunk_seconds: float
-    """Between two checkpoints of the long trainings."""
-    long_steps: int
-    long_images: int | None
-    """Photographs to train on, and to test on; None: all."""
-    trial_seconds: float
-    test_files: int | None
-    """Files of GPU tests; None: all."""
-
-
-FULL = Sizes(
-    networks={"author's network": {**OFFICIAL, "codebook_size": 512}, "small network": {**SMALL, "codebook_size": 64}},
-    batch_size=128,
-    rounds=5,
-    steps=20,
-    shapes=quantizers.SHAPES,
-    products=8192,
-    resumed_steps=40,
-    chunk_seconds=20.0,
-    long_steps=100_000,
-    long_images=None,
-    trial_seconds=8.0,
-    test_files=None,
-)
-TINY = Sizes(
-    networks={"tiny network": _TINY_NETWORK},
-    batch_size=4,
-    rounds=2,
-    steps=2,
-    shapes=(quantizers.Shape(slices=2, codes=8, slice_dim=4, side=2, batch=2),),
-    products=64,
-    resumed_steps=4,
-    chunk_seconds=0.2,
-    long_steps=40,
-    long_images=8,
-    trial_seconds=0.3,
-    test_files=1,
-)
-
-
-@dataclass
-class Found:
-    """What a part has found, in its file."""
-
-    path: Path
-    seconds: float = float("inf")
-    """That the part may take."""
-    values: dict[str, Any] = field(default_factory=dict)
-    _started: float = field(default_factory=time.monotonic)
-
-    def __post_init__(self) -> None:
-        if self.path.exists():
-            self.values = json.loads(self.path.read_text())
-
-    def keep(self, name: str, value: Any) -> None:
-        """Adds a value, or replaces it."""
-        self.values[name] = value
-        replace_file(self.path, json.dumps(self.values, indent=1).encode())
-
-    def once(self, name: str, measure: Callable[[], Any]) -> None:
-        """Measures and keeps what is not there yet; ends the part where its time is over."""
-        if name not in self.values:
-            if self.left() <= 0:
-                sys.exit(UNFINISHED)
-            self.keep(name, measure())
-
-    def left(self) -> float:
-        """Seconds."""
-        return self.seconds - (time.monotonic() - self._started)
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Writes a file as a whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_bytes(content)
-    os.replace(temporary, path)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Way(Device):
-    """A way to compute a training step."""
-
-    numbers: str = "bfloat16"
-    """`bfloat16`, `tf32` or `float32`: of the convolutions; in `tf32` the distances are in TF32 too."""
-    compiled: bool = True
-    aligned: bool = True
-
-    @property
-    def precision(self) -> str:
-        """Of the convolutions."""
-        return self.numbers
-
-    @property
-    def warms_up(self) -> bool:
-        """Always."""
-        return True
-
-    @property
-    def aligns_widths(self) -> bool:
-        """As it says."""
-        return self.aligned
-
-    def compiles(self, steps: int) -> bool:
-        """As it says."""
-        return self.compiled
-
-    def autocast(self) -> torch.autocast:
-        """To bfloat16, or not at all."""
-        return torch.autocast(self.kind, dtype=torch.bfloat16, enabled=self.numbers == "bfloat16")
-
-    @contextmanager
-    def prepared(self) -> Iterator[None]:
-        """As for any training; TF32 is on or off."""
-        before = torch.backends.cudnn.allow_tf32
-        with super().prepared():
-            torch.backends.cudnn.allow_tf32 = self.numbers == "tf32"
-            torch.set_float32_matmul_precision("high" if self.numbers == "tf32" else "highest")
-            try:
-                yield
-            finally:
-                torch.backends.cudnn.allow_tf32 = before
-                torch.set_float32_matmul_precision("highest")
-
-
-def kind() -> str:
-    """The device that is measured."""
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def ways() -> dict[str, Way]:
-    """By name, the most telling first."""
-    of = kind()
-    return {
-        "bfloat16, aligned, compiled": Way(kind=of),
-        "bfloat16, compiled": Way(kind=of, aligned=False),
-        "bfloat16, aligned, eager": Way(kind=of, compiled=False),
-        "bfloat16, eager": Way(kind=of, aligned=False, compiled=False),
-        "TF32, aligned, compiled": Way(kind=of, numbers="tf32"),
-        "float32, aligned, compiled": Way(kind=of, numbers="float32"),
-    }
 
 
 def gpu_tests(found: Found, sizes: Sizes) -> None:
@@ -250,18 +85,6 @@ def _product_rates(sizes: Sizes) -> dict[str, float]:
             seconds = _round_seconds(partial(torch.matmul, a, b), sizes)
         rates[numbers] = 2 * sizes.products**3 / min(seconds)
     return rates
-
-
-def settings_of(network: Mapping[str, Any], sizes: Sizes, **more: Any) -> Any:
-    """Of a DVQ, unless `more` says otherwise; None leaves a field out."""
-    fields = {"quantizer": "dvq", "batch_size": sizes.batch_size, "steps": sizes.long_steps, **network, **more}
-    return find_experiment("learned_prior").settings({k: v for k, v in fields.items() if v is not None})
-
-
-def random_images(size: int, device: Device) -> DataSet:
-    """As many as no step waits for."""
-    pixels = stream(0, "images").integers(0, 256, (1024, 3, size, size), dtype=np.uint8)
-    return DataSet(Images(train=pixels, test=pixels[:1], sha256=""), device)
 
 
 def _rate(network: Mapping[str, Any], way: Way, sizes: Sizes) -> dict[str, Any]:
@@ -319,7 +142,7 @@ def _at_once(count: int, folder: Path, sizes: Sizes) -> list[dict[str, Any]]:
     ready = [path.with_suffix(".ready") for path in files]
     for path in (*files, *ready):
         path.unlink(missing_ok=True)
-    program = [sys.executable, "-m", "benchmarks.gpu_parts"]
+    program = [sys.executable, "-m", "benchmarks.gpu.parts"]
     tiny = ["--tiny"] * (sizes is TINY)
     running = [
         subprocess.Popen([*program, "trial", "--file", str(path), "--share", str(1 / count), *tiny], cwd=ROOT)
