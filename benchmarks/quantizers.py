@@ -94,7 +94,7 @@ def main(quick: bool, counts: Sequence[int]) -> None:
             "limits: the distances' multiply-adds at the rate of torch's product of two large matrices, and each "
             "tensor moved once at the rate of a large copy, both taking turns with the ways"
         )
-        times = {shape: _in_a_process(_times, shape, device, cores, ways, rounds) for shape in shapes}
+        times = {shape: _in_a_process(measure_times, shape, device, cores, ways, rounds) for shape in shapes}
         _show_times(times, ways, device)
         peaks = {
             shape: {way: _in_a_process(_peak_bytes, shape, device, cores, way) for way in ways} for shape in shapes
@@ -158,7 +158,7 @@ def _settle(device: str, cores: int) -> None:
     torch.backends.cuda.matmul.allow_tf32 = False
 
 
-def _times(shape: Shape, device: str, cores: int, ways: Sequence[str], rounds: int) -> dict[str, list[float]]:
+def measure_times(shape: Shape, device: str, cores: int, ways: Sequence[str], rounds: int) -> dict[str, list[float]]:
     """Milliseconds of each round of each way, and of what the limits come from."""
     _settle(device, cores)
     steps = {way: _make(way, shape, device) for way in ways}

@@ -83,7 +83,8 @@ class Textbook(nn.Module):
         return cross_entropy(logits, images.long()) + codebook_loss + commitment_loss
 
 
-def _textbook_step(settings: Any, images: Tensor, device: Device) -> Callable[[], object]:
+def textbook_step(settings: Any, images: Tensor, device: Device) -> Callable[[], object]:
+    """A training step of the textbook network on `images` uint8 [images, 3, height, width]."""
     model = Textbook(settings).to(device.kind)
     optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, foreach=False)
     order = torch.randperm(len(images))
@@ -106,7 +107,7 @@ def _measure(network: Network, batch_size: int, device: Device, steps: int, roun
     pixels = stream(0, "images").integers(0, 256, (1024, 3, 32, 32), dtype=np.uint8)
     data = DataSet(Images(train=pixels, test=pixels[:1], sha256=""), device)
     training = Training(settings, 0, data, device)
-    ways = {"textbook": _textbook_step(settings, torch.from_numpy(pixels), device), "dvq_ray": training.advance}
+    ways = {"textbook": textbook_step(settings, torch.from_numpy(pixels), device), "dvq_ray": training.advance}
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for step in ways.values():
         for _ in range(3):  # compiling and choosing algorithms

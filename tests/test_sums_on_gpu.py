@@ -116,3 +116,13 @@ def test_the_compiler_itself_would_add_atomically() -> None:
     assert "atomic_add" in code["bare"]
     assert "atomic_add" not in code["ours"]
     assert "dvq_ray.sum_rows" in code["ours"]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_compiled_gradients_of_codes_on_a_gpu_repeat_to_the_byte() -> None:
+    module = Dvq(quantizer="dvq", codebook_size=16, slices=2).build(64, torch.Generator().manual_seed(0)).cuda()
+    latents = torch.randn(64, 64, 16, 16, device="cuda")
+    run = torch.compile(module, fullgraph=True, dynamic=False)
+    found = [torch.autograd.grad(run(latents).codebook_loss, list(module.parameters()))[0] for _ in range(5)]
+    assert all(torch.equal(found[0], other) for other in found[1:])
