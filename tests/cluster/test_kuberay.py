@@ -162,6 +162,14 @@ def test_no_autoscaler_of_kubernetes_moves_a_pod() -> None:
         assert pod["metadata"]["annotations"]["cluster-autoscaler.kubernetes.io/safe-to-evict"] == "false"
 
 
+def test_metrics_of_every_node_of_ray_are_found_and_those_of_the_submitter_are_not_looked_for() -> None:
+    *nodes, submitters = _pods()
+    for pod in nodes:
+        assert pod["metadata"]["annotations"]["prometheus.io/scrape"] == "true"
+        assert pod["metadata"]["annotations"]["prometheus.io/port"] == "8080"  # KubeRay's --metrics-export-port
+    assert "prometheus.io/scrape" not in submitters["metadata"]["annotations"]
+
+
 def test_a_stopped_job_has_time_for_checkpoints() -> None:
     (head, *_) = _containers(_manifest())
     wait = {variable["name"]: variable["value"] for variable in head["env"]}["RAY_JOB_STOP_WAIT_TIME_S"]

@@ -91,7 +91,7 @@ def test_a_stopped_job_keeps_checkpoints_on_slow_storage_if_ray_waits_for_it(
         while not re.search(r"\d+ min left, 2 running", container.run(logs).stdout):
             assert time.monotonic() < deadline, container.run(logs).stdout
             time.sleep(1)
-        storage.delay_seconds = 8
+        storage.delay_seconds = 6
         with storage.failing("delayed", methods=("PUT", "POST"), path="checkpoints"):
             stop = container.run(f"ray job stop --address {container.dashboard} stopped-1")
             assert "stopped" in stop.stdout, stop.stdout
