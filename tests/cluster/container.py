@@ -82,7 +82,7 @@ def head(environment: Mapping[str, str]) -> Iterator[Head]:
         _build(stage)
         holder = subprocess.Popen(
             ["unshare", "--mount", "--pid", "--fork", "--mount-proc", "bash", "-c",
-             f"{_seen(home)}{_READ_ONLY}touch /tmp/ready; sleep 900 & wait"]  # as in a pod: bash, which reaps orphans
+             f"{_seen(home)}{_READ_ONLY}touch /tmp/ready; exec sleep 900"]  # as Ray in a pod, it reaps no orphans
         )  # fmt: skip
         pid = _child(holder.pid)
         gcs, dashboard, *agents = _free_ports(6)

@@ -101,6 +101,7 @@ def test_the_submitter_sends_the_whole_sweep_to_the_cluster_and_runs_nothing_of_
 ) -> None:
     submission = submitter.run(_entrypoint(), version, tmp_path)
     assert submission.kinds == ["job status", "job submit", "job logs"]
+    assert submission.entrypoint[0] == "exec"  # or the driver is an orphan where a stop ends its shell
     python, *words = submitter.run_by_supervisor(submission.entrypoint, tmp_path)
     assert (python, words[:2]) == ("python", ["-m", "dvq_ray.sweep"])
     parameters = sweep.make_context("sweep", words[2:]).params  # raises where the sweep does not know an option

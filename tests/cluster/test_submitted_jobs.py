@@ -85,7 +85,7 @@ def test_a_stopped_job_keeps_checkpoints_on_slow_storage_if_ray_waits_for_it(
     results = f"s3://bucket/stopped-after-{wait}"
     with head(_variables(storage, RAY_JOB_STOP_WAIT_TIME_S=wait)) as container:
         container.run(f"cat > /tmp/stopped.yaml <<'END'\n{TRAININGS}END")
-        sweep = f"python -m dvq_ray.sweep /tmp/stopped.yaml --results {results}"
+        sweep = f"exec python -m dvq_ray.sweep /tmp/stopped.yaml --results {results}"
         job = f"ray job submit --address {container.dashboard} --no-wait --submission-id stopped-1 -- {sweep}"
         assert container.run(job).returncode == 0
         deadline = time.monotonic() + 120
