@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,11 @@ class Up:
         return [image["ImageId"] for image in self.ec2.describe_images()["Images"]]
 
 
+@cache
+def _instance_types() -> Any:
+    return node_provider.list_ec2_instances(REGION)
+
+
 @contextmanager
 def cluster_up(tmp_path: Path) -> Iterator[Up]:
     """The account, with a head that runs and no worker."""
@@ -108,6 +114,6 @@ def account(tmp_path: Path) -> Iterator[Up]:
         sleep = time.sleep
         patch.setattr(time, "sleep", lambda seconds: sleep(min(seconds, 0.01)))
         # Ray lists all instance types, which takes seconds, once for each command.
-        types = node_provider.list_ec2_instances(REGION)
+        types = _instance_types()
         patch.setattr(node_provider, "list_ec2_instances", lambda *_, **__: types)
         yield Up(ec2=boto3.client("ec2", region_name=REGION), stack=Stack(REGION), folder=tmp_path)

@@ -82,7 +82,7 @@ def head(environment: Mapping[str, str]) -> Iterator[Head]:
         _build(stage)
         holder = subprocess.Popen(
             ["unshare", "--mount", "--pid", "--fork", "--mount-proc", "bash", "-c",
-             f"{_seen(home)}{_READ_ONLY}touch {stage}/ready 2> /dev/null || true; exec sleep 900"]
+             f"{_seen(home)}{_READ_ONLY}touch /tmp/ready; exec sleep 900"]  # as Ray in a pod, it reaps no orphans
         )  # fmt: skip
         pid = _child(holder.pid)
         gcs, dashboard, *agents = _free_ports(6)
@@ -147,7 +147,7 @@ def _child(pid: int) -> int:
 
     def is_there() -> bool:
         found[:] = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        return bool(found) and Path(f"/proc/{found[0]}/comm").read_text() == "sleep\n"
+        return bool(found) and Path(f"/proc/{found[0]}/root/tmp/ready").exists()
 
     _until(is_there)
     return int(found[0])

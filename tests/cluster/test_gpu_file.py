@@ -108,6 +108,12 @@ def test_ray_status_in_a_fresh_shell_of_a_node_is_rays_of_the_environment_and_sh
     assert (tmp_path / ".bashrc").read_text().count("export") == 2  # a second `ray up` adds nothing
 
 
+def test_every_node_serves_metrics_on_one_port() -> None:
+    for key in ("head_start_ray_commands", "worker_start_ray_commands"):
+        (start,) = [command for command in load()[key] if "ray start" in command]
+        assert "--metrics-export-port=8080" in start.split()
+
+
 def test_a_stopped_job_has_time_for_checkpoints() -> None:
     (start,) = [command for command in load()["head_start_ray_commands"] if "ray start" in command]
     (wait,) = re.findall(r"RAY_JOB_STOP_WAIT_TIME_S=(\d+) ray start", start)

@@ -101,6 +101,7 @@ def test_the_submitter_sends_the_whole_sweep_to_the_cluster_and_runs_nothing_of_
 ) -> None:
     submission = submitter.run(_entrypoint(), version, tmp_path)
     assert submission.kinds == ["job status", "job submit", "job logs"]
+    assert submission.entrypoint[0] == "exec"  # or the driver is an orphan where a stop ends its shell
     python, *words = submitter.run_by_supervisor(submission.entrypoint, tmp_path)
     assert (python, words[:2]) == ("python", ["-m", "dvq_ray.sweep"])
     parameters = sweep.make_context("sweep", words[2:]).params  # raises where the sweep does not know an option
@@ -160,6 +161,14 @@ def test_no_autoscaler_of_kubernetes_moves_a_pod() -> None:
     for pod in _pods():
         assert pod["metadata"]["annotations"]["karpenter.sh/do-not-disrupt"] == "true"
         assert pod["metadata"]["annotations"]["cluster-autoscaler.kubernetes.io/safe-to-evict"] == "false"
+
+
+def test_metrics_of_every_node_of_ray_are_found_and_those_of_the_submitter_are_not_looked_for() -> None:
+    *nodes, submitters = _pods()
+    for pod in nodes:
+        assert pod["metadata"]["annotations"]["prometheus.io/scrape"] == "true"
+        assert pod["metadata"]["annotations"]["prometheus.io/port"] == "8080"  # KubeRay's --metrics-export-port
+    assert "prometheus.io/scrape" not in submitters["metadata"]["annotations"]
 
 
 def test_a_stopped_job_has_time_for_checkpoints() -> None:
