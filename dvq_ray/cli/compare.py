@@ -59,7 +59,7 @@ class _SeveralBits(Command):
 @click.argument("file")
 @click.option("--bits", multiple=True, type=int, required=True, metavar="BITS...", help="Bits of a code; several.")
 @click.option("--test", metavar="FILE", help="Rows to test on. Without it a tenth of the rows is held out.")
-@click.option("--columns", metavar="NAME,...", help="Columns of a table that hold the vectors.")
+@click.option("--columns", metavar="NAME,...", help="Columns of a table to take.")
 @click.option("--metric", metavar="COLUMN", help="What quantizers are ranked by.  [default: the main metric]")
 @click.option("--seeds", type=int, metavar="N", default=SEEDS, show_default=True, help="Repetitions.")
 @click.option("--results", default="results", show_default=True, help="Folder or URI that holds the stores.")

@@ -69,7 +69,8 @@ def test_unigram_is_that_of_the_rows_of_the_learned_prior() -> None:
     kept = rng.integers(0, 5, size=(30, 3, 16)) ** 2
     codes, layout = arranged(kept, (17,) * 3, positionwise=True)
     bits = fitted("unigram", codes[:20], layout).bits(codes[20:])
-    np.testing.assert_allclose(bits, UnigramPrior.fitted(kept[:20], 17).bits_of_images(kept[20:]))
+    counts = np.stack([np.bincount(kept[:20, codebook].ravel(), minlength=17) for codebook in range(3)])
+    np.testing.assert_allclose(bits, UnigramPrior.fitted(counts).bits_of_images(kept[20:]))
 
 
 def test_positional_finds_what_each_position_prefers() -> None:
