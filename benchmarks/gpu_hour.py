@@ -35,6 +35,8 @@ SHARES: Mapping[str, float] = {"tests": 0.2, "layer": 0.1, "steps": 0.35, "two":
 LEAST_SECONDS = 5.0
 """With less time left no part is begun."""
 _LAST_LINES = 15
+_ASK = "import torch; gpu = torch.cuda.get_device_properties(0); print(gpu.name, gpu.total_memory)"
+"""Asked by a process of its own: one that has used a GPU holds some of its memory as long as it lives."""
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -117,10 +119,10 @@ def _machine(tiny: bool) -> dict[str, Any]:
     """What the figures depend on."""
     import torch
 
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
+    gpu, _, size = _said(sys.executable, "-c", _ASK).rpartition(" ") if torch.cuda.is_available() else ("", "", "0")
     return {
         "gpu": gpu,
-        "gpu_bytes": torch.cuda.get_device_properties(0).total_memory if gpu else 0,
+        "gpu_bytes": int(size),
         "driver": _said("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader") if gpu else "",
         "torch": torch.__version__,
         "cuda": torch.version.cuda or "",

@@ -23,6 +23,7 @@ from dvq_ray.experiments.learned_prior.images import Images
 from dvq_ray.experiments.learned_prior.settings import LearnedPriorSettings
 from dvq_ray.experiments.learned_prior.sources import PhotosSource
 from dvq_ray.experiments.learned_prior.training import Training
+from dvq_ray.quantizer import nearest
 from dvq_ray.streams import stream
 
 SMALL = {
@@ -87,13 +88,14 @@ def outcomes(seeds: list[int], **fields: Any) -> list[Outcome]:
     return [event for event in run_module.run(settings(**fields), seeds, surroundings) if isinstance(event, Outcome)]
 
 
-def test_each_of_nine_points_of_a_worker_is_compiled_once_for_its_own_sizes(backend: Counting) -> None:
-    """Torch compiles a function eight times, then no more."""
-    for points, batch_size in enumerate(range(2, 11), start=1):
+@torch._dynamo.config.patch(recompile_limit=2)  # type: ignore[untyped-decorator]
+def test_every_point_of_a_worker_is_compiled_once_for_its_own_sizes(backend: Counting) -> None:
+    """Torch compiles a function so many times, eight by default, and then runs it as it is."""
+    for points, batch_size in enumerate((2, 3, 4), start=1):
         outcomes([0], batch_size=batch_size, steps=1)
         assert len(backend.graphs) == points
     outcomes([0], image_size=16, steps=1)
-    assert len(backend.graphs) == 10
+    assert len(backend.graphs) == 4
 
 
 def test_a_second_size_is_compiled_for_that_size_alone(backend: Counting) -> None:
@@ -153,6 +155,39 @@ def test_warming_up_changes_no_weight_and_no_random_number(backend: Counting, qu
     for (name, one), other in zip(warm.model.state_dict().items(), cold.model.state_dict().values(), strict=True):
         assert torch.equal(one, other), name
     assert all(parameter.grad is None for parameter in warm.model.parameters())
+
+
+@dataclass(frozen=True)
+class Aligning(LikeGpu):
+    """The same, with aligned widths."""
+
+    @property
+    def aligns_widths(self) -> bool:
+        return True
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("logistic_mixtures", [0, 1])
+def test_torchs_own_compiler_trains_as_on_a_gpu_without_atomics(
+    logistic_mixtures: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from torch._inductor.utils import run_and_get_code
+
+    monkeypatch.setattr(compilation, "obstacle", lambda: None)
+    cell = settings(stem_channels=15, body_channels=31, dimension=60, logistic_mixtures=logistic_mixtures)
+    trainings = [Training(cell, 0, data(device=device), device) for device in (Device("cpu"), Aligning("cpu"))]
+    trainings[0].begin()
+    with monkeypatch.context() as as_on_a_gpu:
+        as_on_a_gpu.setattr(nearest, "_adds_in_any_order", lambda tensor: True)
+        as_on_a_gpu.setattr(nearest, "_multiplies_in_tiles", lambda tensor: True)
+        _, code = run_and_get_code(trainings[1].begin)
+    for each in trainings:
+        while not each.done:
+            each.advance()
+    assert any("dvq_ray.sum_rows" in text for text in code)
+    assert not any("atomic_add" in text for text in code)
+    bits = [each.curve[-1]["train_reconstruction_bits_per_dim"] for each in trainings]
+    assert bits[1] == pytest.approx(bits[0], rel=1e-5)
 
 
 def found_obstacle() -> str | None:

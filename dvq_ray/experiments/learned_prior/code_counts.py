@@ -21,7 +21,7 @@ each does."""
 
 MOST_SAMPLED_POSITIONS = 1 << 24
 """Positions of a set of images whose codes are kept in memory: all of CIFAR-10's, a part of ImageNet's."""
-_COUNTED_AT_ONCE = 1 << 22
+_COUNTED_AT_ONCE = 1 << 25
 """Codes that are gathered before they are counted."""
 
 
@@ -119,7 +119,8 @@ def occurrences(numbers: Counts, bound: int) -> PairCounts:
 
 
 def _sum(one: PairCounts, other: PairCounts) -> PairCounts:
-    numbers, places = np.unique(np.concatenate([one[0], other[0]]), return_inverse=True)
-    counts = np.zeros(len(numbers), np.int64)
-    np.add.at(counts, places, np.concatenate([one[1], other[1]]))
-    return numbers, counts
+    numbers, counts = np.concatenate([one[0], other[0]]), np.concatenate([one[1], other[1]])
+    order = np.argsort(numbers, kind="stable")  # which merges what is in two ascending runs
+    numbers = numbers[order]
+    first = np.flatnonzero(np.diff(numbers, prepend=-1))
+    return numbers[first], np.add.reduceat(counts[order], first)

@@ -282,14 +282,15 @@ class LearnedPriorMetrics:
     perplexity: Annotated[list[float], Metric(label="perplexity of the codes", better="higher", is_per_codebook=True)]
     """[codebooks] 2 to the entropy, in bits, of the codes of the training images; at most codebook_size."""
     joint_code_entropy_bits: Annotated[float | None, _bits("entropy of all codes of a position")]
-    """Entropy of all codes of a position together, on training images; at most log2 of the positions looked at."""
+    """Entropy of all codes of a position together, on training images; at most log2 of the positions looked at: all, or
+    2^24 of evenly spaced images where there are more."""
     code_cross_entropy_bits: Annotated[float | None, _bits("cost of all codes of a position, chain prior")]
     """Cost of all codes of a position together, each codebook's given the one before it, as often as that occurs in the
     training images: what the dependence of neighbouring codebooks saves is taken off, and no number of positions bounds
     it. None for SVQ, whose codebooks share no positions."""
     slice_dependence_bits: Annotated[float | None, _bits("dependence of slices")]
     """Mutual information of two codebooks' codes at the same position, the mean over pairs, less that of codes whose
-    pairing was shuffled. Test images. None for a single codebook and for SVQ."""
+    pairing was shuffled. Test images, as many positions as above. None for a single codebook and for SVQ."""
     slice_dependence_bits_refit: Annotated[float | None, _bits("dependence of slices, clustered anew")]
     """The same of codebooks that k-means fits to slices of the latents: those of DVQ, or of other quantizers the
     `measured_slices`. This is to be held against the next ones. None without several slices."""
