@@ -223,7 +223,7 @@ def test_the_table_of_the_readme_is_what_its_commands_print(tmp_path: Path, monk
     done = CliRunner().invoke(compare, ["mine.npy", "--bits", "32", "--in-process", "--no-report"])
     assert done.exit_code == 0, done.output
     printed = [line.split() for line in done.output.rpartition("32 bits, by")[2].splitlines()]
-    rows = [[*words[:-3], words[-1]] for words in printed if len(words) > 7 and words[-5:-3] == ["32", "7"]]
+    rows = [[*words[:-4], words[-1]] for words in printed if len(words) > 7 and words[-6:-4] == ["32", "5"]]
     assert len(rows) == 4
     assert [line.split() for line in table.text.splitlines()[2:-1]] == rows  # without the columns for speed
 
