@@ -18,6 +18,7 @@ from ..output.sidecar import commits
 from ..output.tables import Table
 from ..output.words import capitalised
 from . import costs, environments, kept
+from .findings import Finding, findings
 from .wording import counted, spoken
 
 _MEDIA_TYPES = {".svg": "image/svg+xml", ".png": "image/png"}
@@ -88,27 +89,45 @@ class Report:
         return grouped
 
     @property
-    def missing(self) -> dict[str, list[Missing]]:
-        """What was not made, by the group of the item."""
-        grouped: dict[str, list[Missing]] = {}
-        for attempt in self.attempts:
-            if not isinstance(attempt, Made):
-                grouped.setdefault(attempt.item.group, []).append(_missing(attempt, self.origin.groups))
-        return grouped
+    def refused(self) -> list[Missing]:
+        """What cells do not suffice for, of experiments that the stores have rows of, or is wrong with them."""
+        return [_refused(attempt) for attempt in self.attempts if isinstance(attempt, Refused)]
+
+    @property
+    def absent(self) -> list[Missing]:
+        """What other cells of the experiments in the stores would give."""
+        groups = self.origin.groups
+        return [_absent(each) for each in self.attempts if isinstance(each, Absent) and each.item.group in groups]
+
+    @property
+    def decides_claims(self) -> bool:
+        """Whether the rows decide any of the paper's claims."""
+        return len(self.claims.entries) > self.verdicts["not run"]
+
+    @property
+    def findings(self) -> Sequence[Finding]:
+        """What to know first."""
+        return findings([attempt for attempt in self.attempts if isinstance(attempt, Made)])
+
+    @property
+    def title(self) -> str:
+        """The stores' own names."""
+        return " and ".join(location.rstrip("/").rpartition("/")[2] for location in self.origin.stores)
 
     @property
     def summary(self) -> str:
-        """Says in a paragraph what the page is from."""
-        origin, made = self.origin, sum(isinstance(attempt, Made) for attempt in self.attempts)
+        """Says in a paragraph what was run."""
+        origin = self.origin
         by_status = ", ".join(f"{count:,} {status}" for status, count in origin.statuses.items())
         filters = ", ".join(f"{column}={value}" for column, value in origin.only.items())
         kept_rows = f", of which only those with {filters} are looked at" if filters else ""
-        items = counted(len(self.attempts), "figure or table", "figures and tables")
+        experiments = " and ".join(spoken(name).lower() for name in origin.groups)
+        decided = (
+            f" Of the paper's {len(self.claims.entries)} claims: {self.claims.tally}." if self.decides_claims else ""
+        )
         return (
-            f"Of the paper's {len(self.claims.entries)} claims: {self.claims.tally}. "
-            f"This is from {counted(origin.cells, 'cell')} ({by_status}) of {counted(len(origin.stores), 'store')}, "
-            f"{', '.join(origin.stores)}{kept_rows}. "
-            f"{made} of {items} could be made of them."
+            f"{counted(origin.cells, 'cell')} ({by_status}) of the {experiments}, from {', '.join(origin.stores)}"
+            f"{kept_rows}.{decided}"
         )
 
 
@@ -139,15 +158,15 @@ def image_address(product: Product) -> str:
     return ""
 
 
-def _missing(attempt: Absent | Refused, groups: Sequence[str]) -> Missing:
-    item = attempt.item
-    if isinstance(attempt, Refused):
-        return Missing(
-            item=item, state="refused", reason=capitalised(attempt.reason), details_title="Which",
-            details=attempt.details,
-        )  # fmt: skip
-    no_rows = f"no rows of the {spoken(item.group).lower()}"
+def _refused(attempt: Refused) -> Missing:
     return Missing(
-        item=item, state="not in these stores", details_title="What it needs", details=item.needs.grids,
-        reason=f"The stores hold {'none of the cells that it needs' if item.group in groups else no_rows}.",
+        item=attempt.item, state="refused", reason=capitalised(attempt.reason), details_title="Which",
+        details=attempt.details,
+    )  # fmt: skip
+
+
+def _absent(attempt: Absent) -> Missing:
+    return Missing(
+        item=attempt.item, state="not in these stores", details_title="What it needs",
+        details=attempt.item.needs.grids, reason="The stores hold none of the cells that it needs.",
     )  # fmt: skip

@@ -17,7 +17,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from ..claims import sentences
 from ..output.tables import Column
 from .page import Report, image_address
-from .wording import counted, spoken
+from .wording import counted, first_sentences, spoken
 
 _ENVIRONMENT = Environment(
     loader=FileSystemLoader(Path(__file__).parent),
@@ -46,6 +46,7 @@ def render(report: Report) -> bytes:
         image_address=image_address,
         method=sentences.METHOD,
         heading_groups=heading_groups,
+        first_sentences=first_sentences,
     )
     return page.encode()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 
 def counted(count: int, one: str, many: str = "") -> str:
     """`1 row`, `2,000 rows`; `many` is the plural where it takes more than an s."""
@@ -11,3 +13,10 @@ def counted(count: int, one: str, many: str = "") -> str:
 def spoken(name: str) -> str:
     """A name of the code as a heading: `static_prior` is `Static prior`."""
     return name.replace("_", " ").capitalize()
+
+
+def first_sentences(text: str, count: int = 2) -> tuple[str, str]:
+    """The first sentences, and the others; a sentence ends at a full stop before a capital letter."""
+    ends = [found.end() for found in re.finditer(r"[.!?](?= [A-Z])", text)]
+    end = ends[count - 1] if len(ends) >= count else len(text)
+    return text[:end], text[end:].strip()

@@ -9,11 +9,16 @@ from typing import Any
 
 import pytest
 
+from analysis.build import Made, make
 from analysis.claims import product as claims
 from analysis.data.rows import load_rows
+from analysis.figures.generic import item
+from analysis.output.tables import Section
+from analysis.report.findings import _duel, findings
+from analysis.report.wording import first_sentences
 from dvq_ray.store import Store
 from tests.analysis.command_line import analysis, undrawn
-from tests.analysis.made_up import write
+from tests.analysis.made_up import made_up_rows, rows, write
 from tests.analysis.small_report import SWEEP, cells, from_, report_of
 
 HOSTILE = """<script>alert(1)</script></style></script>'"onload="alert(2)" <img src=x onerror=alert(3)> & <b>"""
@@ -66,10 +71,47 @@ def page(content: bytes) -> Page:
     return Page(content)
 
 
-def test_the_summary_has_the_tally_the_cells_and_the_store(page: Page, store: str) -> None:
-    assert "19 claims: 19 not run." in page.text
-    assert f"6 cells (6 ok) of 1 store, {store}" in page.text
-    assert "2 of 4 figures and tables could be made" in page.text
+def test_the_page_is_named_after_the_store_and_begins_with_what_was_run(page: Page, store: str) -> None:
+    assert "".join(page.words[: page.words.index("Skip to the content")]).split()[0] == "store"
+    assert f"6 cells (6 ok) of the static prior, from {store}." in page.text
+
+
+def test_claims_that_no_cell_decides_are_folded(page: Page) -> None:
+    assert "These cells decide none of the paper’s 19 claims." in page.text
+    assert "What would decide them" in page.text
+
+
+def test_captions_are_two_sentences_and_the_rest_unfolds() -> None:
+    assert first_sentences("One, e.g. this. Two is 0.5. Three. Four.") == (
+        "One, e.g. this. Two is 0.5.",
+        "Three. Four.",
+    )
+    assert first_sentences("Only one.") == ("Only one.", "")
+
+
+def test_the_findings_are_of_the_tables_that_every_experiment_has() -> None:
+    data: dict[str, Any] = {"dimension": 16, "factors": 64}
+    cells = made_up_rows(
+        [
+            *rows(3, quantizer="vq", codebook_size=[16, 256], init_bound=1.0, **data),
+            *rows(3, quantizer="kmeans", codebook_size=[16, 256], slices=1, **data),
+        ]
+    )
+    made = [make(item("static_prior", end), cells, allow_missing=False) for end in ("versus", "ranking")]
+    first, second, third = findings([each for each in made if isinstance(each, Made)])
+    best = r"bits: \S+, K = \d+ has the best test loss, [\d.]+; next is \S+, K = \d+, \+[\d.]+% from it \(.* to .*\)"
+    assert re.search(f"^4 {best}", first.text)
+    assert re.search(f"^8 {best}", second.text)
+    assert third.text == "At equal bits, k-means and VQ differ in none of 2 comparisons."
+    assert [each.item for each in (first, third)] == ["static_prior-ranking", "static_prior-versus"]
+
+
+def test_a_duel_says_who_wins_how_often_and_by_how_much() -> None:
+    section = Section(title="At equal bits", rows=[["DVQ", "VQ", "148", "57", "77", "14", "0", "+0.2%"]])
+    assert _duel(section, section.rows[0]) == (
+        "At equal bits, VQ beats DVQ in 77 of 148 comparisons (57 lost, 14 undecided); median difference of DVQ from "
+        "VQ: +0.2%."
+    )
 
 
 def test_every_claim_is_there_with_its_verdict_and_what_decides_it(page: Page) -> None:
@@ -79,6 +121,11 @@ def test_every_claim_is_there_with_its_verdict_and_what_decides_it(page: Page) -
         for words in (claim.paper, claim.where, *(reading.ours for reading in claim.readings)):
             assert " ".join(words.split()) in page.text
     assert page.text.count("What decides it.") == 19
+
+
+def test_the_files_of_an_item_can_be_had_beside_it(page: Page) -> None:
+    files = {str(attributes["href"]) for attributes in page.all("a")}
+    assert {"cost.svg", "cost.csv", "cost.json"} <= files
 
 
 def test_a_figure_is_an_image_of_its_own_with_words_for_those_who_do_not_see_it(page: Page) -> None:
@@ -99,8 +146,8 @@ def test_a_table_is_a_table_with_scopes_and_caption(content: bytes, page: Page) 
 
 def test_what_was_not_drawn_is_reported_with_the_reason_and_the_sweeps_to_run(page: Page) -> None:
     assert "refused Nothing in it can be told apart" in page.text
-    assert "not in these stores The stores hold no rows of the learned prior." in page.text
-    assert page.text.count("All that it needs is in sweeps/small.yaml or sweeps/large.yaml.") == 2
+    assert page.text.count("All that it needs is in sweeps/small.yaml or sweeps/large.yaml.") == 1
+    assert "learned prior" not in page.text, "which the store has nothing of"
 
 
 def test_coverage_counts_each_grid_and_shows_the_sweep_file(page: Page) -> None:
@@ -113,7 +160,7 @@ def test_a_uri_is_as_good_as_a_path(store: str) -> None:
     uri = Path(store).as_uri()
     found = page_of(uri)
     assert "small 6 0 0 more 0 0 3" in found.text
-    assert f"1 store, {uri}" in found.text
+    assert f"from {uri}." in found.text
 
 
 def test_a_store_without_sweep_file_says_so(tmp_path: Path) -> None:
@@ -204,7 +251,7 @@ def test_headings_go_down_one_level_at_a_time_and_ids_are_unique(page: Page) -> 
     assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
     ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
     assert len(ids) == len(set(ids))
-    links = {str(attributes["href"])[1:] for attributes in page.all("a")}
+    links = {href[1:] for attributes in page.all("a") if (href := str(attributes["href"])).startswith("#")}
     labels = {attributes["aria-labelledby"] for _, attributes in page.elements if "aria-labelledby" in attributes}
     assert links | labels <= set(ids)
 
