@@ -49,7 +49,6 @@ class Positional(Prior):
     which each code is predicted best from all others (leave one out).
     """
 
-    label: ClassVar[str] = "positional"
     rank: ClassVar[int] = 2
     fitted: ClassVar[type[FittedPrior]] = FittedPositional
     needs_positions: ClassVar[bool] = True
