@@ -268,6 +268,7 @@ def test_priors_have_no_codes_of_their_own(blobs: Path, tmp_path: Path) -> None:
         ({"grids": {"a": {"prior": "unigram", "slices": 2}}}, "grids.a.slices: follows from codes_of; remove it"),
         ({"fixed": {"codebook_size": 2}, "grids": {"a": {"prior": "unigram"}}}, "fixed.codebook_size: follows from"),
         ({"seeds": {"least": 8, "most": 9, "until": {}}}, "a rule cannot be combined with codes_of"),
+        ({"grids": {}, "search": {"space": {}}}, "a search cannot be combined with codes_of"),
         ({"codes_of": 3}, "codes_of: found 3; allowed: RESULTS/NAME of a sweep that has run"),
         ({"codes_of": ""}, "codes_of: found \"\""),
         ({"keep": ["codes"]}, "allowed: model"),
