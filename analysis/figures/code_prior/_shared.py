@@ -65,7 +65,7 @@ def needs(*metrics: str, which: str, choose: Any = grids_of) -> Needs:
     """Needs of priors of points that share their data."""
     return Needs(
         trainable=TRAINABLE, metrics=metrics, grids=(which,), choose=choose, sweeps=SWEEPS, seeds_by=(),
-        least_repetitions=1,
+        least_repetitions=1, apart=(PRIOR,),
     )  # fmt: skip
 
 
