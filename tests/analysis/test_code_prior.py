@@ -90,6 +90,14 @@ def test_unequal_priors_of_one_name_are_refused() -> None:
     assert any("unequal prior_width: 64" in line and "128" in line for line in found.details), found.details
 
 
+def test_a_prior_with_other_settings_than_the_default_stands_beside_priors_without_them() -> None:
+    parents = images(models=({"quantizer": "vq", "dimension": 16},))
+    cells = [*of(parents, ["uniform", "unigram"]), *of(parents, ["spatial"], prior_width=128, prior_steps=3000)]
+    assert len(numbers(made("code_ledger", cells)).query("metric == 'total_bits_per_dim'")) == 3
+    both = [*cells, *of(parents, ["spatial"])]
+    assert isinstance(attempt("code_ledger", both), Refused)
+
+
 def test_codes_of_unequal_images_are_refused() -> None:
     cells = of(images(models=({"quantizer": "vq", "dimension": 16},)))
     other = of(images(models=({"quantizer": "vq", "dimension": 64},), dataset="cifar10"))

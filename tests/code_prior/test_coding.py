@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from dvq_ray.experiments.code_prior import integer_network
+from dvq_ray.experiments.code_prior import prior as prior_module
 from dvq_ray.experiments.code_prior.coding import HEADER_BYTES, CodingError, decoded, encoded
 from dvq_ray.experiments.code_prior.layout import Codes, Layout
 from dvq_ray.experiments.code_prior.registry import ladder
@@ -46,6 +47,17 @@ def test_a_single_sample_and_none_come_back() -> None:
     prior = fitted("spatial", codes, GRID, prior_steps=5)
     for samples in (0, 1):
         np.testing.assert_array_equal(decoded(prior, encoded(prior, codes[:samples])), codes[:samples])
+
+
+@pytest.mark.parametrize("name", ["unigram", "spatial"])
+def test_many_samples_are_coded_block_by_block(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    codes = drawn(GRID, 25)
+    prior = fitted(name, codes, GRID, prior_steps=5)
+    together = prior.bits(codes)
+    monkeypatch.setattr(prior_module, "_POSITIONS_AT_ONCE", 10 * GRID.positions)
+    assert [block.stop - block.start for block in prior_module.blocks(25, GRID)] == [10, 10, 5]
+    np.testing.assert_array_equal(prior.bits(codes), together)
+    np.testing.assert_array_equal(decoded(prior, encoded(prior, codes)), codes)
 
 
 def test_certain_codes_take_next_to_nothing() -> None:

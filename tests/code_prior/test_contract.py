@@ -14,12 +14,13 @@ class TestCodePrior(ExperimentContract):
     experiment = "code_prior"
 
     @pytest.fixture(scope="class", autouse=True)
-    def parents(self, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> None:
+    @classmethod
+    def parents(cls, tmp_path_factory: pytest.TempPathFactory) -> None:
         """Cells of seeds 0, 1 and 3 with codes."""
         folder = tmp_path_factory.mktemp("images")
         run(image_sweep(folder / "pictures", seeds=[0, 1, 3], grids={"dvq": GRIDS["dvq"]}), folder)
         point_id = Store(folder / "images").load()["point_id"].iloc[0]
-        test: Any = request.cls
+        test: Any = cls
         test.fields = {
             "quantizer": "dvq", "slices": 2, "codebook_size": 4, "parent_point_id": point_id, "prior": "spatial",
             "prior_convolutions": 2, "coded": True, **SMALL,

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from dvq_ray.experiments.code_prior.layout import Codes, Layout, arranged
 from dvq_ray.experiments.code_prior.prior import Fit, FittedPrior
@@ -174,8 +175,6 @@ def test_every_prior_is_a_distribution_and_comes_back_from_its_arrays(name: str,
 
 @pytest.mark.parametrize("shared", [True, False])
 def test_the_whole_numbered_network_computes_what_was_trained(shared: bool) -> None:
-    import torch
-
     from dvq_ray.experiments.code_prior.integer_network import IntegerNetwork
     from dvq_ray.experiments.code_prior.training import Network
 
@@ -206,3 +205,15 @@ def test_training_is_the_same_each_time_and_depends_on_the_seed() -> None:
 
 def test_the_ladder_begins_with_what_knows_least() -> None:
     assert ladder() == ["uniform", "unigram", "positional", "chain", "spatial"]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_trains_to_about_the_same_rate() -> None:
+    codes, layout = in_codebooks(KEPT), Layout(3, 3, (4, 4, 4), shared=True)
+    settings: Any = SimpleNamespace(**SMALL)
+    rates = [
+        find_prior("spatial").fit(codes[:3000], Fit(layout=layout, settings=settings, seed=0, device=device))
+        .bits(codes[3000:]).mean() for device in ("cpu", "cuda")
+    ]  # fmt: skip
+    assert rates[1] == pytest.approx(rates[0], rel=0.01)

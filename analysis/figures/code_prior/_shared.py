@@ -11,6 +11,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from dvq_ray.experiment.registry import find_experiment
+from dvq_ray.experiments.code_prior.registry import ladder
+from dvq_ray.quantizer.registry import QUANTIZERS
 
 from ...data.declared import label_of
 from ...data.needs import Grid, Needs, distinct
@@ -25,8 +27,6 @@ TRAINABLE = "code_prior"
 PARENT, PRIOR = "parent_point_id", "prior"
 CODES, TOTAL, RECONSTRUCTION = "code_bits_per_dim", "total_bits_per_dim", "reconstruction_bits_per_dim"
 SAMPLE, UNIFORM, BYTES = "code_bits_per_sample", "uniform_bits_per_sample", "prior_bytes"
-LADDER = ("uniform", "unigram", "positional", "chain", "spatial")
-"""Priors in the order in which they know more of the codes; those of later versions follow."""
 SWEEPS = ("sweeps/code_prior.yaml",)
 OF_PRIORS = frozenset({
     PARENT, PRIOR, "prior_width", "prior_convolutions", "prior_steps", "prior_learning_rate", "prior_batch_positions",
@@ -36,8 +36,9 @@ OF_PRIORS = frozenset({
 
 
 def in_order(priors: Sequence[str]) -> list[str]:
-    """Priors by the ladder."""
-    return sorted(priors, key=lambda name: (LADDER.index(name) if name in LADDER else len(LADDER), name))
+    """Priors from what knows least of the codes to what knows most; those of other versions last."""
+    known = ladder()
+    return sorted(priors, key=lambda name: (known.index(name) if name in known else len(known), name))
 
 
 def _own_fields(quantizer: str) -> list[str]:
@@ -64,7 +65,7 @@ def needs(*metrics: str, which: str, choose: Any = grids_of) -> Needs:
     """Needs of priors of points that share their data."""
     return Needs(
         trainable=TRAINABLE, metrics=metrics, grids=(which,), choose=choose, sweeps=SWEEPS, seeds_by=(),
-        least_repetitions=1,
+        least_repetitions=1, apart=(PRIOR,),
     )  # fmt: skip
 
 
@@ -154,7 +155,7 @@ def _order(grid: Grid, rows: pd.DataFrame) -> tuple[Any, ...]:
 
 
 def _look(grid: Grid) -> Look:
-    shade = find_experiment(TRAINABLE).variant(grid.quantizer).shade  # type: ignore[attr-defined]
+    shade = QUANTIZERS.find(grid.quantizer).value.shade
     value = grid.axes.get(shade, (None,))[0] if shade else None
     return known_look(grid.quantizer, value)
 

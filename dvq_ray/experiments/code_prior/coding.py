@@ -1,8 +1,8 @@
 """Codes to bytes and back, with a prior's probabilities.
 
 A range coder of the library constriction (Bamler, "Understanding entropy coding with asymmetric numeral systems (ANS)",
-arXiv 2201.01741) writes the codes in their order, those of all samples side by side. It rounds each distribution to
-multiples of 2^-24, so a code costs what the prior says, and about 2^-24 / probability more.
+arXiv 2201.01741) writes the codes in their order, those of a block of samples side by side. It rounds each
+distribution to multiples of 2^-24, so a code costs what the prior says, and about 2^-24 / probability more.
 
     bytes 0-7     "dvqcode1"
     bytes 8-15    samples, little-endian
@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dvq_ray.experiments.code_prior.layout import Codes
-from dvq_ray.experiments.code_prior.prior import FittedPrior, Probabilities
+from dvq_ray.experiments.code_prior.prior import FittedPrior, Probabilities, blocks
 
 MAGIC = b"dvqcode1"
 HEADER_BYTES = 84
@@ -49,9 +49,9 @@ def encoded(prior: FittedPrior, codes: Codes) -> bytes:
     """A file of codes [N, P, L]."""
     stream = constriction()
     encoder = stream.queue.RangeEncoder()
-    for model, place, see in next_codes(stream, prior, len(codes)):
-        encoder.encode(codes[:, *place].astype(np.int32), *model)
-        see(codes[:, *place])
+    for model, where, see in next_codes(stream, prior, len(codes)):
+        encoder.encode(codes[where].astype(np.int32), *model)
+        see(codes[where])
     words = encoder.get_compressed().astype("<u4")
     header = MAGIC + len(codes).to_bytes(8, "little") + bytes.fromhex(prior.digest) + _digest(codes)
     return bytes(header + _check(header, words.tobytes()) + words.tobytes())
@@ -71,9 +71,9 @@ def decoded(prior: FittedPrior, content: bytes) -> Codes:
     codes = np.zeros((samples, layout.positions, layout.codes), np.int64)
     decoder = stream.queue.RangeDecoder(words)
     try:
-        for model, place, see in next_codes(stream, prior, samples):
-            codes[:, *place] = decoder.decode(*model, samples) if len(model) == 1 else decoder.decode(*model)
-            see(codes[:, *place])
+        for model, where, see in next_codes(stream, prior, samples):
+            codes[where] = decode_next(decoder, model, len(codes[where]))
+            see(codes[where])
     except AssertionError as error:  # what the library raises where the words belong to no symbol
         raise CodingError(_OTHER_CODES) from error
     if _digest(codes) != content[48:80]:
@@ -91,14 +91,25 @@ def _check(header: bytes, words: bytes) -> bytes:
     return zlib.crc32(words, zlib.crc32(header)).to_bytes(4, "little")
 
 
-def next_codes(
-    stream: Any, prior: FittedPrior, samples: int
-) -> Iterator[tuple[tuple[Any, ...], tuple[int, int], Callable[[npt.NDArray[np.int64]], None]]]:
-    """For each code of a sample in turn: what the coder takes, its position and place, and what is to see the codes."""
-    stepper = prior.stepper(samples)
-    for position in range(prior.layout.positions):
-        for place in range(prior.layout.codes):
-            yield _model(stream, stepper.probabilities(), samples), (position, place), stepper.see
+Where = tuple[slice, int, int]
+"""Some samples, a position and a place: the codes of these samples there."""
+See = Callable[[npt.NDArray[np.int64]], None]
+
+
+def next_codes(stream: Any, prior: FittedPrior, samples: int) -> Iterator[tuple[tuple[Any, ...], Where, See]]:
+    """What the coder takes for the next codes, where these are, and what is to see them; block by block of samples."""
+    for block in blocks(samples, prior.layout):
+        count = block.stop - block.start
+        stepper = prior.stepper(count)
+        for position in range(prior.layout.positions):
+            for place in range(prior.layout.codes):
+                yield _model(stream, stepper.probabilities(), count), (block, position, place), stepper.see
+
+
+def decode_next(decoder: Any, model: tuple[Any, ...], samples: int) -> npt.NDArray[np.int64]:
+    """The next codes of so many samples."""
+    found = decoder.decode(*model, samples) if len(model) == 1 else decoder.decode(*model)
+    return np.asarray(found, np.int64)
 
 
 def _model(stream: Any, probabilities: Probabilities, samples: int) -> tuple[Any, ...]:

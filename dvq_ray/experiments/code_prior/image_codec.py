@@ -26,7 +26,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from dvq_ray.experiments.code_prior.coding import CodingError, constriction, next_codes
+from dvq_ray.experiments.code_prior.coding import CodingError, constriction, decode_next, next_codes
 from dvq_ray.experiments.code_prior.model import CodePriorModel
 from dvq_ray.experiments.learned_prior.likelihood import VALUES
 from dvq_ray.experiments.learned_prior.model import AutoencoderModel
@@ -54,9 +54,9 @@ class ImageCodec:
         encoder = stream.queue.RangeEncoder()
         codes = self._autoencoder.encode(image[None])
         placed = self._prior.arranged(codes)
-        for model, column, see in next_codes(stream, self._prior.prior, 1):
-            encoder.encode(placed[:, *column].astype(np.int32), *model)
-            see(placed[:, *column])
+        for model, where, see in next_codes(stream, self._prior.prior, 1):
+            encoder.encode(placed[where].astype(np.int32), *model)
+            see(placed[where])
         parameters = self._parameters(codes)
         for colour in range(3):
             table = self._probabilities(parameters, image, colour)
@@ -76,9 +76,9 @@ class ImageCodec:
         layout = self._prior.layout
         placed = np.zeros((1, layout.positions, layout.codes), np.int64)
         try:
-            for model, column, see in next_codes(stream, self._prior.prior, 1):
-                placed[:, *column] = decoder.decode(*model, 1) if len(model) == 1 else decoder.decode(*model)
-                see(placed[:, *column])
+            for model, where, see in next_codes(stream, self._prior.prior, 1):
+                placed[where] = decode_next(decoder, model, 1)
+                see(placed[where])
             parameters = self._parameters(self._prior.as_kept(placed))
             if _digest(parameters) != content[12:20]:
                 raise CodingError(

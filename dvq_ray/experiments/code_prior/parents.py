@@ -97,7 +97,7 @@ class StoreOfCodes:
                 f"{experiment.revision}; run its sweep again, which computes it anew, or choose others here"
             )
         if row["status"] not in FINISHED:
-            said = f" ({str(row['error']).splitlines()[0]:.100})" if isinstance(row["error"], str) else ""
+            said = f" ({row['error'].partition(chr(10))[0]:.100})" if isinstance(row["error"], str) else ""
             return f"has the status {row['status']}{said}; run its sweep with --retry-failed"
         if problem := _problem_of_identity(experiment, row):
             return problem

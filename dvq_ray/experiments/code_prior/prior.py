@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import abstractmethod
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -27,8 +27,13 @@ Arrays = Mapping[str, npt.NDArray[Any]]
 Probabilities = npt.NDArray[np.float64]
 """[N, K], above 0; each row adds up to 1 but for rounding."""
 
-SAMPLES_AT_ONCE = 1024
-"""Whose likelihood is computed together."""
+_POSITIONS_AT_ONCE = 1 << 16
+
+
+def blocks(samples: int, layout: Layout) -> Iterator[slice]:
+    """Consecutive samples, so few at a time that what a network keeps of all of their positions takes little memory."""
+    at_once = max(1, _POSITIONS_AT_ONCE // layout.positions)
+    return (slice(start, min(start + at_once, samples)) for start in range(0, samples, at_once))
 
 
 class Stepper:
@@ -106,7 +111,7 @@ class FittedPrior:
 
     def bits(self, codes: Codes) -> npt.NDArray[np.float64]:
         """What all codes [N, P, L] of each sample cost: [N]."""
-        parts = [self._bits(codes[start : start + SAMPLES_AT_ONCE]) for start in range(0, len(codes), SAMPLES_AT_ONCE)]
+        parts = [self._bits(codes[block]) for block in blocks(len(codes), self.layout)]
         return np.concatenate(parts) if parts else np.zeros(0)
 
     def _bits(self, codes: Codes) -> npt.NDArray[np.float64]:
@@ -124,8 +129,6 @@ class FittedPrior:
 class Prior:
     """One kind of prior: a step of the ladder."""
 
-    label: ClassVar[str]
-    """What figures and tables call it."""
     rank: ClassVar[int]
     """Its place in the ladder: from what knows least of the codes to what knows most."""
     takes: ClassVar[Sequence[str]] = ()

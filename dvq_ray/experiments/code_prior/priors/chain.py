@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 class Chain(NetworkPrior):
     """All positions are alike and independent of each other."""
 
-    label: ClassVar[str] = "chain"
     rank: ClassVar[int] = 3
 
     @classmethod

@@ -7,7 +7,6 @@ from typing import ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import xlogy
 
 from dvq_ray.experiments.code_prior.layout import Codes, Layout
 from dvq_ray.experiments.code_prior.prior import Arrays, Fit, FittedPrior, Prior, Probabilities
@@ -49,7 +48,6 @@ class Positional(Prior):
     which each code is predicted best from all others (leave one out).
     """
 
-    label: ClassVar[str] = "positional"
     rank: ClassVar[int] = 2
     fitted: ClassVar[type[FittedPrior]] = FittedPositional
     needs_positions: ClassVar[bool] = True
@@ -89,6 +87,8 @@ def _shares(layout: Layout, place: int, counts: npt.NDArray[np.int64], weight: f
 
 def _left_out(layout: Layout, place: int, counts: npt.NDArray[np.int64], weight: float) -> float:
     """Logarithm of the probability of every training code given all others at its position."""
+    from scipy.special import xlogy  # here, because reading a sweep file imports this module
+
     found = 0.0
     for own, table in zip(counts, _whole(layout, place, counts), strict=True):
         own, total = own[: len(table)], int(own.sum())

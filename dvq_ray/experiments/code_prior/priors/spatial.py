@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 class Spatial(NetworkPrior):
     """A window of 5x5, then `prior_convolutions` - 1 of 3x3 on top of each other, each added to what was there."""
 
-    label: ClassVar[str] = "spatial"
     rank: ClassVar[int] = 4
     takes: ClassVar[Sequence[str]] = (*NetworkPrior.takes, "prior_convolutions")
     needs_positions: ClassVar[bool] = True

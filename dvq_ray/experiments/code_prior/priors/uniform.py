@@ -32,7 +32,6 @@ class FittedUniform(TablePrior):
 class Uniform(Prior):
     """Learns nothing."""
 
-    label: ClassVar[str] = "uniform"
     rank: ClassVar[int] = 0
     fitted: ClassVar[type[FittedPrior]] = FittedUniform
 

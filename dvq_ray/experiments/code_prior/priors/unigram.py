@@ -40,7 +40,6 @@ class FittedUnigram(TablePrior):
 class Unigram(Prior):
     """Counts the codes of each codebook."""
 
-    label: ClassVar[str] = "unigram"
     rank: ClassVar[int] = 1
     fitted: ClassVar[type[FittedPrior]] = FittedUnigram
 
