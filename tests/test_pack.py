@@ -34,7 +34,8 @@ def measured(test_mse: float) -> dict[str, Any]:
     numbers = ["train_mse", "data_variance", "loss_over_variance", "rate_curve_mse", "bits_per_vector"]
     return {
         **dict.fromkeys(numbers, 1.0), "test_mse": test_mse, "codebook_parameters": 1, "codes_used": [1],
-        "perplexity": [1.0],
+        "perplexity": [1.0], "test_codes_used": [1], "test_perplexity": [1.0], "entropy_bits_per_vector": 1.0,
+        "unseen_codes": [0.0], "unseen_codes_low": [0.0], "unseen_codes_high": [0.0], "vectors_per_code": 1.0,
     }  # fmt: skip
 
 

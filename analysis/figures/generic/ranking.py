@@ -36,7 +36,9 @@ def some_points(rows: Rows, needs: Needs) -> AllPoints | None:
 
 
 def ranks(selection: Selection) -> pd.DataFrame:
-    """Every point of a group with others: the group's fields, `point_id`, `quantizer`, `code_bits`, `n`, `mean`,
+    """Every point of a group with others.
+
+    Columns: the fields of the group and its number `rate`, `point_id`, `quantizer`, `code_bits`, `n`, `mean`,
     `difference` from the best of the group over its mean, `low` and `high` of that, `p_value`, `verdict`.
 
     Differences are paired by seed, and p-values corrected by Holm over the whole table.
