@@ -161,7 +161,7 @@ def _at_once(count: int, folder: Path, sizes: Sizes) -> list[dict[str, Any]]:
 
 
 def trial(path: Path, share: float, sizes: Sizes) -> None:
-    """One of several trainings at once: starts when told to, and writes its speed."""
+    """One of several simultaneous trainings: starts on a signal and writes its speed."""
     device = Device(kind(), share)
     network = list(sizes.networks.values())[-1]
     settings = settings_of(network, sizes)

@@ -33,7 +33,7 @@ class Settings(BaseModel):
     """Every scientific field of a cell but its seed, defaults filled in.
 
     Anything that cannot change the result (paths, resources, device, packing) has no place here, because all of
-    it goes into the cell's id. Values are taken as they are: "4" is no number and 4.0 no count.
+    it goes into the cell's id. Values are not converted: "4" is not a number, and 4.0 is not a count.
     """
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)

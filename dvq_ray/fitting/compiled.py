@@ -83,7 +83,11 @@ class Codebooks:
             self._not_wanted() if nearest is None else nearest,
             *self.scratch,
         )
-        return mse, self.counts[:, : self.size].copy()
+        return mse, self.used()
+
+    def used(self) -> npt.NDArray[np.int64]:
+        """How often each code was the nearest in the last evaluation [slices, codes]."""
+        return self.counts[:, : self.size].copy()
 
     def train(
         self, problem: FitProblem, rates: npt.NDArray[np.float64], logged: npt.NDArray[np.int64]
@@ -148,8 +152,8 @@ def fit(problem: FitProblem, learning_rates: npt.NDArray[np.float64]) -> Codeboo
     codebooks = Codebooks(problem.codebooks, problem.batches.shape[1])
     logged = curve_steps(len(learning_rates))
     curve = codebooks.train(problem, learning_rates, logged)
+    test_code_counts = codebooks.used()  # training ends with the test vectors
     train_mse, code_counts = codebooks.evaluate(np.ascontiguousarray(problem.train))
-    _, test_code_counts = codebooks.evaluate(np.ascontiguousarray(problem.test))
     trained = codebooks.unpack(codebooks.e)
     return CodebookFitResult(
         codec=CodebookCodec(trained, codebooks.half_norms[:, : codebooks.size].copy()),

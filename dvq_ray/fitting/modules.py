@@ -51,7 +51,8 @@ def fit_module(
         else:
             raise ValueError(f"codes of a {type(module).__name__} cannot be set; allowed: start = uniform")
         logged = curve_steps(len(rates) if optimizer or module.updates else 0)
-        curve = [evaluate(module, torch.split(of_test, ROWS_AT_ONCE), sizes)[0]]
+        test_mse, test_counts = evaluate(module, torch.split(of_test, ROWS_AT_ONCE), sizes)
+        curve = [test_mse]
         for first, last in itertools.pairwise(logged.tolist()):
             if not np.isfinite(curve[-1]):
                 break
@@ -64,9 +65,9 @@ def fit_module(
                     quantized.codebook_loss.backward()
                     optimizer.step()
                 module.update(batch, quantized, updates)
-            curve.append(evaluate(module, torch.split(of_test, ROWS_AT_ONCE), sizes)[0])
+            test_mse, test_counts = evaluate(module, torch.split(of_test, ROWS_AT_ONCE), sizes)
+            curve.append(test_mse)
         train_mse, counts = evaluate(module, torch.split(of_train, ROWS_AT_ONCE), sizes)
-        _, test_counts = evaluate(module, torch.split(of_test, ROWS_AT_ONCE), sizes)
     return FitResult(
         curve_steps=logged[: len(curve)],
         curve_test_mse=np.array(curve),

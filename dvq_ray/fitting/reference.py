@@ -90,7 +90,8 @@ def _fit_together(
     repetition = torch.arange(repetitions, device=device).unsqueeze(1)
 
     logged = curve_steps(len(learning_rates))
-    curve = [_evaluate(test, codebooks)[0].cpu().numpy()]
+    losses, test_counts = _evaluate(test, codebooks)
+    curve = [losses.cpu().numpy()]
     for first, last in itertools.pairwise(logged.tolist()):
         if not np.isfinite(curve[-1]).any():
             break
@@ -101,10 +102,10 @@ def _fit_together(
             # Repetitions share no code, so that the gradient of the sum is each one's own.
             codebook_loss(samples, codebooks).sum().backward()  # type: ignore[no-untyped-call]
             optimizer.step()
-        curve.append(_evaluate(test, codebooks)[0].cpu().numpy())
+        losses, test_counts = _evaluate(test, codebooks)
+        curve.append(losses.cpu().numpy())
 
     train_mse, counts = _evaluate(train, codebooks)
-    _, test_counts = _evaluate(test, codebooks)
     test_mse = np.stack(curve, axis=1)
     for i in range(repetitions):
         finite = np.isfinite(test_mse[i])

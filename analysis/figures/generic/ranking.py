@@ -54,7 +54,8 @@ def ranks(selection: Selection) -> pd.DataFrame:
         {place: {str(each): by_id[str(each)] for each in group["point_id"]} for place, group in enumerate(groups)},
         better="higher" if points.declared.metrics[points.metric].better == "higher" else "lower",
     )
-    about = [*_held(points), BITS, "quantizer", *(name for name in points.varied if name not in _held(points))]
+    held = _held(points)
+    about = [*held, BITS, "quantizer", *(name for name in points.varied if name not in held)]
     every = [
         {**_fields(group, place, about), "rate": at, **_numbers(place)}
         for at, group in enumerate(groups) for place in found[at]
@@ -65,11 +66,14 @@ def ranks(selection: Selection) -> pd.DataFrame:
 def ranking(selection: Selection) -> Product:
     """A section for each rate on each data."""
     points, table = points_of(selection), ranks(selection)
+    held = _held(points)
     metric, costs = points.declared.metrics[points.metric], _costs(points)
     size = {name: points.means(name).set_index("point_id")["mean"] for name in costs}
     better = metric.better or "lower"
     sections = [
-        Section(title=_title(points, group), rows=[_row(points, row, size) for row in group.to_dict("records")])
+        Section(
+            title=_title(points, group, held), rows=[_row(points, row, size, held) for row in group.to_dict("records")]
+        )
         for _, group in table.groupby("rate", sort=False)
     ]
     note = points.note(
@@ -124,14 +128,14 @@ def _costs(points: AllPoints) -> Mapping[str, str]:
     return {name: heading for name, heading in shown.items() if name in (points.needs.others or ())}
 
 
-def _title(points: AllPoints, group: pd.DataFrame) -> str:
-    held = _held(points)
+def _title(points: AllPoints, group: pd.DataFrame, held: Sequence[str]) -> str:
     settings = points.settings_text(held, [group[name].iloc[0] for name in held])
     return ", ".join(filter(None, [settings, f"{group[BITS].iloc[0]:,.6g} bits"]))
 
 
-def _row(points: AllPoints, row: Mapping[Any, Any], sizes: Mapping[str, pd.Series[float]]) -> Sequence[str]:
-    held = _held(points)
+def _row(
+    points: AllPoints, row: Mapping[Any, Any], sizes: Mapping[str, pd.Series[float]], held: Sequence[str]
+) -> Sequence[str]:
     its = points.points[points.points["quantizer"] == row["quantizer"]]
     fields = [name for name in points.varied if name not in (*held, *points.declared.conditions)]
     own = [name for name in fields if its[name].nunique() > 1]

@@ -61,7 +61,7 @@ def decoded(prior: FittedPrior, content: bytes) -> Codes:
     """The codes [N, P, L] in a file. Raises `CodingError` where it is damaged, or of another prior."""
     stream = constriction()
     if len(content) < HEADER_BYTES or content[:8] != MAGIC or len(content) % 4:
-        raise CodingError("this is no file of codes, or it is cut off")
+        raise CodingError("this is not a file of codes, or it is truncated")
     if content[16:48] != bytes.fromhex(prior.digest):
         raise CodingError(f"the codes were written with another prior, whose digest is {content[16:48].hex()}")
     if content[80:84] != _check(content[:80], content[HEADER_BYTES:]):

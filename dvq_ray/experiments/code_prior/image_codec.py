@@ -69,7 +69,7 @@ class ImageCodec:
         """The image in a file. Raises `CodingError` where it is damaged, or of other models or another processor."""
         stream = constriction()
         if len(content) < HEADER_BYTES or content[:4] != MAGIC or len(content) % 4:
-            raise CodingError("this is no image of this codec, or it is cut off")
+            raise CodingError("this is not an image of this codec, or it is truncated")
         if content[4:12] != self._models:
             raise CodingError("the image was written with another auto-encoder or another prior")
         decoder = stream.queue.RangeDecoder(np.frombuffer(content[HEADER_BYTES:], "<u4").astype(np.uint32))

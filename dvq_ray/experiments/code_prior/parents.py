@@ -63,7 +63,7 @@ class StoreOfCodes:
     """All points of a store, and what is wrong with those that are chosen."""
 
     def __init__(self, location: str) -> None:
-        """Raises `ParentsError` where it is no store of cells that can keep codes."""
+        """Raises `ParentsError` if the location is not a store of cells that can keep codes."""
         self.source = CodesSource(store=location)
         self._store = Store(self.source.expanded().store)
         self._rows = _rows(self._store, location)

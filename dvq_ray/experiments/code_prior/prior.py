@@ -134,7 +134,7 @@ class Prior:
     takes: ClassVar[Sequence[str]] = ()
     """Fields of the settings that it has; the others of `OWN_FIELDS` are not part of its cells."""
     needs_positions: ClassVar[bool] = False
-    """Whether it is of no use where there is one position."""
+    """Whether it needs more than one position to be useful."""
     fitted: ClassVar[type[FittedPrior]]
     """What `fit` gives."""
 

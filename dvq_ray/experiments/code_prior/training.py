@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Generator
 from typing import Any
 
 import numpy as np
@@ -30,6 +29,7 @@ from dvq_ray.experiments.code_prior.integer_network import (
 from dvq_ray.experiments.code_prior.layout import Codes, Layout
 from dvq_ray.experiments.code_prior.prior import Fit
 from dvq_ray.experiments.code_prior.tables import shares
+from dvq_ray.fitting.codecs.modules import one_thread
 from dvq_ray.quantizer.usage import ADDED
 from dvq_ray.streams import stream
 
@@ -156,17 +156,6 @@ def _numpy(tensor: Tensor) -> npt.NDArray[np.float32]:
     return found
 
 
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """With one thread a cell gives the same bytes whatever a trial was given; cores are for cells side by side."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
-
 def trained(codes: Codes, fit: Fit, convolutions: int) -> Generator[float, None, IntegerNetwork]:
     """A network with so many convolutions, trained on codes [N, P, L]. On a CPU it takes one core.
 
@@ -175,7 +164,7 @@ def trained(codes: Codes, fit: Fit, convolutions: int) -> Generator[float, None,
     The first steps are of full length; from then on it falls as a half cosine to 0. The weights with which held-out
     samples cost least are kept.
     """
-    with _one_thread():
+    with one_thread("cpu"):  # so that a cell gives the same bytes whatever a trial was given
         return (yield from _trained(codes, fit, convolutions))
 
 

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from dvq_ray.experiments.learned_prior.images import Images, load_images
 from dvq_ray.experiments.learned_prior.sources import ImageSource
+from dvq_ray.fitting.codecs.modules import one_thread
 
 RESIDENT_SHARE = 0.4
 """Of a trial's GPU memory that images may take; larger sets stay in the computer's memory and travel batch by batch."""
@@ -77,12 +78,8 @@ class Device:
             finally:
                 torch.cuda.empty_cache()  # a neighbour on the same GPU may want it
             return
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
+        with one_thread("cpu"):
             yield
-        finally:
-            torch.set_num_threads(threads)
 
     def wait(self) -> None:
         """Until all that was asked of the device is done, so that a clock can be read."""

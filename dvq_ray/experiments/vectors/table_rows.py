@@ -23,8 +23,7 @@ _LISTS = "a column of lists of numbers, or a column of numbers for each feature"
 class ParquetRows(Rows):
     """One column of lists, or a column for each feature.
 
-    Unless `columns` says otherwise, the only column of lists is taken: names, texts and numbers beside it are no
-    features.
+    Without `columns`, a single column of lists is the vectors; other columns, such as names and texts, are ignored.
     """
 
     def __init__(self, filesystem: fs.FileSystem, path: str, shown: str, *, columns: Sequence[str] | None) -> None:
