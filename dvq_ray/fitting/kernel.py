@@ -44,6 +44,8 @@ PANELS = 2 if _WIDE else 1
 """Panels that the product keeps in registers at a time."""
 _SAMPLES_AT_ONCE = (8, 8) if _WIDE else (6, 6, 4)
 """How 16 samples are split for it: 12 or 16 sums at a time are as many as registers can hold."""
+_ADAM_LANES = 16 if _WIDE else 8
+"""Codes that Adam moves at a time: its constants shall stay in registers."""
 BLOCK = 128
 """Samples that an evaluation assigns at a time."""
 
@@ -81,11 +83,11 @@ class _Vectors:
 
     def splat(self, scalar: Any, kind: Any = _VF) -> Any:
         first = self.b.insert_element(ir.Constant(kind, ir.Undefined), scalar, _I32(0))
-        return self.b.shuffle_vector(first, ir.Constant(kind, ir.Undefined), ir.Constant(_VI, [0] * LANES))
+        lanes = ir.Constant(ir.VectorType(_I32, kind.count), [0] * kind.count)
+        return self.b.shuffle_vector(first, ir.Constant(kind, ir.Undefined), lanes)
 
     def fma(self, x: Any, y: Any, z: Any) -> Any:
-        name = "llvm.fma.v16f64" if x.type.element == _F64 else "llvm.fma.v16f32"
-        return self.call(name, x.type, x, y, z)
+        return self.call(f"llvm.fma.v{x.type.count}f{64 if x.type.element == _F64 else 32}", x.type, x, y, z)
 
     def join(self, parts: list[Any]) -> Any:
         """Vectors as one. Their number is a power of 2."""
@@ -434,37 +436,41 @@ def _adam_panel(context: Any, e: Any, m: Any, v: Any, totals: Any, padding: Any,
     def emit(v: _Vectors, e: Any, m: Any, second: Any, totals: Any, padding: Any, half_norms: Any,
              slice_dim: Any, scale: Any, step_size: Any, root_scale: Any) -> None:  # fmt: skip
         e, m, second, totals, padding, half_norms = map(v.pointer, (e, m, second, totals, padding, half_norms))
-        zero = ir.Constant(_VF, [0.0] * LANES)
-        count = v.load(totals)
-        scale, step_size, root_scale = map(v.splat, (scale, v.b.fneg(step_size), root_scale))
+        kind = ir.VectorType(_F32, _ADAM_LANES)
+        name = f"v{_ADAM_LANES}f32"
+        scale, step_size, root_scale = (v.splat(each, kind) for each in (scale, v.b.fneg(step_size), root_scale))
         beta1, beta2 = BETAS
-        constants = (1 - beta1, beta2, 1 - beta2, EPSILON, _SMALLEST_FIRST_MOMENT, _SMALLEST_SECOND_MOMENT)
-        keep1, beta2, keep2, epsilon, least_m, least_v = (
-            ir.Constant(_VF, [float(np.float32(c))] * LANES) for c in constants
+        constants = (1 - beta1, beta2, 1 - beta2, EPSILON, _SMALLEST_FIRST_MOMENT, _SMALLEST_SECOND_MOMENT, 0.0, 0.5)
+        keep1, beta2, keep2, epsilon, least_m, least_v, zero, half = (
+            ir.Constant(kind, [float(np.float32(c))] * _ADAM_LANES) for c in constants
         )
 
-        def flush(moment: Any, least: Any) -> Any:
-            size = v.call("llvm.fabs.v16f32", _VF, moment)
-            return v.b.select(v.b.fcmp_ordered("<", size, least), zero, moment)
+        def lanes_from(lane: int) -> None:
+            count = v.load(v.at(totals, _I64(lane)), kind)
 
-        def feature(d: Any, state: list[Any]) -> list[Any]:
-            at = v.b.mul(d, _I64(LANES))
-            code = v.load(v.at(e, at))
-            total = v.load(v.at(totals, v.b.add(at, _I64(LANES))))
-            gradient = v.b.fmul(scale, v.fma(count, code, v.b.fneg(total)))
-            first = v.load(v.at(m, at))
-            first = flush(v.fma(keep1, v.b.fsub(gradient, first), first), least_m)
-            variance = v.b.fmul(v.load(v.at(second, at)), beta2)
-            variance = flush(v.fma(v.b.fmul(keep2, gradient), gradient, variance), least_v)
-            root = v.call("llvm.sqrt.v16f32", _VF, variance)
-            code = v.fma(step_size, v.b.fdiv(first, v.fma(root, root_scale, epsilon)), code)
-            for value, place in ((code, e), (first, m), (variance, second)):
-                v.store(value, v.at(place, at))
-            return [v.fma(code, code, state[0])]
+            def feature(d: Any, state: list[Any]) -> list[Any]:
+                at = v.b.add(v.b.mul(d, _I64(LANES)), _I64(lane))
+                code = v.load(v.at(e, at), kind)
+                total = v.load(v.at(totals, v.b.add(at, _I64(LANES))), kind)
+                gradient = v.b.fmul(scale, v.fma(count, code, v.b.fneg(total)))
+                first = v.load(v.at(m, at), kind)
+                first = v.fma(keep1, v.b.fsub(gradient, first), first)
+                size = v.call(f"llvm.fabs.{name}", kind, first)
+                first = v.b.select(v.b.fcmp_ordered("<", size, least_m), zero, first)
+                variance = v.b.fmul(v.load(v.at(second, at), kind), beta2)
+                variance = v.fma(v.b.fmul(keep2, gradient), gradient, variance)
+                variance = v.b.select(v.b.fcmp_ordered("<", variance, least_v), zero, variance)
+                root = v.call(f"llvm.sqrt.{name}", kind, variance)
+                code = v.fma(step_size, v.b.fdiv(first, v.fma(root, root_scale, epsilon)), code)
+                for value, place in ((code, e), (first, m), (variance, second)):
+                    v.store(value, v.at(place, at))
+                return [v.fma(code, code, state[0])]
 
-        (norms,) = v.loop(slice_dim, [zero], feature)
-        half = ir.Constant(_VF, [0.5] * LANES)
-        v.store(v.fma(norms, half, v.load(padding)), half_norms)
+            (norms,) = v.loop(slice_dim, [zero], feature)
+            v.store(v.fma(norms, half, v.load(v.at(padding, _I64(lane)), kind)), v.at(half_norms, _I64(lane)))
+
+        for lane in range(0, LANES, _ADAM_LANES):
+            lanes_from(lane)
 
     return _code(emit, *[types.int64] * 7, *[types.float32] * 3)
 
