@@ -17,7 +17,7 @@ except Exception:  # what numba kept cannot be read, or it cannot be written
     kernel_cache.give_up()
     from dvq_ray.fitting import kernel
 
-BLOCK, LANES, TILE = kernel.BLOCK, kernel.LANES, kernel.TILE
+BLOCK, LANES, PANELS = kernel.BLOCK, kernel.LANES, kernel.PANELS
 
 
 def _aligned(shape: tuple[int, ...], dtype: type[np.generic] = np.float32) -> npt.NDArray[Any]:
@@ -38,7 +38,7 @@ class Codebooks:
         self.slices, self.size, self.slice_dim = codebooks.shape
         panels = -(-self.size // LANES)
         if panels > 1:
-            panels = -(-panels // TILE[1]) * TILE[1]
+            panels = -(-panels // PANELS) * PANELS
         padded, stride = panels * LANES, -(-self.slice_dim // LANES) * LANES
         self.codes = _aligned((self.slices, padded, stride))
         self.codes[:, : self.size, : self.slice_dim] = codebooks
@@ -98,6 +98,7 @@ class Codebooks:
         step_sizes = rates / (1 - np.cumprod(np.full(len(rates), beta1)))
         root_scales = 1 / np.sqrt(1 - np.cumprod(np.full(len(rates), beta2)))
         curve = np.zeros(len(logged))
+        stride = self.codes.shape[2]
         with np.errstate(over="ignore"):  # a step size beyond float32 is infinite, and the fit diverges
             step_sizes, root_scales = step_sizes.astype(np.float32), root_scales.astype(np.float32)
         points = kernel.train(
@@ -118,8 +119,9 @@ class Codebooks:
             self.counts,
             self._not_wanted(),
             np.zeros(self.e.shape[:2], np.uint8),
-            _aligned((self.slice_dim + 1, LANES)),
-            _aligned((self.slice_dim + 1, LANES)),
+            _aligned((LANES, stride)),
+            _aligned((1 + stride, LANES)),
+            _aligned((1 + stride, LANES)),
             np.zeros(self.e.shape[1], np.int32),
             np.zeros(problem.batches.shape[1], np.int32),
             *self.scratch,
