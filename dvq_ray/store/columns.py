@@ -150,6 +150,8 @@ def _whole_numbers(schema: pa.Schema) -> list[str]:
 
 def _has_fraction(value: Any) -> bool:
     """Whether Arrow would cut something off of it, without a word."""
+    if value is None or type(value) is int:
+        return False
     if isinstance(value, float | np.floating):
         return math.isfinite(value) and value != int(value)
     return isinstance(value, list | tuple | np.ndarray) and any(_has_fraction(each) for each in value)
