@@ -98,7 +98,7 @@ def write_store(folder: Path, quick: bool) -> int:
     store, written = Store(folder), 0
     rows = _rows(quick)
     while some := list(islice(rows, 1000)):
-        store.gather(EXPERIMENT, [(row, ()) for row in some])
+        store.write_cells(EXPERIMENT, [(row, ()) for row in some])
         written += len(some)
     return written
 

@@ -1,6 +1,6 @@
 """`python -m benchmarks.durability`: what it costs that a power cut loses nothing, on the file system of a folder.
 
-Each job is done with `fsync` and without, by turns in one run; and cells of a pack also with a sync for each of them,
+Each job is done with `fsync` and without, by turns in one run; and cells of a pack also with a commit for each of them,
 which is the policy that `dvq_ray.store.commits` avoids. Cells are those of the static prior that `cluster/scale.md`
 calls fast, computed as a worker computes them. A store's results are the same each way.
 """
@@ -78,7 +78,7 @@ def _synced(way: str) -> Iterator[None]:
         if way == "without":
             patches.enter_context(mock.patch("os.fsync", return_value=None))
         if way == "each cell":
-            patches.enter_context(mock.patch.object(commits, "SYNC_SECONDS", 0.0))
+            patches.enter_context(mock.patch.object(commits, "TOGETHER_SECONDS", 0.0))
         yield
 
 

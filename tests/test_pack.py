@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from dvq_ray.execution.pack import run_pack
 from dvq_ray.experiment.experiment import Outcome, Underway
 from dvq_ray.experiment.registry import find_experiment
 from dvq_ray.experiment.surroundings import Surroundings
-from dvq_ray.store import Store, StoreError
+from dvq_ray.store import Store, StoreError, commits
 from dvq_ray.store.provenance import Run
 from dvq_ray.sweep.cells import Pack, Point
 
@@ -115,7 +116,10 @@ def test_an_interruption_loses_the_cell_in_hand_and_no_other(store: Store) -> No
     assert sorted(store.load()["seed"]) == [0, 1]
 
 
-def test_a_pack_that_comes_back_computes_only_what_this_run_has_not_written(store: Store) -> None:
+def test_a_pack_that_comes_back_computes_only_what_this_run_has_not_written(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commits, "TOGETHER_SECONDS", 0.0)  # as if each took long
     computed: list[int] = []
 
     def counting(settings: Any, seeds: Sequence[int], surroundings: Surroundings) -> Iterator[Outcome]:
@@ -168,6 +172,19 @@ def long_cell(settings: Any, seeds: Sequence[int], surroundings: Surroundings) -
             raise
         files.write_artifact("note.txt", b"done")
         yield Outcome(metrics=measured(float(first)))
+
+
+def test_what_is_done_is_in_the_store_before_a_later_cell_is_reported_as_underway(store: Store) -> None:
+    def compute(settings: Any, seeds: Sequence[int], surroundings: Surroundings) -> Iterator[Outcome | Underway]:
+        for seed in seeds:
+            if seed == 2:
+                yield Underway(share=0.5)
+            yield Outcome(metrics=measured(float(seed)))
+
+    pack = pack_of(compute, seeds=3)
+    with closing(run_pack(pack, store, RUN, CPU)) as advances:
+        assert [next(advances).status for _ in range(3)] == ["ok", "ok", None]
+        assert [*store.statuses()] == sorted(cell.cell_id for cell in pack.cells[:2])
 
 
 def test_progress_of_a_long_cell_is_reported_and_adds_up_to_the_cell(store: Store) -> None:

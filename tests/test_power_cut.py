@@ -175,51 +175,18 @@ def test_without_syncing_it_would_be_lost(life: Life, monkeypatch: pytest.Monkey
         unsynced()
 
 
-def test_cells_of_a_pack_are_safe_once_they_are_synced(life: Life, monkeypatch: pytest.MonkeyPatch) -> None:
-    for turn in range(4):
-        pack = Commits(life.store, EXPERIMENT)
+def test_cells_of_a_pack_are_safe_once_they_are_committed(life: Life, monkeypatch: pytest.MonkeyPatch) -> None:
+    for turn in range(12):
         cells = [life.attempt(f"fast{turn}-{number}") for number in range(4)]
-        for place, cell in enumerate(cells):
-            monkeypatch.setattr(commits, "SYNC_SECONDS", 0 if place == 2 else 1000)
-            pack.add(*cell)
-            if place == 2:
-                life.acknowledge(*cells[:3])
-        pack.finish()
+        with Commits(life.store, EXPERIMENT) as pack:
+            for place, cell in enumerate(cells):
+                monkeypatch.setattr(commits, "TOGETHER_SECONDS", 0 if place == 2 else 1000)
+                pack.add(*cell)
+                if place == 2:
+                    life.acknowledge(*cells[:3])
         life.acknowledge(*cells)
         life.look()
-        if turn % 2:
-            life.store.write_cell_unsynced(EXPERIMENT, *(unsynced := life.attempt(f"other{turn}")))
-            life.store.merge()  # of another process
-            life.acknowledge(unsynced)
-            life.look()
     assert life.moments > 10
-
-
-def test_an_unsynced_file_that_a_power_cut_emptied_is_passed_over_and_then_deleted(tmp_path: Path) -> None:
-    store = Store(tmp_path)
-    rows = [{"cell_id": each, "status": "ok", "run_id": "run", "run_started_at": START} for each in ("a", "b", "c")]
-    store.write_cell(EXPERIMENT, rows[0], [{"step": 0}])
-    for row in rows[1:]:
-        store.write_cell_unsynced(EXPERIMENT, row, [{"step": 0}])
-    emptied = [next((tmp_path / part).glob("_b*")) for part in ("cells", "curves")]
-    for path in emptied:
-        path.write_bytes(b"")
-    assert list(store.statuses()) == ["a", "c"]
-    assert list(store.load(["cell_id"], where=None)["cell_id"]) == ["a", "c"]
-    assert len(store.load_curves()) == 2
-    store.merge()
-    assert list(store.statuses()) == ["a", "c"]
-    assert store.set_aside_unreadable() == []
-    assert not any(path.exists() for path in emptied)
-    assert not (tmp_path / "set_aside").exists()
-
-
-def test_a_file_of_ones_own_that_only_looks_unsynced_is_not_deleted(tmp_path: Path) -> None:
-    store = Store(tmp_path)
-    (tmp_path / "cells").mkdir()
-    (tmp_path / "cells" / "_mine.parquet").write_bytes(b"mine")
-    (aside,) = store.set_aside_unreadable()
-    assert Path(aside.moved_to).read_bytes() == b"mine"
 
 
 def test_a_read_only_disk_is_reported_as_such(disk: DiskImage) -> None:

@@ -276,6 +276,17 @@ def test_files_of_an_older_version_are_read_with_their_missing_columns_empty(sto
     assert frame["perplexity"]["b"] == [2.0]
 
 
+def test_a_file_that_an_earlier_version_was_killed_before_it_synced_is_read_and_merged(folder: Store) -> None:
+    write(folder, row("a"))
+    cells = Path(folder.location, "cells")
+    (path,) = cells.iterdir()
+    path.rename(cells / f"_{path.name}")
+    write(folder, row("b"))
+    folder.merge()
+    assert [*folder.statuses()] == ["a", "b"]
+    assert [path.name[0] for path in cells.iterdir()] == ["2"]
+
+
 def test_a_broken_file_is_named(store: Store) -> None:
     write(store, row("a"), row("b"))
     put(store, f"cells/{single('b')}", b"PAR1 no more")

@@ -55,7 +55,7 @@ def _check_values(kind: str, found: Mapping[str, Any], declared: type) -> None:
             near = difflib.get_close_matches(str(name), columns, n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
             raise ContractError(f"{name!r} is not a {kind} of {declared.__name__}{hint}")
-        if value is not None and not _fits(value, column.holds):
+        if value is not None and type(value) is not column.holds and not _fits(value, column.holds):
             wanted = _IN_WORDS.get(column.holds, column.holds)
             raise ContractError(f"the {kind} {name} is {value!r}, which is not {wanted}")
     if missing := [name for name, column in columns.items() if column.required and found.get(name) is None]:
@@ -77,7 +77,7 @@ def _columns(declared: type) -> Mapping[str, _Column]:
 def _fits(value: Any, holds: Any) -> bool:
     if typing.get_origin(holds) is list:
         (kind,) = typing.get_args(holds)
-        return isinstance(value, Iterable) and all(_fits(each, kind) for each in value)
+        return isinstance(value, Iterable) and all(type(each) is kind or _fits(each, kind) for each in value)
     if typing.get_origin(holds) is typing.Literal:
         return value in typing.get_args(holds)
     if holds is int:

@@ -17,8 +17,8 @@ from dvq_ray.execution.exception_text import clean, describe
 from dvq_ray.experiment.experiment import Outcome, Underway
 from dvq_ray.experiment.surroundings import Surroundings
 from dvq_ray.models.files import KeptModel
-from dvq_ray.store import FINISHED, STUDY, SUGGESTION, Status, Store, StoreError
-from dvq_ray.store.columns import DURATION
+from dvq_ray.store import FINISHED, STUDY, SUGGESTION, Status, Store
+from dvq_ray.store.columns import DURATION, check_fits
 from dvq_ray.store.commits import Commits
 from dvq_ray.store.provenance import MACHINE_COLUMNS, Run, machine_columns, versions
 from dvq_ray.sweep.cells import Cell, Pack, Point, SuggestedAs
@@ -89,14 +89,19 @@ class _StoredFiles:
 
 
 def run_pack(pack: Pack, store: Store, run: Run, surroundings: Surroundings) -> Generator[Advance]:
-    """Computes the cells of a pack one after the other and commits each as it is done.
+    """Computes the cells of a pack one after the other and commits them, those of a second together.
 
-    An interruption at any moment loses the cell in hand, back to its last checkpoint, and nothing else. Cells that
-    this run has committed before (the worker died and the pack came back) are not computed again. Where an experiment
-    computes all repetitions of a point in one batch on a GPU, they are done together.
+    An interruption at any moment loses the cell in hand, back to its last checkpoint, and nothing else; a kill loses
+    the cells of the last second too. Cells that this run has committed before (the worker died and the pack came back)
+    are not computed again. Where an experiment computes all repetitions of a point in one batch on a GPU, they are done
+    together.
     """
+    with Commits(store, pack.cells[0].point.experiment) as commits:
+        yield from _advances(pack, store, run, surroundings, commits)
+
+
+def _advances(pack: Pack, store: Store, run: Run, surroundings: Surroundings, commits: Commits) -> Generator[Advance]:
     written = store.written_by_run(run.run_id, [cell.cell_id for cell in pack.cells])
-    commits = Commits(store, pack.cells[0].point.experiment)
     for point, cells in pack.by_point():
         for cell in cells:
             if cell.cell_id in written:
@@ -114,6 +119,7 @@ def run_pack(pack: Pack, store: Store, run: Run, surroundings: Surroundings) -> 
         with closing(events) as rows:
             for cell, event in rows:
                 if isinstance(event, Underway):
+                    commits.commit()
                     share = max(event.share, reported[cell.cell_id])
                     new, reported[cell.cell_id] = share - reported[cell.cell_id], share
                     seconds = new * cell.nominal_seconds()
@@ -122,12 +128,11 @@ def run_pack(pack: Pack, store: Store, run: Run, surroundings: Surroundings) -> 
                     continue
                 row = _commit(commits, cell, run, pack.suggested, event)
                 if reported[cell.cell_id] and row["status"] not in RESUMABLE:
-                    commits.finish()
+                    commits.commit()
                     store.drop_checkpoint(cell.cell_id)
                 rest = (1 - reported[cell.cell_id]) * cell.nominal_seconds()
                 value = point.experiment.main_value(row)
                 yield Advance(cell_id=cell.cell_id, status=row["status"], nominal_seconds=rest, value=value)
-    commits.finish()
 
 
 def run_cell(cell: Cell, run: Run, surroundings: Surroundings) -> Written:
@@ -190,18 +195,16 @@ def _machine(cell: Cell, device: str) -> dict[str, str]:
 def _commit(
     commits: Commits, cell: Cell, run: Run, suggested: SuggestedAs | None, written: Written
 ) -> Mapping[str, Any]:
-    """Commits a row and its curve, or if values do not fit their columns, a row that says so. Returns the row."""
+    """Hands in a row and its curve, or if values do not fit their columns, a row that says so. Returns the row."""
     row, curve = written
     row = {**row, **_search_columns(suggested, row)}
     try:
-        commits.add(row, curve)
-    except StoreError:
-        raise
+        check_fits(cell.point.experiment, row, curve)
     except Exception as error:  # Arrow's, and Python's where a number is too large for it
         failed = failed_row(cell, run, "error", f"a result does not fit its column: {describe(error)}")
         kept = {name: row.get(name) for name in ("run_started_at", *MACHINE_COLUMNS)}
-        row = {**failed, **kept, **_search_columns(suggested, failed)}
-        commits.add(row, ())
+        row, curve = {**failed, **kept, **_search_columns(suggested, failed)}, ()
+    commits.add(row, curve)
     return row
 
 

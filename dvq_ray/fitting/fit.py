@@ -16,6 +16,7 @@ from dvq_ray.fitting.codebooks import fit_codebooks
 from dvq_ray.fitting.problem import FitProblem, FitResult, learning_rates
 from dvq_ray.fitting.settings import GradientSettings, InitialCodes
 from dvq_ray.fitting.starts import Codebooks, chosen_codes, uniform_codes
+from dvq_ray.process.recent import Recent
 from dvq_ray.quantizer.base import Quantizer, Vectors
 from dvq_ray.quantizer.codebook import CodebookQuantizer
 from dvq_ray.streams import stream
@@ -100,5 +101,11 @@ def _chosen(settings: Quantizer, data: Data) -> Codebooks | None:
 
 def _batches(training: GradientSettings, data: Data) -> np.ndarray:
     """Rows of the training vectors in each mini-batch: [steps, batch]. The same for every quantizer."""
-    size = (training.steps, training.batch_size)
-    return stream(data.seed, "batches").integers(len(data.train), size=size, dtype=np.int32)
+    rows, size = len(data.train), (training.steps, training.batch_size)
+    return _DRAWN_BATCHES.get(
+        (data.seed, rows, size), lambda: stream(data.seed, "batches").integers(rows, size=size, dtype=np.int32)
+    )
+
+
+_DRAWN_BATCHES = Recent[np.ndarray](32 * 2**20, lambda batches: batches.nbytes)
+"""Cells of other quantizers with the same seed come next."""

@@ -1,12 +1,11 @@
 """Attempts at a cell: what names the files of one, and which of several stands.
 
-A file of one attempt is named after the cell, the run and the moment when the attempt began. No two attempts share a
-name, so whoever deletes a file deletes what it has read, and writing one twice leaves one file.
+A file of attempts is named after the first: its cell, its run and the moment when it began. No two files share a name,
+so whoever deletes a file deletes what it has read, and writing one twice leaves one file.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -18,26 +17,12 @@ import pandas as pd
 from dvq_ray.store.columns import FINISHED, STOPPED
 from dvq_ray.store.storage import checked_name
 
-_UNSYNCED = "_"
-"""What the name of a file begins with that a power cut may still take. pandas and pyarrow pass it over."""
-_UNSYNCED_NAME = re.compile(r"_.+-\d{8}T\d{6}\.\d{6}\.parquet")
-
 
 def file_name(row: Mapping[str, Any]) -> str:
-    """The name of a file that holds one row, or its curve."""
+    """The name of a file of rows, or of their curves, of which this is the first."""
     began: datetime = row["run_started_at"]
     moment = began.astimezone(UTC) if began.tzinfo else began
     return checked_name(f"{of_cell_and_run(row['cell_id'], row['run_id'])}-{moment:%Y%m%dT%H%M%S.%f}.parquet")
-
-
-def unsynced_name(name: str) -> str:
-    """The same while a power cut may still take the file."""
-    return f"{_UNSYNCED}{name}"
-
-
-def is_unsynced(path: str) -> bool:
-    """Whether a power cut may still take a file, or has taken what it held."""
-    return bool(_UNSYNCED_NAME.fullmatch(path.rpartition("/")[2]))
 
 
 def of_cell_and_run(cell_id: str, run_id: str) -> str:
@@ -47,7 +32,7 @@ def of_cell_and_run(cell_id: str, run_id: str) -> str:
 
 def cell_and_run(path: str) -> str:
     """The same, of a file."""
-    return path.rpartition("/")[2].removeprefix(_UNSYNCED).rpartition("-")[0]
+    return path.rpartition("/")[2].rpartition("-")[0]
 
 
 def best_rows(frame: pd.DataFrame) -> pd.DataFrame:

@@ -122,11 +122,18 @@ def _table(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
         if broken := [value for row in rows if _has_fraction(value := row.get(name))]:
             raise MisfitError(f"the column {name} holds whole numbers, and cannot hold {broken[0]!r}")
     try:
-        return pa.Table.from_pylist(rows, schema)
+        # One call for all columns: `Table.from_pylist` makes one for each, and takes thrice as long for a single row.
+        return pa.Table.from_struct_array(pa.array(rows, pa.struct(schema)))
     except UnicodeEncodeError:
         return _table([{name: _written_out(value) for name, value in row.items()} for row in rows], schema)
     except (pa.ArrowException, TypeError, OverflowError) as error:
         raise MisfitError(_misfit(rows, schema) or first_line(error)) from error
+
+
+def check_fits(experiment: Experiment, row: Mapping[str, Any], curve: Sequence[Mapping[str, Any]]) -> None:
+    """Raises `MisfitError` where a row or its curve has a value that its column cannot hold."""
+    cell_table(experiment, [row])
+    curve_table(experiment, [(row, curve)])
 
 
 def look_table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
@@ -143,6 +150,8 @@ def _whole_numbers(schema: pa.Schema) -> list[str]:
 
 def _has_fraction(value: Any) -> bool:
     """Whether Arrow would cut something off of it, without a word."""
+    if value is None or type(value) is int:
+        return False
     if isinstance(value, float | np.floating):
         return math.isfinite(value) and value != int(value)
     return isinstance(value, list | tuple | np.ndarray) and any(_has_fraction(each) for each in value)

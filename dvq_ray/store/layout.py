@@ -33,12 +33,8 @@ class Layout:
         return f"{self.root}/{checked_name(name)}"
 
     def row(self, part: str, row: Mapping[str, Any]) -> str:
-        """A file of one row, or of its curve."""
+        """A file of rows, or of their curves, of which this is the first."""
         return f"{self.root}/{part}/{attempts.file_name(row)}"
-
-    def unsynced_row(self, part: str, row: Mapping[str, Any]) -> str:
-        """The same while a power cut may still take the file."""
-        return f"{self.root}/{part}/{attempts.unsynced_name(attempts.file_name(row))}"
 
     def merged(self, part: str, count: int, digest: str) -> str:
         """A file of several attempts, named after its content."""

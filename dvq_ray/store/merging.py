@@ -17,7 +17,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dvq_ray.store.attempts import best_rows, is_unsynced
+from dvq_ray.store.attempts import best_rows
 from dvq_ray.store.columns import ATTEMPT, FINISHED, STANDING
 from dvq_ray.store.layout import Layout
 from dvq_ray.store.reading import FILE, Reader
@@ -98,8 +98,7 @@ def in_parquet(table: pa.Table) -> pa.Buffer:
 def _stale(sizes: Mapping[str, int], beaten: Collection[str] = ()) -> list[str]:
     """The files to put together: small ones where there are several, and those that must be written anew."""
     small = {path for path, rows in sizes.items() if rows < ROWS_IN_A_FILE}
-    due = {*beaten, *filter(is_unsynced, sizes)}
-    return sorted(small | due) if due or len(small) > 1 else []
+    return sorted({*small, *beaten}) if beaten or len(small) > 1 else []
 
 
 def _pieces(table: pa.Table) -> Iterator[pa.Table]:

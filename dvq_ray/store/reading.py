@@ -13,7 +13,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from dvq_ray.store.attempts import is_unsynced
 from dvq_ray.store.columns import ATTEMPT, KEYS, first_line, known_kinds
 from dvq_ray.store.parquet_files import UnusableFileError, check_piece, problem_of_content, read_piece, scans_alike
 from dvq_ray.store.storage import OutOfReachError, Storage, StoreError, below, refusal
@@ -29,10 +28,7 @@ _LISTINGS = 5
 
 
 class Reader:
-    """Reads `cells/` and `curves/` of a store. Raises `StoreError`, which names the file, where one cannot be used.
-
-    A file that a power cut broke before it was synced is passed over.
-    """
+    """Reads `cells/` and `curves/` of a store. Raises `StoreError`, which names the file, where one cannot be used."""
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
@@ -98,7 +94,7 @@ class Reader:
         return pa.concat_tables([table for _, table in found] or [ATTEMPT.empty_table()])
 
     def sizes(self, files: Sequence[str]) -> dict[str, int]:
-        """The rows of each file; those that a power cut broke are left out."""
+        """The rows of each file."""
         return dict(self._each(files, lambda file, _: int(pq.read_metadata(file).num_rows)))
 
     def problems(self, part: str) -> dict[str, str]:
@@ -152,19 +148,8 @@ class Reader:
     def _each(
         self, files: Iterable[str], action: Callable[[pa.NativeFile, Sequence[str]], _Found]
     ) -> list[tuple[str, _Found]]:
-        """What `action` gives for each open file and its keys; without files that a power cut broke."""
-
-        def act(path: str) -> tuple[str, _Found] | None:
-            try:
-                return path, self._on(path, action)
-            except OutOfReachError:
-                raise
-            except StoreError:
-                if is_unsynced(path) and problem_of_content(self._storage.get(path) or b"", _keys(path)):
-                    return None
-                raise
-
-        return [found for found in self._storage.each(act, files) if found is not None]
+        """What `action` gives for each open file and its keys."""
+        return self._storage.each(lambda path: (path, self._on(path, action)), files)
 
     def _on(self, path: str, action: Callable[[pa.NativeFile, Sequence[str]], _Found]) -> _Found:
         def act() -> _Found:

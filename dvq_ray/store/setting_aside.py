@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
-from dvq_ray.store import attempts
 from dvq_ray.store.columns import KEYS
 from dvq_ray.store.layout import Layout
 from dvq_ray.store.reading import Reader
@@ -23,13 +22,11 @@ class SetAside:
 
 
 def set_aside_unreadable(storage: Storage, reader: Reader) -> list[SetAside]:
-    """Moves such files. What a power cut broke before it was synced is deleted; nothing else is."""
+    """Moves such files. Nothing is deleted."""
     aside = []
     for part in KEYS:
         for path, reason in reader.problems(part).items():
-            if attempts.is_unsynced(path):
-                storage.delete([path])
-            elif one := _set_aside(storage, part, path, reason):
+            if one := _set_aside(storage, part, path, reason):
                 aside.append(one)
     return aside
 

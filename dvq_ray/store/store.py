@@ -13,8 +13,8 @@
       search/             the journal of a search, which Optuna writes
 
 The store is also the state that a sweep resumes from. A file comes into being whole or not at all, and survives a power
-cut under its name; those of the last seconds have names that begin with `_` until they do. A file is named after the
-attempt at a cell that it holds, or after its content, so that writing one twice leaves one file.
+cut. It is named after the first attempt at a cell that it holds, or after its content, so that writing one twice leaves
+one file.
 `pandas.read_parquet("<store>/cells")` needs nothing of this module. The one rule that this module adds: where two rows
 bear the same cell id (a failed cell was tried again, two drivers ran at once), a finished row stands before a failed
 one, and a later row before an earlier.
@@ -32,12 +32,15 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 
 from dvq_ray.experiment.experiment import Experiment
-from dvq_ray.store.columns import FINISHED, KEYS, LOOK, STOPPED, cell_table, curve_table, first_line, look_table
+from dvq_ray.store.columns import FINISHED, LOOK, STOPPED, cell_table, curve_table, first_line, look_table
 from dvq_ray.store.layout import Layout
 from dvq_ray.store.merging import Merger, in_parquet
 from dvq_ray.store.rows import Rows
 from dvq_ray.store.setting_aside import SetAside, set_aside_unreadable
 from dvq_ray.store.storage import StoreError, below
+
+Written = tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]]
+"""A row and its curve."""
 
 
 class Store(Rows):
@@ -60,29 +63,20 @@ class Store(Rows):
     # Writing
 
     def write_cell(self, experiment: Experiment, row: Mapping[str, Any], curve: Sequence[Mapping[str, Any]]) -> None:
-        """Commits one cell. Its curve comes first, so that a row in `cells` is never without its curve."""
-        for part, table in _tables(experiment, [(row, curve)]):
-            self._storage.put(self._layout.row(part, row), in_parquet(table))
+        """Commits one cell."""
+        self.write_cells(experiment, [(row, curve)])
 
-    def write_cell_unsynced(
-        self, experiment: Experiment, row: Mapping[str, Any], curve: Sequence[Mapping[str, Any]]
-    ) -> None:
-        """Commits one cell in a tenth of the time on a disk, where a power cut takes it until it is gathered."""
-        for part, table in _tables(experiment, [(row, curve)]):
-            self._storage.put_unsynced(self._single_file(part, row), in_parquet(table))
+    def write_cells(self, experiment: Experiment, written: Sequence[Written]) -> None:
+        """Commits cells in one file of each kind, named after the first.
 
-    def gather(self, experiment: Experiment, written: Sequence[_Written]) -> None:
-        """Puts rows, with their curves, that this process wrote unsynced into one file of each kind that is synced."""
-        if len(written) == 1 and self._storage.is_local:
-            self.write_cell(experiment, *written[0])
-            self._storage.delete(self._single_file(part, written[0][0]) for part in KEYS)
-        elif len(written) > 1:
-            for part, table in _tables(experiment, written):
-                self._merger.replace(part, [self._single_file(part, row) for row, _ in written], table)
-
-    def _single_file(self, part: str, row: Mapping[str, Any]) -> str:
-        """The file of a row that is not gathered yet. Object storage keeps what it has acknowledged."""
-        return self._layout.unsynced_row(part, row) if self._storage.is_local else self._layout.row(part, row)
+        The curves come first, so that a row in `cells` is never without its curve.
+        """
+        if not written:
+            return
+        rows, curves = cell_table(experiment, [row for row, _ in written]), curve_table(experiment, written)
+        for part, table in (("curves", curves), ("cells", rows)):
+            if len(table):
+                self._storage.put(self._layout.row(part, written[0][0]), in_parquet(table))
 
     def write_artifact(self, cell_id: str, name: str, content: bytes) -> None:
         """Keeps a file, such as an image, beside a cell's row."""
@@ -137,9 +131,9 @@ class Store(Rows):
         """Moves files of `cells/` and `curves/` that are not Parquet, or not of a store, to `set_aside/`.
 
         The rest can then be read, and what the files held is missing: cells whose row or curve only they had are run
-        again. Nothing is removed before its copy is complete, but for files that a power cut broke before they were
-        synced. Where footers and keys of all files are in order nothing else is looked at. Raises `StoreError` where
-        the storage is out of reach, and where files that are each in order do not go together.
+        again. Nothing is removed before its copy is complete. Where footers and keys of all files are in order nothing
+        else is looked at. Raises `StoreError` where the storage is out of reach, and where files that are each in order
+        do not go together.
         """
         return set_aside_unreadable(self._storage, self._reader)
 
@@ -221,13 +215,3 @@ class Store(Rows):
     def read_checkpoint(self, cell_id: str) -> bytes | None:
         """What `write_checkpoint` kept last; None where there is none."""
         return self._storage.get(self._layout.checkpoint(cell_id))
-
-
-_Written = tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]]
-"""A row and its curve."""
-
-
-def _tables(experiment: Experiment, written: Sequence[_Written]) -> list[tuple[str, pa.Table]]:
-    """Rows and curves by the folder that they go to, in the order in which they must be written."""
-    rows, curves = cell_table(experiment, [row for row, _ in written]), curve_table(experiment, written)
-    return [("curves", curves), ("cells", rows)] if len(curves) else [("cells", rows)]

@@ -66,7 +66,7 @@ def made_up_rows(cells: Iterable[Row]) -> Rows:
 def write(folder: Path, rows: Iterable[Row]) -> str:
     """The location of a store with these rows, each cell once."""
     store = Store(folder)
-    store.gather(STATIC_PRIOR, [(row, ()) for row in rows])
+    store.write_cells(STATIC_PRIOR, [(row, ()) for row in rows])
     store.merge()
     return str(folder)
 

@@ -104,7 +104,7 @@ def write(folder: Path, rows: Iterable[Row], *, curves: bool = True, pictures: b
     finished = [row["status"] == "ok" for row in cells]
     for row in itertools.compress(cells, finished if pictures else ()):
         store.write_artifact(row["cell_id"], PICTURE, picture(row))
-    store.gather(
+    store.write_cells(
         LEARNED_PRIOR, [(row, curve(row) if ok and curves else ()) for row, ok in zip(cells, finished, strict=True)]
     )
     store.merge()

@@ -1,12 +1,21 @@
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import pytest
 from scipy import stats
 from sklearn.datasets import make_blobs
 
+from dvq_ray.experiment.registry import find_experiment
+from dvq_ray.experiment.surroundings import Surroundings
+from dvq_ray.experiments.static_prior import run
 from dvq_ray.experiments.static_prior.blobs import Blobs, draw_blobs
+from dvq_ray.experiments.static_prior.settings import BlobSettings
+from dvq_ray.fitting.fit import Data, fit
+from dvq_ray.fitting.problem import FitResult
 from dvq_ray.streams import stream
 
 
@@ -74,3 +83,66 @@ def test_statistics_match_make_blobs() -> None:
         assert stats.ks_2samp(x.ravel(), y.ravel()).pvalue > 0.01
         norms = np.linalg.norm(x, axis=1), np.linalg.norm(y, axis=1)
         assert stats.ks_2samp(*norms).pvalue > 0.01
+
+
+def _changed_by(quantizer: str, change: Callable[[npt.NDArray[np.float32]], None]) -> dict[str, Any]:
+    """The metrics of a cell after one whose fit changed its vectors."""
+    experiment = find_experiment("static_prior")
+    fields = {"dimension": 4, "factors": 8, "train_samples": 500, "codebook_size": 4, "quantizer": quantizer}
+    settings = experiment.settings(fields)
+    assert isinstance(settings, BlobSettings)
+
+    def spoiling(settings: Any, repetitions: Sequence[Data], device: str) -> Iterator[FitResult]:
+        for data in repetitions:
+            change(data.train)
+            change(data.test)
+        return fit(settings, repetitions, device)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run, "fit", spoiling)
+        list(run.run(settings, [0], Surroundings()))
+    (outcome,) = run.run(settings, [0], Surroundings())
+    return dict(outcome.metrics)
+
+
+def test_a_fit_that_changes_its_vectors_changes_none_of_the_next_cell() -> None:
+    def doubled(vectors: npt.NDArray[np.float32]) -> None:
+        vectors *= 2
+
+    assert _changed_by("kmeans", doubled) == _changed_by("kmeans", lambda vectors: None)
+
+
+def test_vectors_are_drawn_once_for_all_quantizers_of_a_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = []
+
+    def counted(**sizes: Any) -> Blobs:
+        drawn.append(sizes["dimension"])
+        return draw_blobs(**sizes)
+
+    monkeypatch.setattr("dvq_ray.experiments.static_prior.blobs.draw_blobs", counted)
+    experiment = find_experiment("static_prior")
+    for dimension, quantizer in [(6, "vq"), (6, "kmeans"), (12, "vq"), (6, "vq")]:
+        fields = {"dimension": dimension, "factors": 8, "train_samples": 500, "codebook_size": 4, "steps": 3}
+        if quantizer == "kmeans":
+            del fields["steps"]
+        settings = experiment.settings({**fields, "quantizer": quantizer})
+        list(run.run(settings, [0], Surroundings()))  # type: ignore[arg-type]
+    assert drawn == [6, 12]
+
+
+def test_what_decides_the_vectors_is_all_of_their_fields_and_the_seed() -> None:
+    experiment = find_experiment("factorial_prior")
+    usual = {"quantizer": "vq", "codebook_size": 4, "dimension": 8, "groups": 2, "centres": 4, "train_samples": 100}
+    others = (
+        {"dimension": 4},
+        {"groups": 4},
+        {"centres": 5},
+        {"dependence": 0.5},
+        {"mixing": 0.5},
+        {"train_samples": 9},
+    )
+    settings = [experiment.settings({**usual, **other}) for other in ({}, *others)]
+    assert all(isinstance(each, BlobSettings) for each in settings)
+    assert len({each.data_key(seed) for each in settings for seed in (0, 1)}) == 2 * len(settings)  # type: ignore[attr-defined]
+    other_codes = experiment.settings({**usual, "codebook_size": 8, "steps": 7})
+    assert other_codes.data_key(0) == settings[0].data_key(0)  # type: ignore[attr-defined]

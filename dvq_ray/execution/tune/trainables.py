@@ -102,6 +102,7 @@ class PackTrainable(tune.Trainable):
         until = time.monotonic() + self._step_seconds
         while time.monotonic() < until and not interruption.asked:
             if self._between_cells and self._gate is not None and not ray.get(self._gate.is_open.remote()):
+                self.cleanup()  # which commits what was finished
                 report["done"] = True
                 break
             advance = next(self._advances, None)

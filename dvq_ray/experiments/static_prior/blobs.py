@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,12 @@ class Blobs:
     """[train_samples, dimension]"""
     test: npt.NDArray[np.float32]
     """[test_samples, dimension]"""
+
+    @cached_property
+    def variance(self) -> float:
+        """Mean squared error per dimension of predicting the training mean, on the test vectors."""
+        mean = self.train.mean(axis=0, dtype=np.float64)
+        return float(np.square(self.test - mean).mean(dtype=np.float64))
 
     def sha256(self) -> str:
         """Digest of the shapes and the numbers, train before test."""

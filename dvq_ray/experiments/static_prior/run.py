@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Sequence
-from dataclasses import asdict
-
-import numpy as np
+from functools import partial
 
 from dvq_ray.experiment.experiment import Outcome
 from dvq_ray.experiment.surroundings import Surroundings
@@ -15,10 +13,14 @@ from dvq_ray.experiments.static_prior.settings import BlobSettings, StaticPriorC
 from dvq_ray.fitting.fit import Data, fit
 from dvq_ray.fitting.problem import FitResult
 from dvq_ray.models.codec_model import codec_parts
+from dvq_ray.process.recent import Recent
 from dvq_ray.quantizer import kept_codes
 from dvq_ray.quantizer.base import Quantizer
 from dvq_ray.quantizer.codecs import exported_bytes
 from dvq_ray.quantizer.usage import codes_used, perplexity, usage
+
+_DRAWN = Recent[Blobs](64 * 2**20, lambda blobs: blobs.train.nbytes + blobs.test.nbytes)
+"""Cells of other quantizers with the same seed come next and see the same vectors, which take as long as many a fit."""
 
 
 def run(settings: BlobSettings, seeds: Sequence[int], surroundings: Surroundings) -> Generator[Outcome]:
@@ -36,8 +38,12 @@ def run(settings: BlobSettings, seeds: Sequence[int], surroundings: Surroundings
 def _fitted(settings: BlobSettings, seeds: Sequence[int], surroundings: Surroundings) -> Generator[Outcome]:
     assert isinstance(settings, Quantizer)
     started = time.perf_counter()
-    drawn = [settings.draw(seed) for seed in seeds]
-    data = [Data(seed=seed, train=blobs.train, test=blobs.test) for seed, blobs in zip(seeds, drawn, strict=True)]
+    drawn = [_DRAWN.get(settings.data_key(seed), partial(settings.draw, seed)) for seed in seeds]
+    data = [
+        # Copies, because no quantizer can be kept from changing what other cells will see.
+        Data(seed=seed, train=blobs.train.copy(), test=blobs.test.copy())
+        for seed, blobs in zip(seeds, drawn, strict=True)
+    ]
     results = fit(settings, data, surroundings.device)
     for seed, blobs, result in zip(seeds, drawn, results, strict=True):
         # A batch on a GPU is done all at once, so its time is shared out.
@@ -51,7 +57,7 @@ def _fitted(settings: BlobSettings, seeds: Sequence[int], surroundings: Surround
 def _keep(seed: int, blobs: Blobs, result: FitResult, surroundings: Surroundings) -> None:
     files, codec = surroundings.files_of(seed), result.codec
     if "codes" in surroundings.keep:
-        splits = {"train": codec.encode(blobs.train), "test": codec.encode(blobs.test)}
+        splits = {"train": codec.encode(blobs.train.copy()), "test": codec.encode(blobs.test.copy())}
         files.write_artifact(kept_codes.FILE, kept_codes.codes_file(splits))
     if "model" in surroundings.keep:
         files.write_model(*codec_parts(codec), blobs.sha256())
@@ -59,12 +65,12 @@ def _keep(seed: int, blobs: Blobs, result: FitResult, surroundings: Surroundings
 
 def _outcome(settings: BlobSettings, quantizer: Quantizer, blobs: Blobs, result: FitResult, seconds: float) -> Outcome:
     curve = [
-        asdict(StaticPriorCurve(step=int(step), test_mse=float(mse)))
+        vars(StaticPriorCurve(step=int(step), test_mse=float(mse)))
         for step, mse in zip(result.curve_steps, result.curve_test_mse, strict=True)
     ]
     if result.diverged_at_step is not None:
         return Outcome(curve=curve, diverged_at_step=result.diverged_at_step)
-    variance = _variance_about_train_mean(blobs)
+    variance = blobs.variance
     bits = quantizer.bits()
     logged = result.curve_test_mse
     metrics = StaticPriorMetrics(
@@ -84,9 +90,4 @@ def _outcome(settings: BlobSettings, quantizer: Quantizer, blobs: Blobs, result:
         **usage(result.code_counts, result.test_code_counts),
         codec_bytes=exported_bytes(result.codec),
     )
-    return Outcome(metrics=asdict(metrics), curve=curve, duration_seconds=seconds)
-
-
-def _variance_about_train_mean(blobs: Blobs) -> float:
-    mean = blobs.train.mean(axis=0, dtype=np.float64)
-    return float(np.square(blobs.test - mean).mean(dtype=np.float64))
+    return Outcome(metrics=vars(metrics), curve=curve, duration_seconds=seconds)

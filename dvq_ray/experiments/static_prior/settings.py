@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -40,6 +40,12 @@ class BlobSettings(Settings):
     def draw(self, seed: int) -> Blobs:
         """The vectors of a repetition. They follow from the seed and the fields of the data alone."""
         raise NotImplementedError
+
+    def data_key(self, seed: int) -> Hashable:
+        """What `draw` depends on: the seed, and all fields of the class that defines it. Equal keys, equal vectors."""
+        owner = next(each for each in type(self).__mro__ if issubclass(each, BlobSettings) and "draw" in vars(each))
+        names = [name for name in owner.model_fields if name not in Settings.model_fields]
+        return owner, seed, *((name, getattr(self, name)) for name in names)
 
     def _sizes(self, seed: int) -> dict[str, Any]:
         return {
