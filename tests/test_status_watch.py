@@ -45,7 +45,7 @@ def test_the_best_and_the_last_value_are_reported_with_their_cells(tmp_path: Pat
     store = finished(tmp_path)
     lines = CliRunner().invoke(status, [store.location], env={"COLUMNS": "200"}).output.splitlines()
     rows = pd.read_parquet(store.place("cells")).sort_values("test_mse")
-    best, last = rows.iloc[0], rows.loc[rows["run_started_at"].idxmax()]
+    best, last = rows.iloc[0], rows.sort_values("run_started_at").iloc[-1]
     said = {line[:10]: line[11:] for line in lines}
     settings = f"quantizer={best['quantizer']} dimension={best['dimension']}"
     assert said["best value"].startswith(f"test_mse {best['test_mse']:.4g}, of cell {best['cell_id']} ({settings}")
@@ -64,20 +64,20 @@ def test_rounds_go_on_while_a_driver_runs_and_end_with_one_more(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs_for(monkeypatch, 5)
-    assert [*watching.rounds(Store(tmp_path), share=0.5, least_seconds=0.0)] == [True] * 5 + [False]
+    assert [*watching.rounds([Store(tmp_path)], share=0.5, least_seconds=0.0)] == [True] * 5 + [False]
 
 
 def test_looking_takes_no_more_than_its_share_of_the_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock, slept = [0.0], list[float]()
-    monkeypatch.setattr(watching.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr("dvq_ray.cli.watching.time.monotonic", lambda: clock[0])
 
     def sleep(seconds: float) -> None:
         slept.append(seconds)
         clock[0] += seconds
 
-    monkeypatch.setattr(watching.time, "sleep", sleep)
+    monkeypatch.setattr("dvq_ray.cli.watching.time.sleep", sleep)
     runs_for(monkeypatch, 100)
-    looks = watching.rounds(Store(tmp_path), share=0.05, least_seconds=2.0)
+    looks = watching.rounds([Store(tmp_path)], share=0.05, least_seconds=2.0)
     next(looks)
     clock[0] += 3.0  # a look at a large store
     next(looks)

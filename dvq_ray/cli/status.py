@@ -73,7 +73,7 @@ def _watch(store: Store) -> int:
     screen = console()
     give_way()
     with suppress(KeyboardInterrupt), Live(console=screen, auto_refresh=False, transient=True) as live:
-        for running in rounds(store, share=WATCH_SHARE, least_seconds=WATCH_SECONDS):
+        for running in rounds([store], share=WATCH_SHARE, least_seconds=WATCH_SECONDS):
             if running and screen.is_terminal:
                 live.update(_looked_at(store, screen.width), refresh=True)
     return _Report(screen, store, datetime.now(UTC)).show()

@@ -28,9 +28,10 @@ def values_so_far(spec: SweepSpec, rows: pd.DataFrame) -> list[tuple[str, str]]:
         return []
     seconds = pd.to_timedelta(rows["duration_seconds"].fillna(0.0), unit="s")
     ended = (rows["run_started_at"] + seconds).loc[values.index].dropna()
-    last = [] if ended.empty else [("last value", ended.idxmax())]
-    found = [*([] if spec.search else [("best value", values.idxmin())]), *last]  # a search says what is best by itself
-    return [(label, f"{metric} {values[place]:.4g}, {_cell(spec, rows.loc[place])}") for label, place in found]
+    last = [] if ended.empty else [("last value", int(ended.argmax()), ended.index)]
+    best = [] if spec.search else [("best value", int(values.argmin()), values.index)]  # a search says its own
+    found = [(label, rows.loc[[index[place]]].iloc[0]) for label, place, index in (*best, *last)]
+    return [(label, f"{metric} {row[metric]:.4g}, {_cell(spec, row)}") for label, row in found]
 
 
 def _cell(spec: SweepSpec, row: pd.Series) -> str:

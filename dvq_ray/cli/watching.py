@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 
@@ -20,17 +20,17 @@ def is_running(store: Store) -> bool:
     return any(driver.runs for driver in drivers(store, datetime.now(UTC)))
 
 
-def rounds(store: Store, *, share: float, least_seconds: float) -> Iterator[bool]:
-    """Yields true again and again while the sweep runs, and false once after that.
+def rounds(stores: Sequence[Store], *, share: float, least_seconds: float) -> Iterator[bool]:
+    """Yields true again and again while the sweep of some store runs, and false once after that.
 
     What is done in between takes at most `share` of the time; rounds begin at least `least_seconds` apart.
     """
-    while running := is_running(store):
+    while running := any(map(is_running, stores)):
         began = time.monotonic()
         yield running
         cost = time.monotonic() - began
         until = began + max(least_seconds, cost / share)
-        while (left := until - time.monotonic()) > 0 and is_running(store):
+        while (left := until - time.monotonic()) > 0 and any(map(is_running, stores)):
             time.sleep(min(left, _POLL_SECONDS))
     yield False
 
