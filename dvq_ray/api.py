@@ -43,8 +43,12 @@ class SweepProgress:
     running: int
     """Cells or packs that run now."""
     elapsed_seconds: float
+    last: float | None
+    """Last value of the experiment's main metric; None before the first, and in a search."""
     best: float | None
-    """Lowest value so far of the experiment's main metric; None before the first, and in a search."""
+    """Lowest value so far."""
+    best_cell_id: str
+    """The cell that has it; empty before the first."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,8 +166,8 @@ class _Reported(Progress):
         super().tick(running)
         self._report(
             SweepProgress(
-                done=self.done, failed=self.failed, total=self.total, running=running, best=self.best,
-                elapsed_seconds=self.elapsed_seconds(),
+                done=self.done, failed=self.failed, total=self.total, running=running, last=self.last,
+                best=self.best, best_cell_id=self.best_cell_id, elapsed_seconds=self.elapsed_seconds(),
             )
         )  # fmt: skip
 

@@ -100,6 +100,7 @@ def test_progress_is_reported_up_to_the_end(tmp_path: Path) -> None:
     last = seen[-1]
     assert (last.done, last.failed, last.total, last.running) == (6, 0, 6, 0)
     assert last.best == frame["test_mse"].min()
+    assert last.best_cell_id == frame.sort_values("test_mse")["cell_id"].iloc[0]
     assert [each.done for each in seen] == sorted(each.done for each in seen)
 
 

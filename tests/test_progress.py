@@ -83,12 +83,14 @@ def test_the_last_and_the_best_value_are_shown() -> None:
     console, _ = plain()
     progress = Progress(10, 100.0, console, metric="test_mse")
     assert "test_mse" not in progress.line()
-    progress.measured(2.5)
-    assert "test_mse 2.5, " in progress.line()
-    progress.measured(3.0)
-    assert "test_mse 3 (best 2.5), " in progress.line()
-    progress.measured(1.23456)
-    assert "test_mse 1.235, " in progress.line()
+    progress.measured(2.5, "a" * 16)
+    assert "test_mse 2.5, best 2.5, " in progress.line()
+    progress.measured(3.0, "b" * 16)
+    assert "test_mse 3, best 2.5, " in progress.line()
+    assert progress.line().endswith(f", best cell {'a' * 16}")
+    progress.measured(1.23456, "c" * 16)
+    assert "test_mse 1.235, best 1.235, " in progress.line()
+    assert progress.line().endswith(f", best cell {'c' * 16}")
 
 
 @pytest.mark.parametrize("width", [1, 20, 40, 59, 60, 80, 100, 200])
@@ -96,8 +98,8 @@ def test_the_live_line_never_wraps_and_keeps_what_matters_most(width: int) -> No
     output = io.StringIO()
     console = Console(file=output, force_terminal=True, width=width, soft_wrap=True, color_system=None)
     progress = Progress(1000, 1.0, console, metric="reconstruction_bits_per_dim")
-    progress.measured(1.0)
-    progress.measured(2.0)
+    progress.measured(1.0, "a" * 16)
+    progress.measured(2.0, "b" * 16)
     progress.note += " [bold]\n\x1b[31m" + "日本" * 9
     console.print(progress._render())
     (line,) = output.getvalue().splitlines()
@@ -107,7 +109,7 @@ def test_the_live_line_never_wraps_and_keeps_what_matters_most(width: int) -> No
     if width >= 60:
         assert "elapsed" in line
     if width == 200:
-        assert "reconstruction_bits_per_dim 2 (best 1) [bold]" in line
+        assert "reconstruction_bits_per_dim 2, best 1, 0 running,  [bold]" in line
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ from rich.console import Console
 
 from dvq_ray.execution.executor import Death
 from dvq_ray.execution.job import Job
+from dvq_ray.execution.measured import Measured
 from dvq_ray.execution.progress import Progress
 from dvq_ray.execution.tune.kills_on_nodes import OOM_KILLS, KillsOnNodes
 from dvq_ray.execution.tune.lost_workers import LostWorkerError, trials_take_failures
@@ -78,7 +79,7 @@ class Source:
     def next(self) -> Pack | None:
         return None
 
-    def counted(self, done: int, failed: int, nominal_seconds: float, values: Sequence[float]) -> None:
+    def counted(self, done: int, failed: int, nominal_seconds: float, values: Sequence[Measured]) -> None:
         pass
 
     def stops(self, pack: Pack, logged: Sequence[Any]) -> bool:

@@ -37,11 +37,13 @@ def table_product(table: Table, numbers: pd.DataFrame, label: str, caption: str 
 
 
 def write_files(folder: Path, name: str, files: Mapping[str, bytes]) -> list[Path]:
-    """Writes `<name><suffix>` for each suffix."""
+    """Writes `<name><suffix>` for each suffix. A reader gets the old file or the new one, whole."""
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     for suffix, content in files.items():
         path = folder / f"{name}{suffix}"
-        path.write_bytes(content)
+        part = path.with_name(f".{path.name}.part")
+        part.write_bytes(content)
+        part.replace(path)
         written.append(path)
     return written

@@ -73,6 +73,8 @@ class Report:
     attempts: Sequence[Attempt]
     claims: claims.Results
     origin: Origin
+    reload_seconds: int = 0
+    """How often the page reloads itself, because it is made again while the sweep runs; 0 for never."""
 
     @property
     def verdicts(self) -> dict[str, int]:

@@ -75,6 +75,30 @@ for (const link of document.querySelectorAll(".glance a")) {
   });
 }
 
+// The page of a sweep that runs reloads itself, unless someone is at work in it. What was unfolded stays unfolded.
+
+const live = document.getElementById("live");
+
+function foldId(details) {
+  const place = details.closest("[aria-labelledby]")?.getAttribute("aria-labelledby") ?? "";
+  return `${place} ${details.querySelector("summary").textContent}`;
+}
+
+function isBusy() {
+  return document.hidden || live.elements.paused.checked || document.activeElement?.matches("input, select");
+}
+
+if (live) {
+  live.hidden = false;
+  const open = new Set(JSON.parse(sessionStorage.getItem("open") ?? "[]"));
+  document.querySelectorAll("details").forEach((details) => { details.open ||= open.has(foldId(details)); });
+  setInterval(() => {
+    if (isBusy()) return;
+    sessionStorage.setItem("open", JSON.stringify([...document.querySelectorAll("details[open]")].map(foldId)));
+    location.reload();
+  }, 1000 * Number(document.body.dataset.reload));
+}
+
 // Paper cannot be unfolded.
 
 let unfolded = [];

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import textwrap
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import click
 import pandas as pd
 from pyarrow import fs
 from rich.console import Console
+from rich.live import Live
+from rich.text import Text
 
 from dvq_ray.cli import commands
 from dvq_ray.cli.failures import FailureKind, failure_kinds
 from dvq_ray.cli.standing import Standing, grids_standing, search_standing
 from dvq_ray.cli.terminal import Command, complain, console, counts_table
+from dvq_ray.cli.values_so_far import columns_of, values_so_far
+from dvq_ray.cli.watching import give_way, rounds
 from dvq_ray.problems import SweepFileError
-from dvq_ray.store import FINISHED, STOPPED, Store, StoreError
+from dvq_ray.store import FINISHED, STOPPED, OutOfReachError, Store, StoreError
 from dvq_ray.store.heartbeat import Driver, drivers
 from dvq_ray.sweep.pace import COLUMNS, Pace, hours, pace
 from dvq_ray.sweep.plan import load_rows, missing_kept
@@ -26,6 +32,8 @@ from dvq_ray.sweep.spec import Resources, SweepSpec, parse_sweep
 from dvq_ray.text import plain, rate, span
 
 ALL_DONE, SOME_FAILED, UNREADABLE, INCOMPLETE = 0, 1, 2, 3
+WATCH_SHARE, WATCH_SECONDS = 0.05, 2.0
+"""Of the time, how much looks may take; and the least time between two of them."""
 PATIENCE = timedelta(minutes=10)
 """Without a sign of life for so long, and for some checkpoints or the longest cell, a sweep is taken not to run."""
 SHOWN_KINDS = 5
@@ -40,19 +48,47 @@ _COLUMNS = tuple(dict.fromkeys([*COLUMNS, *_TEXTS]))
 
 @click.command(cls=Command, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.argument("store")
-def main(store: str) -> None:
+@click.option("--watch", is_flag=True, help="Look again and again until the sweep ends, or until Ctrl-C.")
+def main(store: str, watch: bool) -> None:
     """Say how the sweep of the store STORE (a folder or a URI) is doing. Nothing is written or moved.
+
+    With --watch it looks again every few seconds, for a twentieth of one core at most and after all
+    other processes, and Ctrl-C ends the looking and not the sweep. Where the output is no terminal it
+    prints the last state alone.
 
     Exit codes: 0 all cells are done; 1 every cell has a row, but some failed; 2 there is no store, or it
     cannot be read; 3 some are missing. Of a search, suggestions stand for cells.
     """
     try:
-        sys.exit(_Report(console(), Store(store), datetime.now(UTC)).show())
+        sys.exit(_watch(Store(store)) if watch else _Report(console(), Store(store), datetime.now(UTC)).show())
     except SweepFileError as error:
         complain("\n".join(str(problem) for problem in error.problems))
     except (StoreError, OSError, UnicodeDecodeError) as error:
         complain(str(error))
     sys.exit(UNREADABLE)
+
+
+def _watch(store: Store) -> int:
+    """Shows the state again and again while the sweep runs. Leaves the last one, and returns its exit code."""
+    screen = console()
+    give_way()
+    with suppress(KeyboardInterrupt), Live(console=screen, auto_refresh=False, transient=True) as live:
+        for running in rounds([store], share=WATCH_SHARE, least_seconds=WATCH_SECONDS):
+            if running and screen.is_terminal:
+                live.update(_looked_at(store, screen.width), refresh=True)
+    return _Report(screen, store, datetime.now(UTC)).show()
+
+
+def _looked_at(store: Store, width: int) -> Text:
+    """What `status` says at this moment."""
+    now = datetime.now(UTC)
+    said = console(file=io.StringIO(), width=width, force_terminal=False)
+    try:
+        _Report(said, store, now).show()
+    except StoreError as error:  # perhaps it is out of reach for a moment; the last look says so again
+        said.print(str(error))
+    said.print(f"\n{now.astimezone():%H:%M:%S}, looking again every few seconds; Ctrl-C ends this, not the sweep")
+    return Text(said.file.getvalue().rstrip())  # type: ignore[attr-defined]
 
 
 class _Report:
@@ -76,7 +112,7 @@ class _Report:
             raise
         if spec is None:
             return self._rows(store.load(_COLUMNS, categories=_TEXTS))
-        rows = load_rows(spec, store, _COLUMNS, categories=_TEXTS)
+        rows = self._load(spec)
         search = spec.search
         if search:
             standing = search_standing(spec, search, store, rows)
@@ -88,6 +124,8 @@ class _Report:
         found = drivers(store, self._now)
         quiet = not any(driver.runs for driver in found) if found else self._is_quiet(spec, measured, checkpoints)
         self._say_pace(standing, measured, quiet and not found)
+        for label, text in values_so_far(spec, rows):
+            self._line(label, text)
         self._say_drivers(standing, found)
         self._say_hours(rows, spec.resources)
         wanted, failed = standing.cell_ids, _failed(rows)
@@ -95,6 +133,15 @@ class _Report:
         self._say_failures([cell_id for cell_id in failed if wanted is None or cell_id in wanted])
         self._say_next(spec, standing, quiet, is_known=bool(found))
         return INCOMPLETE if standing.missing else SOME_FAILED if standing.failed else ALL_DONE
+
+    def _load(self, spec: SweepSpec) -> pd.DataFrame:
+        shown = [*_COLUMNS, *columns_of(spec)]
+        try:
+            return load_rows(spec, self._store, shown, categories=_TEXTS)
+        except OutOfReachError:
+            raise
+        except StoreError:  # perhaps of a column that the rows of another experiment, or of an earlier version, lack
+            return load_rows(spec, self._store, _COLUMNS, categories=_TEXTS)
 
     def _rows(self, rows: pd.DataFrame) -> int:
         """What rows there are, where no sweep file says which are wanted."""

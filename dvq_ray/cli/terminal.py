@@ -21,9 +21,9 @@ from dvq_ray.text import plain
 _INTERRUPTED = 130
 
 
-def console() -> Console:
+def console(**options: Any) -> Console:
     """The console of a command line. Nothing it prints is parsed as markup or emoji: names may hold brackets."""
-    return _PlainConsole(markup=False, emoji=False, highlight=False, soft_wrap=True)
+    return _PlainConsole(markup=False, emoji=False, highlight=False, soft_wrap=True, **options)
 
 
 def say(line: str) -> None:

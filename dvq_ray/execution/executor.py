@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from dvq_ray.execution.job import Job
+from dvq_ray.execution.measured import Measured
 from dvq_ray.store import Status
 from dvq_ray.sweep.cells import Pack
 from dvq_ray.sweep.spec import Resources
@@ -44,7 +45,7 @@ class PackSource(Protocol):
         """Hands out a pack; None where there is none now."""
         ...
 
-    def counted(self, done: int, failed: int, nominal_seconds: float, values: Sequence[float]) -> None:
+    def counted(self, done: int, failed: int, nominal_seconds: float, values: Sequence[Measured]) -> None:
         """Takes note of cells that ended while their pack runs, and of values of the main metric."""
         ...
 

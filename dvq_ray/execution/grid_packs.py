@@ -9,6 +9,7 @@ from typing import Any
 
 from dvq_ray.execution.executor import Death
 from dvq_ray.execution.job import Job
+from dvq_ray.execution.measured import Measured
 from dvq_ray.execution.pack import failed_row
 from dvq_ray.store import FINISHED
 from dvq_ray.sweep.cells import Cell, Pack
@@ -48,11 +49,11 @@ class GridPacks:
         self._underway += 1
         return self._packs.popleft()
 
-    def counted(self, done: int, failed: int, nominal_seconds: float, values: Sequence[float]) -> None:
+    def counted(self, done: int, failed: int, nominal_seconds: float, values: Sequence[Measured]) -> None:
         """Shows it."""
         self._job.progress.advance(done, failed, nominal_seconds)
         for value in values:
-            self._job.progress.measured(value)
+            self._job.progress.measured(*value)
 
     def stops(self, pack: Pack, logged: Sequence[Mapping[str, Any]]) -> bool:
         """Never: each pack runs to its end."""

@@ -36,8 +36,7 @@ class InProcess:
             with closing(run_pack(pack, job.store, job.run, job.surroundings)) as advances:
                 logged = 0
                 for advance in advances:
-                    values = [] if advance.value is None else [advance.value]
-                    source.counted(int(advance.done), int(advance.failed), advance.nominal_seconds, values)
+                    source.counted(int(advance.done), int(advance.failed), advance.nominal_seconds, advance.values)
                     job.progress.tick(running=1)
                     if job.ends_after(advance):
                         return

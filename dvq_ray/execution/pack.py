@@ -14,6 +14,7 @@ from typing import Any
 
 from dvq_ray.execution.computed import computed
 from dvq_ray.execution.exception_text import clean, describe
+from dvq_ray.execution.measured import Measured
 from dvq_ray.experiment.experiment import Outcome, Underway
 from dvq_ray.experiment.surroundings import Surroundings
 from dvq_ray.models.files import KeptModel
@@ -43,6 +44,11 @@ class Advance:
     """The curve so far of a cell that is being computed, where its experiment reports it."""
     value: float | None = None
     """The experiment's main metric, as far as it is known."""
+
+    @property
+    def values(self) -> Sequence[Measured]:
+        """The value with its cell, where there is one."""
+        return [] if self.value is None else [Measured(self.value, self.cell_id)]
 
     @property
     def done(self) -> bool:

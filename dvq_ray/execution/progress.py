@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from typing import TYPE_CHECKING, Self
 
@@ -38,11 +37,16 @@ class Progress:
         self.failed = 0
         self.running = 0
         self.note = ""
-        """The results so far, in words."""
+        """What has been found so far, in words."""
         self.total = total
         self._what = what
         self._metric = metric
-        self._best = math.inf
+        self.last: float | None = None
+        """The metric's last value; None before the first."""
+        self.best: float | None = None
+        """Its lowest."""
+        self.best_cell_id = ""
+        """The cell that has it."""
         self._total_seconds = total_seconds
         self._seconds_done = 0.0
         self._console = console
@@ -79,16 +83,11 @@ class Progress:
         self.failed += failed
         self._seconds_done += nominal_seconds
 
-    def measured(self, value: float) -> None:
-        """Shows a value of the metric, of a cell that is finished or is being computed."""
-        self._best = min(value, self._best)
-        best = f" (best {self._best:.4g})" if self._best < value else ""
-        self.note = f"{self._metric} {value:.4g}{best}"
-
-    @property
-    def best(self) -> float | None:
-        """The lowest value so far; None before the first."""
-        return self._best if math.isfinite(self._best) else None
+    def measured(self, value: float, cell_id: str) -> None:
+        """Takes note of a value of the metric, of a cell that is finished or is being computed."""
+        self.last = value
+        if self.best is None or value < self.best:
+            self.best, self.best_cell_id = value, cell_id
 
     def tick(self, running: int) -> None:
         """Tells how many cells run now, and prints a plain line where it is time for one."""
@@ -117,13 +116,20 @@ class Progress:
             f"{self.failed} failed",
             f"{span(elapsed)} elapsed",
             self._left(elapsed),
+            *self._values(),
             f"{self.running} running",
             *([self.note] if self.note else []),
             rate(ended / elapsed, self._what),
+            *([f"best cell {self.best_cell_id}"] if self.best_cell_id else []),
         ]
         while width is not None and len(facts) > 1 and len(", ".join(facts)) > width:
             facts.pop()
         return ", ".join(facts)
+
+    def _values(self) -> list[str]:
+        if self.last is None or self.best is None:
+            return []
+        return [f"{self._metric} {self.last:.4g}, best {self.best:.4g}"]
 
     def _left(self, elapsed: float) -> str:
         if self._seconds_done > ENOUGH_TO_PREDICT * self._total_seconds:

@@ -15,6 +15,7 @@ from typing import Any
 from dvq_ray.execution.executor import Death, PackSource
 from dvq_ray.execution.grid_packs import GridPacks
 from dvq_ray.execution.job import Job
+from dvq_ray.execution.measured import Measured
 from dvq_ray.store import FINISHED, STOPPED
 from dvq_ray.sweep.cells import Cell, Pack, pack_cells, run_order
 from dvq_ray.sweep.looks import Looks
@@ -83,11 +84,11 @@ class SequentialPacks:
             pack = self._next_of_batches()
         return pack
 
-    def counted(self, done: int, failed: int, nominal_seconds: float, values: Sequence[float]) -> None:
+    def counted(self, done: int, failed: int, nominal_seconds: float, values: Sequence[Measured]) -> None:
         """Shows it."""
         self._job.progress.advance(done, failed, nominal_seconds)
         for value in values:
-            self._job.progress.measured(value)
+            self._job.progress.measured(*value)
         self._show()
 
     def stops(self, pack: Pack, logged: Sequence[Mapping[str, Any]]) -> bool:

@@ -14,6 +14,7 @@ from optuna.terminator import RegretBoundEvaluator
 from optuna.trial import TrialState
 
 from dvq_ray.execution.executor import Death
+from dvq_ray.execution.measured import Measured
 from dvq_ray.execution.pack import failed_row
 from dvq_ray.search.contest import Contest, contest_of
 from dvq_ray.search.stopping import pruner_of
@@ -95,7 +96,7 @@ class Supply:
         self._underway |= {cell.cell_id for cell in pack.cells}
         return pack
 
-    def counted(self, done: int, failed: int, nominal_seconds: float, values: Sequence[float]) -> None:
+    def counted(self, done: int, failed: int, nominal_seconds: float, values: Sequence[Measured]) -> None:
         """Does nothing: suggestions are counted, and not their cells."""
 
     def stops(self, pack: Pack, logged: Sequence[Mapping[str, Any]]) -> bool:

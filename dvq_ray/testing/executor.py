@@ -17,6 +17,7 @@ from dvq_ray.declarations.settings import Settings
 from dvq_ray.execution.budget import Budget
 from dvq_ray.execution.executor import Death, Executor
 from dvq_ray.execution.job import Job
+from dvq_ray.execution.measured import Measured
 from dvq_ray.execution.progress import Progress
 from dvq_ray.experiment.experiment import Experiment, Outcome
 from dvq_ray.experiment.registry import find_experiment
@@ -117,7 +118,7 @@ class Packs:
         self._underway += 1
         return self._left.popleft()
 
-    def counted(self, done: int, failed: int, nominal_seconds: float, values: Sequence[float]) -> None:
+    def counted(self, done: int, failed: int, nominal_seconds: float, values: Sequence[Measured]) -> None:
         """Counts."""
         self.done += done
         self.failed += failed

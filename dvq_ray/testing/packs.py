@@ -69,8 +69,7 @@ class PackSourceContract:
             death = dies(pack)
             if death is None:
                 for advance in run_pack(pack, job.store, job.run, job.surroundings):
-                    values = [] if advance.value is None else [advance.value]
-                    source.counted(int(advance.done), int(advance.failed), advance.nominal_seconds, values)
+                    source.counted(int(advance.done), int(advance.failed), advance.nominal_seconds, advance.values)
             source.ended(pack, death=death)
         if not job.ending:
             assert source.next() is None

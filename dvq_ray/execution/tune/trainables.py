@@ -30,8 +30,8 @@ STEP_SECONDS, STEP_SECONDS_PER_TRIAL = 1.0, 0.03
 the latter times their number: the driver takes some 2 ms for each report, and trials wait for it."""
 
 
-BEST_VALUE, LAST_VALUE = "best_value", "last_value"
-"""Keys of what a step reports of the experiment's main metric, where a cell measured it."""
+BEST, LAST = "best", "last"
+"""Keys of what a step reports of the experiment's main metric, where a cell measured it: a value and its cell."""
 LOGGED = "logged"
 """The key of the curve so far that a step reports of a cell that may be stopped early."""
 
@@ -113,9 +113,9 @@ class PackTrainable(tune.Trainable):
             report["seconds_done"] += advance.nominal_seconds
             report["cells_done"] += advance.done
             report["cells_failed"] += advance.failed
-            if advance.value is not None:
-                report[BEST_VALUE] = min(advance.value, report.get(BEST_VALUE, advance.value))
-                report[LAST_VALUE] = advance.value
+            for measured in advance.values:
+                report[BEST] = min(measured, report.get(BEST, measured))
+                report[LAST] = measured
             if self._ends_step(advance, report):
                 break
         return report

@@ -17,9 +17,10 @@ from ray.exceptions import ActorUnavailableError, OutOfMemoryError, RayActorErro
 from dvq_ray.execution.exception_text import clean
 from dvq_ray.execution.executor import Death, PackSource
 from dvq_ray.execution.job import Job
+from dvq_ray.execution.measured import Measured
 from dvq_ray.execution.tune.kills_on_nodes import KillsOnNodes
 from dvq_ray.execution.tune.lost_workers import LostWorkerError
-from dvq_ray.execution.tune.trainables import BEST_VALUE, LAST_VALUE, LOGGED
+from dvq_ray.execution.tune.trainables import BEST, LAST, LOGGED
 from dvq_ray.store import StoreError
 from dvq_ray.sweep.cells import Pack
 
@@ -88,7 +89,7 @@ class Watch(tune.Callback):
         """Counts cells, and keeps the curve so far: the row of a cell that is stopped early is written from it."""
         self._store_faults = 0
         self._kills.reported(trial.trial_id, result)
-        values = [result[key] for key in (BEST_VALUE, LAST_VALUE) if key in result]
+        values = [Measured(*result[key]) for key in (BEST, LAST) if key in result]
         self._source.counted(result["cells_done"], result["cells_failed"], result["seconds_done"], values)
         if LOGGED in result:
             self._logged[trial.trial_id] = result[LOGGED]

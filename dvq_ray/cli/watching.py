@@ -1,0 +1,42 @@
+"""Looking at a store again and again while its sweep runs, for a small share of one core."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+
+from dvq_ray.store import Store
+from dvq_ray.store.heartbeat import drivers
+
+_POLL_SECONDS = 2.0
+"""How often it is looked whether the sweep still runs: a few bytes are read for that."""
+
+
+def is_running(store: Store) -> bool:
+    """Whether some driver works on the store, by the sign of life that each leaves in it."""
+    return any(driver.runs for driver in drivers(store, datetime.now(UTC)))
+
+
+def rounds(stores: Sequence[Store], *, share: float, least_seconds: float) -> Iterator[bool]:
+    """Yields true again and again while the sweep of some store runs, and false once after that.
+
+    What is done in between takes at most `share` of the time; rounds begin at least `least_seconds` apart.
+    """
+    while running := any(map(is_running, stores)):
+        began = time.monotonic()
+        yield running
+        cost = time.monotonic() - began
+        until = began + max(least_seconds, cost / share)
+        while (left := until - time.monotonic()) > 0 and any(map(is_running, stores)):
+            time.sleep(min(left, _POLL_SECONDS))
+    yield False
+
+
+def give_way() -> None:
+    """Lets every other process on this machine go first, as far as the system allows it."""
+    if hasattr(os, "nice"):
+        with suppress(OSError):
+            os.nice(19)

@@ -1,0 +1,12 @@
+"""What a driver is told of results while they come in."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Measured(NamedTuple):
+    """A value of the experiment's main metric, and the cell that has it. The lower one is the better one."""
+
+    value: float
+    cell_id: str
