@@ -228,7 +228,7 @@ def decided() -> tuple[Decision, ...]:
 
 
 def claims_table() -> list[str]:
-    """A line for each claim and finding, as the results page has it, of what is in the stores: claims at both scales."""
+    """A line for each claim and finding, as the results page has it, of what the stores hold, claims at both scales."""
     lines = []
     for decision in decided():
         claim, outcome, shown = decision.claim, decision.outcome, decision.outcome.deciding

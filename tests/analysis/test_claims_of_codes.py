@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 
 from analysis.claims import product, sentences
 from analysis.claims.claim import Fields
@@ -22,6 +21,7 @@ from analysis.claims.readings import entry
 from analysis.data.rows import load_rows
 from dvq_ray.experiment.registry import find_experiment
 from dvq_ray.store import Store
+from dvq_ray.sweep.yaml_source import read_file
 from tests.analysis.made_up_claims import (
     BY_NUMBER,
     MadeUpRows,
@@ -189,7 +189,7 @@ def test_two_stores_are_given_together(tmp_path: Path) -> None:
         store = Store(tmp_path / name)
         its = rows.frame[rows.frame["trainable"] == name].astype(object)
         known = [column for column in its if its[column].notna().any()]
-        cells = [{k: v for k, v in row.items() if pd.notna(v)} for row in its[known].to_dict("records")]
+        cells = [{str(k): v for k, v in row.items() if pd.notna(v)} for row in its[known].to_dict("records")]
         for row in cells:
             store.write_artifact(row["cell_id"], "test_images.parquet", rows.images[row["cell_id"]])
         store.gather(find_experiment(name), [(row, ()) for row in cells])
@@ -205,8 +205,8 @@ def test_sweeps_of_priors_are_of_the_stores_that_the_models_sweeps_fill_and_have
     for claim in CLAIMS:
         for reading in claim.readings:
             if reading.prior_sweep:
-                of_models = yaml.safe_load((ROOT / reading.sweep.partition(" ")[0]).read_text())
-                of_codes = yaml.safe_load((ROOT / reading.prior_sweep).read_text())
+                of_models = read_file(ROOT / reading.sweep.partition(" ")[0]).data
+                of_codes = read_file(ROOT / reading.prior_sweep).data
                 assert of_codes["codes_of"] == f"results/{of_models['name']}"
                 assert of_codes["seeds"] == len(reading.seeds)
                 assert of_codes["fixed"] == {"coded": True}
