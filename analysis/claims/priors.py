@@ -1,7 +1,6 @@
 """What codes cost under the best prior: rows of `code_prior`, found by the cells whose codes they are of.
 
-The best prior of a point and seed is the one under which the codes of its *other* seeds cost least. So no seed has a
-say in what it is measured with, and what is chosen is not lower by the luck of the choice.
+The best prior of a point and seed is the one under which the codes of its *other* seeds cost least.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ import numpy.typing as npt
 
 from dvq_ray.experiments.code_prior.parents import quantizer_fields
 
+from ..data.best_of_others import best_of_others
 from ..data.rows import Rows
 from .claim import Array, Fields, Member, Test
 from .samples import IMAGES, MissingError, Sample, Stored, listed_by_state, sampled, used_of
@@ -80,11 +80,3 @@ class PriorsOfCodes:
         if found[RECONSTRUCTION].shape != found[CODES].shape:
             raise MissingError(f"{IMAGES} of unequal length")
         return {**found, TOTAL: found[RECONSTRUCTION] + found[CODES]}
-
-
-def best_of_others(costs: Array) -> npt.NDArray[np.int64]:
-    """Of costs [priors, points, seeds], the prior with the lowest mean over all other seeds: [points, seeds]."""
-    if len(costs) == 1:
-        return np.zeros(costs.shape[1:], np.int64)
-    of_others = (costs.sum(axis=-1, keepdims=True) - costs) / (costs.shape[-1] - 1)
-    return np.asarray(of_others.argmin(axis=0))

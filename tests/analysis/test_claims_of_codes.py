@@ -16,8 +16,9 @@ from analysis.claims import product, sentences
 from analysis.claims.claim import Fields
 from analysis.claims.decide import LEAST_SEEDS, Outcome
 from analysis.claims.learned_prior import CLAIMS
-from analysis.claims.priors import BEST, LADDER, best_of_others
+from analysis.claims.priors import BEST, LADDER
 from analysis.claims.readings import entry
+from analysis.data.best_of_others import best_of_others
 from analysis.data.rows import load_rows
 from dvq_ray.experiment.registry import find_experiment
 from dvq_ray.store import Store
