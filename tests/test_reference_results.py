@@ -18,6 +18,7 @@ from scipy import stats
 from analysis.claims import product as claims
 from analysis.claims import sentences
 from analysis.claims.decide import Decision
+from analysis.claims.readings import entry
 from analysis.data.rows import load_rows
 from dvq_ray.search.history import search_coverage
 from dvq_ray.store import Store
@@ -227,18 +228,19 @@ def decided() -> tuple[Decision, ...]:
 
 
 def claims_table() -> list[str]:
-    """A line for each claim and finding, as the results page has it, of what is in the stores."""
+    """A line for each claim and finding, as the results page has it, of what the stores hold, claims at both scales."""
     lines = []
     for decision in decided():
         claim, outcome, shown = decision.claim, decision.outcome, decision.outcome.deciding
         test = shown.cell.test if shown else None
         effect = (
-            f"{test.name}: {sentences.effect(test, shown)}" if test and shown else f"to run: `{outcome.reading.sweep}`"
+            f"{test.name}: {sentences.effect(test, shown)}" if test and shown else f"to run: `{outcome.reading.to_run}`"
         )
         counts = f"{outcome.count('holds')} of {len(outcome.cells)}" if shown else "–"
         n = str(shown.n) if shown else "–"
         verdict = sentences.verdict(outcome)
-        lines.append(f"| {claim.number} | {claim.paper} | {verdict} | {counts} | {effect} | {n} |")
+        small = "" if claim.number.isalpha() else f" {entry(decision).small_text} |"
+        lines.append(f"| {claim.number} | {claim.paper} | {verdict} |{small} {counts} | {effect} | {n} |")
     return lines
 
 

@@ -72,6 +72,9 @@ class Test:
     """Shown in percent."""
     any: bool = False
     """Whether the claim says so of some cell, and not of each."""
+    prior: str = ""
+    """Prior over the codes of the points, from whose rows the metrics are: its name, or `best` (`priors.py`). Empty
+    where they are from the points' own rows."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +102,13 @@ class Reading:
     """Repetitions of each cell."""
     sweep: str
     """What provides its cells, as arguments of `python -m dvq_ray.sweep`."""
+    prior_sweep: str = ""
+    """What provides priors over the codes of its cells, as arguments of the same; empty where it takes none."""
+
+    @property
+    def to_run(self) -> str:
+        """All that provides its numbers, in the order in which it is run."""
+        return f"{self.sweep}, then {self.prior_sweep}" if self.prior_sweep else self.sweep
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,10 +123,12 @@ class Claim:
     trainable: str
     reading: Reading
     """What decides it."""
+    small: Reading | None = None
+    """What decides it at small scale: a verdict of its own, which says nothing about the paper's scale."""
     others: tuple[Reading, ...] = ()
     """Other readings that stand beside it: at equal bits, at equal parameters, with what the codes cost."""
 
     @property
     def readings(self) -> tuple[Reading, ...]:
-        """All of them, the one that decides first."""
-        return (self.reading, *self.others)
+        """All of them, those that decide first."""
+        return (self.reading, *([self.small] if self.small else []), *self.others)

@@ -15,6 +15,7 @@ from dvq_ray import inference
 from ..data.rows import Rows
 from ..data.summary import LEVEL
 from .claim import Array, Claim, Fields, Reading, Region, Scope, Test, Verdict
+from .priors import PriorsOfCodes
 from .samples import Sample, Stored
 
 SIGNIFICANCE = 0.025
@@ -167,25 +168,41 @@ class Decision:
     claim: Claim
     outcome: Outcome
     """Outcome of the reading that decides."""
+    small: Outcome | None
+    """Outcome of the reading that decides at small scale; None where the claim has none."""
     others: tuple[Outcome, ...]
+
+    @property
+    def outcomes(self) -> tuple[Outcome, ...]:
+        """Those of `Claim.readings`, in their order."""
+        return (self.outcome, *([self.small] if self.small else []), *self.others)
 
 
 def decide(claims: Sequence[Claim], rows: Rows) -> list[Decision]:
     """What the stores say of each claim. Raises `StoreError` where curves or artifacts cannot be read."""
     stored = {trainable: Stored(rows, trainable) for trainable in sorted({claim.trainable for claim in claims})}
-    decided = []
-    for claim in claims:
-        outcome, *others = (_outcome(reading, stored[claim.trainable]) for reading in claim.readings)
-        decided.append(Decision(claim=claim, outcome=outcome, others=tuple(others)))
-    return decided
+    priors = {trainable: PriorsOfCodes(rows, its) for trainable, its in stored.items()}
+
+    def outcome(claim: Claim, reading: Reading) -> Outcome:
+        return _outcome(reading, stored[claim.trainable], priors[claim.trainable])
+
+    return [
+        Decision(
+            claim=claim,
+            outcome=outcome(claim, claim.reading),
+            small=outcome(claim, claim.small) if claim.small else None,
+            others=tuple(outcome(claim, reading) for reading in claim.others),
+        )
+        for claim in claims
+    ]
 
 
-def _outcome(reading: Reading, stored: Stored) -> Outcome:
+def _outcome(reading: Reading, stored: Stored, priors: PriorsOfCodes) -> Outcome:
     found: list[tuple[Test, int, Sample]] = []
     left_out: list[LeftOut] = []
     for test in reading.tests:
         for place, points in enumerate(test.cells):
-            sample = stored.sample(test, points, reading.seeds)
+            sample = (priors if test.prior else stored).sample(test, points, reading.seeds)
             if not isinstance(sample, str) and len(sample.values) < LEAST_SEEDS:
                 sample = f"{len(sample.values)} repetitions, and {LEAST_SEEDS} are needed"
             if isinstance(sample, str):

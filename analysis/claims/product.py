@@ -31,8 +31,14 @@ def decisions(rows: Rows, claims: Sequence[Claim] = CLAIMS) -> list[Decision]:
 
 
 def tally(decided: Sequence[Decision]) -> str:
-    """`7 hold, 1 holds so far, 3 fail`."""
-    counts = Counter((decision.outcome.verdict, decision.outcome.is_so_far) for decision in decided)
+    """`7 hold, 1 holds so far, 3 fail`; then those at small scale, where any was tested."""
+    small = [decision.small for decision in decided if decision.small]
+    text = _counted([decision.outcome for decision in decided])
+    return f"{text}; at small scale: {_counted(small)}" if any(outcome.cells for outcome in small) else text
+
+
+def _counted(outcomes: Sequence[Outcome]) -> str:
+    counts = Counter((outcome.verdict, outcome.is_so_far) for outcome in outcomes)
     return ", ".join(
         f"{counts[verdict, so_far]} {verdict}{', so far' * so_far}"
         for verdict in VERDICTS for so_far in (False, True) if counts[verdict, so_far]
@@ -79,11 +85,12 @@ def _markdown(entries: Sequence[ClaimEntry], findings: Sequence[ClaimEntry]) -> 
     tested = [
         *columns_of(["tested here", "effect"]), *columns_of([], ["n"]), *columns_of(["verdict", "what decides it"]),
     ]  # fmt: skip
-    own = [[entry.number, f"{entry.paper} ({entry.where})", *_cells(entry.reading)] for entry in entries]
-    others = [[entry.number, other.name, *_cells(other)] for entry in entries for other in entry.others]
+    own = [[entry.number, f"{entry.paper} ({entry.where})", *_cells(entry.reading), entry.small_text]
+           for entry in entries]  # fmt: skip
+    others = [[entry.number, other.name, *_cells(other)] for entry in entries for other in entry.beside]
     first = Table(
         name="Claims", title="What the paper says, and whether the rows bear it out.",
-        columns=[*columns_of([], ["#"]), *columns_of(["the paper says"]), *tested],
+        columns=[*columns_of([], ["#"]), *columns_of(["the paper says"]), *tested, *columns_of(["at small scale"])],
         sections=[Section(rows=own)], notes=[sentences.METHOD],
     )  # fmt: skip
     second = Table(
@@ -107,7 +114,7 @@ def _cells(reading: Entry) -> list[str]:
 def _lines(decided: Sequence[Decision]) -> Iterator[dict[str, Any]]:
     """A row for each reading of each claim."""
     for decision in decided:
-        for outcome in (decision.outcome, *decision.others):
+        for outcome in decision.outcomes:
             shown, median = outcome.deciding, outcome.median
             yield {
                 "claim": decision.claim.number,
@@ -150,6 +157,7 @@ def _claim(decision: Decision) -> dict[str, Any]:
         "where": claim.where,
         "trainable": claim.trainable,
         **_outcome(decision.outcome),
+        "at_small_scale": _outcome(decision.small) if decision.small else None,
         "other_readings": [_outcome(outcome) for outcome in decision.others],
     }
 
@@ -162,6 +170,7 @@ def _outcome(outcome: Outcome) -> dict[str, Any]:
         "ours": reading.ours,
         "why": reading.why,
         "sweep": reading.sweep,
+        **({"prior_sweep": reading.prior_sweep} if reading.prior_sweep else {}),
         "seeds": [reading.seeds.start, reading.seeds.stop - 1],
         "verdict": outcome.verdict,
         "within": [scope.name for scope in outcome.scopes],
@@ -190,6 +199,7 @@ def _test(test: Test, cells: Sequence[tuple[Cell, tuple[float, float]]]) -> dict
         "claimed": test.region.text(),
         "of": "some cell" if test.any else "every cell",
         "metrics": list(test.metrics),
+        **({"prior": test.prior} if test.prior else {}),
         "cells": [_cell(cell, ends) for cell, ends in cells],
     }
 
@@ -209,6 +219,7 @@ def _cell(cell: Cell, ends: tuple[float, float]) -> dict[str, Any]:
         "high": _short(high),
         "bootstrap": [_short(end) for end in ends],
         "image_error": _short(cell.sample.image_error),
+        **({"best_priors": dict(sorted(cell.sample.best_priors.items()))} if cell.sample.best_priors else {}),
         "p_holds": _short(cell.p_holds),
         "p_against": _short(cell.p_against),
         "p_against_corrected": _short(cell.corrected),
@@ -231,7 +242,7 @@ def needs(claim: Claim) -> str:
     reading = claim.reading
     count = sum(len(test.cells) for test in reading.tests)
     seeds = f"{reading.seeds.start} to {reading.seeds.stop - 1}"
-    return f"{count} cells of {claim.trainable}, seeds {seeds}, as docs/protocol.md has them; {reading.sweep}"
+    return f"{count} cells of {claim.trainable}, seeds {seeds}, as docs/protocol.md has them; {reading.to_run}"
 
 
 def _short(value: float) -> float:

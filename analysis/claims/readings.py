@@ -47,7 +47,21 @@ class ClaimEntry:
     where: str
     reading: Entry
     """That which decides the verdict."""
+    small: Entry | None
+    """That which decides the verdict at small scale; None where there is none."""
     others: Sequence[Entry]
+
+    @property
+    def beside(self) -> Sequence[Entry]:
+        """All but the one that decides the verdict."""
+        return [*([self.small] if self.small else []), *self.others]
+
+    @property
+    def small_text(self) -> str:
+        """`holds: −0.42 [−0.45, −0.39] bits/dim`; a dash where the claim has no verdict at small scale."""
+        if self.small is None:
+            return "–"
+        return f"{self.small.verdict_text}: {self.small.effect}" if self.small.effect else self.small.verdict_text
 
 
 def entry(decision: Decision) -> ClaimEntry:
@@ -58,6 +72,7 @@ def entry(decision: Decision) -> ClaimEntry:
         paper=claim.paper,
         where=claim.where,
         reading=_entry(decision.outcome),
+        small=_entry(decision.small) if decision.small else None,
         others=[_entry(outcome) for outcome in decision.others],
     )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -42,6 +42,8 @@ class Sample:
     """Standard error of the mean that is due to which images are in the test set; 0 where they are not resampled."""
     lost: Mapping[str, tuple[int, ...]]
     """Seeds of the protocol that are not among `seeds`, by what is wrong with them."""
+    best_priors: Mapping[str, int] = field(default_factory=dict)
+    """Where a test takes the best prior: how often each was that of a point and seed."""
 
 
 class Stored:
@@ -81,31 +83,23 @@ class Stored:
         Seeds that are not usable in every point of the cell are left out, and listed.
         """
         places = np.stack([self.places(fields, seeds) for fields in cell])
-        lost = self._lost(test, cell, places, seeds)
-        of_lost = {seed for some in lost.values() for seed in some}
-        used = np.array([seed not in of_lost for seed in seeds])
+        lost = self.lost(cell, places, seeds, test.metrics)
+        used = used_of(seeds, lost)
         if not used.any():
-            return "never run" if (places < 0).all() else "; ".join(_listed(lost))
-        kept = tuple(seed for seed, is_used in zip(seeds, used.tolist(), strict=True) if is_used)
-        if unequal := self._unequal(places[:, used]):
+            return "never run" if (places < 0).all() else listed_by_state(lost)
+        if unequal := self.unequal(places[:, used]):
             return unequal
         try:
             members = [self._member(test, its) for its in places[:, used]]
-        except _MissingError as error:
+        except MissingError as error:
             return str(error)
-        if len({values.shape for member in members for values in member.images.values()}) > 1:
-            return f"{IMAGES} of unequal length"
-        values = np.asarray(test.statistic(members), np.float64)
-        defined = np.isfinite(values)
-        if not defined.all():
-            undefined = tuple(seed for seed, is_defined in zip(kept, defined, strict=True) if not is_defined)
-            return f"the statistic is not defined for {seeds_text(undefined)}"
-        return Sample(seeds=kept, values=values, image_error=_image_error(test, members), lost=lost)
+        return sampled(test, members, np.array(seeds)[used], lost)
 
-    def _lost(
-        self, test: Test, cell: Sequence[Fields], places: npt.NDArray[np.int64], seeds: range
+    def lost(
+        self, cell: Sequence[Fields], places: npt.NDArray[np.int64], seeds: range, metrics: tuple[str, ...]
     ) -> Mapping[str, tuple[int, ...]]:
-        unusable = self._unusable_rows(test.metrics)
+        """Seeds of which some point of a cell has no usable row, by what is wrong; `places` are those of the rows."""
+        unusable = self._unusable_rows(metrics)
         found: dict[str, list[int]] = {}
         for fields, its in zip(cell, places.tolist(), strict=True):
             for seed, place in zip(seeds, its, strict=True):
@@ -123,7 +117,7 @@ class Stored:
             self._unusable[metrics] = found
         return self._unusable[metrics]
 
-    def _unequal(self, places: npt.NDArray[np.int64]) -> str:
+    def unequal(self, places: npt.NDArray[np.int64]) -> str:
         """What these rows differ in that is not part of their ids: the data's content, or how they were computed.
 
         Data of which nothing is recorded are not equal to others.
@@ -140,14 +134,19 @@ class Stored:
         return ""
 
     def _member(self, test: Test, places: npt.NDArray[np.int64]) -> Member:
-        ids = self._frame["cell_id"].iloc[places].tolist() if test.curve or test.images else []
+        ids = self.cell_ids(places) if test.curve or test.images else []
         return Member(
-            metrics={name: self._column(name)[places] for name in test.metrics},
+            metrics={name: self.column(name)[places] for name in test.metrics},
             curves=self._curves(ids, test.curve) if test.curve else (),
-            images=self._images(ids, test.images) if test.images else {},
+            images=self.images(ids, test.images) if test.images else {},
         )
 
-    def _column(self, name: str) -> Array:
+    def cell_ids(self, places: npt.NDArray[np.int64]) -> list[str]:
+        """The ids of these rows."""
+        return self._frame["cell_id"].iloc[places].tolist()
+
+    def column(self, name: str) -> Array:
+        """All values of a metric."""
         if name not in self._columns:
             self._columns[name] = floats(self._frame[name])
         return self._columns[name]
@@ -159,27 +158,51 @@ class Stored:
         for cell_id in ids:
             own = logged[logged["cell_id"] == cell_id]
             if own.empty:
-                raise _MissingError("a curve is missing")
+                raise MissingError("a curve is missing")
             found.append((own["step"].to_numpy(np.int64), own[column].to_numpy(np.float64)))
         return found
 
-    def _images(self, ids: Sequence[str], columns: Sequence[str]) -> dict[str, Array]:
+    def images(self, ids: Sequence[str], columns: Sequence[str]) -> dict[str, Array]:
+        """Metrics of each test image of these cells: [cells, images]. Raises `MissingError` where they are not kept."""
         tables = []
         for cell_id in ids:
             content = self._store.read_artifact(cell_id, IMAGES)
             if content is None:
-                raise _MissingError(f"without {IMAGES}, over which test images are resampled")
+                raise MissingError(f"without {IMAGES}, over which test images are resampled")
             try:
                 tables.append(pq.read_table(io.BytesIO(content), columns=[*columns], use_threads=False))
             except (pa.ArrowException, OSError) as error:
-                raise _MissingError(f"{IMAGES} of cell {cell_id} cannot be read: {error}") from None
+                raise MissingError(f"{IMAGES} of cell {cell_id} cannot be read: {error}") from None
         if len({len(table) for table in tables}) > 1:
-            raise _MissingError(f"{IMAGES} of unequal length")
+            raise MissingError(f"{IMAGES} of unequal length")
         return {name: np.stack([table[name].to_numpy().astype(np.float64) for table in tables]) for name in columns}
 
 
-class _MissingError(Exception):
+class MissingError(Exception):
     """Something beside the rows that a statistic takes is not there."""
+
+
+def used_of(seeds: range, lost: Mapping[str, Sequence[int]]) -> npt.NDArray[np.bool_]:
+    """Which of the seeds are not lost."""
+    of_lost = {seed for some in lost.values() for seed in some}
+    return np.array([seed not in of_lost for seed in seeds])
+
+
+def sampled(
+    test: Test, members: Sequence[Member], seeds: npt.NDArray[np.int64], lost: Mapping[str, tuple[int, ...]],
+    best_priors: Mapping[str, int] | None = None,
+) -> Sample | str:  # fmt: skip
+    """The statistic of the points of a cell, or why there is none."""
+    if len({values.shape for member in members for values in member.images.values()}) > 1:
+        return f"{IMAGES} of unequal length"
+    values = np.asarray(test.statistic(members), np.float64)
+    defined = np.isfinite(values)
+    if not defined.all():
+        return f"the statistic is not defined for {seeds_text(seeds[~defined].tolist())}"
+    return Sample(
+        seeds=tuple(seeds.tolist()), values=values, image_error=_image_error(test, members), lost=lost,
+        best_priors=best_priors or {},
+    )  # fmt: skip
 
 
 _BLOCKS = 50
@@ -207,5 +230,6 @@ def _image_error(test: Test, members: Sequence[Member]) -> float:
     return float(np.sqrt((groups - 1) / groups * np.square(np.array(means) - np.mean(means)).sum()))
 
 
-def _listed(lost: Mapping[str, Sequence[int]]) -> list[str]:
-    return [f"{state}: {seeds_text(some)}" for state, some in lost.items()]
+def listed_by_state(lost: Mapping[str, Sequence[int]]) -> str:
+    """`dvq missing: seeds 1 and 2; vq failed (error): seed 3`."""
+    return "; ".join(f"{state}: {seeds_text(some)}" for state, some in lost.items())

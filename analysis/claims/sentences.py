@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -15,14 +16,16 @@ from .decide import LEAST_SEEDS, MOST_SEEDS, SIGNIFICANCE, Cell, LeftOut, Outcom
 
 METHOD = (
     "The protocol states each claim's cells, seeds, statistic and margins. Only these decide, whatever else a store "
-    "holds. The statistic gives one number per seed, because points with the same seed saw the same data; the effect "
-    "is their mean. Each cell is tested with Student's t-test and with the exact sign-flip test, and the larger "
-    f"p-value counts. Holds: the effect lies where the claim says in every cell, at {SIGNIFICANCE:.1%} (one-sided), "
-    "shared between the statement and its scopes. Holds within: the same, in every cell of a scope. Fails: the effect "
-    f"lies elsewhere in some cell, at {SIGNIFICANCE:.1%} after Holm's correction over the cells. Undecided: none of "
-    f"these. So far: some of the protocol's cells or seeds are missing. Not run: no cell has {LEAST_SEEDS} seeds. The "
-    "effect shown is that of the cell nearest to failing, or furthest beyond it: half of the seeds choose the cell, "
-    f"the other half give the effect and [ ], its {LEVEL:.0%} t-interval."
+    "holds. At small scale: a second verdict, on small models of few images, which says nothing of the paper's scale. "
+    "The best prior: the one under which the codes of the model's other seeds cost least. The statistic gives one "
+    "number per seed, because points with the same seed saw the same data; the effect is their mean. Each cell is "
+    "tested with Student's t-test and with the exact sign-flip test, and the larger p-value counts. Holds: the effect "
+    f"lies where the claim says in every cell, at {SIGNIFICANCE:.1%} (one-sided), shared between the statement and its "
+    "scopes. Holds within: the same, in every cell of a scope. Fails: the effect lies elsewhere in some cell, at "
+    f"{SIGNIFICANCE:.1%} after Holm's correction over the cells. Undecided: none of these. So far: some of the "
+    f"protocol's cells or seeds are missing. Not run: no cell has {LEAST_SEEDS} seeds. The effect shown is that of the "
+    "cell nearest to failing, or furthest beyond it: half of the seeds choose the cell, the other half give the effect "
+    f"and [ ], its {LEVEL:.0%} t-interval."
 )
 FOLLOWING = ("learning_rate", "steps")
 """Fields that follow from others wherever a claim varies them, and name no cell."""
@@ -132,7 +135,7 @@ def decided_by(outcome: Outcome) -> str:
     shown, median = outcome.deciding, outcome.median
     if shown is None or median is None:
         reason = next(iter(left_out(outcome)), "None of its cells is stored.")
-        return f"{reason[:1].upper()}{reason[1:]}. To run: {outcome.reading.sweep}.".replace("..", ".")
+        return f"{reason[:1].upper()}{reason[1:]}. To run: {outcome.reading.to_run}.".replace("..", ".")
     total = len(outcome.cells)
     parts = [f"Claimed: {region(shown.cell.test)}; {cells(outcome)}."]
     for scope in outcome.reading.scopes if outcome.verdict != "holds" else ():
@@ -144,9 +147,19 @@ def decided_by(outcome: Outcome) -> str:
         parts.append(f"Shown: {place(outcome.reading.tests, shown.cell)}{of_which}.")
         of_which = f" of {median.test.name}" if several else ""
         parts.append(f"Median{of_which}: {effect(median.test, median)}.")
+    parts.append(best_priors(outcome))
     if outcome.seeds_to_decide is not None:
         parts.append(f"{_to_decide(outcome.seeds_to_decide)}.")
     return " ".join(filter(None, (*parts, coverage(outcome))))
+
+
+def best_priors(outcome: Outcome) -> str:
+    """Which priors were the best ones of its points and seeds; empty where none was chosen."""
+    counts = sum((Counter(cell.sample.best_priors) for cell in outcome.cells), Counter[str]())
+    if len(counts) < 2:
+        return "".join(f"The best prior of every model and seed: {prior}." for prior in counts)
+    shares = [f"{prior} {count} of {counts.total()} times" for prior, count in counts.most_common()]
+    return f"Best priors of models and seeds: {', '.join(shares)}."
 
 
 def _to_decide(seeds: float) -> str:

@@ -103,8 +103,9 @@ class Report:
 
     @property
     def decides_claims(self) -> bool:
-        """Whether the rows decide any of the paper's claims."""
-        return len(self.claims.entries) > self.verdicts["not run"]
+        """Whether the rows decide any of the paper's claims, if only at small scale."""
+        both = [each for entry in self.claims.entries for each in (entry.reading, entry.small) if each]
+        return any(each.verdict != "not run" for each in both)
 
     @property
     def findings(self) -> Sequence[Finding]:

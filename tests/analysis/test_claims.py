@@ -2,173 +2,44 @@
 
 from __future__ import annotations
 
-import io
 import json
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cache
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from scipy import stats
 
 from analysis.claims import bootstrap, product, protocol, sentences
 from analysis.claims.claim import Claim, Fields, Member, Reading, Region, Test
-from analysis.claims.decide import LEAST_SEEDS, SIGNIFICANCE, Decision, decide, judged, p_above
+from analysis.claims.decide import LEAST_SEEDS, SIGNIFICANCE, judged, p_above
 from analysis.claims.findings import FINDINGS
-from analysis.claims.learned_prior import REFIT
 from analysis.claims.readings import entry
 from analysis.claims.samples import IMAGES, Sample
-from analysis.data.rows import Rows
 from benchmarks import verdicts
 from dvq_ray.experiment.registry import find_experiment
 from dvq_ray.inference import t_interval
 from dvq_ray.sweep.cells import Point, expand
 from dvq_ray.sweep.spec import load_sweep
 from tests.analysis import made_up
-from tests.analysis.made_up import Row
+from tests.analysis.made_up_claims import (
+    BY_NUMBER,
+    about,
+    as_the_paper_says,
+    cells_of,
+    decided,
+    other_bits,
+    paper_bits,
+    reading_of,
+    reversed_world,
+    rows_of,
+)
 
 ROOT = Path(__file__).parents[2]
-BY_NUMBER = {claim.number: claim for claim in product.TESTED}
-SIZES = (16, 64, 256, 1024)
-World = Callable[[Fields], Mapping[str, float]]
-"""Metrics of a point, without noise."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class MadeUpRows(Rows):
-    """Rows whose curves and artifacts are no files."""
-
-    steps: Sequence[int] = ()
-    images: Mapping[str, bytes] = field(default_factory=dict)
-
-    def load_curves(self, cell_ids: Collection[str], columns: Sequence[str]) -> pd.DataFrame:
-        (column,) = columns
-        ends = self.frame.set_index("cell_id")[column]
-        tables = [
-            pd.DataFrame(
-                {
-                    "cell_id": cell_id,
-                    "step": self.steps,
-                    column: ends[cell_id] + (8.0 - ends[cell_id]) * np.exp(-0.02 * np.array(self.steps)),
-                }
-            )
-            for cell_id in cell_ids
-        ]
-        return pd.concat(tables) if tables else pd.DataFrame(columns=["cell_id", "step", column])
-
-    def read_artifact(self, cell_id: str, name: str) -> bytes | None:
-        return self.images.get(cell_id) if name == IMAGES else None
-
-
-def reading_of(number: str, name: str = "") -> Reading:
-    """The reading of a claim with that name, or the one that decides."""
-    claim = BY_NUMBER[number]
-    return next((reading for reading in claim.readings if reading.name == name), claim.reading)
-
-
-def cells_of(claim: Claim, readings: Iterable[Reading], world: World, *, noise: float = 0.002) -> list[Row]:
-    """Rows of every cell of these readings, each metric with a relative noise of its own."""
-    experiment, found = find_experiment(claim.trainable), dict[str, Row]()
-    points = [fields for r in readings for test in r.tests for points in test.cells for fields in points]
-    seeds = next(iter(readings)).seeds
-    for fields in {tuple(sorted(each.items())): each for each in points}.values():
-        for seed in seeds:
-            cell = made_up.identity(experiment, seed=seed, status="ok", **fields)
-            random = np.random.default_rng(int(cell["cell_id"], 16))
-            metrics = {name: value * (1 + noise * random.standard_normal()) for name, value in world(fields).items()}
-            found[cell["cell_id"]] = {**cell, **made_up.RAN_ON, **metrics, "data_sha256": "equal"}
-    return list(found.values())
-
-
-def rows_of(cells: Iterable[Row], *, images: int = 400) -> MadeUpRows:
-    frame = pd.DataFrame(list(cells)).sort_values("cell_id", ignore_index=True)
-    return MadeUpRows(frame=frame, stores=("made up",), steps=[0, 100, 200, 300, 400], images=_images(frame, images))
-
-
-def _images(frame: pd.DataFrame, count: int) -> dict[str, bytes]:
-    """Metrics of test images about those of each row: images differ from each other in the same way in every row."""
-    columns = [name for name in frame if str(name).endswith("bits_per_dim") or str(name).startswith("total_bits")]
-    offsets = np.random.default_rng(5).normal(0, 0.3, count)
-    found = {}
-    for row in frame[["cell_id", *columns]].to_dict("records"):
-        table = pa.table({str(name): float(row[name]) + offsets - offsets.mean() for name in columns})
-        sink = io.BytesIO()
-        pq.write_table(table, sink)
-        found[row["cell_id"]] = sink.getvalue()
-    return found if columns else {}
-
-
-def decided(number: str, rows: Rows) -> Decision:
-    return decide([BY_NUMBER[number]], rows)[0]
-
-
-def as_the_paper_says(fields: Fields) -> dict[str, float]:
-    """A world in which claims 1 to 10 are all true."""
-    if "groups" in fields:
-        return {"test_mse": 1.01}
-    place = (16, 64, 256, 1024, 4096, 16384).index(fields["factors"])
-    size = SIZES.index(fields["codebook_size"]) if fields["codebook_size"] in SIZES else 0
-    if fields["quantizer"] == "dvq":
-        loss = 16.0 - 2.0 * place - 0.5 * fields["slices"]
-    else:
-        loss = 35.0 - 0.1 * size if fields["dimension"] > 16 else 35.0 * 0.8**size
-    return {"test_mse": loss, "data_variance": 40.0, "loss_over_variance": loss / 40, "untrained_test_mse": 60.0}
-
-
-def reversed_world(fields: Fields) -> dict[str, float]:
-    """One in which they are all false."""
-    if "groups" in fields:
-        return {"test_mse": 1.5}
-    place = (16, 64, 256, 1024, 4096, 16384).index(fields["factors"])
-    size = SIZES.index(fields["codebook_size"]) if fields["codebook_size"] in SIZES else 0
-    if fields["quantizer"] == "dvq":
-        loss = 60.0 + 2.0 * place
-    else:
-        loss = 45.0 - 5.0 * size if fields["dimension"] > 16 else 45.0 + 2 * size
-    return {"test_mse": loss, "data_variance": 40.0, "loss_over_variance": loss / 40, "untrained_test_mse": 30.0}
-
-
-def paper_bits(fields: Fields) -> dict[str, float]:
-    """A world in which claims 11 to 18 are all true."""
-    if fields["dimension"] == 64 and fields["quantizer"] == "dvq":
-        bits = 4.0 if fields["slices"] == 8 else 4.2
-    else:
-        bits = {"dvq": 3.13, "svq": 5.85, "vq": 4.67}[fields["quantizer"]]
-    sliced, joint = fields["quantizer"] == "dvq", fields.get("joint_codebooks", 1) > 1
-    return {
-        "reconstruction_bits_per_dim": bits, "total_bits_per_dim_unigram": bits + 0.05,
-        "code_cross_entropy_bits": 60.0 if sliced else 20.0 if joint else 9.0,
-        REFIT: 0.5 if sliced else 0.95, "slice_dependence_bits_random_mean": 1.0,
-    }  # fmt: skip
-
-
-def other_bits(fields: Fields) -> dict[str, float]:
-    """One in which they are all false."""
-    if fields["dimension"] == 64 and fields["quantizer"] == "dvq":
-        bits = 4.2 - 0.01 * fields["slices"]
-    else:
-        bits = {"dvq": 4.8, "svq": 4.5, "vq": 4.67}[fields["quantizer"]]
-    sliced, joint = fields["quantizer"] == "dvq", fields.get("joint_codebooks", 1) > 1
-    return {
-        "reconstruction_bits_per_dim": bits, "total_bits_per_dim_unigram": bits + 0.05,
-        "code_cross_entropy_bits": 30.0 if sliced else 40.0 if joint else 9.0,
-        REFIT: 0.95, "slice_dependence_bits_random_mean": 1.0,
-    }  # fmt: skip
-
-
-@cache
-def about(number: str, world: World, noise: float = 0.002) -> MadeUpRows:
-    claim = BY_NUMBER[number]
-    return rows_of(cells_of(claim, [claim.reading], world, noise=noise))
-
-
 STATIC = [number for number in BY_NUMBER if BY_NUMBER[number].trainable != "learned_prior"]
 LEARNED = [number for number in BY_NUMBER if BY_NUMBER[number].trainable == "learned_prior"]
 
@@ -436,7 +307,7 @@ def test_the_sweeps_that_a_reading_names_have_its_cells(number: str) -> None:
         assert wanted <= ids_in(reading.sweep), reading.name
 
 
-@pytest.mark.parametrize("sweep", ["static_prior", "factorial_prior", "cifar10_lossless"])
+@pytest.mark.parametrize("sweep", ["static_prior", "factorial_prior", "cifar10_lossless", "slices", "tiny_imagenet"])
 def test_the_sweeps_of_the_protocol_have_no_other_cells(sweep: str) -> None:
     path = f"sweeps/claims_{sweep}.yaml"
     readings = [(claim, [each for each in claim.readings if each.sweep == path]) for claim in product.TESTED]

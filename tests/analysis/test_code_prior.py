@@ -119,3 +119,41 @@ def test_one_repetition_makes_a_ledger_without_intervals() -> None:
     table = made("code_ledger_table", cells).product.files[".md"].decode()
     assert "±" not in table.split("Priors:")[0]
     made("code_ledger", cells)
+
+
+def test_table_1_has_the_best_prior_where_stores_of_code_priors_are_given_too() -> None:
+    """Chain is cheaper than spatial for one model, and the choice is that of the other seeds."""
+    parents = images()
+    costs = {**LADDER, "spatial": 0.69}
+    priors = of(parents, costs)
+    dvq = next(row["point_id"] for row in parents if row["quantizer"] == "dvq")
+    for row in priors:
+        nominal = row["code_bits_per_dim"] / LADDER[row["prior"]]
+        row["code_bits_per_dim"] = nominal * (0.8 if (row["parent_point_id"], row["prior"]) == (dvq, "spatial") else
+                                              costs[row["prior"]])  # fmt: skip
+    found = made("table1", [*parents, *priors])
+    model = ["quantizer", "dimension", "joint_codebooks", "joint_positions"]
+    best = numbers(found).set_index(model)["total_bits_per_dim_best"].to_dict()
+    own = pd.DataFrame(parents)
+    for key, its in own.groupby(model):
+        cheapest = "chain" if key[0] == "dvq" else "spatial"
+        codes = [row["code_bits_per_dim"] for row in priors if row["prior"] == cheapest
+                 and row["parent_cell_id"] in set(its["cell_id"])]  # fmt: skip
+        assert best[key] == pytest.approx(its["reconstruction_bits_per_dim"].mean() + np.mean(codes))
+    assert "cost least: spatial 15 of 18 times, chain 3 of 18 times." in found.product.caption
+    alone = made("table1", parents)
+    assert "best prior" not in alone.product.caption
+    assert "total_bits_per_dim_best" not in numbers(alone)
+    some = made("table1", [*parents, *[row for row in priors if row["parent_point_id"] != dvq]])
+    table = some.product.files[".md"].decode()
+    (line,) = [each for each in table.splitlines() if each.startswith("| DVQ")]
+    assert line.count("| missing |") == 1
+
+
+def test_a_best_prior_is_chosen_among_those_that_every_model_has() -> None:
+    parents = images()
+    dvq = next(row["point_id"] for row in parents if row["quantizer"] == "dvq")
+    priors = [row for row in of(parents) if row["prior"] != "spatial" or row["parent_point_id"] == dvq]
+    assert "cost least: chain." in made("table1", [*parents, *priors]).product.caption
+    one_seed = [row for row in of(parents) if row["seed"] == 0]
+    assert "best prior" not in made("table1", [*parents, *one_seed]).product.caption

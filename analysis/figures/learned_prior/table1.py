@@ -9,15 +9,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from ...data.points import floats
 from ...data.selection import Selection
+from ...data.summary import summaries
 from ...items import table
-from ...naming import plus_minus
+from ...naming import listed, plus_minus
 from ...output.product import Product, table_product
 from ...output.tables import Section, Table, columns_of
 from . import _published as published
 from . import _shared as shared
+from ._best_prior import BEST_PRIOR, BEST_TOTAL, select_with_best_prior
 from ._columns import (
     MODEL,
     PARAMETERS,
@@ -34,8 +38,9 @@ _MEASURED = {
     RECONSTRUCTION: "reconstruction",
     UNIFORM_TOTAL: "+ codes, uniform prior",
     UNIGRAM_TOTAL: "+ codes, unigram prior",
+    BEST_TOTAL: "+ codes, best prior",
 }
-"""Headings by column of the store."""
+"""Headings by column of the store; the last where stores of code priors are given too."""
 _LIKELIHOOD = "likelihood"
 """A column that has published numbers alone."""
 _COLUMN_OF: dict[published.Measure, str] = {
@@ -51,6 +56,7 @@ Parts = Sequence[tuple[DataSet, str]]
 @table(
     "Table 1: bits per dimension of every model, with what the codes cost and without, beside published ones",
     shared.comparison(*_METRICS, PARAMETERS),
+    select=select_with_best_prior,
 )
 def table1(selection: Selection) -> Product:
     """Rows: models, then published works; columns: for each data set reconstruction, bounds, likelihoods."""
@@ -58,6 +64,9 @@ def table1(selection: Selection) -> Product:
     works = [work for work in published.works() if {images.dataset for images in data_sets} & set(work.bits_per_dim)]
     of_likelihood = {name for work in works if work.measures == "likelihood" for name in work.bits_per_dim}
     headings = {**_MEASURED, _LIKELIHOOD: "likelihood, own prior"}
+    with_best = BEST_TOTAL in selection.rows and bool(selection.drawn[BEST_TOTAL].notna().any())
+    if not with_best:
+        del headings[BEST_TOTAL]
     parts = [(images, part) for images in data_sets for part in headings
              if part != _LIKELIHOOD or images.dataset in of_likelihood]  # fmt: skip
     columns = columns_of(["model"], ["parameters", "n"])
@@ -71,7 +80,7 @@ def table1(selection: Selection) -> Product:
     notes = [
         f"Reconstruction: {shared.RECONSTRUCTION_IS}. + codes: with the cost of the codes added, under a uniform prior "
         "or under how often each code occurs in the training images: upper bounds on the negative log-likelihood. "
-        f"{likelihood}Numbers of different columns do not compare.",
+        f"{likelihood}{_best_priors(selection) if with_best else ''}Numbers of different columns do not compare.",
         f"Means of {shared.repetitions(selection)} ± half of the 95% t-interval. {shared.note(selection)} "
         f"{shared.data_sets(selection)}.",
     ]
@@ -80,7 +89,18 @@ def table1(selection: Selection) -> Product:
     columns += columns_of(["source"]) if works else []
     content = Table(name="Table 1", title=title, columns=columns, sections=sections, notes=[*notes, *sources])
     caption = " ".join(["Table 1.", title, *notes])
-    return table_product(content, _csv(models, data_sets, works), "tab:bits-per-dim", caption)
+    metrics = (*_METRICS, BEST_TOTAL) if with_best else _METRICS
+    return table_product(content, _csv(models, data_sets, works, metrics), "tab:bits-per-dim", caption)
+
+
+def _best_priors(selection: Selection) -> str:
+    """What the best prior is, and which it was."""
+    counts = selection.drawn[BEST_PRIOR].value_counts()
+    shares = [f"{prior} {count} of {counts.sum()} times" for prior, count in counts.items()]
+    return (
+        "Best prior: of those computed for every model, the one under which the codes of a model's other seeds cost "
+        f"least: {listed(shares) if len(shares) > 1 else counts.index[0]}. "
+    )
 
 
 def _our_row(entries: Mapping[DataSet, Entry], data_sets: Sequence[DataSet], parts: Parts) -> list[str]:
@@ -91,9 +111,18 @@ def _our_row(entries: Mapping[DataSet, Entry], data_sets: Sequence[DataSet], par
         run_on[0].label,
         _once(f"{value:,.0f}" if value == value else _EMPTY for value in parameters),
         _once(f"{c['n']}" if c["n"] == c["wanted"] else f"{c['n']} of {c['wanted']}" for c in counts),
-        *(_cell(entries[images].numbers(part)) if images in entries and part in _MEASURED else _EMPTY
+        *(_cell(_numbers(entries[images], part)) if images in entries and part in _MEASURED else _EMPTY
           for images, part in parts),
     ]  # fmt: skip
+
+
+def _numbers(entry: Entry, metric: str) -> Mapping[Any, Any]:
+    """As `Entry.numbers`; without a mean where some seeds have no best prior."""
+    if metric != BEST_TOTAL:
+        return entry.numbers(metric)
+    values = floats(entry.images.of(entry.grid.usable)[BEST_TOTAL])
+    values = values if np.isfinite(values).all() else values[:0]
+    return {name: numbers[0] for name, numbers in summaries(values, np.zeros(len(values), np.int64), 1).items()}
 
 
 def _cell(point: Mapping[Any, Any]) -> str:
@@ -116,8 +145,9 @@ def _their_cells(work: published.Work, parts: Parts) -> list[str]:
 
 
 def _csv(
-    models: Sequence[Mapping[DataSet, Entry]], data_sets: Sequence[DataSet], works: Sequence[published.Work]
-) -> pd.DataFrame:
+    models: Sequence[Mapping[DataSet, Entry]], data_sets: Sequence[DataSet], works: Sequence[published.Work],
+    metrics: Sequence[str],
+) -> pd.DataFrame:  # fmt: skip
     """A row for each model, or published work, and data set; all numbers in full, those of intervals included."""
     rows: list[dict[str, Any]] = []
     for entry in (entry for entries in models for entry in entries.values()):
@@ -130,8 +160,8 @@ def _csv(
         }
         row |= {"n": counts["n"], "wanted": counts["wanted"]}
         row["parameters"] = int(parameters) if parameters == parameters else None
-        for metric in _METRICS:
-            point = entry.numbers(metric)
+        for metric in metrics:
+            point = _numbers(entry, metric)
             row |= {metric: point["mean"], f"{metric}_low": point["low"], f"{metric}_high": point["high"]}
         rows.append(row)
     for work in works:

@@ -59,6 +59,12 @@ def problems(settings: Iterable[CodePriorSettings], data: Mapping[str, CodesSour
     return found
 
 
+def quantizer_fields(settings: Settings) -> Mapping[str, Any]:
+    """The fields of a parent that the cells of its codes have too: which quantizer it is, and its own."""
+    own = find_experiment(NAME).variant(settings.quantizer).model_fields.keys() - CodePriorSettings.model_fields
+    return {name: getattr(settings, name) for name in ("quantizer", *sorted(own)) if hasattr(settings, name)}
+
+
 class StoreOfCodes:
     """All points of a store, and what is wrong with those that are chosen."""
 
@@ -114,8 +120,7 @@ class StoreOfCodes:
         settings = _settings(self._experiments[row["trainable"]], row)
         fields = {"quantizer": row["quantizer"], "parent_point_id": row["point_id"]}
         if settings is not None:
-            own = find_experiment(NAME).variant(row["quantizer"]).model_fields.keys() - CodePriorSettings.model_fields
-            fields |= {name: getattr(settings, name) for name in own if hasattr(settings, name)}
+            fields |= quantizer_fields(settings)
             row |= settings.model_dump()
         known = {"sweep", "trainable", "revision", *(type(settings).model_fields if settings else ()), "quantizer"}
         columns = {name: value for name, value in row.items() if name in known}

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Generator, Sequence
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
 from threadpoolctl import threadpool_limits
 
 from dvq_ray.experiment.experiment import Outcome, Underway
@@ -19,6 +23,9 @@ from dvq_ray.experiments.code_prior.prior import Fit, FittedPrior
 from dvq_ray.experiments.code_prior.registry import find_prior
 from dvq_ray.experiments.code_prior.settings import CodePriorCurve, CodePriorMetrics, CodePriorSettings
 
+Array = npt.NDArray[np.float64]
+TEST_IMAGES = "test_images.parquet"
+"""The artifact with what the codes of each test image cost, in single precision: the column `code_bits_per_dim`."""
 FITTING_SHARE = 0.85
 """Of a cell's work that is a training; the rest is a pass over all codes."""
 
@@ -52,15 +59,19 @@ def _cell(
             break
         yield Underway(share=FITTING_SHARE * share, logged=curve)
     yield Underway(share=FITTING_SHARE, logged=curve)
-    metrics = _metrics(settings, parent, prior)
+    of_each = prior.bits(parent.test)
+    metrics = _metrics(settings, parent, prior, of_each)
+    if not parent.vectors:
+        surroundings.files_of(seed).write_artifact(TEST_IMAGES, _of_images(of_each / parent.numbers))
     if "model" in surroundings.keep:
         parts = prior_parts(settings.prior, prior, vectors=parent.vectors, joint_positions=parent.joint_positions)
         surroundings.files_of(seed).write_model(parts, prior.arrays(), parent.codes_sha256)
     yield Outcome(metrics=asdict(metrics), curve=curve)
 
 
-def _metrics(settings: CodePriorSettings, parent: Parent, prior: FittedPrior) -> CodePriorMetrics:
-    bits, uniform = float(prior.bits(parent.test).mean()), parent.layout.uniform_bits
+def _metrics(settings: CodePriorSettings, parent: Parent, prior: FittedPrior, of_each: Array) -> CodePriorMetrics:
+    """`of_each` has the bits of every test sample."""
+    bits, uniform = float(of_each.mean()), parent.layout.uniform_bits
     coded = _coded_bytes(prior, parent.test) if settings.coded else None
     reconstruction, per_dim = parent.reconstruction_bits_per_dim, bits / parent.numbers
     digest = parent.experiment.digest_column
@@ -88,6 +99,12 @@ def _metrics(settings: CodePriorSettings, parent: Parent, prior: FittedPrior) ->
         data_sha256=parent.row.get(digest) if digest else None,
         codes_sha256=parent.codes_sha256,
     )
+
+
+def _of_images(bits_per_dim: Array) -> bytes:
+    content = io.BytesIO()
+    pq.write_table(pa.table({"code_bits_per_dim": bits_per_dim.astype(np.float32)}), content)
+    return content.getvalue()
 
 
 def _coded_bytes(prior: FittedPrior, codes: Codes) -> int:
