@@ -15,6 +15,7 @@ from dvq_ray.execution.machine import usable_cores
 BENCHMARKS = {
     "throughput": "throughput:measure",
     "kernels": "kernels:measure",
+    "builds": "builds:measure",
     "planning": "scale:planning",
     "resuming": "scale:resuming",
     "memory": "scale:memory",
@@ -25,7 +26,7 @@ BENCHMARKS = {
 @click.option("--quick", is_flag=True, help="Small counts, to see that everything works.")
 @click.option("--only", "names", multiple=True, type=click.Choice(list(BENCHMARKS)), help="Can be repeated.")
 def main(quick: bool, names: Sequence[str]) -> None:
-    """Print tables of throughput, kernels, planning, resuming and memory."""
+    """Print tables of throughput, kernels, their builds, planning, resuming and memory."""
     if len(names) == 1:
         # Imported here, so that what one benchmark needs (torch) is not in the memory of another.
         module, _, function = BENCHMARKS[names[0]].partition(":")

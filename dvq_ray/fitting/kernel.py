@@ -26,17 +26,17 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from llvmlite.binding import get_host_cpu_features
 from numba import config, njit, types
 from numba.core import cgutils
+from numba.core.codegen import get_host_cpu_features
 from numba.extending import intrinsic
 
 from dvq_ray.fitting import kernel_cache
 from dvq_ray.fitting.problem import BETAS, EPSILON
 
 LANES = 16
-_FEATURES = getattr(config, "CPU_FEATURES", None) or get_host_cpu_features().flatten()
-_WIDE = "+avx512f" in _FEATURES
+_requested = getattr(config, "CPU_FEATURES", None)
+_WIDE = "+avx512f" in (get_host_cpu_features() if _requested is None else _requested)
 """Whether there are 32 registers of 16 floats. What is chosen by it changes the speed and no byte."""
 _CACHED = kernel_cache.has_place()
 
@@ -45,7 +45,7 @@ PANELS = 2 if _WIDE else 1
 _SAMPLES_AT_ONCE = (8, 8) if _WIDE else (6, 6, 4)
 """How 16 samples are split for it: 12 or 16 sums at a time are as many as registers can hold."""
 _ADAM_LANES = 16 if _WIDE else 8
-"""Codes that Adam moves at a time: its constants shall stay in registers."""
+"""Codes that Adam moves at a time: its constants should stay in registers."""
 BLOCK = 128
 """Samples that an evaluation assigns at a time."""
 
@@ -574,7 +574,8 @@ def evaluate(data, e, half_norms, padding, codes, totals, counts, nearest, rows,
     nogil=True, cache=_CACHED,
 )  # fmt: skip
 def train(data, test, batches, step_sizes, root_scales, logged, curve, e, m, v, half_norms, padding, codes,
-          totals, counts, nearest, live, by_code, sums, zeros, first, following, rows, values, indices, winners):  # fmt: skip
+          totals, counts, nearest, live, by_code, sums, zeros, first, following, rows, values, indices,
+          winners):  # fmt: skip
     """All steps of a fit; writes the test error at the steps `logged`, returns how many points were reached.
 
     `step_sizes` [steps] are the learning rates over Adam's bias correction, `root_scales` [steps] that

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -170,19 +171,51 @@ def test_bytes_are_the_same_on_every_machine() -> None:
     assert digest_of_fits() == "6de736bbeb4dc39f4c6f9cb80fa28a228922cf5e79d655f6c6a3174a624b879c"
 
 
-@pytest.mark.skipif(sys.platform != "linux" or os.uname().machine != "x86_64", reason="names an x86 processor")
-def test_bytes_are_the_same_with_narrower_registers(tmp_path: Path) -> None:
-    code = "from tests.static_prior.test_kernel import digest_of_fits; print(digest_of_fits())"
-    haswell = {
-        "NUMBA_CPU_NAME": "haswell",
-        "NUMBA_CPU_FEATURES": "+avx2,+fma,+avx",
-        "NUMBA_CACHE_DIR": str(tmp_path),
-    }
+def output_of(code: str, environment: dict[str, str], cache: Path) -> str:
+    """What a process prints that builds the kernel anew."""
     output = subprocess.run(
         [sys.executable, "-c", code],
-        env=os.environ | haswell | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        env=os.environ | environment | {"NUMBA_CACHE_DIR": str(cache), "PYTHONPATH": os.pathsep.join(sys.path)},
         check=True,
         capture_output=True,
         text=True,
     )
-    assert output.stdout.strip() == digest_of_fits()
+    return output.stdout.strip()
+
+
+ON_X86 = pytest.mark.skipif(sys.platform != "linux" or os.uname().machine != "x86_64", reason="names an x86 processor")
+
+
+@ON_X86
+@pytest.mark.parametrize(("name", "features"), [("haswell", "+avx2,+fma,+avx"), ("generic", "")])
+def test_bytes_are_the_same_with_narrower_registers(name: str, features: str, tmp_path: Path) -> None:
+    code = "from tests.static_prior.test_kernel import digest_of_fits; print(digest_of_fits())"
+    build = {"NUMBA_CPU_NAME": name, "NUMBA_CPU_FEATURES": features}
+    assert output_of(code, build, tmp_path) == digest_of_fits()
+
+
+EMIT_FOR_ARM = """
+import re
+import llvmlite.binding as llvm
+from dvq_ray.fitting import kernel
+
+llvm.initialize_all_targets()
+llvm.initialize_all_asmprinters()
+target = llvm.Target.from_triple("aarch64-unknown-linux-gnu").create_target_machine(cpu="generic", opt=3)
+for function in (kernel.train, kernel.evaluate):
+    (code,) = function.inspect_llvm().values()
+    module = llvm.parse_assembly(re.sub("target (triple|datalayout) = .*", "", code))
+    module.triple, module.data_layout = "aarch64-unknown-linux-gnu", str(target.target_data)
+    builder = llvm.create_pass_builder(target, llvm.create_pipeline_tuning_options(speed_level=3))
+    builder.getModulePassManager().run(module, builder)
+    print(target.emit_assembly(module))
+"""
+
+
+@ON_X86
+def test_kernel_compiles_for_64_bit_arm_with_fused_vectors(tmp_path: Path) -> None:
+    # Numba's own optimiser would leave instructions of x86 in the code.
+    assembly = output_of(EMIT_FOR_ARM, {"NUMBA_CPU_NAME": "generic", "NUMBA_OPT": "0"}, tmp_path)
+    assert re.search(r"\bfmla\s+v\d+\.4s", assembly)
+    assert re.search(r"\bfmla\s+v\d+\.2d", assembly)
+    assert not re.search(r"\bbl\s+fma", assembly)
