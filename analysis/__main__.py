@@ -109,7 +109,7 @@ def main(
         raise click.UsageError("name at least one store")
     folder = None if needs else Path(out) if out else _default_folder(stores)
     try:
-        rows = load_rows(stores, _kept_values(only))
+        rows = load_rows(stores, _kept_values(only), without=_metrics_not_read([needs] if needs else named))
         _print(*rows.notes)
         if folder is None:
             assert needs is not None
@@ -126,6 +126,12 @@ def main(
         complain(f"{folder} cannot be written: {error.strerror or error}")
         code = 2
     sys.exit(code)
+
+
+def _metrics_not_read(named: Sequence[str]) -> set[str]:
+    """Metrics that nothing of what is named reads; none where everything is made."""
+    unread = figures.metrics_not_read([name for name in named if name != CLAIMS]) if named else set()
+    return unread - claims.METRICS if CLAIMS in named else unread
 
 
 def _padded(name: str) -> str:
