@@ -111,7 +111,7 @@ def main(
     try:
         if is_live and folder is not None:
             live.while_it_runs(folder, stores, _kept_values(only), say)
-        rows = load_rows(stores, _kept_values(only))
+        rows = load_rows(stores, _kept_values(only), without=_metrics_not_read([needs] if needs else named))
         _print(*rows.notes)
         if folder is None:
             assert needs is not None
@@ -128,6 +128,12 @@ def main(
         complain(f"{folder} cannot be written: {error.strerror or error}")
         code = 2
     sys.exit(code)
+
+
+def _metrics_not_read(named: Sequence[str]) -> set[str]:
+    """Metrics that nothing of what is named reads; none where everything is made."""
+    unread = figures.metrics_not_read([name for name in named if name != CLAIMS]) if named else set()
+    return unread - claims.METRICS if CLAIMS in named else unread
 
 
 def _default_folder(stores: Sequence[str]) -> Path:

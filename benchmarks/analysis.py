@@ -15,92 +15,17 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import fields
-from datetime import UTC, datetime
-from itertools import islice, product
 from pathlib import Path
-from typing import Any
 
 import click
-import numpy as np
 
+from benchmarks.made_up_rows import EXPERIMENT, write_store
 from benchmarks.static_prior.tables import say, show
-from dvq_ray.declarations.settings import Settings
-from dvq_ray.experiment.registry import find_experiment
-from dvq_ray.experiments.static_prior.settings import StaticPriorMetrics
-from dvq_ray.store import Store
-from dvq_ray.sweep.cells import Point
 
 SECONDS, GIBIBYTES = 15.0, 1.5
 """What figures and claims of the static prior may take on two cores."""
-SEEDS = 20
-EXPERIMENT = find_experiment("static_prior")
-
-
-def _settings(quick: bool) -> Iterator[Settings]:
-    """About 50,000 points: the paper's grid, crossed in full, with many more numbers of factors between its own."""
-    factors = [round(16 * 2 ** (step / 8)) for step in range(0, 87, 16 if quick else 1)]
-    for dimension, size, count in product([2, 4, 8, 16, 32, 64, 128, 256], [16, 64, 256, 1024], factors):
-        blobs = {"dimension": dimension, "codebook_size": size, "factors": count}
-        cuts = [slices for slices in (2, 4, 8) if dimension % slices == 0]
-        for bound in (0.05, 1.0, 10.0, 17.3):
-            yield EXPERIMENT.settings({"quantizer": "vq", "init_bound": bound, **blobs})
-            for slices in cuts:
-                yield EXPERIMENT.settings({"quantizer": "dvq", "slices": slices, "init_bound": bound, **blobs})
-        for slices in (1, *cuts):
-            yield EXPERIMENT.settings({"quantizer": "kmeans", "slices": slices, **blobs})
-
-
-def _rows(quick: bool) -> Iterator[dict[str, Any]]:
-    """A row for every cell, its loss between the variance and what its bits allow, its noise that of few factors."""
-    run = {
-        "run_id": "0" * 32,
-        "run_commit": "c0ffee" * 7,
-        "run_versions": json.dumps({"numpy": "2.4", "python": "3.11"}),
-        "run_host": "made-up",
-        "run_device": "cpu",
-        "run_started_at": datetime.now(UTC),
-    }
-    noise = np.random.default_rng(0)
-    for settings in _settings(quick):
-        point = Point(experiment=EXPERIMENT, settings=settings)
-        columns = settings.columns()
-        dimension, factors, slices = columns["dimension"], columns["factors"], columns["slices"]
-        bits, bound = settings.code_bits(), columns.get("init_bound")
-        lost = 0.0 if bound is None else min(1.0, max(0.0, float(np.log10(bound))) * dimension / 150)
-        shared = {"sweep": "made_up", "trainable": EXPERIMENT.name, "revision": EXPERIMENT.revision, "status": "ok",
-                  "point_id": point.point_id, **columns, **run}  # fmt: skip
-        draws = noise.normal(size=(SEEDS, 2 + slices)).tolist()
-        for seed, (first, second, *rest) in enumerate(draws):
-            variance = 34.4 * (1 + first * 0.4 / (factors * dimension) ** 0.5)
-            rate = variance * 2 ** (-2 * bits / dimension)
-            loss = (rate + (variance - rate) * lost) * (1 + second * (0.01 + 0.3 / factors))
-            perplexity = [columns["codebook_size"] * (0.9 + 0.01 * value) for value in rest]
-            metrics = StaticPriorMetrics(
-                test_mse=loss, train_mse=0.99 * loss, untrained_test_mse=None if bound is None else variance + bound,
-                data_variance=variance, loss_over_variance=loss / variance, rate_curve_mse=rate, bits_per_vector=bits,
-                codebook_parameters=columns["codebook_size"] * dimension,
-                codes_used=[columns["codebook_size"]] * slices, perplexity=perplexity,
-                last_relative_change=None if bound is None else 0.001,
-                test_codes_used=[columns["codebook_size"]] * slices, test_perplexity=perplexity,
-                entropy_bits_per_vector=0.98 * bits, unseen_codes=[0.0] * slices, unseen_codes_low=[0.0] * slices,
-                unseen_codes_high=[0.0] * slices, vectors_per_code=16384 / columns["codebook_size"],
-                codec_bytes=4 * columns["codebook_size"] * dimension,
-            )  # fmt: skip
-            values = {field.name: getattr(metrics, field.name) for field in fields(metrics)}
-            yield {**shared, "cell_id": point.cell_id(seed), "seed": seed, **values, "duration_seconds": 1.0}
-
-
-def write_store(folder: Path, quick: bool) -> int:
-    """Files of a thousand rows, as trials leave them. Returns the number of rows."""
-    store, written = Store(folder), 0
-    rows = _rows(quick)
-    while some := list(islice(rows, 1000)):
-        store.write_cells(EXPERIMENT, [(row, ()) for row in some])
-        written += len(some)
-    return written
 
 
 class _Phases:
@@ -208,7 +133,7 @@ def main(quick: bool, store: str | None, way: str | None) -> None:
     with ExitStack() as stack:
         if store is None:
             store = stack.enter_context(tempfile.TemporaryDirectory(prefix="bench_"))
-            count = write_store(Path(store), quick)
+            count = write_store(Path(store), quick=quick)
             say(f"a store of {count:,} rows in {len(list(Path(store, 'cells').iterdir())):,} files")
         found = {name: _measured(name, store) for name in WAYS}
         found["python -m analysis"] = [

@@ -1,5 +1,7 @@
 """A third look at each cell, by the BCa bootstrap over seeds (Efron 1987). It decides nothing and is written beside.
 
+The interval is that of `scipy.stats.bootstrap`, which takes long to import, for many samples on the same resamples.
+
 The bootstrap of few values is too narrow, so its level is raised to what makes it as wide as Student's t-interval where
 the values are normal (Hesterberg 2015, "What Teachers Should Know About the Bootstrap", section 5.3).
 """
@@ -7,12 +9,10 @@ the values are normal (Hesterberg 2015, "What Teachers Should Know About the Boo
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
 from itertools import groupby
 
 import numpy as np
-import numpy.typing as npt
 from scipy import special
 from threadpoolctl import threadpool_limits
 
@@ -53,31 +53,47 @@ def expanded_level(n: int) -> float:
 
 def bootstrap(values: Array) -> tuple[Array, Array]:
     """Ends of the intervals of the means of `values[cells, n]`, each of shape [cells]."""
-    from scipy import stats  # here, because it takes as long to import as everything else together
-
-    cells, n = values.shape
-    level = expanded_level(n)
-
-    def means(index: npt.NDArray[np.int64], axis: int = -1) -> Array:
-        """`index[..., n]` to means `[cells, ...]`: how often each value was drawn, times the values."""
-        drawn = index.reshape(-1, index.shape[-1])
-        flat = (np.arange(len(drawn))[:, None] * n + drawn).ravel()
-        counts = np.bincount(flat, minlength=len(drawn) * n).reshape(-1, n)
-        return (values @ counts.T / drawn.shape[-1]).reshape(cells, *index.shape[:-1])
-
-    # One thread: the products are small, and other processes make figures meanwhile.
-    with warnings.catch_warnings(), np.errstate(all="ignore"), threadpool_limits(limits=1):
-        warnings.simplefilter("ignore")  # of cells whose BCa interval is not defined, which are replaced below
-        result = stats.bootstrap(
-            (np.arange(n),), means, axis=-1, method="BCa", vectorized=True, confidence_level=level,
-            n_resamples=min(RESAMPLES, max(LEAST_RESAMPLES, _MOST_DRAWS // n)), batch=max(1, _MOST_DRAWS // n),
-            rng=np.random.default_rng(_GENERATOR_SEED),
-        )  # fmt: skip
-    low, high = np.array(result.confidence_interval.low), np.array(result.confidence_interval.high)
-    undefined = ~(np.isfinite(low) & np.isfinite(high))
-    if undefined.any():
-        ends = [0.5 - level / 2, 0.5 + level / 2]
-        low[undefined], high[undefined] = np.quantile(result.bootstrap_distribution[undefined], ends, axis=-1)
+    n = values.shape[1]
+    half = (1 - expanded_level(n)) / 2
+    means = _resampled_means(values)
+    shares = np.where(np.isfinite(found := _corrected(values, means, half)), found, [half, 1 - half])
+    ends = _quantiles(means, shares)
     constant = np.ptp(values, axis=-1) == 0
-    low[constant], high[constant] = values[constant, 0], values[constant, 0]
-    return low, high
+    ends[constant] = values[constant, :1]
+    return ends[:, 0], ends[:, 1]
+
+
+def _resampled_means(values: Array) -> Array:
+    """Means of `values[cells, n]` over resamples, which are the same for all cells: [cells, resamples]."""
+    n = values.shape[1]
+    draw, found = np.random.default_rng(_GENERATOR_SEED), list[Array]()
+    left = min(RESAMPLES, max(LEAST_RESAMPLES, _MOST_DRAWS // n))
+    with threadpool_limits(limits=1):  # the products are small, and other processes make figures meanwhile
+        while left:
+            some = min(left, max(1, _MOST_DRAWS // n))
+            drawn = np.arange(some)[:, None] * n + draw.integers(n, size=(some, n))
+            times = np.bincount(drawn.ravel(), minlength=some * n).reshape(some, n)
+            found.append(values @ times.T / n)
+            left -= some
+    return np.concatenate(found, axis=1)
+
+
+def _corrected(values: Array, means: Array, half: float) -> Array:
+    """Shares of resampled means below the ends of each interval, which BCa says: [cells, 2]; NaN where it says none."""
+    n = values.shape[1]
+    mean = values @ np.ones((n, 1)) / n  # as those of resamples: one of each value has this mean to the last digit
+    with np.errstate(all="ignore"):
+        bias = special.ndtri(((means < mean).mean(axis=1) + (means <= mean).mean(axis=1)) / 2)[:, None]
+        without_one = (values.sum(axis=1, keepdims=True) - values) / (n - 1)
+        apart = without_one.mean(axis=1, keepdims=True) - without_one
+        skew = ((apart**3).sum(axis=1) / 6 / (apart**2).sum(axis=1) ** 1.5)[:, None]
+        shifted = bias + special.ndtri([half, 1 - half])
+        return np.asarray(special.ndtr(bias + shifted / (1 - skew * shifted)))
+
+
+def _quantiles(values: Array, shares: Array) -> Array:
+    """Quantiles of each row by linear interpolation: of `values[cells, n]` and `shares[cells, 2]`, [cells, 2]."""
+    ordered, places = np.sort(values, axis=1), shares * (values.shape[1] - 1)
+    below = np.floor(places).astype(np.int64)
+    low, high = (np.take_along_axis(ordered, at, axis=1) for at in (below, np.ceil(places).astype(np.int64)))
+    return np.asarray(low + (places - below) * (high - low))

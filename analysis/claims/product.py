@@ -22,6 +22,8 @@ from .readings import ClaimEntry, Entry, entry
 CLAIMS: Sequence[Claim] = (*static_prior.CLAIMS, *learned_prior.CLAIMS)
 """The paper's claims."""
 TESTED: Sequence[Claim] = (*CLAIMS, *FINDINGS)
+METRICS = {m for claim in TESTED for reading in claim.readings for test in reading.tests for m in test.metrics}
+"""The columns that claims take."""
 TITLE = "Claims: what the paper says, and whether these rows bear it out"
 
 
@@ -230,10 +232,7 @@ def _cell(cell: Cell, ends: tuple[float, float]) -> dict[str, Any]:
 
 def digest(rows: Rows) -> str:
     """SHA-256 of all rows, as `digest_of` has it: ids, statuses, then each metric that a claim takes."""
-    metrics = sorted(
-        {m for claim in TESTED for reading in claim.readings for test in reading.tests for m in test.metrics}
-    )
-    held = [metric for metric in metrics if metric in rows.frame]
+    held = [metric for metric in sorted(METRICS) if metric in rows.frame]
     return digest_of([(rows.frame, ["cell_id", "status"], held)])
 
 

@@ -30,8 +30,9 @@ def with_comparable_settings(frame: pd.DataFrame) -> tuple[pd.DataFrame, int]:
         fields |= {*variant.model_fields}
         here = (frame["trainable"] == trainable) & (frame["quantizer"] == quantizer)
         for name, value in variant.added.items():
-            held = columns.get(name, frame.reindex(columns=[name])[name].astype(object))
-            columns[name] = held.mask(here & held.isna(), value)
+            held = columns.get(name, frame[name] if name in frame else pd.Series(np.nan, frame.index))
+            if (is_older := here & held.isna()).any():
+                columns[name] = held.astype(object).mask(is_older, value)
     frame = frame.assign(**{name: pd.Series(held.tolist(), frame.index) for name, held in columns.items()})
     for name in fields & {*frame.select_dtypes("float").columns}:
         places, floats = pd.factorize(frame[name].to_numpy())

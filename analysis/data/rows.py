@@ -115,13 +115,15 @@ class Rows:
         return _read(self.origins[cell_id], lambda store: store.read_artifact(cell_id, name))
 
 
-def load_rows(locations: Sequence[str], only: Mapping[str, str] | None = None) -> Rows:
+def load_rows(
+    locations: Sequence[str], only: Mapping[str, str] | None = None, *, without: Collection[str] = ()
+) -> Rows:
     """Reads the stores. Of a cell that several hold, a finished row is kept before a failed one, then a later one.
 
-    Raises `StoreError` where a store is missing, empty or unreadable, `ValueError` where `only` names no column or
-    leaves nothing.
+    The columns in `without` are not read, but for those in `only`. Raises `StoreError` where a store is missing, empty
+    or unreadable, `ValueError` where `only` names no column or leaves nothing.
     """
-    whole = [_load(location) for location in locations]
+    whole = [_load(location, {*without} - {*(only or {})}) for location in locations]
     held = {location: _held(frame) for location, frame in zip(locations, whole, strict=True)}
     frames, notes = whole, list[str]()
     if len(whole) > 1:
@@ -207,8 +209,8 @@ def unknown_experiments(frame: pd.DataFrame) -> dict[str, str]:
     return unknown
 
 
-def _load(location: str) -> pd.DataFrame:
-    frame = _read(location, lambda store: store.load(categories=_OFTEN_EQUAL))
+def _load(location: str, without: Collection[str]) -> pd.DataFrame:
+    frame = _read(location, lambda store: store.load(categories=_OFTEN_EQUAL, without=without))
     if frame.empty:
         what = "holds no cells yet" if Store(location).exists() else "is not a store: there is no cells/*.parquet in it"
         raise StoreError(f"{location} {what}")
@@ -216,7 +218,7 @@ def _load(location: str) -> pd.DataFrame:
     trainables = set(frame["trainable"].unique())
     known = {name for experiment in built_in_experiments() if experiment.name in trainables
              for name in cell_schema(experiment).names}  # fmt: skip
-    missing = sorted(known - set(frame.columns))
+    missing = sorted(known - {*frame.columns, *without})
     return frame.assign(**dict.fromkeys(missing, np.nan)) if missing else frame
 
 
@@ -231,7 +233,8 @@ def _with_categories(frame: pd.DataFrame) -> pd.DataFrame:
     for name in _OFTEN_EQUAL & {*frame.columns}:
         values = frame[name].astype("category")
         counts = np.bincount(values.cat.codes + 1, minlength=len(values.cat.categories) + 1)[1:]
-        columns[name] = values.cat.set_categories(sorted(values.cat.categories[counts > 0]))
+        held = sorted(values.cat.categories[counts > 0])
+        columns[name] = values if held == [*values.cat.categories] else values.cat.set_categories(held)
     return frame.assign(**columns)
 
 

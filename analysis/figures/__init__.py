@@ -5,9 +5,11 @@ A module whose name begins with an underscore holds what several items of its fo
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from importlib import import_module
 from pkgutil import walk_packages
+
+from dvq_ray.experiment.registry import find_experiment
 
 from ..data.rows import Rows
 from ..items import SEARCHES, Item
@@ -43,3 +45,13 @@ def items(rows: Rows) -> Mapping[str, Item]:
 def named(rows: Rows, name: str) -> Item | None:
     """The item of that name; None where the rows have nothing that it could be made of."""
     return ITEMS.get(name) or generic.named(rows, name)
+
+
+def metrics_not_read(names: Collection[str]) -> set[str]:
+    """Metrics of their experiments that none of these items reads: rows need not have them."""
+    needed = [ITEMS[name].needs for name in names if name in ITEMS]
+    if len(needed) < len(names) or any(needs.others is None for needs in needed):
+        return set()  # such an item may read any column
+    read = {name for needs in needed for name in (*needs.metrics, *(needs.others or ()))}
+    measured = [find_experiment(needs.trainable).measures() for needs in needed]
+    return {name for its in measured for name, metric in its.items() if not metric.is_condition} - read

@@ -42,9 +42,10 @@ def read_piece(
     columns: Sequence[str] | None = None,
     as_dictionaries: Collection[str] = (),
     *,
+    without: Collection[str] = (),
     ahead: bool = False,
 ) -> Piece:
-    """The columns that are requested, or all, in a store's types; those that the file does not have are left out.
+    """The columns that are requested, or all but some, in a store's types; those that it does not have are left out.
 
     Columns of text may come as dictionaries, which is many times lighter where values are few. With `ahead`, parts of
     the file are requested together. Raises `UnusableFileError` where a row has no value for one of the `keys`, where a
@@ -52,7 +53,7 @@ def read_piece(
     whatever pyarrow raises where it is no Parquet file.
     """
     metadata, schema = _opened(file, keys)
-    names = [name for name in schema.names if columns is None or name in columns]
+    names = [name for name in schema.names if (name not in without if columns is None else name in columns)]
     _check_size(file, metadata, names)
     texts = [name for name in names if name in as_dictionaries and _is_text(_kind(name, schema.field(name).type))]
     reader = pq.ParquetFile(file, metadata=metadata, read_dictionary=texts, pre_buffer=ahead)

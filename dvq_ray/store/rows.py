@@ -19,6 +19,7 @@ from dvq_ray.experiment.registry import find_experiment
 from dvq_ray.providers import ProviderError
 from dvq_ray.store import attempts
 from dvq_ray.store.columns import ATTEMPT, STANDING
+from dvq_ray.store.identities import order_of_ids
 from dvq_ray.store.reading import Reader
 from dvq_ray.store.storage import OutOfReachError, Storage, StoreError
 
@@ -40,22 +41,25 @@ class Rows:
         where: pc.Expression | None = None,
         *,
         categories: Collection[str] = (),
+        without: Collection[str] = (),
     ) -> pd.DataFrame:
         """One row for each cell, sorted by `cell_id`; `where` keeps the rows for which it is true.
 
         `categories` names columns of text that is often the same: they come as pandas' categories, which are light.
-        Whole rows have the values of fields that were added after they had been stored (`Settings.added`).
+        Where no `columns` are named all are read but for those in `without`, and rows have the values of fields that
+        were added after they had been stored (`Settings.added`).
 
         Lists stay in Arrow's form, in which a million of them are light; each comes out as a list of Python's. Raises
         `StoreError` where a file cannot be read.
         """
-        table = self._table(columns, where, categories)
+        table = self._table(columns, where, categories, without)
         if table is None:
             return pd.DataFrame(columns=list(columns or STANDING))
         frame: pd.DataFrame = table.to_pandas(
             types_mapper=lambda kind: pd.ArrowDtype(kind) if pa.types.is_list(kind) else None,
             categories=[name for name in categories if name in table.column_names],
             self_destruct=True,
+            split_blocks=True,  # no second copy of the numbers
             use_threads=False,  # which Arrow would keep, and a process with threads cannot be forked safely
         )
         del table
@@ -89,13 +93,17 @@ class Rows:
 
     def table(self, columns: Sequence[str] | None = None, where: pc.Expression | None = None) -> pa.Table | None:
         """Loads rows as an Arrow table, reading only those that `where` keeps; None if there is no file."""
-        return self._table(columns, where, ())
+        return self._table(columns, where, (), ())
 
     def _table(
-        self, columns: Sequence[str] | None, where: pc.Expression | None, categories: Collection[str]
+        self,
+        columns: Sequence[str] | None,
+        where: pc.Expression | None,
+        categories: Collection[str],
+        without: Collection[str],
     ) -> pa.Table | None:
         names = None if columns is None else list(dict.fromkeys([*columns, *STANDING]))
-        found = self._reader.load("cells", lambda files: self._read_standing(files, names, where, categories))
+        found = self._reader.load("cells", lambda files: self._read_standing(files, names, where, categories, without))
         if found is None:
             return None
         table, order = found
@@ -104,7 +112,8 @@ class Rows:
         del table
 
         def put_in_order(place: int) -> None:
-            arrays[place] = arrays[place].combine_chunks().take(order)
+            if arrays[place].null_count < len(order):  # a column without values is in any order
+                arrays[place] = arrays[place].combine_chunks().take(order)
 
         # Column by column, so that no second copy of everything is held.
         with ThreadPoolExecutor(pa.cpu_count()) as pool:
@@ -120,18 +129,19 @@ class Rows:
         columns: Sequence[str] | None,
         where: pc.Expression | None,
         categories: Collection[str],
+        without: Collection[str],
     ) -> tuple[pa.Table, pa.Array]:
         """The rows that stand, and their places in the order of their cells' ids."""
-        # Columns that identify a row, or that a filter may read, stay plain text.
-        as_dictionaries = {*categories} - {*STANDING} if where is None else set()
-        table = self._reader.read(files, columns, where, as_dictionaries)
+        # What a filter may read stays plain text.
+        as_dictionaries = {*categories} - {"cell_id"} if where is None else set()
+        table = self._reader.read(files, columns, where, as_dictionaries, without)
         every = table if where is None else self._reader.read(files, STANDING)
-        order, is_repeated = _order_of(every["cell_id"])
+        order, is_repeated = order_of_ids(every["cell_id"])
         if is_repeated:
             table = self._standing(every, table)
         if table is not every:
-            order, _ = _order_of(table["cell_id"])
-        return table, order
+            order, _ = order_of_ids(table["cell_id"])
+        return table, pa.array(order)
 
     def _standing(self, every: pa.Table, table: pa.Table) -> pa.Table:
         """The rows of `table` that stand among `every` row; a filter must not hide them from those they beat."""
@@ -192,14 +202,6 @@ class Rows:
         table = self._reader.read(present, STANDING)
         found = attempts.best_rows(table.to_pandas())
         return dict(zip(found["cell_id"], found["status"], strict=True))
-
-
-def _order_of(cell_ids: pa.ChunkedArray) -> tuple[pa.Array, bool]:
-    """The places of the ids in their order, and whether one is there twice."""
-    ids = cell_ids.combine_chunks()
-    order = pc.sort_indices(ids)
-    ordered = ids.take(order)
-    return order, bool(pc.any(pc.equal(ordered[1:], ordered[:-1])).as_py())
 
 
 def _with_added_fields(frame: pd.DataFrame) -> pd.DataFrame:

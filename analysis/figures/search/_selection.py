@@ -151,8 +151,10 @@ def select_search(rows: Rows, needs: Needs) -> SearchSelection | None:
     Raises `UnfitError` where there are several, where the store no longer says what was searched, and where no
     suggestion is complete; `StoreError` where a store cannot be read.
     """
-    origins = np.array([rows.origins.get(cell_id, "") for cell_id in rows.frame["cell_id"]], object)
     by_search = rows.frame[SUGGESTION].notna() if SUGGESTION in rows.frame else pd.Series(False, rows.frame.index)
+    if not by_search.any() and not any(map(_has_journal, rows.stores)):
+        return None
+    origins = pd.Series(rows.origins, dtype=object).reindex(rows.frame["cell_id"]).fillna("").to_numpy(object)
     locations = [place for place in sorted({*origins}) if by_search[origins == place].any() or _has_journal(place)]
     if not locations:
         return None

@@ -1,0 +1,42 @@
+"""Ids of cells as numbers: one of 16 hexadecimal digits is a number of 64 bits, which is small and fast to sort."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+_DIGITS = 16
+_NO_DIGIT = 16
+_VALUES = np.full(256, _NO_DIGIT, np.uint8)
+"""The value of each lower-case hexadecimal digit, by its byte."""
+_VALUES[np.frombuffer(b"0123456789abcdef", np.uint8)] = np.arange(16)
+
+
+def numbers_of_ids(ids: pa.Array) -> npt.NDArray[np.uint64] | None:
+    """The ids as numbers of the same order; None where one is not of 16 hexadecimal digits, as in made-up stores."""
+    lengths = pc.min_max(pc.binary_length(ids))
+    if ids.null_count or {lengths["min"].as_py(), lengths["max"].as_py()} != {_DIGITS}:
+        return None
+    _, offsets, text_buffer = ids.buffers()
+    first = np.frombuffer(offsets, np.int32 if pa.types.is_string(ids.type) else np.int64)[ids.offset]
+    text = np.frombuffer(text_buffer, np.uint8, _DIGITS * len(ids), int(first))
+    digits = _VALUES[text.reshape(-1, _DIGITS)]
+    if (digits == _NO_DIGIT).any():
+        return None
+    octets = (digits[:, ::2] << 4) | digits[:, 1::2]
+    return octets.view(">u8").ravel().astype(np.uint64)
+
+
+def order_of_ids(ids: pa.ChunkedArray) -> tuple[npt.NDArray[np.int64], bool]:
+    """The places of the ids in their order, and whether one is there twice."""
+    whole = ids.combine_chunks()
+    numbers = numbers_of_ids(whole)
+    if numbers is None:
+        order = pc.sort_indices(whole)
+        ordered = whole.take(order)
+        return order.to_numpy(), bool(pc.any(pc.equal(ordered[1:], ordered[:-1])).as_py())
+    places = np.argsort(numbers)
+    in_order = numbers[places]
+    return places, bool((in_order[1:] == in_order[:-1]).any())
