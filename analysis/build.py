@@ -10,11 +10,12 @@ from pathlib import Path
 from dvq_ray.store import StoreError
 from dvq_ray.store.columns import first_line
 
-from . import figures
+from . import figures, items
+from .data.query import query_of
 from .data.rows import Rows
 from .data.selection import Selection
 from .items import Item
-from .output.product import Product, UnfitError
+from .output.product import Picture, Product, UnfitError
 from .output.sidecar import not_shown, sidecar
 
 
@@ -34,6 +35,10 @@ class Made:
     hole_count: int
     left_out: Sequence[str]
     """A line for each grid that would be there if it were complete."""
+    narrow: Picture | None = None
+    """The figure for narrow screens; None for a table, and where no page is made."""
+    query: str | None = None
+    """Selects the item's rows among all rows of the stores; None where that takes more than a few words."""
     not_shown: Mapping[str, int]
     """By quantizer, the experiment's cells in the stores that the item has no place for."""
 
@@ -58,8 +63,8 @@ class Absent:
 Attempt = Made | Refused | Absent
 
 
-def make(item: Item, rows: Rows, *, allow_missing: bool) -> Attempt:
-    """Makes the item. An error in it refuses this item alone."""
+def make(item: Item, rows: Rows, *, allow_missing: bool, for_page: bool = False) -> Attempt:
+    """Makes the item, with what only a page needs where it is for one. An error in it refuses this item alone."""
     try:
         selection = item.select(rows, item.needs)
         if selection is None:
@@ -67,11 +72,15 @@ def make(item: Item, rows: Rows, *, allow_missing: bool) -> Attempt:
         if found := problems(selection, allow_missing=allow_missing):
             return Refused(item=item, reason=found[0], details=found[1:])
         product = item.make(selection)
+        narrow = items.narrow(selection, item.draw) if for_page and item.draw else None
+        query = query_of(selection, rows) if for_page else None
     except Exception as error:
         return Refused(item=item, reason=reason(error))
     return Made(
         item=item,
         product=replace(product, files={**product.files, ".json": sidecar(item.name, product, selection, rows)}),
+        narrow=narrow,
+        query=query,
         not_shown=not_shown(selection, rows),
         alternative=f"{item.title}. Drawn: {selection.shown()}. The caption follows.",
         cell_count=selection.cell_count(),
@@ -81,11 +90,11 @@ def make(item: Item, rows: Rows, *, allow_missing: bool) -> Attempt:
     )
 
 
-def make_named(rows: Rows, name: str, *, allow_missing: bool) -> Attempt:
+def make_named(rows: Rows, name: str, *, allow_missing: bool, for_page: bool = False) -> Attempt:
     """Makes the item of that name."""
     item = figures.named(rows, name)
     assert item is not None
-    return make(item, rows, allow_missing=allow_missing)
+    return make(item, rows, allow_missing=allow_missing, for_page=for_page)
 
 
 def reason(error: Exception) -> str:

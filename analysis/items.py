@@ -13,8 +13,9 @@ from .data.needs import Needs
 from .data.rows import Rows
 from .data.selection import Selection, select
 from .draw import style
+from .draw.marks import marks_of
 from .output.numbers import as_csv, declared_numbers
-from .output.product import Product
+from .output.product import Picture, Product
 
 Draw = Callable[[Selection], tuple[Figure, str]]
 """Draws a figure, and says its caption."""
@@ -68,7 +69,15 @@ def drawn(selection: Selection, *, draw: Draw, numbers: Callable[[Selection], pd
     with style.printed():
         sheet, caption = draw(selection)
         files = style.rendered(sheet)
-    return Product(files={**files, ".csv": as_csv(numbers(selection))}, caption=caption)
+        picture = Picture(svg=style.page_svg(sheet), marks=marks_of(sheet))
+    return Product(files={**files, ".csv": as_csv(numbers(selection))}, caption=caption, picture=picture)
+
+
+def narrow(selection: Selection, draw: Draw) -> Picture:
+    """The figure again, for a screen as wide as a column of text."""
+    with style.drawn_for(style.COLUMN), style.printed():
+        sheet, _ = draw(selection)
+        return Picture(svg=style.page_svg(sheet), marks=marks_of(sheet))
 
 
 def table(title: str, needs: Needs, *, select: Select = select) -> Callable[[Callable[[Selection], Product]], Item]:

@@ -42,7 +42,7 @@ def make(
         rows.points(trainable)  # found once, before there are processes
     with workers(rows) as submit:
         deciding = submit(claims.results) if CLAIMS in named or not named else None
-        making = [submit(build.make_named, name, allow_missing=allow_missing) for name in items]
+        making = [submit(build.make_named, name, allow_missing=allow_missing, for_page=not named) for name in items]
         describing = None if named else submit(page.origin_of)
         attempts = []
         for line in (f"{padded(name)}not in this store" for name in wanted if name not in items):

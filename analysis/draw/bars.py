@@ -11,8 +11,9 @@ from matplotlib.colors import to_rgb
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from . import marks
 from .sheet import Sheet
-from .style import GREY, SMALL_POINTS, Look
+from .style import GREY, Look, current
 
 Filling = Literal["full", "light", "hatched"]
 """How a part of a bar is filled. Fillings differ in lightness too, so that parts differ in print without colours."""
@@ -33,7 +34,8 @@ def row_sheet(
     """
     row_inches = min(row_inches, _MOST_INCHES / sum(len(names) for _, names in blocks))
     titles = [title if column == 0 else "" for title, _ in blocks for column in range(columns)]
-    sheet = Sheet(titles, columns=columns, inches=[row_inches * len(names) + 0.1 for _, names in blocks])
+    heights = [row_inches * len(names) + 0.1 for _, names in blocks]
+    sheet = Sheet(titles, columns=columns, inches=heights, narrow_columns=1)
     axes = [panel.axes for panel in sheet.panels]
     for i, its in enumerate(axes):
         names = blocks[i // columns][1]
@@ -56,6 +58,7 @@ def part(axes: Axes, row: int, start: float, end: float, colour: str, filling: F
 def interval(axes: Axes, y: float, point: pd.DataFrame, **looks: Any) -> None:
     """The interval of a mean, from a row that `SelectedGrid.means` gave; nothing where it has no value."""
     if point["n"].iloc[0]:
+        marks.describe_row(axes, y, point)
         mean, high = float(point["mean"].iloc[0]), float(point["high"].iloc[0])
         axes.errorbar([mean], [y], xerr=[high - mean], **{"color": "black", "marker": "", **looks}, **_INTERVAL)
 
@@ -70,13 +73,13 @@ def dot(axes: Axes, y: float, point: pd.DataFrame, look: Look, *, hollow: bool =
 
 def text(axes: Axes, row: int, x: float, words: str) -> None:
     """A few words to the right of a value."""
-    axes.annotate(words, (x, row), (5, 0), textcoords="offset points", va="center", size=SMALL_POINTS)
+    axes.annotate(words, (x, row), (5, 0), textcoords="offset points", va="center", size=current().small_points)
 
 
 def no_value(axes: Axes, row: int) -> None:
     """Says that a model has no value."""
     at = axes.get_yaxis_transform()
-    axes.text(0.01, row, "no value", transform=at, va="center", size=SMALL_POINTS, color=GREY, style="italic")
+    axes.text(0.01, row, "no value", transform=at, va="center", size=current().small_points, color=GREY, style="italic")
 
 
 def part_handle(filling: Filling, label: str) -> Patch:

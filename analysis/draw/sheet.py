@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from textwrap import wrap
 from typing import Any
 
@@ -21,19 +21,22 @@ from matplotlib.ticker import FuncFormatter, NullLocator
 from matplotlib.transforms import ScaledTranslation
 
 from ..naming import number
-from .style import GREY, SMALL_POINTS, WIDTH_INCHES, Look
+from . import marks, style
+from .style import GREY, Look
 
 Array = npt.NDArray[np.float64]
 
 _EDGE, _RIGHT, _TOP, _BOTTOM, _GAP_X = 0.06, 0.14, 0.27, 0.42, 0.16
-"""Inches around and between panels."""
-_LEGEND_INCHES, _FOOTNOTE_INCHES, _GAP_INCHES = 0.19, 0.125, 0.06
+"""Inches around and between panels, on a page."""
+_LEGEND_INCHES, _FOOTNOTE_INCHES, _GAP_INCHES, _LINE_INCHES = 0.19, 0.125, 0.06, 0.13
 _LINE_LETTERS, _LEGEND_LETTERS, _HANDLE_LETTERS = 128, 112, 8
 """What fits beside each other on a page: in a footnote, and in a legend, where a handle takes as much as 8 letters."""
 _PRINT_WIDTH = 1.04
 """Width of text in print, at most, over its width at the resolution at which it is measured."""
 _TICK_LETTERS = 44
 """Letters of all tick labels of an axis, gaps included; of more labels, every other is left out."""
+_TICK_LETTERS_PER_INCH, _TITLE_LETTERS_PER_INCH, _LABEL_INCHES = 19, 15, 0.75
+"""The same in narrow formats, and room for the label of y."""
 _CROSS_POINTS = 4.2
 _MARKER_EVERY = 6
 MANY_POINTS = 30
@@ -50,8 +53,9 @@ _CROSS: dict[str, Any] = {"linestyle": "", "marker": "x", "markersize": _CROSS_P
 class Panel:
     """One coordinate system of a sheet."""
 
-    def __init__(self, axes: Axes, title: str = "") -> None:
+    def __init__(self, axes: Axes, title: str = "", *, tick_letters: int = _TICK_LETTERS) -> None:
         self.axes = axes
+        self._tick_letters = tick_letters
         axes.set_title(title, pad=7, y=1.0)  # where it is anyway: matplotlib then need not measure all tick labels
         self.grid = "xy"
         """The axes whose ticks have lines across the panel."""
@@ -65,7 +69,7 @@ class Panel:
         written = list(texts or map(number, values))
         step = -(-len(values) // most)
         shown = list(range(len(values) - 1, -1, -step))[::-1]
-        if sum(len(written[i]) + 2 for i in shown) > _TICK_LETTERS:
+        while sum(len(written[i]) + 2 for i in shown) > self._tick_letters and len(shown) > 2:
             shown = shown[1::2] if len(shown) % 2 == 0 else shown[::2]
         self.axes.set_xticks([values[i] for i in shown], [written[i] for i in shown])
         self.axes.xaxis.set_minor_locator(NullLocator())
@@ -88,13 +92,13 @@ class Panel:
 
     def line(self, x: Sequence[float], y: Sequence[float], look: Look) -> None:
         """A line without points of its own: a theoretical curve, or a path through models of other looks."""
-        self.axes.plot(x, y, color=look.colour, linestyle=look.line, linewidth=look.width, zorder=2)
+        self.axes.plot(x, y, color=look.colour, linestyle=look.line, linewidth=_stroke(look.width), zorder=2)
 
     def level(self, x: Sequence[float], y: Sequence[float]) -> None:
         """A yardstick that is no model, such as the error of predicting the mean. Call it after `log_x`."""
         if len(x) == 1:
             x, y = self.axes.get_xlim(), (y[0], y[0])
-        self.axes.plot(x, y, color=GREY, linestyle=":", linewidth=1.1, zorder=2)
+        self.axes.plot(x, y, color=GREY, linestyle=":", linewidth=_stroke(1.1), zorder=2)
 
     def models(self, table: pd.DataFrame, x: str, by: str, look: Callable[[int], Look]) -> None:
         """A line over the column `x` for each value in the column `by`, which the look follows from."""
@@ -113,6 +117,7 @@ class Panel:
             points[name].to_numpy(float)[order] for name in ("n", "wanted", "mean", "low", "high")
         )
         at, is_dense = at[order], len(at) > MANY_POINTS
+        marks.describe(self.axes, at, points.iloc[order], look)
         self._intervals(at, low, high, look, as_band=is_dense)
         self._means(at, mean, look, hollow=hollow, marked=(0, _MARKER_EVERY) if is_dense else None)
         few = (n > 0) & (n < wanted)
@@ -129,6 +134,7 @@ class Panel:
         Every sixth point has a marker, beginning with the one at `phase`, so that those of several models differ.
         """
         steps, mean, low, high = (points[name].to_numpy(float) for name in ("step", "mean", "low", "high"))
+        marks.describe(self.axes, steps, points, look)
         self._intervals(steps, low, high, look, as_band=True)
         self._means(steps, mean, look, marked=(phase % _MARKER_EVERY, _MARKER_EVERY))
 
@@ -136,8 +142,8 @@ class Panel:
         self, x: Array, y: Array, look: Look, *, hollow: bool = False, marked: tuple[int, int] | None = None
     ) -> None:
         self.axes.plot(
-            x, y, color=look.colour, linestyle=look.line, linewidth=look.width, marker=look.marker, markevery=marked,
-            **_filling(look, hollow), zorder=MEANS,
+            x, y, color=look.colour, linestyle=look.line, linewidth=_stroke(look.width), marker=look.marker,
+            markevery=marked, **_filling(look, hollow), zorder=MEANS,
         )  # fmt: skip
 
     def _intervals(self, x: Array, low: Array, high: Array, look: Look, *, as_band: bool) -> None:
@@ -153,7 +159,9 @@ class Panel:
         """Draws the bars of all models and the grid, each at once: in a fraction of the time of one by one."""
         if self._bars:
             bars, colours = zip(*self._bars, strict=True)
-            self.axes.add_collection(LineCollection(bars, colors=colours, linewidths=0.8, zorder=2.9), autolim=False)
+            self.axes.add_collection(
+                LineCollection(bars, colors=colours, linewidths=_stroke(0.8), zorder=2.9), autolim=False
+            )
         (left, right), (bottom, top) = sorted(self.axes.get_xlim()), sorted(self.axes.get_ylim())
         upright = [[(x, 0), (x, 1)] for x in self.axes.get_xticks() if left <= x <= right and "x" in self.grid]
         level = [[(0, y), (1, y)] for y in self.axes.get_yticks() if bottom <= y <= top and "y" in self.grid]
@@ -174,20 +182,51 @@ class Panel:
 
 
 class Sheet:
-    """Panels in rows, as wide as the text of a page, and as high as it takes."""
+    """Panels in rows, as wide as its format says, and as high as it takes.
 
-    def __init__(self, titles: Sequence[str], *, columns: int, inches: float | Sequence[float]) -> None:
-        """`inches` is the height of a panel, or of each row of panels."""
-        self._columns = min(columns, len(titles))
+    Figures lay out panels for a page. In a narrow format there are fewer beside each other, in the same order.
+    """
+
+    def __init__(
+        self, titles: Sequence[str], *, columns: int, inches: float | Sequence[float], narrow_columns: int = 2
+    ) -> None:
+        """`inches` is the height of a panel, or of each row of them; `narrow_columns` fit in a narrow format."""
+        self._format = style.current()
+        self._unit = self._format.points / style.PAGE.points
+        self._page_columns = self._columns = min(columns, len(titles))
+        if most := self._format.most_columns:
+            self._columns = min(self._columns, narrow_columns, 1 if len(titles) <= 3 else most)
         rows = -(-len(titles) // self._columns)
-        self._inches = [*inches] if isinstance(inches, Sequence) else [inches] * rows
-        self.figure = Figure(figsize=(WIDTH_INCHES, 1.0))
+        by_page_row = [*inches] if isinstance(inches, Sequence) else [inches] * -(-len(titles) // self._page_columns)
+        page_rows = [self._page_row(row * self._columns) for row in range(rows)]
+        self._inches = [self._format.height * by_page_row[row] for row in page_rows]
+        self.figure = Figure(figsize=(self._format.inches, 1.0))
         FigureCanvasAgg(self.figure)
         axes = self.figure.subplots(rows, self._columns, squeeze=False, height_ratios=self._inches).ravel()
         for unused in axes[len(titles) :]:
             unused.remove()
-        self.panels = [Panel(its, title) for its, title in zip(axes, titles, strict=False)]
+        letters = _TICK_LETTERS if self._is_page_wide else self._panel_letters(_TICK_LETTERS_PER_INCH)
+        written = titles if self._is_page_wide else ["\n".join(wrap(title, self._panel_letters())) for title in titles]
+        self._title_lines = max(title.count("\n") + 1 for title in written)
+        self.panels = [Panel(its, title, tick_letters=letters) for its, title in zip(axes, written, strict=False)]
         """Row by row; the last row may be short."""
+
+    @property
+    def _is_page_wide(self) -> bool:
+        return self._format.most_columns is None
+
+    def _page_row(self, place: int) -> int:
+        """The row of a panel as the figure laid it out."""
+        return place // self._page_columns
+
+    def _letters(self, on_page: int) -> int:
+        """How many letters fit across the format where so many fit across a page."""
+        return int(on_page * self._format.inches / style.PAGE.inches / self._unit)
+
+    def _panel_letters(self, per_inch: float = _TITLE_LETTERS_PER_INCH) -> int:
+        """How many letters fit across a panel of a narrow format."""
+        inches = (self._format.inches / self._unit - _LABEL_INCHES) / self._columns
+        return max(int(per_inch * inches), 8)
 
     def finish(
         self,
@@ -205,30 +244,51 @@ class Sheet:
         The scale begins at zero and ends above all that is drawn, unless `y_limits` gives it for each row. `y_label`
         may be one for each row too, `x_label` one for each column. `gap` is what parts rows of panels, titles aside.
         """
-        lines = wrap(footnote, _LINE_LETTERS, break_on_hyphens=False)
-        rows = [part for entries in (*legend, self._hole_entries()) for part in _fitting(entries)]
-        text = _EDGE + len(lines) * _FOOTNOTE_INCHES + _GAP_INCHES
-        bottom = text + len(rows) * _LEGEND_INCHES + _GAP_INCHES + (_BOTTOM if x_label else _GAP_INCHES)
-        gap += _TOP
-        height = bottom + sum(self._inches) + (len(self._inches) - 1) * gap + _TOP
-        self.figure.set_size_inches(WIDTH_INCHES, height)
+        unit = self._unit
+        lines = wrap(footnote, self._letters(_LINE_LETTERS), break_on_hyphens=False)
+        legend = [*legend, self._hole_entries()]
+        rows = [part for entries in legend for part in _fitting(entries, self._letters(_LEGEND_LETTERS))]
+        x_labels = [self._wrapped(label) for label in ([x_label] if isinstance(x_label, str) else x_label)]
+        label_lines = max(label.count("\n") for label in x_labels)
+        text = unit * (_EDGE + len(lines) * _FOOTNOTE_INCHES + _GAP_INCHES)
+        beneath = unit * ((_BOTTOM if any(x_labels) else _GAP_INCHES) + label_lines * _LINE_INCHES)
+        bottom = text + unit * (len(rows) * _LEGEND_INCHES + _GAP_INCHES) + beneath
+        top = unit * (_TOP + (self._title_lines - 1) * _LINE_INCHES)
+        between = [*self._gaps(unit * gap + top, beneath, len(x_labels))]
+        height = bottom + sum(self._inches) + sum(between) + top
+        self.figure.set_size_inches(self._format.inches, height)
         self._scale(rows_alike, y_limits)
-        self._label(x_label, y_label)
+        self._label(x_labels, y_label)
         for i, row in enumerate(rows):
             self.figure.legend(
                 handles=list(row), ncols=len(row), loc="center", frameon=False, borderpad=0, columnspacing=1.4,
-                bbox_to_anchor=(0.5, (text + (len(rows) - i - 0.5) * _LEGEND_INCHES) / height),
+                bbox_to_anchor=(0.5, (text + unit * (len(rows) - i - 0.5) * _LEGEND_INCHES) / height),
                 handlelength=2.3 if any(isinstance(entry, Line2D) for entry in row) else 1.8, handletextpad=0.5,
             )  # fmt: skip
-        foot = {"size": SMALL_POINTS, "va": "bottom", "linespacing": 1.25}
-        self.figure.text(_EDGE / WIDTH_INCHES, _EDGE / height, "\n".join(lines), **foot)  # type: ignore[arg-type]
-        left = self._label_inches() + _EDGE
-        width = (WIDTH_INCHES - left - _RIGHT - (self._columns - 1) * _GAP_X) / self._columns
-        self.figure.subplots_adjust(
-            left=left / WIDTH_INCHES, right=1 - _RIGHT / WIDTH_INCHES, wspace=_GAP_X / width,
-            bottom=bottom / height, top=1 - _TOP / height, hspace=gap * len(self._inches) / sum(self._inches),
-        )  # fmt: skip
+        foot = {"size": self._format.small_points, "va": "bottom", "linespacing": 1.25}
+        self.figure.text(unit * _EDGE / self._format.inches, unit * _EDGE / height, "\n".join(lines), **foot)  # type: ignore[arg-type]
+        left = self._label_inches() + unit * _EDGE
+        self._place(left, bottom, between, height)
+        marks.place(self.figure, [entry for entries in legend for entry in entries])
         return self.figure
+
+    def _gaps(self, gap: float, beneath: float, labels: int) -> Iterator[float]:
+        """Inches between rows of panels: more where the panels of a row have labels of their own."""
+        for _ in self._inches[1:]:
+            yield gap + (beneath if labels > 1 and self._columns < self._page_columns else 0.0)
+
+    def _place(self, left: float, bottom: float, between: Sequence[float], height: float) -> None:
+        """Puts the panels where they belong."""
+        inches, gap_x = self._format.inches, self._unit * _GAP_X
+        width = (inches - left - self._unit * _RIGHT - (self._columns - 1) * gap_x) / self._columns
+        for i, panel in enumerate(self.panels):
+            row, column = divmod(i, self._columns)
+            base = bottom + sum(self._inches[row + 1 :]) + sum(between[row:])
+            box = (left + column * (width + gap_x), base, width, self._inches[row])
+            panel.axes.set_position((box[0] / inches, box[1] / height, box[2] / inches, box[3] / height))
+
+    def _wrapped(self, label: str) -> str:
+        return label if self._is_page_wide else "\n".join(wrap(label, self._panel_letters()))
 
     def _hole_entries(self) -> list[Line2D]:
         """Legend entries for the marks of holes, where there are any."""
@@ -250,46 +310,53 @@ class Sheet:
     def _scale(self, rows_alike: bool, y_limits: Sequence[tuple[float, float]]) -> None:
         tops = [panel.axes.dataLim.y1 for panel in self.panels]
         for i, panel in enumerate(self.panels):
-            row = i - i % self._columns
-            top = 1.06 * max(tops if rows_alike else tops[row : row + self._columns])
-            panel.axes.set_ylim(y_limits[i // self._columns] if y_limits else (0, top))
+            row = i - i % self._page_columns
+            top = 1.06 * max(tops if rows_alike else tops[row : row + self._page_columns])
+            panel.axes.set_ylim(y_limits[self._page_row(i)] if y_limits else (0, top))
 
-    def _label(self, x_label: str | Sequence[str], y_label: str | Sequence[str]) -> None:
-        x_labels = [x_label] * self._columns if isinstance(x_label, str) else x_label
-        y_labels = [y_label] * len(self._inches) if isinstance(y_label, str) else y_label
+    def _label(self, x_labels: Sequence[str], y_label: str | Sequence[str]) -> None:
+        of_page_columns = len(x_labels) > 1 and self._columns < self._page_columns
         for i, panel in enumerate(self.panels):
             is_leftmost, is_lowest = i % self._columns == 0, i + self._columns >= len(self.panels)
+            has_label = is_lowest or of_page_columns
+            of_row = y_label if isinstance(y_label, str) else y_label[self._page_row(i)]
             panel.axes.tick_params(labelleft=is_leftmost)
-            panel.axes.set_ylabel(y_labels[i // self._columns] if is_leftmost else "")
-            panel.axes.set_xlabel(x_labels[i % self._columns] if is_lowest else "")
-            for axis, is_labelled in ((panel.axes.yaxis, is_leftmost), (panel.axes.xaxis, is_lowest)):
+            panel.axes.set_ylabel(of_row if is_leftmost else "")
+            panel.axes.set_xlabel(x_labels[i % self._page_columns % len(x_labels)] if has_label else "")
+            for axis, is_labelled in ((panel.axes.yaxis, is_leftmost), (panel.axes.xaxis, has_label)):
                 if not is_labelled:  # matplotlib then need not measure tick labels to place an empty label
                     axis.set_label_coords(0, 0)
             panel.finish()
 
 
-def _fitting(entries: Sequence[Artist]) -> list[Sequence[Artist]]:
+def _stroke(points: float) -> float:
+    return points * style.current().stroke
+
+
+def _fitting(entries: Sequence[Artist], most: int) -> list[Sequence[Artist]]:
     """The entries in as few rows as fit, about equally many in each."""
     letters = [len(str(entry.get_label())) + _HANDLE_LETTERS for entry in entries]
     for rows in range(1, len(entries) + 1):
         size = -(-len(entries) // rows)
         starts = range(0, len(entries), size)
-        if size == 1 or all(sum(letters[i : i + size]) <= _LEGEND_LETTERS for i in starts):
+        if size == 1 or all(sum(letters[i : i + size]) <= most for i in starts):
             return [entries[i : i + size] for i in starts]
     return []
 
 
 def handle(look: Look, label: str, *, hollow: bool = False) -> Line2D:
     """The legend entry of a model."""
-    return Line2D(
-        [], [], color=look.colour, linestyle=look.line, linewidth=look.width, marker=look.marker, label=label,
+    entry = Line2D(
+        [], [], color=look.colour, linestyle=look.line, linewidth=_stroke(look.width), marker=look.marker, label=label,
         **_filling(look, hollow),
     )  # fmt: skip
+    marks.stands_for(entry, look)
+    return entry
 
 
 def level_handle(label: str) -> Line2D:
     """The legend entry of `Panel.level`."""
-    return Line2D([], [], color=GREY, linestyle=":", linewidth=1.1, label=label)
+    return Line2D([], [], color=GREY, linestyle=":", linewidth=_stroke(1.1), label=label)
 
 
 def _filling(look: Look, hollow: bool) -> dict[str, Any]:

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import io
 import math
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import matplotlib
 import matplotlib.style
@@ -21,34 +23,66 @@ from matplotlib.colors import LinearSegmentedColormap, to_hex
 from matplotlib.figure import Figure
 from PIL import Image
 
-WIDTH_INCHES = 7.0
-"""Width of a figure across the text of a page."""
-POINTS = 8.0
-"""Size of the text; nothing is below `SMALL_POINTS`."""
-SMALL_POINTS = 7.0
 PNG_DPI = 300
+
+
+@dataclass(frozen=True, kw_only=True)
+class Format:
+    """What a figure is drawn for."""
+
+    inches: float
+    """Its width."""
+    points: float = 8.0
+    """Size of the text."""
+    small_points: float = 7.0
+    """Nothing is smaller."""
+    height: float = 1.0
+    """Of panels, over that on a page."""
+    stroke: float = 1.0
+    """Of lines and markers, over that on a page."""
+    most_columns: int | None = None
+    """Panels beside each other, at most; None where figures decide."""
+
+
+FORMATS = {
+    ("paper", "page"): Format(inches=7.0),
+    ("paper", "column"): Format(inches=3.4, most_columns=2),
+    ("slides", "page"): Format(inches=12.0, points=15.0, small_points=13.0, height=1.6, stroke=1.8),
+    ("slides", "column"): Format(
+        inches=5.8, points=15.0, small_points=13.0, height=1.6, stroke=1.8, most_columns=1
+    ),
+}  # fmt: skip
+"""By style and width: across the text of a page, or a column of it; across a slide of 13.3 inches, or half of it."""
+PAGE, COLUMN = FORMATS["paper", "page"], FORMATS["paper", "column"]
+_FORMAT: ContextVar[Format] = ContextVar("format", default=PAGE)
+
+
+def current() -> Format:
+    """The format in which figures are drawn now."""
+    return _FORMAT.get()
+
+
+@contextmanager
+def drawn_for(its: Format) -> Iterator[None]:
+    """Draws all figures in this format meanwhile."""
+    token = _FORMAT.set(its)
+    try:
+        yield
+    finally:
+        _FORMAT.reset(token)
+
 
 GREY = "#6E6E6E"
 """Yardsticks that are no model."""
 
-_SETTINGS = {
+_SETTINGS: dict[str, Any] = {
     "font.family": "DejaVu Sans",  # comes with matplotlib, so that every machine draws the same
-    "font.size": POINTS,
-    "axes.titlesize": POINTS,
-    "axes.labelsize": POINTS,
-    "xtick.labelsize": SMALL_POINTS,
-    "ytick.labelsize": SMALL_POINTS,
-    "legend.fontsize": SMALL_POINTS + 0.5,
-    "axes.linewidth": 0.6,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": False,  # panels draw their own, faster
     "grid.color": "#E4E4E4",
-    "grid.linewidth": 0.5,
     "xtick.bottom": False,  # the grid says where they are
     "ytick.left": False,
-    "lines.linewidth": 1.2,
-    "lines.markersize": 4.2,
     "savefig.dpi": PNG_DPI,
     "text.parse_math": False,  # a dollar sign in a name is one
     "svg.fonttype": "path",
@@ -59,21 +93,54 @@ _SETTINGS = {
 @contextmanager
 def printed() -> Iterator[None]:
     """The style, whatever a user's own settings of matplotlib are. Drawing and saving both belong inside."""
-    with matplotlib.style.context(_SETTINGS, after_reset=True):
+    with matplotlib.style.context({**_SETTINGS, **_sizes(current())}, after_reset=True):
         yield
 
 
+def _sizes(its: Format) -> dict[str, Any]:
+    text = ("font.size", "axes.titlesize", "axes.labelsize")
+    lines = {"axes.linewidth": 0.6, "grid.linewidth": 0.5, "lines.linewidth": 1.2, "lines.markersize": 4.2}
+    return {
+        **dict.fromkeys(text, its.points),
+        **dict.fromkeys(("xtick.labelsize", "ytick.labelsize"), its.small_points),
+        "legend.fontsize": its.small_points + 0.5,
+        **{name: its.stroke * size for name, size in lines.items()},
+    }
+
+
+_OUTSIDE = re.compile(r"<\?xml.*?\?>|<!DOCTYPE.*?>|<metadata>.*?</metadata>", re.DOTALL)
+_DIGITS = re.compile(r"scale\([^)]*\)|base64,[^\"]*|\d+\.\d{3,}")
+"""Numbers with more digits than show in print, and what is not to be rounded."""
+
+
+def page_svg(figure: Figure) -> bytes:
+    """The figure for a page: text stays text, which takes fewer bytes, and another font where this one is missing."""
+    with matplotlib.rc_context({"svg.fonttype": "none"}):
+        text = _svg(figure).decode()
+    return text.replace("'DejaVu Sans'", "'DejaVu Sans',Verdana,sans-serif").encode()
+
+
+def _svg(figure: Figure) -> bytes:
+    """The figure as SVG, places rounded to a hundredth of a point. Equal figures give equal bytes: no dates."""
+    raw = io.StringIO()
+    figure.savefig(raw, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+    text = _OUTSIDE.sub("", raw.getvalue())
+    text = _DIGITS.sub(lambda m: m[0] if not m[0][0].isdigit() else f"{float(m[0]):.2f}".rstrip("0").rstrip("."), text)
+    text = re.sub(r"\s+", " ", text).replace("> <", "><").strip()
+    text = re.sub(r'style="[^"]*"', lambda m: m[0].replace("; ", ";").replace(": ", ":"), text)
+    return f"{text}\n".encode()
+
+
 def rendered(figure: Figure) -> dict[str, bytes]:
-    """The figure's files by suffix. Equal figures give equal bytes: no dates, no random ids."""
-    svg, raw, png = io.BytesIO(), io.BytesIO(), io.BytesIO()
-    figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
+    """The figure's files by suffix. Equal figures give equal bytes."""
+    raw, png = io.BytesIO(), io.BytesIO()
     figure.savefig(raw, format="raw")
     dpi = int(matplotlib.rcParams["savefig.dpi"])
     width, pixels = round(figure.get_figwidth() * dpi), raw.getvalue()
     whole = Image.frombytes("RGBA", (width, len(pixels) // (4 * width)), pixels)
     # Without transparency, of which there is none, weak compression takes no more bytes than matplotlib's strong one.
     whole.convert("RGB").save(png, "png", compress_level=3, dpi=(dpi, dpi))
-    return {".svg": svg.getvalue(), ".png": png.getvalue()}
+    return {".svg": _svg(figure), ".png": png.getvalue()}
 
 
 Line = Literal["-", ":", ""] | tuple[float, Sequence[float]]

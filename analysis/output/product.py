@@ -8,12 +8,21 @@ from pathlib import Path
 
 import pandas as pd
 
+from .marks import Marks
 from .numbers import as_csv
 from .tables import Table, latex, markdown
 
 
 class UnfitError(ValueError):
     """Nothing is missing from the stores, and yet the item cannot be made of them; says why."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """A figure for a page alone: no file of its own."""
+
+    svg: bytes
+    marks: Marks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +34,8 @@ class Product:
     caption: str
     table: Table | None = None
     """None for a figure."""
+    picture: Picture | None = None
+    """A figure as a page shows it."""
 
 
 def table_product(table: Table, numbers: pd.DataFrame, label: str, caption: str = "") -> Product:

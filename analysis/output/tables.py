@@ -44,6 +44,8 @@ class Table:
     sections: Sequence[Section]
     notes: Sequence[str] = ()
     """Paragraphs beneath it."""
+    is_long: bool = False
+    """Whether a page offers to look for rows in it."""
 
 
 def columns_of(texts: Iterable[str] = (), numbers: Iterable[str] = (), *, group: str = "") -> list[Column]:

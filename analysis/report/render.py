@@ -16,7 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ..claims import sentences
 from ..output.tables import Column
-from .page import Report, image_address
+from .page import Report, image_address, marks_text
 from .wording import counted, first_sentences, spoken
 
 _ENVIRONMENT = Environment(
@@ -44,6 +44,7 @@ def render(report: Report) -> bytes:
         spoken=spoken,
         counted=counted,
         image_address=image_address,
+        marks_text=marks_text,
         method=sentences.METHOD,
         heading_groups=heading_groups,
         first_sentences=first_sentences,

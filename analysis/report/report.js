@@ -44,6 +44,100 @@ for (const table of document.querySelectorAll("table.sortable")) {
   });
 }
 
+// The filter of long tables: words that a row has, and conditions on its columns such as `bits<=16`.
+
+const CONDITION = /^([^<>=]+)(<=|>=|=|<|>)(.+)$/;
+
+function meets(row, [, name, sign, wanted], headings) {
+  const column = [(heading) => heading.split(" ").includes(name), (heading) => heading.startsWith(name)]
+    .map((fits) => headings.findIndex(fits)).find((place) => place >= 0) ?? -1;
+  if (column < 0) return false;
+  const found = key(row, column);
+  const number = Number(wanted);
+  if (found.number === null || Number.isNaN(number)) return sign === "=" && found.text.toLowerCase() === wanted;
+  return { "<=": found.number <= number, ">=": found.number >= number, "=": found.number === number,
+    "<": found.number < number, ">": found.number > number }[sign];
+}
+
+for (const form of document.querySelectorAll("form.filter")) {
+  const table = document.getElementById(form.dataset.table).closest("table");
+  const headings = [...table.querySelectorAll("tr.headings > th")].map((heading) => heading.textContent.trim().toLowerCase());
+  const rows = [...table.querySelectorAll("tbody > tr:not(.section)")];
+  const texts = rows.map((row) => row.textContent.toLowerCase());
+  form.hidden = false;
+  form.addEventListener("submit", (event) => event.preventDefault());
+  form.addEventListener("input", () => {
+    const words = form.elements.text.value.toLowerCase().split(/\s+/).filter(Boolean);
+    let shown = 0;
+    rows.forEach((row, i) => {
+      const fits = words.every((word) => {
+        const condition = CONDITION.exec(word);
+        return condition ? meets(row, condition, headings) : texts[i].includes(word);
+      });
+      row.classList.toggle("filtered-out", !fits);
+      shown += fits;
+    });
+    form.querySelector("[role=status]").textContent = `${shown} of ${rows.length} rows`;
+  });
+}
+
+// What is pointed at in a figure, with a mouse, a finger or the arrow keys.
+
+const hint = document.createElement("div");
+hint.className = "hint";
+hint.setAttribute("role", "status");
+document.body.append(hint);
+const NEAR = 24; // pixels
+
+function describe([, , who, about, where, mean, low, high, n], names) {
+  const lines = [names[who], [names[about], where].filter(Boolean).join(": ")];
+  const interval = low === null ? "" : ` (${low} to ${high})`;
+  return [...lines, `${mean}${interval}, n = ${n}`].filter(Boolean);
+}
+
+function show(picture, mark, names) {
+  const box = picture.querySelector("img").getBoundingClientRect();
+  hint.replaceChildren(...describe(mark, names).map((line) => Object.assign(document.createElement("p"), { textContent: line })));
+  hint.classList.add("shown");
+  const x = box.left + scrollX + box.width * mark[0] / 1000;
+  const y = box.top + scrollY + box.height * mark[1] / 1000;
+  const left = Math.min(x + 12, scrollX + document.documentElement.clientWidth - hint.offsetWidth - 8);
+  hint.style.left = `${Math.max(left, 8)}px`;
+  hint.style.top = `${y - hint.offsetHeight - 12 < scrollY ? y + 12 : y - hint.offsetHeight - 12}px`;
+  picture.style.setProperty("--x", `${x - picture.getBoundingClientRect().left - scrollX}px`);
+  picture.style.setProperty("--y", `${y - picture.getBoundingClientRect().top - scrollY}px`);
+  picture.classList.add("pointed");
+}
+
+function hide(picture) {
+  hint.classList.remove("shown");
+  hint.replaceChildren();
+  picture.classList.remove("pointed");
+}
+
+for (const picture of document.querySelectorAll("[data-marks]")) {
+  const [names, marks] = JSON.parse(picture.dataset.marks);
+  let at = -1;
+  picture.tabIndex = 0;
+  picture.addEventListener("pointermove", (event) => {
+    const box = picture.querySelector("img").getBoundingClientRect();
+    const distances = marks.map((mark) => Math.hypot(
+      box.left + box.width * mark[0] / 1000 - event.clientX, box.top + box.height * mark[1] / 1000 - event.clientY));
+    const nearest = distances.indexOf(Math.min(...distances));
+    if (distances[nearest] > NEAR) { at = -1; hide(picture); } else if (nearest !== at) { at = nearest; show(picture, marks[at], names); }
+  });
+  picture.addEventListener("pointerleave", () => { at = -1; hide(picture); });
+  picture.addEventListener("blur", () => hide(picture));
+  picture.addEventListener("keydown", (event) => {
+    const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
+    if (event.key === "Escape") hide(picture);
+    if (!step) return;
+    event.preventDefault();
+    at = (at + step + marks.length) % marks.length;
+    show(picture, marks[at], names);
+  });
+}
+
 // The filter of the claims.
 
 const form = document.getElementById("claim-filter");

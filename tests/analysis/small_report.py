@@ -88,7 +88,14 @@ ITEMS = {
 }  # fmt: skip
 
 
-def report_of(*stores: str, items: Mapping[str, Item] | None = None, only: Mapping[str, str] | None = None) -> bytes:
-    held = load_rows(stores, only)
-    attempts = [make(item, held, allow_missing=True) for item in (ITEMS if items is None else items).values()]
-    return render(Report(attempts=attempts, claims=claims.results(held), origin=origin_of(held)))
+def report_of(
+    *stores: str,
+    items: Mapping[str, Item] | None = None,
+    only: Mapping[str, str] | None = None,
+    for_page: bool = False,
+    reload_seconds: int = 0,
+) -> bytes:
+    held, wanted = load_rows(stores, only), (ITEMS if items is None else items).values()
+    attempts = [make(item, held, allow_missing=True, for_page=for_page) for item in wanted]
+    origin, results = origin_of(held), claims.results(held)
+    return render(Report(attempts=attempts, claims=results, origin=origin, reload_seconds=reload_seconds))

@@ -86,7 +86,8 @@ def test_every_figure_is_drawn_beside_its_store(holed: tuple[Path, Result]) -> N
     tables |= {
         f"static_prior-{end}.{suffix}" for end in ("ranking", "versus") for suffix in ("csv", "md", "tex", "json")
     }
-    assert set(files(store / "figures")) == figures | tables | ALWAYS
+    points = {"static_prior-points.csv", "static_prior-points.json"}
+    assert set(files(store / "figures")) == figures | tables | points | ALWAYS
     assert result.output.splitlines()[-1] == f"look in:  {store / 'figures'}"
 
 
@@ -247,7 +248,7 @@ def test_a_single_value_on_every_axis_can_be_drawn(tmp_path: Path) -> None:
     cells = [*rows(2, quantizer="vq", **one), *rows(2, quantizer="dvq", slices=2, **one)]
     result = analysis(write(tmp_path / "store", cells), dpi=30)
     assert result.exit_code == 0, result.output
-    assert len(files(tmp_path / "store" / "figures").keys() - ALWAYS) == 4 * (5 + 3 + 2)
+    assert len(files(tmp_path / "store" / "figures").keys() - ALWAYS) == 4 * (5 + 3 + 2) + 2
 
 
 def test_a_store_that_is_not_there_exits_with_2(tmp_path: Path) -> None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from analysis.claims.product import CLAIMS
+from analysis.figures import generic
 from tests.analysis import made_up, made_up_images, small_report
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Locator, Page
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 QUIET = (
@@ -151,3 +154,138 @@ def test_figures_stay_on_white_in_the_dark(page: Page) -> None:
     background = "element => getComputedStyle(element).backgroundColor"
     assert page.locator(".picture").first.evaluate(background) == "rgb(255, 255, 255)"
     assert page.locator("body").evaluate(background) != "rgb(255, 255, 255)"
+
+
+MANY = {"dimension": [2, 4, 8, 16], "codebook_size": 16, "factors": [16, 64], "init_bound": 1.0}
+
+
+@pytest.fixture(scope="module")
+def figures(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A report with a generic figure and a table of every point."""
+    folder = tmp_path_factory.mktemp("figures")
+    held = [*made_up.rows(4, quantizer="vq", **MANY), *made_up.rows(4, quantizer="dvq", slices=2, **MANY)]
+    store = made_up.write(folder / "blobs", held)
+    items = {end: generic.item("static_prior", end) for end in ("over-axes", "points")}
+    (folder / "report.html").write_bytes(small_report.report_of(store, items=items, for_page=True))
+    return (folder / "report.html").as_uri()
+
+
+def point_at(page: Page, picture: Locator, mark: list[Any]) -> None:
+    box = picture.locator("img").bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + box["width"] * mark[0] / 1000, box["y"] + box["height"] * mark[1] / 1000 + 2)
+
+
+@pytest.mark.parametrize(("width", "shown"), [(1200, "wide"), (390, "narrow")])
+def test_what_is_pointed_at_is_named_with_its_mean_and_interval(
+    browser: Browser, figures: str, width: int, shown: str
+) -> None:
+    page = browser.new_page(viewport={"width": width, "height": 900})
+    page.goto(figures)
+    picture = page.locator(".picture:visible")
+    assert picture.count() == 1
+    assert shown in str(picture.get_attribute("class"))
+    picture.scroll_into_view_if_needed()
+    names, marks = json.loads(str(picture.get_attribute("data-marks")))
+    for mark in (marks[0], marks[-1]):
+        point_at(page, picture, mark)
+        said = page.locator(".hint").inner_text()
+        assert names[mark[2]] in said
+        assert f"{mark[5]:g} ({mark[6]:g} to {mark[7]:g}), n = 4" in said
+    assert {names[mark[2]].partition(",")[0] for mark in marks} == {"VQ", "DVQ"}
+    page.mouse.move(1, 1)
+    assert page.locator(".hint").inner_text() == ""
+    page.close()
+
+
+def test_marks_lie_where_the_picture_has_them(browser: Browser, figures: str) -> None:
+    page = browser.new_page(viewport={"width": 1200, "height": 900}, bypass_csp=True)
+    page.goto(figures)
+    _, marks = json.loads(str(page.locator(".picture.wide").get_attribute("data-marks")))
+    drawn = page.evaluate(
+        """() => {
+          const svg = decodeURIComponent(document.querySelector(".picture.wide img").src.split(",").slice(1).join(","));
+          const root = new DOMParser().parseFromString(svg, "image/svg+xml").documentElement;
+          const [, , width, height] = root.getAttribute("viewBox").split(" ").map(Number);
+          return [...root.querySelectorAll("use")].map((use) =>
+            [1000 * use.getAttribute("x") / width, 1000 * use.getAttribute("y") / height]);
+        }"""
+    )
+    assert len(marks) > 10
+    for mark in marks:
+        assert min(abs(x - mark[0]) + abs(y - mark[1]) for x, y in drawn) < 0.5
+    page.close()
+
+
+def test_the_arrow_keys_go_from_mark_to_mark_and_say_each(browser: Browser, figures: str) -> None:
+    page = browser.new_page(viewport={"width": 1200, "height": 900})
+    page.goto(figures)
+    page.locator(".picture:visible").focus()
+    said = []
+    for _ in range(3):
+        page.keyboard.press("ArrowRight")
+        said.append(page.get_by_role("status").filter(has_text="n = 4").inner_text())
+    assert len({*said}) == 3
+    page.keyboard.press("Escape")
+    assert page.locator(".hint").inner_text() == ""
+    page.close()
+
+
+def test_rows_are_found_by_words_and_by_their_columns(browser: Browser, figures: str) -> None:
+    page = browser.new_page(viewport={"width": 1200, "height": 900})
+    page.goto(figures)
+    form, rows = page.locator("form.filter"), page.locator("table:has(#table-static_prior-points) tbody tr:visible")
+    assert rows.count() == 16
+    for text, count in [
+        ("dvq", 8),
+        ("dvq dimension=4", 2),
+        ("d>=8", 8),
+        ("d>8 f<64 dvq", 1),
+        ("nothing", 0),
+        ("n=4", 16),
+    ]:
+        form.get_by_label("Rows with").fill(text)
+        assert rows.count() == count, text
+        assert form.get_by_role("status").inner_text() == f"{count} of 16 rows"
+    page.close()
+
+
+def test_points_are_sorted_by_a_column(browser: Browser, figures: str) -> None:
+    page = browser.new_page(viewport={"width": 1200, "height": 900})
+    page.goto(figures)
+    table = page.locator("table:has(#table-static_prior-points)")
+    table.get_by_role("button", name="test loss").click()
+    losses = [float(text) for text in table.locator("tbody tr > td:nth-last-child(3)").all_inner_texts()]
+    assert losses == sorted(losses)
+    page.close()
+
+
+def test_the_page_of_a_sweep_that_runs_reloads_itself_and_keeps_what_is_unfolded(
+    browser: Browser, tmp_path: Path
+) -> None:
+    page, path = browser.new_page(), tmp_path / "report.html"
+    store = made_up.write(tmp_path / "blobs", made_up.rows(3, quantizer="vq", **MANY))
+    content = small_report.report_of(store, reload_seconds=1)
+    path.write_bytes(content)
+    page.goto(path.as_uri())
+    page.get_by_text("sweep.yaml, as run").or_(page.get_by_text("What would decide them")).first.click()
+    assert page.locator("details[open]").count() == 1
+    path.write_bytes(content.replace(b"What was not made", b"By now"))
+    page.get_by_text("By now").wait_for(timeout=5000)
+    assert page.locator("details[open]").count() == 1
+    page.get_by_label("Stay as it is").check()
+    path.write_bytes(content.replace(b"What was not made", b"Later"))
+    page.wait_for_timeout(1500)
+    assert page.get_by_text("By now").count() == 1
+    page.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_an_accessibility_checker_finds_nothing(browser: Browser, figures: str, scheme: Any) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed").Axe()
+    page = browser.new_page(viewport={"width": 390, "height": 800}, color_scheme=scheme, bypass_csp=True)
+    page.goto(figures)
+    page.locator("details").evaluate_all("all => all.forEach(details => { details.open = true; })")
+    found = axe.run(page).response["violations"]
+    assert [(each["id"], [node["html"] for node in each["nodes"]]) for each in found] == []
+    page.close()

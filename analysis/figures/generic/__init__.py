@@ -1,7 +1,7 @@
 """Items of whatever a store holds: they know experiments and quantizers by their declarations alone.
 
-`EXPERIMENT-over-axes`, `EXPERIMENT-rate`, `EXPERIMENT-ranking` and `EXPERIMENT-versus` are made of each experiment in
-the stores;
+`EXPERIMENT-over-axes`, `EXPERIMENT-rate`, `EXPERIMENT-ranking`, `EXPERIMENT-versus` and `EXPERIMENT-points` are made of
+each experiment in the stores;
 `EXPERIMENT-METRIC-over-FIELD` of any metric and field that one asks for.
 """
 
@@ -11,18 +11,18 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
-from matplotlib.figure import Figure
+import pandas as pd
 
 from dvq_ray.experiment.experiment import Experiment
 from dvq_ray.experiment.registry import find_experiment
 
 from ...data.rows import Rows, known_experiments
 from ...data.selection import Selection
-from ...items import Item, drawn
+from ...items import Draw, Item, drawn
 from ...output.numbers import number_of
-from . import over_axes, ranking, rate, versus
+from ...output.product import Product
+from . import every_point, over_axes, ranking, rate, versus
 from ._points import all_points, needs_of, numbers
 
 NAMES = {
@@ -31,11 +31,12 @@ NAMES = {
     "EXPERIMENT-rate": "Distortion over rate for every quantizer, with the Pareto front",
     "EXPERIMENT-ranking": "All quantizers at equal rates, from the best to the worst, where rates are few",
     "EXPERIMENT-versus": "Each quantizer against each other, paired by seed, at equal bits and at equal parameters",
+    "EXPERIMENT-points": "Every point with its settings and its results; sorted and filtered in the report",
 }
 """What there is of each experiment in the stores."""
-ENDS = ("over-axes", "rate", "ranking", "versus")
+ENDS = ("over-axes", "rate", "ranking", "versus", "points")
 """Of the names of items that are always there."""
-PATTERN = re.compile(r"[\w.]+-(over-axes|rate|ranking|versus|\w+-over-\w+)")
+PATTERN = re.compile(r"[\w.]+-(over-axes|rate|ranking|versus|points|\w+-over-\w+)")
 """Names of these items."""
 NEEDS = needs_of("", "")
 """What each of them needs of its experiment."""
@@ -80,31 +81,32 @@ def item(trainable: str, end: str) -> Item:
     label = experiment.label or experiment.name.rpartition(":")[2]
     main = experiment.measures()[experiment.main_metric].label
     metric, select = experiment.main_metric, all_points
+    draw: Draw | None = None
+    its: Callable[[Selection], pd.DataFrame] = numbers
+    make: Callable[[Selection], Product]
     match end:
         case "over-axes":
-            title, make = f"{main} over each setting ({label})", _figure(over_axes.over_axes)
+            title, draw = f"{main} over each setting ({label})", over_axes.over_axes
             select = over_axes.some_points
         case "rate":
             title = f"{main} over rate for every quantizer, with the Pareto front ({label})"
-            make = _figure(rate.rate, rate.numbers)
+            draw, its = rate.rate, rate.numbers
         case "ranking":
             title = f"{main} of all quantizers at equal rates, from the best to the worst ({label})"
             make, select = ranking.ranking, ranking.some_points
         case "versus":
             title = f"{main} of each quantizer against each other, at equal bits and at equal parameters ({label})"
             make, select = versus.versus, versus.some_points
+        case "points":
+            title, make = f"Every point ({label})", every_point.every_point
         case _:
             metric, _, field = end.partition("-over-")
             title = f"{experiment.measures()[metric].label} over {_axis_label(experiment, field)} ({label})"
-            make = _figure(partial(over_axes.over, field=field))
+            draw = partial(over_axes.over, field=field)
     return GenericItem(
         name=f"{slug(trainable)}-{end}", title=title[0].upper() + title[1:], needs=needs_of(trainable, metric),
-        make=make, select=select,
+        make=partial(drawn, draw=draw, numbers=its) if draw else make, draw=draw, select=select,
     )  # fmt: skip
-
-
-def _figure(draw: Callable[[Selection], tuple[Figure, str]], its: Callable[[Selection], Any] = numbers) -> Any:
-    return partial(drawn, draw=draw, numbers=its)
 
 
 def _axis_label(experiment: Experiment, field: str) -> str:

@@ -13,7 +13,7 @@ from matplotlib.patches import Rectangle
 
 from ...data.selection import Selection
 from ...draw.sheet import Panel, Sheet
-from ...draw.style import GREY, WIDTH_INCHES
+from ...draw.style import GREY, current
 from ...items import figure
 from ...output.product import UnfitError
 from ...output.words import either
@@ -52,7 +52,7 @@ def reconstructions(selection: Selection) -> tuple[Figure, str]:
     blocks = {images: _rows(images, entries) for images, entries in entries_of(selection).items()}
     count = sum(map(len, blocks.values()))
     most = max((_count(row.images) for rows in blocks.values() for row in rows if row.images is not None), default=1)
-    pitch = min((WIDTH_INCHES - _NAMES_INCHES) / most, _MOST_INCHES / count)
+    pitch = min((current().inches - _NAMES_INCHES) / most, _MOST_INCHES / count)
     sheet = Sheet(
         [images.title for images in blocks], columns=1, inches=[len(rows) * pitch for rows in blocks.values()]
     )

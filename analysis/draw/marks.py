@@ -1,0 +1,115 @@
+"""What a reader sees on pointing at a mark of a figure: whose it is, where, its mean and its interval."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ..naming import number
+from ..output.marks import Marks
+from .style import GREY, Look
+
+MOST = 4000
+"""Marks of a figure that are described. Of more, none is: they lie on each other, and the page would grow."""
+_UNIT = re.compile(r"\s*\([^)]*\)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Described:
+    look: Look | None
+    at: npt.NDArray[np.float64]
+    table: pd.DataFrame
+    is_upright: bool
+    """Whether values go up; otherwise they go to the right, and the row says whose they are."""
+
+
+_DESCRIBED: WeakKeyDictionary[Axes, list[_Described]] = WeakKeyDictionary()
+_LOOKS: WeakKeyDictionary[Artist, Look] = WeakKeyDictionary()
+_MARKS: WeakKeyDictionary[Figure, Marks] = WeakKeyDictionary()
+
+
+def describe(axes: Axes, at: Iterable[float], table: pd.DataFrame, look: Look) -> None:
+    """Takes note of means along an axis, from a table that `SelectedGrid.means` gave."""
+    found = _Described(look=look, at=np.asarray([*at], float), table=table, is_upright=True)
+    _DESCRIBED.setdefault(axes, []).append(found)
+
+
+def stands_for(entry: Artist, look: Look) -> None:
+    """Takes note of the look that an entry of a legend names."""
+    _LOOKS[entry] = look
+
+
+def describe_row(axes: Axes, row: float, table: pd.DataFrame) -> None:
+    """Takes note of means in a row whose name is to its left."""
+    found = _Described(look=None, at=np.full(len(table), row), table=table, is_upright=False)
+    _DESCRIBED.setdefault(axes, []).append(found)
+
+
+def place(figure: Figure, legend: Iterable[Artist]) -> None:
+    """Finds where all marks are, once everything has its place. Models are called what the legend calls them."""
+    called = {_LOOKS[entry]: str(entry.get_label()) for entry in legend if entry in _LOOKS}
+    names: dict[str, int] = {}
+    points: list[Sequence[Any]] = []
+    for axes in figure.axes:
+        for described in _DESCRIBED.get(axes, ()):
+            points += _placed(figure, axes, described, called, names)
+    _MARKS[figure] = Marks(names=list(names), points=points) if len(points) <= MOST else Marks()
+
+
+def marks_of(figure: Figure) -> Marks:
+    """The marks of a figure; none of one that is no sheet."""
+    return _MARKS.get(figure, Marks())
+
+
+def _placed(
+    figure: Figure, axes: Axes, described: _Described, called: Mapping[Look, str], names: dict[str, int]
+) -> Iterable[Sequence[Any]]:
+    mean, low, high, n = (described.table[name].to_numpy(float) for name in ("mean", "low", "high", "n"))
+    along = np.stack([described.at, mean] if described.is_upright else [mean, described.at], axis=1)
+    x, y = figure.transFigure.inverted().transform(axes.transData.transform(along)).T
+    if described.look is not None:
+        texts = _texts(axes.get_xticks(), [label.get_text() for label in axes.get_xticklabels()])
+        axis, model = _UNIT.sub("", axes.get_xlabel().replace("\n", " ")), _name(described.look, called)
+    else:
+        texts = _texts(axes.get_yticks(), [label.get_text() for label in axes.get_yticklabels()])
+        axis, model = "", ""
+    panel = axes.get_title().replace("\n", " ")
+    about = " · ".join(filter(None, (panel, axis)))
+    for i in np.flatnonzero(np.isfinite(mean) & np.isfinite(x) & np.isfinite(y) & (n > 0)).tolist():
+        if not (0 <= x[i] <= 1 and 0 <= y[i] <= 1):
+            continue
+        text = texts.get(float(described.at[i]), "") or (number(float(f"{described.at[i]:.6g}")) if model else "")
+        who = model or texts.get(float(round(described.at[i])), "")
+        where = text if model else ""
+        yield [
+            round(1000 * float(x[i]), 1), round(1000 * float(1 - y[i]), 1), names.setdefault(who, len(names)),
+            names.setdefault(about, len(names)), where, *(_short(value[i]) for value in (mean, low, high)), int(n[i]),
+        ]  # fmt: skip
+
+
+def _short(value: float) -> float | None:
+    return float(f"{value:.4g}") if np.isfinite(value) else None
+
+
+def _texts(ticks: Iterable[float], labels: Iterable[str]) -> dict[float, str]:
+    return {float(tick): label for tick, label in zip(ticks, labels, strict=False) if label}
+
+
+def _name(look: Look, called: Mapping[Look, str]) -> str:
+    """What the legend calls a model: by its look, or else by its line and its colour."""
+    if look in called:
+        return called[look]
+    stroke = (GREY, look.line, look.width)
+    colours = [label for entry, label in called.items() if entry.colour == look.colour]
+    lines = [label for entry, label in called.items() if (entry.colour, entry.line, entry.width) == stroke]
+    return ", ".join([*lines[:1], *colours[:1]]) if colours else ""

@@ -1,0 +1,18 @@
+"""The marks of a figure, as data: what a page says of each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Marks:
+    """Marks of a drawn figure."""
+
+    names: Sequence[str] = ()
+    """What models, panels and axes are called."""
+    points: Sequence[Sequence[Any]] = ()
+    """Of each mark: its place from the left and from the top, in thousandths of the picture; the places in `names` of
+    its model and of its panel; where it is along the axis, in words; mean, ends of the interval, or None, and n."""
