@@ -47,6 +47,20 @@ class Provided(Generic[_Kind]):
     what is built in."""
 
 
+_KINDS: dict[str, Providers[Any]] = {}
+"""Everything that names lead to, by its group."""
+
+
+def brought() -> list[Provided[Any]]:
+    """All that was found so far, of every kind, and is not built in."""
+    return [provided for kind in _KINDS.values() for provided in kind.brought()]
+
+
+def of_group(group: str) -> Providers[Any]:
+    """Those of a kind, by the group of its entry points; the module that declares them has been imported."""
+    return _KINDS[group]
+
+
 class Providers(Generic[_Kind]):
     """All that can be found of one kind."""
 
@@ -59,6 +73,7 @@ class Providers(Generic[_Kind]):
         self._attribute = attribute
         self._check = check
         self._found: dict[str, Provided[_Kind]] = {}
+        _KINDS[self.group] = self
 
     def built_in(self) -> list[str]:
         """Names of the files in the built-in folder."""

@@ -1,4 +1,4 @@
-"""Settings of rows made comparable: fields of older rows filled in, and equal floats made the same."""
+"""Settings of rows made comparable: fields of older rows filled in or emptied, and equal floats made the same."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from dvq_ray.declarations.settings import Owner
 from dvq_ray.experiment.registry import find_experiment
 from dvq_ray.providers import ProviderError
 from dvq_ray.store.attempts import best_rows
@@ -15,6 +16,14 @@ from .points import kinds_of
 
 _DIGITS = 12
 """Significant digits of a setting; floats that differ in later ones are equal."""
+
+
+def _has(owner: Owner, value: Any) -> bool:
+    """Whether a value of that field has the other; one that this Python cannot import may have."""
+    try:
+        return owner.has(value)
+    except ProviderError:
+        return True
 
 
 def with_comparable_settings(frame: pd.DataFrame) -> tuple[pd.DataFrame, int]:
@@ -33,6 +42,11 @@ def with_comparable_settings(frame: pd.DataFrame) -> tuple[pd.DataFrame, int]:
             held = columns.get(name, frame[name] if name in frame else pd.Series(np.nan, frame.index))
             if (is_older := here & held.isna()).any():
                 columns[name] = held.astype(object).mask(is_older, value)
+        for name, owner in variant.owned.items():
+            values = frame.loc[here, owner.field]
+            if without := [value for value in values.dropna().unique() if not _has(owner, value)]:
+                held = columns.get(name, frame[name]).astype(object)
+                columns[name] = held.mask(here & frame[owner.field].isin(without), np.nan)
     frame = frame.assign(**{name: pd.Series(held.tolist(), frame.index) for name, held in columns.items()})
     for name in fields & {*frame.select_dtypes("float").columns}:
         places, floats = pd.factorize(frame[name].to_numpy())

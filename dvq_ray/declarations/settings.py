@@ -13,6 +13,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from dvq_ray.declarations.attribute_docstrings import attribute_docstrings
+from dvq_ray.providers import Providers
 
 Count = Annotated[int, Field(ge=1, le=10**15)]
 """At most more than can be computed, and little enough that a default of a few times as many fits into a column."""
@@ -27,6 +28,16 @@ class Rule:
 
     breach: Callable[..., str | None]
     """Takes the values of `fields`, in their order; says what is wrong and what is allowed, or None."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Owner:
+    """What decides whether a point has a field."""
+
+    field: str
+    """Another field."""
+    has: Callable[[Any], bool]
+    """Takes a value of that one."""
 
 
 class Settings(BaseModel):
@@ -45,6 +56,13 @@ class Settings(BaseModel):
     added: ClassVar[Mapping[str, Any]] = {}
     """Fields that were added after cells had been stored, with the value that those cells had. A field with that value
     is left out of a cell's identity, so that stored ids stay as they are. Entries are never removed."""
+
+    provided: ClassVar[Mapping[str, Providers[Any]]] = {}
+    """Fields, beside the quantizer, that name something a package of the user's own can provide. Their values are full
+    names."""
+
+    owned: ClassVar[Mapping[str, Owner]] = {}
+    """Fields that points have only where another field says so. Rows of the other points leave them empty."""
 
     neutral: ClassVar[Mapping[str, Any]] = {}
     """By column, what a quantizer without a field counts as in the rows of this experiment (`Axis.neutral`)."""
@@ -90,4 +108,5 @@ class Settings(BaseModel):
 
     def columns(self) -> Mapping[str, Any]:
         """The configuration columns of the cell's row in the store."""
-        return {**self.neutral, **self.model_dump()}
+        empty = [name for name, owner in self.owned.items() if not owner.has(getattr(self, owner.field))]
+        return {**self.neutral, **self.model_dump(), **dict.fromkeys(empty)}

@@ -20,10 +20,17 @@ def field_type(variant: type[Settings], field: str) -> TypeAdapter[Any]:
     return TypeAdapter(kind, config=ConfigDict(strict=True, allow_inf_nan=False))
 
 
+NOWHERE = "provider"
+"""The type of a pydantic error that says in whole sentences why a name leads to nothing."""
+
+
 def allowed(error: ValidationError) -> str:
-    """`allowed: ...` of the first thing that is wrong."""
-    message = error.errors()[0]["msg"]
-    return message if message.startswith("allowed") else "allowed: " + message.removeprefix("Input should be ")
+    """`allowed: ...` of the first thing that is wrong; of a name that leads nowhere, what was tried."""
+    details = error.errors()[0]
+    message = details["msg"]
+    if details["type"] == NOWHERE or message.startswith("allowed"):
+        return str(message)
+    return "allowed: " + message.removeprefix("Input should be ")
 
 
 def causes(error: ValidationError) -> list[Any]:

@@ -173,6 +173,7 @@ class Experiment:
             "__annotations__": {"quantizer": Literal[provided.name]},
             "rules": tuple(rule for rule in rules if fields.issuperset(rule.fields)),
             "added": {name: value for base in reversed(bases) for name, value in base.added.items()},
+            "provided": {name: kind for base in reversed(bases) for name, kind in base.provided.items()},
             "neutral": self._neutral,
             "logs_curve": self.logs_curve and provided.value.learns_by_gradient(),
         }

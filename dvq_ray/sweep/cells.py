@@ -14,7 +14,7 @@ from dvq_ray.declarations.settings import Settings
 from dvq_ray.experiment.experiment import Experiment
 from dvq_ray.experiment.registry import EXPERIMENTS, find_experiment
 from dvq_ray.process.garbage import no_garbage_collection
-from dvq_ray.providers import Provided
+from dvq_ray.providers import Provided, Providers, of_group
 from dvq_ray.quantizer.registry import QUANTIZERS
 from dvq_ray.sweep.grids import Grid
 from dvq_ray.sweep.spec import SweepSpec
@@ -60,11 +60,19 @@ class Point:
         return _digest(text)
 
     def providers(self) -> list[Provided[Any]]:
-        """Whatever of its experiment and its quantizer is not built in."""
-        both: tuple[Provided[Any], ...] = (
-            EXPERIMENTS.find(self.experiment.name), QUANTIZERS.find(self.settings.quantizer)
-        )  # fmt: skip
-        return [provided for provided in both if provided.version]
+        """Whatever of its experiment, its quantizer and what other fields name is not built in."""
+        return [provided for found in self.providers_by_group().values() for provided in found if provided.version]
+
+    def providers_by_group(self) -> Mapping[str, Sequence[Provided[Any]]]:
+        """All of them by their group, the experiment first: the others may need it to be found."""
+        named: list[tuple[Providers[Any], str]] = [
+            (EXPERIMENTS, self.experiment.name), (QUANTIZERS, self.settings.quantizer),
+            *((kind, getattr(self.settings, field)) for field, kind in self.settings.provided.items()),
+        ]  # fmt: skip
+        found: dict[str, list[Provided[Any]]] = {}
+        for kind, name in named:
+            found.setdefault(kind.group, []).append(kind.find(name))
+        return found
 
     def cell(self, seed: int) -> Cell:
         """Its repetition `seed`."""
@@ -161,7 +169,7 @@ class Pack:
         groups = self.by_point()
         return {
             "trainable": groups[0][0].experiment.name,
-            "providers": {each.name: [each.path, each.version] for point, _ in groups for each in point.providers()},
+            "providers": _providers(point for point, _ in groups),
             "points": [
                 {"settings": point.settings.model_dump(), "seeds": [cell.seed for cell in cells]}
                 for point, cells in groups
@@ -172,8 +180,9 @@ class Pack:
     @staticmethod
     def from_plain(plain: Mapping[str, Any]) -> Pack:
         """The pack that `to_plain` wrote."""
-        for name, (path, version) in plain["providers"].items():
-            (EXPERIMENTS if name == plain["trainable"] else QUANTIZERS).learn(name, path, version)
+        for group, name, path, version in plain["providers"]:
+            of_group(group).learn(name, path, version)
+            find_experiment(plain["trainable"])  # which declares what else can be provided
         experiment = find_experiment(plain["trainable"])
         cells = []
         for group in plain["points"]:
@@ -181,6 +190,18 @@ class Pack:
             cells += [point.cell(seed) for seed in group["seeds"]]
         suggested = plain["suggested"]
         return Pack(cells=cells, suggested=SuggestedAs(**suggested) if suggested else None)
+
+
+def _providers(points: Iterable[Point]) -> list[tuple[str, str, str, str]]:
+    """Group, name, path and version of whatever is not built in, each once."""
+    found = {
+        (group, each.name, each.path, each.version): None
+        for point in points
+        for group, some in point.providers_by_group().items()
+        for each in some
+        if each.version
+    }
+    return list(found)
 
 
 def run_order(cells: Sequence[Cell], *, together: bool) -> list[Cell]:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from analysis.build import Absent, Attempt, Made, Refused, make
+from analysis.data.comparable import with_comparable_settings
 from analysis.figures import ITEMS
 from tests.analysis.made_up import Row, made_up_rows
-from tests.analysis.made_up_priors import LADDER, images, of, vectors
+from tests.analysis.made_up_priors import CODE_PRIOR, LADDER, images, of, vectors
 
 SLICES = ({"quantizer": "dvq", "dimension": 64, "slices": slices} for slices in (2, 4, 8))
 
@@ -157,3 +159,18 @@ def test_a_best_prior_is_chosen_among_those_that_every_model_has() -> None:
     assert "cost least: chain." in made("table1", [*parents, *priors]).product.caption
     one_seed = [row for row in of(parents) if row["seed"] == 0]
     assert "best prior" not in made("table1", [*parents, *one_seed]).product.caption
+
+
+def test_rows_with_zeros_for_fields_that_a_prior_has_not_go_with_those_that_leave_them_empty() -> None:
+    """Rows of the first version have zeros."""
+    parents, names = images(), [name for name in CODE_PRIOR.axes() if name.startswith("prior_")]
+    cells = of(parents)
+    old = [{**row, **{name: row[name] or 0 for name in names}} if row["seed"] == 0 else row for row in cells]
+    assert old != cells
+    rows = made_up_rows([*parents, *old])
+    frame, rounded = with_comparable_settings(rows.frame)
+    assert not rounded
+    for name in ("code_ledger", "code_ledger_table", "table1"):
+        found = make(ITEMS[name], replace(rows, frame=frame), allow_missing=False)
+        assert isinstance(found, Made), found
+        assert found.product.files[".csv"] == made(name, [*parents, *cells]).product.files[".csv"]

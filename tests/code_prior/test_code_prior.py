@@ -259,7 +259,7 @@ def test_priors_have_no_codes_of_their_own(blobs: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"grids": {"a": {"prior": "bigram"}}}, '"bigram"; allowed: uniform, unigram, positional'),
+        ({"grids": {"a": {"prior": "bigram"}}}, '"bigram"; did you mean unigram? allowed: uniform, unigram'),
         ({"grids": {"a": {"prior": ["unigram", "chain"], "prior_width": 8}}}, "8, which is not a field of unigram"),
         ({"grids": {"a": {"prior": "chain", "prior_width": 0}}}, "found 0, which is too small; allowed: above 0"),
         ({"grids": {"a": {"prior": "unigram", "of": {"slicess": 2}}}}, "unknown key; did you mean slices?"),

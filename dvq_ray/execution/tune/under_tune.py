@@ -19,11 +19,9 @@ from dvq_ray.execution.tune.cluster_watch import ClusterWatch, services_of_clust
 from dvq_ray.execution.tune.end_of_ray import end_processes, end_without_ray, marked
 from dvq_ray.execution.tune.ray_address import check_answers, cluster_address
 from dvq_ray.execution.tune.ray_folder import given_to_ray, ray_folder, staged_in
-from dvq_ray.experiment.registry import EXPERIMENTS
 from dvq_ray.process.home import ensure_home
 from dvq_ray.process.interruption import Interrupted
-from dvq_ray.providers import code_of
-from dvq_ray.quantizer.registry import QUANTIZERS
+from dvq_ray.providers import brought, code_of
 from dvq_ray.store import StoreError
 from dvq_ray.sweep.spec import Resources
 
@@ -231,7 +229,7 @@ def _travelling() -> dict[str, Any]:
     travelling = {"env_vars": env, "worker_process_setup_hook": f"{ensure_home.__module__}.{ensure_home.__name__}"}
     if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ:  # a submitted job has brought its own working directory
         return travelling
-    code = code_of([*EXPERIMENTS.brought(), *QUANTIZERS.brought()])
+    code = code_of(brought())
     return {"py_modules": [str(Path(dvq_ray.__file__).parent), *code], **travelling}
 
 

@@ -1,4 +1,4 @@
-"""Priors by name: the files in `priors/`."""
+"""Priors by name: the files in `priors/`, those of an installed package, or of a module of the user's own."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from dvq_ray.providers import Providers
 
 def _check(value: Any, name: str) -> type[Prior]:
     if not (isinstance(value, type) and issubclass(value, Prior)):
-        raise ValueError(f"{value!r:.80} is no class of priors")
+        raise ValueError(f"{value!r:.80} is no subclass of dvq_ray.experiments.code_prior.prior.Prior")
+    if not hasattr(value, "fitted") or value.fit.__func__ is Prior.fit.__func__:  # type: ignore[attr-defined]
+        raise ValueError(f"{value.__name__} lacks fitted or fit")
     return value
 
 

@@ -4,25 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from functools import partial
+from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
 from dvq_ray.declarations.field import Axis
 from dvq_ray.declarations.metric import Metric
-from dvq_ray.declarations.settings import Rule, Settings
-from dvq_ray.experiments.code_prior.registry import find_prior, ladder
+from dvq_ray.declarations.settings import Owner, Rule, Settings
+from dvq_ray.declarations.values import NOWHERE
+from dvq_ray.experiments.code_prior.registry import PRIORS, find_prior, ladder
+from dvq_ray.providers import ProviderError, Providers
 from dvq_ray.quantizer.base import Quantizer
 
+OWN_FIELDS = ("prior_width", "prior_convolutions", "prior_steps", "prior_learning_rate", "prior_batch_positions")
+"""Fields of some priors alone."""
 _GUESSED_POSITIONS, _GUESSED_SAMPLES = 64, 6000
 """For the expected time, before any codes are read."""
 
 
-def _known(prior: str) -> str:
-    if prior not in ladder():
-        raise PydanticCustomError("prior", f"allowed: {', '.join(ladder())}")
-    return prior
+def _full_name(prior: str) -> str:
+    try:
+        return PRIORS.find(prior, ladder()).name
+    except ProviderError as error:
+        raise PydanticCustomError(NOWHERE, "{reason}", {"reason": str(error)}) from error
+
+
+def _takes(prior: str, field: str) -> bool:
+    return field in find_prior(prior).takes
 
 
 def _default(field: str, value: Any) -> Any:
@@ -30,17 +40,17 @@ def _default(field: str, value: Any) -> Any:
     nothing = type(value)(0)
 
     def of(others: Mapping[str, Any]) -> Any:
-        prior = others.get("prior")
-        return value if prior in ladder() and field in find_prior(str(prior)).takes else nothing
+        prior = others.get("prior")  # missing where it is wrong, which is reported
+        return value if isinstance(prior, str) and _takes(prior, field) else nothing
 
     return Field(default_factory=of, ge=0)
 
 
 def _rule(field: str) -> Rule:
     def breach(value: float, prior: str) -> str | None:
-        takes = field in find_prior(prior).takes
+        takes = _takes(prior, field)
         if value and not takes:
-            having = [name for name in ladder() if field in find_prior(name).takes]
+            having = [name for name in ladder() if _takes(name, field)]
             return f"is not a field of {prior}, only of {', '.join(having)}; give those a grid of their own"
         return "is too small; allowed: above 0" if takes and not value else None
 
@@ -51,14 +61,19 @@ class CodePriorSettings(Settings):
     """Whose codes, and which prior. The quantizer's fields are those of the cells that kept the codes.
 
     A repetition is of the codes of the repetition with the same seed, which also draws the prior's training: a cell's
-    id names its parent's. Fields that a prior does not have are 0.
+    id names its parent's. Fields that a prior does not have are 0 in its id, and empty in its row.
     """
+
+    provided: ClassVar[Mapping[str, Providers[Any]]] = {"prior": PRIORS}
+    owned: ClassVar[Mapping[str, Owner]] = {
+        name: Owner(field="prior", has=partial(_takes, field=name)) for name in OWN_FIELDS
+    }
 
     parent_point_id: Annotated[str, Field(pattern="^[0-9a-f]{16}$"), Axis(label="point of the parent")]
     """Point id of the cells whose codes are learned, in the store that `codes_of` names."""
-    prior: Annotated[str, AfterValidator(_known), Axis(label="prior", example=["uniform", "unigram", "chain"])]
+    prior: Annotated[str, AfterValidator(_full_name), Axis(label="prior", example=["uniform", "unigram", "chain"])]
     """`uniform`, `unigram`, `positional` (a table for each position), `chain` (each codebook given those before it at
-    the position) or `spatial` (a masked convolution over positions, and the chain)."""
+    the position), `spatial` (a masked convolution over positions, and the chain), or one of your own."""
     prior_width: Annotated[int, _default("prior_width", 64), Field(le=256), Axis(label="width of the prior")]
     """Features of a position in the network."""
     prior_convolutions: Annotated[int, _default("prior_convolutions", 3), Field(le=64), Axis(label="convolutions")]
@@ -76,16 +91,7 @@ class CodePriorSettings(Settings):
     coded: Annotated[bool, Axis(label="coded", role="training")] = False
     """Whether the test codes are written as bytes, read again and compared."""
 
-    rules = tuple(
-        _rule(field)
-        for field in (
-            "prior_width",
-            "prior_convolutions",
-            "prior_steps",
-            "prior_learning_rate",
-            "prior_batch_positions",
-        )
-    )
+    rules = tuple(_rule(field) for field in OWN_FIELDS)
 
     def code_bits(self) -> float:
         """Of the codes of a vector, or a position."""
