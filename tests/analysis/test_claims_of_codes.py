@@ -193,7 +193,7 @@ def test_two_stores_are_given_together(tmp_path: Path) -> None:
         cells = [{str(k): v for k, v in row.items() if pd.notna(v)} for row in its[known].to_dict("records")]
         for row in cells:
             store.write_artifact(row["cell_id"], "test_images.parquet", rows.images[row["cell_id"]])
-        store.gather(find_experiment(name), [(row, ()) for row in cells])
+        store.write_cells(find_experiment(name), [(row, ()) for row in cells])
         store.merge()
         locations.append(str(tmp_path / name))
     claim = replace(BY_NUMBER["11"], others=(first,))
