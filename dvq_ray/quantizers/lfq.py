@@ -29,7 +29,9 @@ class Lfq(Quantizer):
     sign_bits: Annotated[int, Field(ge=1, le=256), Axis(label="signs", example=[8, 16])]
     """Channels, each a bit."""
     entropy_weight: Annotated[float, Field(ge=0), Axis(label="entropy weight", role="training")] = 0.1
-    """Weight of the penalty, beside the error per feature."""
+    """Weight of the penalty, beside the error per feature. Consider 0 for many channels: of 128 on a sphere none can be
+    sure of its sign, so the penalty does not end. On 10,000 SIFT descriptors, BSQ of 128 bits has a test loss of 751
+    with it and 230 without; LFQ 294 and 274."""
 
     def codebook_sizes(self) -> tuple[int, ...]:
         """[channels]"""
