@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ray.tune.experiment import Trial
 from ray.tune.progress_reporter import TrialProgressCallback
 from ray.tune.schedulers import FIFOScheduler
 
-if TYPE_CHECKING:
-    from ray.tune.experiment import Trial
+_OVER = (Trial.TERMINATED, Trial.ERROR)
 
 
 class ForgetsEnded(FIFOScheduler):
@@ -32,16 +32,19 @@ class ForgetsEnded(FIFOScheduler):
 
     def _forget_former(self, controller: Any, trial: Trial) -> None:
         """Forgets those that ended before. Tune still needs this one: it is about to stop it."""
-        is_over = {former: former.is_finished() for former in self._ended if former is not trial}
-        for former in (each for each, over in is_over.items() if over):
-            controller._trials.remove(former)
-            controller._trial_metadata.pop(former.trial_id, None)
-            for trials in (
-                controller._live_trials, controller._stopped_trials, controller._failed_trials,
-                controller._trials_to_cache,
-            ):  # fmt: skip
-                trials.discard(former)
-        self._ended = [trial, *(each for each, over in is_over.items() if not over)]
+        left = [trial]
+        for former in self._ended:
+            if former.status not in _OVER:
+                left.append(former)
+            elif former is not trial:
+                controller._trials.remove(former)
+                controller._trial_metadata.pop(former.trial_id, None)
+                for trials in (
+                    controller._live_trials, controller._stopped_trials, controller._failed_trials,
+                    controller._trials_to_cache,
+                ):  # fmt: skip
+                    trials.discard(former)
+        self._ended = list(dict.fromkeys(left))
 
     def __reduce__(self) -> Any:  # Tune pickles what it is given, but never comes back to it
         return object, ()
