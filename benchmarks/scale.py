@@ -6,10 +6,8 @@ holds the numbers and says what they mean for a thousand GPUs.
 
 from __future__ import annotations
 
-import heapq
 import json
 import os
-import random
 import re
 import subprocess
 import sys
@@ -27,7 +25,7 @@ import pyarrow.parquet as pq
 
 from benchmarks.static_prior.tables import say, show, spread
 from dvq_ray.execution.machine import usable_cores
-from dvq_ray.execution.tune.under_tune import PACKS_AT_ONCE, QUIET_RAY
+from dvq_ray.execution.tune.under_tune import QUIET_RAY
 from dvq_ray.store import Store
 from dvq_ray.sweep.cells import Pack, expand
 from dvq_ray.sweep.spec import load_sweep
@@ -65,10 +63,10 @@ print(time.perf_counter() - began)
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--quick", is_flag=True, help="1,000 cells and a tenth of the packs, to see that everything works.")
-@click.option("--only", type=click.Choice(["sizes", "driver", "requests", "seams"]), help="One part of it.")
+@click.option("--only", type=click.Choice(["sizes", "driver", "requests"]), help="One part of it.")
 def main(quick: bool, only: str | None) -> None:
     """Print tables of what sweeps cost by their size, the driver by trials, and object storage by cells."""
-    parts = {"sizes": sizes, "driver": driver, "requests": requests, "seams": seams}
+    parts = {"sizes": sizes, "driver": driver, "requests": requests}
     if only:
         parts[only](quick)
         return
@@ -259,7 +257,7 @@ def driver(quick: bool) -> None:
             return True
 
     scale = 10 if quick else 1
-    packs = (PACKS_AT_ONCE + 1000) // scale
+    packs = 6000 // scale
     with tempfile.TemporaryDirectory(prefix="bench_") as folder:
         run = run_tiny(tiny_packs(packs), f"{folder}/one")
         _say_packs(run.before, run.at, packs, 1000 // scale)
@@ -292,12 +290,7 @@ def _say_packs(before: Moment, at: dict[int, Moment], packs: int, piece: int) ->
     say(f"{packs:,} packs of one cell, one run; driver's peak memory (VmHWM) {int(peak[1]) * 1.024e-3:.0f} MB")
     show(("packs", "resident MB", "ms per pack before", "driver's CPU ms"), rows)
     laps = {n: at[n].seconds - at[n - 100].seconds for n in range(200, packs + 1, 100)}
-    usual = sorted(laps.values())[len(laps) // 2]
     say(f"a hundred packs: {spread(list(laps.values()))} s")
-    if (seam := PACKS_AT_ONCE + 100) in laps:
-        say(
-            f"the seam after {PACKS_AT_ONCE:,} packs: {laps[seam] - usual:.1f} s more than a hundred packs usually take"
-        )
 
 
 def _say_unmerged(location: str, cells: int) -> None:
@@ -353,27 +346,6 @@ def requests(quick: bool) -> None:
         counted("a picture", 1, lambda: store.write_artifact("a", "b.png", bytes(1000)))
     say("requests to object storage, by cell or by deed")
     show(("", *kinds), rows)
-
-
-# What ends of controllers cost where packs are long
-
-
-def seams(quick: bool) -> None:
-    """Arithmetic, not a measurement: workers that wait for the last pack of a controller before the next begins."""
-    rows = []
-    for workers in (100, 300, 1000):
-        shares = []
-        for spread_of in (0.0, 0.1, 0.2, 0.5):
-            draw = random.Random(0)
-            free, busy = [0.0] * workers, 0.0
-            for _ in range(PACKS_AT_ONCE):
-                length = draw.uniform(1 - spread_of, 1 + spread_of)
-                busy += length
-                heapq.heapreplace(free, free[0] + length)
-            shares.append(f"{1 - busy / (workers * max(free)):.1%}")
-        rows.append((f"{workers:,}", *shares))
-    say(f"share of time in which workers idle at the ends of controllers of {PACKS_AT_ONCE:,} packs, by packs' lengths")
-    show(("workers", "all equal", "±10%", "±20%", "±50%"), rows)
 
 
 if __name__ == "__main__":

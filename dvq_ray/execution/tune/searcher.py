@@ -8,36 +8,33 @@ import zlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
 from dvq_ray.execution.executor import PackSource
+from dvq_ray.execution.tune.ended_trials import ForgetsEnded
 from dvq_ray.execution.tune.trainables import LOGGED
 from dvq_ray.sweep.cells import Pack
 
 
 class PackSearcher(Searcher):
-    """Hands out the packs of a source, up to `room()` at a time and `at_most` in all."""
+    """Hands out the packs of a source, up to `room()` at a time."""
 
-    def __init__(
-        self, source: PackSource, room: Callable[[], int | None], ending: Callable[[], bool], at_most: int
-    ) -> None:
+    def __init__(self, source: PackSource, room: Callable[[], int | None], ending: Callable[[], bool]) -> None:
         super().__init__()
         self._source = source
         self._room = room
         self._ending = ending
-        self._left = at_most
         self.packs: dict[str, Pack] = {}
         """Packs by trial, of those that have not ended."""
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]
         """The configuration of a trial; None where there is none just now."""
-        if self._source.finished or self._ending() or not self._left:
+        if self._source.finished or self._ending():
             return Searcher.FINISHED
         room = self._room()
         if (room is not None and len(self.packs) >= room) or (pack := self._source.next()) is None:
             return None
-        self._left -= 1
         self.packs[trial_id] = pack
         return {"pack": as_text(pack)}
 
@@ -66,11 +63,11 @@ def as_text(pack: Pack) -> str:
     return base64.b85encode(zlib.compress(json.dumps(pack.to_plain()).encode())).decode()
 
 
-class StopsEarly(FIFOScheduler):
+class StopsEarly(ForgetsEnded):
     """Runs trials in their order, and stops those early of which their source says so."""
 
     def __init__(self, source: PackSource, packs: Mapping[str, Pack]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self._source = source
         self._packs = packs
 
@@ -79,6 +76,3 @@ class StopsEarly(FIFOScheduler):
         pack, logged = self._packs.get(trial.trial_id), result.get(LOGGED)
         is_over = pack is not None and logged is not None and self._source.stops(pack, logged)
         return TrialScheduler.STOP if is_over else TrialScheduler.CONTINUE
-
-    def __reduce__(self) -> Any:  # Tune pickles what it is given, but never comes back to it
-        return object, ()

@@ -28,8 +28,6 @@ from dvq_ray.sweep.spec import Resources
 if TYPE_CHECKING:
     from ray.tune.experiment import Trial
 
-PACKS_AT_ONCE = 5000
-"""Tune keeps some KB of every trial for as long as its controller lives, so each controller gets this many."""
 WAITING_TRIALS = 200
 """Trials of a grid that may wait for room, or more on a large cluster, as is Tune's own rule for grids."""
 QUIET_RAY = {
@@ -129,9 +127,9 @@ class UnderTune:
             raise ResourcesError(f"{where}: {' '.join(str(error).split())}") from error
 
     def run(self, source: PackSource, job: Job) -> None:
-        """Hands the packs to Tune, some thousands to each of its controllers."""
+        """Hands the packs to Tune."""
         gate = self._gate(job)
-        while not (source.finished or job.ending):
+        while not (source.finished or job.ending):  # the last pack to end can lead to others
             self._tune(source, job, gate)
 
     def _slots(self, resources: Resources) -> int:
@@ -169,6 +167,7 @@ class UnderTune:
     def _tune(self, source: PackSource, job: Job, gate: Any) -> None:
         from ray import tune
 
+        from dvq_ray.execution.tune.ended_trials import NoTrialProgress
         from dvq_ray.execution.tune.lost_workers import trials_take_failures
         from dvq_ray.execution.tune.searcher import PackSearcher, StopsEarly
         from dvq_ray.execution.tune.trainables import PackTrainable, carrying
@@ -176,7 +175,7 @@ class UnderTune:
 
         self._job = job
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(self._most_waiting(source))
-        searcher = PackSearcher(source, lambda: self._room(source, job), lambda: job.ending, PACKS_AT_ONCE)
+        searcher = PackSearcher(source, lambda: self._room(source, job), lambda: job.ending)
         watch = Watch(job, gate, source, searcher.packs)
         watch.begin(self._cluster)
         context = {
@@ -200,7 +199,7 @@ class UnderTune:
                 name="sweep",
                 storage_path=str(self._folder),
                 verbose=0,
-                callbacks=[watch],
+                callbacks=[watch, NoTrialProgress()],
                 stop=stopper(lambda: watch.over),
                 failure_config=tune.FailureConfig(max_failures=WORKER_RESTARTS),
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False, checkpoint_frequency=0),

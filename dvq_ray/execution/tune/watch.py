@@ -99,11 +99,6 @@ class Watch(tune.Callback):
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
         """Its pack is done, or the scheduler stopped it; or everything is to stop."""
         pack, logged, is_done = self._ended(trial)
-        # Tune would keep these of every trial, some 20 KB of statistics among them, until the sweep ends.
-        for statistics in ("metric_analysis", "metric_n_steps"):
-            getattr(trial.run_metadata, statistics, {}).clear()
-        trial.config, trial.evaluated_params = {}, {}
-        trial.experiment_tag = ""
         if pack is not None and (is_done or not self.job.ending):
             self._source.ended(pack, stopped=None if is_done else logged)
 
