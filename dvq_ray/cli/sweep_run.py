@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 import click
 from rich.console import Console
@@ -56,8 +56,8 @@ class SweepRun:
         self._executor: Executor = InProcess() if in_process else UnderTune(address, max_concurrent)
         self._at_once = 1 if in_process else max_concurrent
         self._retry_failed = retry_failed
-        # Data sets of a sweep on a cluster need not be on this machine.
-        self._checks_data = in_process or cluster_address(address) is None
+        # A cluster computes elsewhere: its data sets need not be on this machine, nor its processors like this one.
+        self._is_local = in_process or cluster_address(address) is None
 
     def prepare_store(self) -> list[str]:
         """Makes sure that the store can be written. Returns a line for each file that was set aside as unreadable."""
@@ -117,19 +117,26 @@ class SweepRun:
             )
 
     def _problems_of_plan(self, plan: Plan) -> list[str]:
-        return self._problems_of_data(cell.point.settings for cell in plan.to_run)
+        return self._problems_of_cells([cell.point.settings for cell in plan.to_run])
 
     def _problems_of_search(self, search: Search) -> list[str]:
         from dvq_ray.cli import search as drive
 
-        return [*self._problems_of_data(drive.examples(search)), *drive.problems(search)]
+        return [*self._problems_of_cells([*drive.examples(search)]), *drive.problems(search)]
 
-    def _problems_of_data(self, settings: Iterable[Settings]) -> list[str]:
-        """What is wrong with the data sets that these settings name, on this machine's disks."""
-        data_sets = self.spec.experiment.data_sets
-        if data_sets is None or not self._checks_data:
+    def _problems_of_cells(self, settings: Sequence[Settings]) -> list[str]:
+        """What this machine does not have for cells of these settings: instructions, data sets on its disks."""
+        if not self._is_local:
             return []
-        return data_sets.problems(settings, self.spec.data, lambda text: click.echo(f"note: {text}", err=True))
+        device = "cuda" if self.spec.resources.gpu else "cpu"
+        missing = dict.fromkeys(text for each in settings if (text := each.missing_here(device)))
+        data_sets = self.spec.experiment.data_sets
+        if data_sets is None:
+            return [*missing]
+        return [
+            *missing,
+            *data_sets.problems(settings, self.spec.data, lambda text: click.echo(f"note: {text}", err=True)),
+        ]
 
     def _problems_of_store(self) -> list[str]:
         try:

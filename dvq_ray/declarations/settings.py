@@ -99,6 +99,10 @@ class Settings(BaseModel):
         """Bits of the codes of one thing that is quantized, a vector or an image, all codes being equally likely."""
         raise NotImplementedError
 
+    def missing_here(self, device: str) -> str | None:
+        """What this machine does not have that a cell needs on `device`, `cpu` or `cuda`, and what is allowed."""
+        return None
+
     def identity(self) -> Mapping[str, Any]:
         """The fields that go into a cell's id."""
         fields = vars(self)  # model_dump would copy each value first

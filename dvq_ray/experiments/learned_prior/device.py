@@ -1,6 +1,7 @@
 """Where a training runs, and what follows from it: precision, memory layout, where images lie, how much memory is held.
 
-None of this is part of a cell's identity: on a CPU it changes nothing, on a GPU results agree within a tolerance.
+None of this is part of a cell's identity but the precision on a CPU, which is a field of its settings: otherwise a CPU
+gives the same bytes, and a GPU what agrees with them within a tolerance.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import torch
 from torch import Tensor
 
 from dvq_ray.experiments.learned_prior.images import Images, load_images
+from dvq_ray.experiments.learned_prior.settings import Precision
 from dvq_ray.experiments.learned_prior.sources import ImageSource
 from dvq_ray.fitting.codecs.modules import one_thread
 
@@ -24,6 +26,12 @@ RESIDENT_SHARE = 0.4
 """Of a trial's GPU memory that images may take; larger sets stay in the computer's memory and travel batch by batch."""
 LONG_ENOUGH_TO_COMPILE = 2000
 """Steps from which on compiling the step for a GPU, some tens of seconds, pays."""
+
+
+def multiplies_bfloat16() -> bool:
+    """Whether this processor has instructions for products of bfloat16; without them it is slower than float32."""
+    names = ("avx512_bf16", "amx_bf16", "arm_bf16", "bf16")
+    return any(torch.cpu.get_capabilities().get(name) for name in names)
 
 
 @dataclass(frozen=True)
@@ -34,6 +42,8 @@ class Device:
     """`cpu` or `cuda`."""
     share: float = 1.0
     """Part of the GPU's memory that may be used."""
+    cpu_precision: Precision = "float32"
+    """Of the convolutions on a CPU."""
 
     @property
     def on_gpu(self) -> bool:
@@ -41,9 +51,9 @@ class Device:
         return self.kind != "cpu"
 
     @property
-    def precision(self) -> str:
+    def precision(self) -> Precision:
         """Of the convolutions. Quantizers and likelihoods compute in float32 everywhere."""
-        return "bfloat16" if self.on_gpu else "float32"
+        return "bfloat16" if self.on_gpu else self.cpu_precision
 
     @property
     def warms_up(self) -> bool:
@@ -61,7 +71,7 @@ class Device:
 
     def autocast(self) -> torch.autocast:
         """The precision, as a context."""
-        return torch.autocast(self.kind, dtype=torch.bfloat16, enabled=self.on_gpu)
+        return torch.autocast(self.kind, dtype=torch.bfloat16, enabled=self.precision == "bfloat16")
 
     @contextmanager
     def prepared(self) -> Iterator[None]:

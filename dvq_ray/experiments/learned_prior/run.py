@@ -54,7 +54,9 @@ def run(
     A cell that takes longer than `checkpoint_seconds` keeps a checkpoint, and so does one that is stopped; it goes on
     from there. Raises `ImagesError` where the images cannot be read.
     """
-    device = Device(surroundings.device, surroundings.gpu_share)
+    if missing := settings.missing_here(surroundings.device):
+        raise ValueError(missing)
+    device = Device(surroundings.device, surroundings.gpu_share, settings.cpu_precision)
     if device.compiles(settings.steps):
         compilation.forget()
     for seed in seeds:
@@ -66,7 +68,9 @@ def _cell(
     settings: LearnedPriorSettings, seed: int, device: Device, surroundings: Surroundings
 ) -> Generator[Outcome | Underway]:
     device.start_counting_memory()
-    data = data_set(surroundings.data[settings.dataset], settings.image_size, device)
+    # The same images for all precisions: they are decoded once.
+    plain = Device(surroundings.device, surroundings.gpu_share)
+    data = data_set(surroundings.data[settings.dataset], settings.image_size, plain)
     files = surroundings.files_of(seed)
     training = Training(settings, seed, data, device)
     _take_up(training, files)

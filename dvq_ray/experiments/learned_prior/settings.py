@@ -63,6 +63,9 @@ def _batch_fills_codebook(
     return f"clusters the {vectors} vectors of one batch, fewer than codebook_size = {codebook_size}; allowed: normal"
 
 
+Precision = Literal["float32", "bfloat16"]
+
+
 class LearnedPriorSettings(Settings):
     """What every quantizer of the learned prior shares: the images, the network and the training.
 
@@ -99,8 +102,22 @@ class LearnedPriorSettings(Settings):
     """Images in a mini-batch."""
     steps: Annotated[Count, Axis(label="training steps", role="training")] = 100_000
     """Mini-batches seen."""
+    cpu_precision: Annotated[Precision, Axis(label="precision on a CPU", role="training")] = "float32"
+    """Of the convolutions, where a CPU computes them; a GPU computes them in bfloat16. On a CPU bfloat16 needs AVX-512
+    BF16, AMX or Arm's BF16, and gives other numbers than float32."""
 
+    added: ClassVar[Mapping[str, Any]] = {"cpu_precision": "float32"}
     rules: ClassVar[tuple[Rule, ...]] = (Rule(fields=("downsamplings", "image_size"), breach=_halvings),)
+
+    def missing_here(self, device: str) -> str | None:
+        """Instructions for bfloat16, which not every processor has."""
+        if device != "cpu" or self.cpu_precision == "float32":
+            return None
+        from dvq_ray.experiments.learned_prior.device import multiplies_bfloat16  # torch takes a second to import
+
+        if multiplies_bfloat16():
+            return None
+        return f"cpu_precision is {self.cpu_precision}, which this processor has no instructions for; allowed: float32"
 
     @property
     def positions(self) -> int:

@@ -198,12 +198,14 @@ class Training:
         }
 
     def _is_of_this_cell(self, of: Any) -> bool:
-        """Whether a checkpoint's `_identity` is that of this training; the order of its settings does not count."""
+        """Whether a checkpoint's `_identity` is that of this training.
+
+        The order of its settings does not count, nor whether it has fields that were added since.
+        """
         own = self._identity()
         try:
-            return bool(
-                {**of, "settings": json.loads(of["settings"])} == {**own, "settings": json.loads(own["settings"])}
-            )
+            theirs = {**self.settings.added, **json.loads(of["settings"])}
+            return bool({**of, "settings": theirs} == {**own, "settings": json.loads(own["settings"])})
         except (TypeError, KeyError, ValueError):
             return False
 
