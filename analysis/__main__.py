@@ -15,6 +15,7 @@ from dvq_ray.store import StoreError
 from . import figures, live, making, needs_text
 from .claims import product as claims
 from .data.rows import Rows, load_rows
+from .draw.style import FORMATS
 from .figures import generic
 from .making import CLAIMS, padded
 
@@ -67,6 +68,20 @@ class ItemName(click.ParamType[str]):
     is_flag=True,
     help="Make it all again and again while the sweep runs, with holes. The page reloads itself.",
 )
+@click.option(
+    "--style",
+    type=click.Choice(["paper", "slides"]),
+    default="paper",
+    show_default=True,
+    help="What figures are for: sizes of text and lines follow.",
+)
+@click.option(
+    "--width",
+    type=click.Choice(["page", "column"]),
+    default="page",
+    show_default=True,
+    help="Whether figures go across a page (or slide), or a column (or half a slide).",
+)
 @click.option("--list", "list_items", is_flag=True, help="List the items and write nothing.")
 def main(
     stores: Sequence[str],
@@ -76,6 +91,8 @@ def main(
     needs: str | None,
     allow_missing: bool,
     is_live: bool,
+    style: str,
+    width: str,
     list_items: bool,
 ) -> None:
     """Make every item that the stores hold all cells of, and a report.
@@ -117,7 +134,7 @@ def main(
             assert needs is not None
             code = _check(needs, rows)
         else:
-            code = making.make(folder, rows, named, say, allow_missing=allow_missing)
+            code = making.make(folder, rows, named, say, allow_missing=allow_missing, form=FORMATS[style, width])
     except (StoreError, ValueError) as error:
         complain(str(error))
         code = 2

@@ -6,6 +6,7 @@ import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from dvq_ray.store import StoreError
 from dvq_ray.store.columns import first_line
@@ -14,6 +15,7 @@ from . import figures, items
 from .data.query import query_of
 from .data.rows import Rows
 from .data.selection import Selection
+from .draw.style import PAGE, Format, drawn_for
 from .items import Item
 from .output.product import Picture, Product, UnfitError
 from .output.sidecar import not_shown, sidecar
@@ -63,7 +65,7 @@ class Absent:
 Attempt = Made | Refused | Absent
 
 
-def make(item: Item, rows: Rows, *, allow_missing: bool, for_page: bool = False) -> Attempt:
+def make(item: Item, rows: Rows, *, allow_missing: bool, for_page: bool = False, form: Format = PAGE) -> Attempt:
     """Makes the item, with what only a page needs where it is for one. An error in it refuses this item alone."""
     try:
         selection = item.select(rows, item.needs)
@@ -71,7 +73,8 @@ def make(item: Item, rows: Rows, *, allow_missing: bool, for_page: bool = False)
             return Absent(item=item)
         if found := problems(selection, allow_missing=allow_missing):
             return Refused(item=item, reason=found[0], details=found[1:])
-        product = item.make(selection)
+        with drawn_for(form):
+            product = item.make(selection)
         narrow = items.narrow(selection, item.draw) if for_page and item.draw else None
         query = query_of(selection, rows) if for_page else None
     except Exception as error:
@@ -90,11 +93,11 @@ def make(item: Item, rows: Rows, *, allow_missing: bool, for_page: bool = False)
     )
 
 
-def make_named(rows: Rows, name: str, *, allow_missing: bool, for_page: bool = False) -> Attempt:
-    """Makes the item of that name."""
+def make_named(rows: Rows, name: str, **how: Any) -> Attempt:
+    """Makes the item of that name, as `make` does."""
     item = figures.named(rows, name)
     assert item is not None
-    return make(item, rows, allow_missing=allow_missing, for_page=for_page)
+    return make(item, rows, **how)
 
 
 def reason(error: Exception) -> str:

@@ -11,6 +11,7 @@ from . import build, figures, needs_text
 from .build import Absent, Attempt, Made, Refused
 from .claims import product as claims
 from .data.rows import Rows
+from .draw.style import PAGE, Format
 from .figures import generic
 from .output.product import write_files
 from .report import page
@@ -30,11 +31,12 @@ def padded(name: str) -> str:
 
 def make(
     folder: Path, rows: Rows, named: Sequence[str], say: Callable[[str], None], *, allow_missing: bool,
-    reload_seconds: int = 0,
+    form: Format = PAGE, reload_seconds: int = 0,
 ) -> int:  # fmt: skip
     """Makes and writes the named items, or all of them and the report. Returns the exit code of the command line.
 
-    `say` gets each line of what came of it. The report reloads itself that often, if ever.
+    `say` gets each line of what came of it; `form` is what figures are drawn for. The report reloads itself that often,
+    if ever.
     """
     wanted = {name: figures.named(rows, name) for name in named if name != CLAIMS} if named else figures.items(rows)
     items = {name: item for name, item in wanted.items() if item is not None}
@@ -42,7 +44,9 @@ def make(
         rows.points(trainable)  # found once, before there are processes
     with workers(rows) as submit:
         deciding = submit(claims.results) if CLAIMS in named or not named else None
-        making = [submit(build.make_named, name, allow_missing=allow_missing, for_page=not named) for name in items]
+        making = [
+            submit(build.make_named, name, allow_missing=allow_missing, for_page=not named, form=form) for name in items
+        ]
         describing = None if named else submit(page.origin_of)
         attempts = []
         for line in (f"{padded(name)}not in this store" for name in wanted if name not in items):

@@ -22,17 +22,22 @@ _MOST_INCHES = 5.2
 """Height of all rows above each other; many rows are closer together than a few."""
 _HEIGHT = 0.62
 """Height of a bar, as a share of its row."""
+_WITH_NUMBERS_BENEATH = 1.9
+"""Height of a row with numbers beneath its bar, over that without."""
 _INTERVAL: dict[str, Any] = {"elinewidth": 0.8, "capsize": 1.6, "capthick": 0.8, "zorder": 4, "linestyle": ""}
 
 
 def row_sheet(
-    blocks: Sequence[tuple[str, Sequence[str]]], *, columns: int, row_inches: float, guides: bool = True
-) -> tuple[Sheet, list[list[Axes]]]:
+    blocks: Sequence[tuple[str, Sequence[str]]], *, columns: int, row_inches: float, guides: bool = True,
+    numbers: bool = False,
+) -> tuple[Sheet, list[list[Axes]]]:  # fmt: skip
     """A sheet with a block of panels for each title and names of rows, the first name on top; and the axes by block.
 
-    `guides` are lines along the rows, which dots need and bars do not.
+    `guides` are lines along the rows, which dots need and bars do not; `numbers` whether rows get some by `text`.
     """
     row_inches = min(row_inches, _MOST_INCHES / sum(len(names) for _, names in blocks))
+    if numbers and current().is_narrow:
+        row_inches *= _WITH_NUMBERS_BENEATH
     titles = [title if column == 0 else "" for title, _ in blocks for column in range(columns)]
     heights = [row_inches * len(names) + 0.1 for _, names in blocks]
     sheet = Sheet(titles, columns=columns, inches=heights, narrow_columns=1)
@@ -71,9 +76,22 @@ def dot(axes: Axes, y: float, point: pd.DataFrame, look: Look, *, hollow: bool =
     )  # fmt: skip
 
 
-def text(axes: Axes, row: int, x: float, words: str) -> None:
-    """A few words to the right of a value."""
-    axes.annotate(words, (x, row), (5, 0), textcoords="offset points", va="center", size=current().small_points)
+def reach(on_page: float) -> float:
+    """How far an axis reaches over its longest bar, that numbers may be beside it: so far on a page."""
+    return 1.1 if current().is_narrow else on_page
+
+
+def text(axes: Axes, row: float, x: float, words: str) -> None:
+    """A few words to the right of a value; beneath its bar in a narrow format."""
+    if current().is_narrow:
+        x, offset, row = 0.0, (2.0, -1.0), row + _HEIGHT / 2
+    else:
+        offset = (5.0, 0.0)
+    axes.annotate(
+        words, (x, row), offset, textcoords="offset points", va="top" if current().is_narrow else "center",
+        size=current().small_points,
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8},  # or lines of the grid would run through it
+    )  # fmt: skip
 
 
 def no_value(axes: Axes, row: int) -> None:

@@ -28,6 +28,8 @@ Array = npt.NDArray[np.float64]
 
 _EDGE, _RIGHT, _TOP, _BOTTOM, _GAP_X = 0.06, 0.14, 0.27, 0.42, 0.16
 """Inches around and between panels, on a page."""
+_SCALE_INCHES = 0.26
+"""Room for the tick labels of a panel that has a scale of its own."""
 _LEGEND_INCHES, _FOOTNOTE_INCHES, _GAP_INCHES, _LINE_INCHES = 0.19, 0.125, 0.06, 0.13
 _LINE_LETTERS, _LEGEND_LETTERS, _HANDLE_LETTERS = 128, 112, 8
 """What fits beside each other on a page: in a footnote, and in a legend, where a handle takes as much as 8 letters."""
@@ -192,6 +194,7 @@ class Sheet:
     ) -> None:
         """`inches` is the height of a panel, or of each row of them; `narrow_columns` fit in a narrow format."""
         self._format = style.current()
+        self._own_scales = False
         self._unit = self._format.points / style.PAGE.points
         self._page_columns = self._columns = min(columns, len(titles))
         if most := self._format.most_columns:
@@ -205,15 +208,11 @@ class Sheet:
         axes = self.figure.subplots(rows, self._columns, squeeze=False, height_ratios=self._inches).ravel()
         for unused in axes[len(titles) :]:
             unused.remove()
-        letters = _TICK_LETTERS if self._is_page_wide else self._panel_letters(_TICK_LETTERS_PER_INCH)
-        written = titles if self._is_page_wide else ["\n".join(wrap(title, self._panel_letters())) for title in titles]
+        letters = self._panel_letters(_TICK_LETTERS_PER_INCH) if self._format.is_narrow else _TICK_LETTERS
+        written = [self._wrapped(title) for title in titles]
         self._title_lines = max(title.count("\n") + 1 for title in written)
         self.panels = [Panel(its, title, tick_letters=letters) for its, title in zip(axes, written, strict=False)]
         """Row by row; the last row may be short."""
-
-    @property
-    def _is_page_wide(self) -> bool:
-        return self._format.most_columns is None
 
     def _page_row(self, place: int) -> int:
         """The row of a panel as the figure laid it out."""
@@ -241,8 +240,9 @@ class Sheet:
     ) -> Figure:
         """Places everything and returns the figure. Panels of a row get one scale; all of them where rows are alike.
 
-        The scale begins at zero and ends above all that is drawn, unless `y_limits` gives it for each row. `y_label`
-        may be one for each row too, `x_label` one for each column. `gap` is what parts rows of panels, titles aside.
+        The scale begins at zero and ends above all that is drawn, unless `y_limits` gives it for each row, or for each
+        panel, which then has tick labels of its own. `y_label` may be one for each row too, `x_label` one for each
+        column. `gap` is what parts rows of panels, titles aside.
         """
         unit = self._unit
         lines = wrap(footnote, self._letters(_LINE_LETTERS), break_on_hyphens=False)
@@ -257,6 +257,7 @@ class Sheet:
         between = [*self._gaps(unit * gap + top, beneath, len(x_labels))]
         height = bottom + sum(self._inches) + sum(between) + top
         self.figure.set_size_inches(self._format.inches, height)
+        self._own_scales = len(y_limits) > len({self._page_row(i) for i in range(len(self.panels))})
         self._scale(rows_alike, y_limits)
         self._label(x_labels, y_label)
         for i, row in enumerate(rows):
@@ -279,7 +280,7 @@ class Sheet:
 
     def _place(self, left: float, bottom: float, between: Sequence[float], height: float) -> None:
         """Puts the panels where they belong."""
-        inches, gap_x = self._format.inches, self._unit * _GAP_X
+        inches, gap_x = self._format.inches, self._unit * (_GAP_X + (_SCALE_INCHES if self._own_scales else 0.0))
         width = (inches - left - self._unit * _RIGHT - (self._columns - 1) * gap_x) / self._columns
         for i, panel in enumerate(self.panels):
             row, column = divmod(i, self._columns)
@@ -288,7 +289,7 @@ class Sheet:
             panel.axes.set_position((box[0] / inches, box[1] / height, box[2] / inches, box[3] / height))
 
     def _wrapped(self, label: str) -> str:
-        return label if self._is_page_wide else "\n".join(wrap(label, self._panel_letters()))
+        return "\n".join(wrap(label, self._panel_letters())) if self._format.is_narrow else label
 
     def _hole_entries(self) -> list[Line2D]:
         """Legend entries for the marks of holes, where there are any."""
@@ -312,7 +313,8 @@ class Sheet:
         for i, panel in enumerate(self.panels):
             row = i - i % self._page_columns
             top = 1.06 * max(tops if rows_alike else tops[row : row + self._page_columns])
-            panel.axes.set_ylim(y_limits[self._page_row(i)] if y_limits else (0, top))
+            limits = y_limits[i if self._own_scales else self._page_row(i)] if y_limits else (0, top)
+            panel.axes.set_ylim(limits)
 
     def _label(self, x_labels: Sequence[str], y_label: str | Sequence[str]) -> None:
         of_page_columns = len(x_labels) > 1 and self._columns < self._page_columns
@@ -320,7 +322,7 @@ class Sheet:
             is_leftmost, is_lowest = i % self._columns == 0, i + self._columns >= len(self.panels)
             has_label = is_lowest or of_page_columns
             of_row = y_label if isinstance(y_label, str) else y_label[self._page_row(i)]
-            panel.axes.tick_params(labelleft=is_leftmost)
+            panel.axes.tick_params(labelleft=is_leftmost or self._own_scales)
             panel.axes.set_ylabel(of_row if is_leftmost else "")
             panel.axes.set_xlabel(x_labels[i % self._page_columns % len(x_labels)] if has_label else "")
             for axis, is_labelled in ((panel.axes.yaxis, is_leftmost), (panel.axes.xaxis, has_label)):

@@ -2,7 +2,7 @@
 
 A model's colour follows from its own values and not from what else is drawn, so that it is the same in every figure
 of every store. Families and the steps within them differ in lightness and hue for all common kinds of colour vision,
-and the markers differ too.
+and the markers differ too. Every colour stands out from white by 3:1 at least, as WCAG 2.2 wants of graphics.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 import matplotlib
 import matplotlib.style
-from matplotlib.colors import LinearSegmentedColormap, to_hex
+from matplotlib.colors import LinearSegmentedColormap, to_hex, to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -42,6 +42,11 @@ class Format:
     """Of lines and markers, over that on a page."""
     most_columns: int | None = None
     """Panels beside each other, at most; None where figures decide."""
+
+    @property
+    def is_narrow(self) -> bool:
+        """Whether it has no room for figures as they are laid out for a page."""
+        return self.most_columns is not None
 
 
 FORMATS = {
@@ -188,19 +193,30 @@ class Family:
 
 FAMILIES = {
     "green": Family(
-        [(0, "#B7E3C0"), (4, "#72C9A2"), (6, "#2389BF"), (8, "#2B55AA"), (10, "#16205C"), (14, "#000000")],
+        [(0, "#68A071"), (4, "#23A271"), (6, "#2778A3"), (8, "#274DA3"), (10, "#15205C"), (14, "#000000")],
         "hH<>opsh^dD8",
     ),
     "orange": Family(
-        [(0, "#F8D98A"), (1, "#F0A630"), (2, "#DB5F1B"), (3, "#9A1B1F"), (4, "#6F1031"), (5, "#450A2B"),
+        [(0, "#BD8A43"), (1, "#D47C00"), (2, "#C54105"), (3, "#99181E"), (4, "#6F1031"), (5, "#450A2B"),
          (6, "#1D0414")],
         "HvPX*d",
     ),
-    "olive": Family([(0, "#DCE28C"), (2, "#C3CF62"), (3.3, "#809B26"), (6, "#2F3F0A")], "hp^<>H"),
-    "plum": Family([(0, "#BCA9EE"), (3, "#864C6C"), (6, "#33182B")], "Dp>v8H"),
-    "grey": Family([(0, "#BDBDBD"), (10, "#3C3C3C")], "."),
+    "olive": Family([(0, "#919924"), (2, "#8B923B"), (3.3, "#76921C"), (6, "#2F3F0A")], "hp^<>H"),
+    "plum": Family([(0, "#A086D6"), (3, "#864C6C"), (6, "#33182B")], "Dp>v8H"),
+    "grey": Family([(0, "#8A8A8A"), (10, "#3C3C3C")], "."),
 }  # fmt: skip
 """By the name that a quantizer declares."""
+
+
+def contrast(colour: str, on: str = "#FFFFFF") -> float:
+    """How far a colour stands out from another, 1 to 21 (WCAG 2.2)."""
+    lighter, darker = sorted((_luminance(colour), _luminance(on)), reverse=True)
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def _luminance(colour: str) -> float:
+    linear = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in to_rgb(colour))
+    return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
 
 
 def distinguished(looks: Sequence[Look]) -> list[Look]:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import itertools
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,8 +10,8 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from analysis.draw.looks import known_look
-from analysis.draw.style import FAMILIES, Look, distinguished, printed, rendered
+from analysis.draw.looks import _family_of, known_look
+from analysis.draw.style import FAMILIES, GREY, THEORY, Look, contrast, distinguished, printed, rendered
 from analysis.figures.static_prior._shared import dvq_look, kmeans_look, vq_look
 
 Matrix = NDArray[np.float64]
@@ -88,3 +90,26 @@ def test_a_name_in_a_figure_is_not_parsed_as_a_formula(name: str) -> None:
         figure = Figure()
         figure.suptitle(name)
         assert rendered(figure)[".svg"].count(b"<use ") == len(name)
+
+
+def test_contrast_is_that_of_wcag() -> None:
+    assert contrast("#000000") == pytest.approx(21)
+    assert contrast("#777777") == pytest.approx(4.48, abs=0.005)  # the well-known grey that just fails
+    assert contrast("#FFFFFF", "#FFFFFF") == 1
+
+
+@pytest.mark.parametrize("name", [*FAMILIES, "mine:Rotated", "theirs/rvq", *"abcdefgh"])
+def test_every_line_stands_out_from_the_page(name: str) -> None:
+    family = FAMILIES.get(name) or _family_of(name)
+    assert min(contrast(family.look(2.0 ** (step / 4)).colour) for step in range(60)) >= 3
+    assert min(contrast(GREY), contrast(THEORY.colour)) >= 4.5
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_text_of_the_report_stands_out_from_its_background(scheme: str) -> None:
+    css = (Path(__file__).parents[2] / "analysis" / "report" / "report.css").read_text()
+    light, dark = re.findall(r":root \{([^}]*)\}", css)[:2]
+    colours = dict(re.findall(r"--(\w+): (#\w{6})", light if scheme == "light" else dark))
+    assert {"ink", "soft", "link", "good", "bad", "open", "none"} <= colours.keys()
+    for text in ("ink", "soft", "link", "good", "bad", "open", "none"):
+        assert min(contrast(colours[text], colours[on]) for on in ("paper", "wash")) >= 4.5, text

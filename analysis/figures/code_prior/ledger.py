@@ -41,9 +41,9 @@ def code_ledger(selection: Selection) -> tuple[Figure, str]:
     entries = entries_of(selection)
     names = [entry.label for entry in entries]
     blocks = [("Reconstruction, and codes under the best prior", names), ("Codes alone, under each prior", names)]
-    sheet, ((totals,), (codes,)) = bars.row_sheet(blocks, columns=1, row_inches=0.27)
+    sheet, ((totals,), (codes,)) = bars.row_sheet(blocks, columns=1, row_inches=0.27, numbers=True)
     longest = max((_bar(totals, row, entry) for row, entry in enumerate(entries)), default=0.0) or 1
-    totals.set_xlim(0, _ROOM_FOR_NUMBERS * longest)
+    totals.set_xlim(0, bars.reach(_ROOM_FOR_NUMBERS) * longest)
     ticks = MaxNLocator(8, steps=[1, 2, 5, 10]).tick_values(0, longest)
     totals.set_xticks([tick for tick in ticks if tick <= longest])
     for row, entry in enumerate(entries):

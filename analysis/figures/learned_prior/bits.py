@@ -40,12 +40,12 @@ def bits_split(selection: Selection) -> tuple[Figure, str]:
     """A bar for each model: reconstruction, codes under the unigram prior, what a uniform prior costs beyond."""
     found = entries_of(selection)
     blocks = [(images.title, [entry.name for entry in entries]) for images, entries in found.items()]
-    sheet, panels = bars.row_sheet(blocks, columns=1, row_inches=0.25, guides=False)
+    sheet, panels = bars.row_sheet(blocks, columns=1, row_inches=0.25, guides=False, numbers=True)
     ends = [_bar(axes, row, entry) for (axes,), entries in zip(panels, found.values(), strict=True)
             for row, entry in enumerate(entries)]  # fmt: skip
     longest = max(ends, default=0.0) or 1
     for (axes,) in panels:
-        axes.set_xlim(0, _ROOM_FOR_NUMBERS * longest)
+        axes.set_xlim(0, bars.reach(_ROOM_FOR_NUMBERS) * longest)
         ticks = MaxNLocator(8, steps=[1, 2, 5, 10]).tick_values(0, longest)
         axes.set_xticks([tick for tick in ticks if tick <= longest])
     note = shared.note(

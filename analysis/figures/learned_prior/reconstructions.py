@@ -27,6 +27,8 @@ Pixels = npt.NDArray[np.float32]
 _NAMES_INCHES = 1.95
 _MOST_INCHES = 6.8
 """Height of all images above each other."""
+_LEAST_INCHES = 0.28
+"""Of an image: beside it stand two lines of text."""
 _GAP = 1 / 16
 """White between images, as a share of their size."""
 
@@ -52,6 +54,7 @@ def reconstructions(selection: Selection) -> tuple[Figure, str]:
     blocks = {images: _rows(images, entries) for images, entries in entries_of(selection).items()}
     count = sum(map(len, blocks.values()))
     most = max((_count(row.images) for rows in blocks.values() for row in rows if row.images is not None), default=1)
+    most = min(most, int((current().inches - _NAMES_INCHES) / _LEAST_INCHES))
     pitch = min((current().inches - _NAMES_INCHES) / most, _MOST_INCHES / count)
     sheet = Sheet(
         [images.title for images in blocks], columns=1, inches=[len(rows) * pitch for rows in blocks.values()]
@@ -105,7 +108,7 @@ def _halves(content: bytes, cell_id: str) -> tuple[Pixels, Pixels]:
 def _draw(panel: Panel, rows: list[_Row], most: int) -> None:
     """The rows beneath each other, each image in a square of side 1, and hatching where there are none."""
     for i, row in enumerate(rows):
-        for j in range(most if row.images is None else _count(row.images)):
+        for j in range(most if row.images is None else min(most, _count(row.images))):
             left, right, bottom, top = j, j + 1 - _GAP, i + 1 - _GAP / 2, i + _GAP / 2
             if row.images is None:
                 at, look = (left, top), {"hatch": "////", "edgecolor": GREY, "facecolor": "white", "linewidth": 0}

@@ -24,7 +24,7 @@ BEST: Mapping[str, Any] = {
 }  # fmt: skip
 STOPPED: Mapping[str, Any] = {"marker": "v", "color": BLACK, "markerfacecolor": "white", "markersize": 4.0}
 FAILED: Mapping[str, Any] = {"marker": "x", "color": BLACK, "markersize": 4.2, "markeredgewidth": 1.1}
-_PALE = "#A8A8A8"
+_PALE = "#8A8A8A"
 _MANY = 100
 _FEW_DECADES = 300.0
 """Ratio of the ends of a log axis that has room for ticks between powers of ten."""

@@ -132,11 +132,12 @@ def equal_bits(selection: Selection) -> tuple[Figure, str]:
     caption = (
         "Test loss of depthwise quantizers (DVQ) less that of the plain quantizer (VQ) with as many codebook "
         "parameters (left), and of the VQ whose codes have as many bits (right), over the number of factors F. "
-        f"Below zero DVQ is better, above it VQ is. {note}"
+        f"Below zero DVQ is better, above it VQ is. Each panel has a scale of its own. {note}"
     )
     return sheet.finish(
         x_label=shared.FACTORS, y_label="loss of DVQ − loss of VQ\n(below 0: DVQ is better)",
-        legend=[entries, [level_handle("no difference")]], footnote=note, y_limits=[_limits(table)] * len(dimensions),
+        legend=[entries, [level_handle("no difference")]], footnote=note,
+        y_limits=[_limits(at(table, dimension=dimension, equal=equal)) for dimension, equal in panels],
     ), caption  # fmt: skip
 
 

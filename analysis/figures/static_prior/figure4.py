@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from matplotlib.figure import Figure
 
 from ...data.needs import at
 from ...data.selection import SelectedGrid, Selection
 from ...draw.sheet import Sheet, handle, level_handle
+from ...draw.style import DASHED, Look
 from ...items import figure
 from ...naming import number
 from ...output.words import capitalised
@@ -23,18 +26,19 @@ def figure4(selection: Selection) -> tuple[Figure, str]:
     dimensions, factors, slices = (dvq.axes[axis] for axis in ("dimension", "factors", "slices"))
     sizes, size = vq.axes["codebook_size"], dvq.axes["codebook_size"][0]
     titles = [f"dimension D = {number(dimension)}" for dimension in dimensions]
+    looks = {s: _dvq_look(dvq, vq, s) for s in slices}
     sheet = Sheet(titles, columns=3, inches=2.5 if len(titles) <= 6 else 1.9)  # three rows fit a page
     for panel, dimension in zip(sheet.panels, dimensions, strict=True):
         panel.log_x(factors)
         shared.draw_variance(panel, "factors", at(vq.usable, dimension=dimension))
         for grid, by, look in ((kmeans, "codebook_size", shared.kmeans_look), (vq, "codebook_size", shared.vq_look),
-                               (dvq, "slices", shared.dvq_look)):  # fmt: skip
+                               (dvq, "slices", lambda s: looks[s])):  # fmt: skip
             if grid:
                 panel.models(at(grid.means("test_mse"), dimension=dimension), "factors", by, look)
     vq_bits, dvq_bits = _bits(vq, "codebook_size"), _bits(dvq, "slices")
     legend = [
         [handle(shared.vq_look(k), f"VQ, K = {number(k)} ({vq_bits[k]} bits)") for k in sizes],
-        [handle(shared.dvq_look(s), f"DVQ, K = {number(size)}, L = {number(s)} ({dvq_bits[s]} bits)") for s in slices],
+        [handle(looks[s], f"DVQ, K = {number(size)}, L = {number(s)} ({dvq_bits[s]} bits)") for s in slices],
         [
             *([handle(shared.kmeans_look(size), f"k-means, K = {number(size)}")] if kmeans else []),
             level_handle("predicting the mean: variance of the data"),
@@ -43,7 +47,8 @@ def figure4(selection: Selection) -> tuple[Figure, str]:
     note = shared.note(
         selection,
         "VQ: one codebook; DVQ: L slices, each with a codebook of its own; K: codebook size; bits: of the code of "
-        f"one vector. {capitalised(shared.uniform(dvq.axes['init_bound'][0]))}.",
+        "one vector; a DVQ has the colour of the VQ of as many bits. "
+        f"{capitalised(shared.uniform(dvq.axes['init_bound'][0]))}.",
     )
     caption = (
         "Figure 4. Test loss over the number of factors F behind the data: depthwise quantizers (DVQ) with "
@@ -51,6 +56,15 @@ def figure4(selection: Selection) -> tuple[Figure, str]:
         f"{shared.VARIANCE} {note}"
     )
     return sheet.finish(x_label=shared.FACTORS, y_label=shared.LOSS, legend=legend, footnote=note), caption
+
+
+def _dvq_look(dvq: SelectedGrid, vq: SelectedGrid, slices: int) -> Look:
+    """The colour of the VQ whose codes have as many bits, dashed, where it is drawn; or else that of the DVQ."""
+    partner = dvq.axes["codebook_size"][0] ** slices
+    look = shared.dvq_look(slices)
+    if slices == 1 or partner not in vq.axes["codebook_size"]:
+        return look
+    return replace(look, colour=shared.vq_look(partner).colour, line=DASHED)
 
 
 def _bits(grid: SelectedGrid, column: str) -> dict[float, str]:
