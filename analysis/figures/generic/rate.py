@@ -151,14 +151,14 @@ def _ticks(points: AllPoints, rates: pd.Series[float]) -> list[float]:
     """The rates themselves where they are few whole numbers, as nominal ones are."""
     if not isinstance(points, MeasuredRate):
         return sorted(rates.unique())
-    return np.geomspace(rates.min(), rates.max(), _TICKS).round(1).tolist()
+    return [round(float(tick), 1) for tick in np.geomspace(rates.min(), rates.max(), _TICKS)]
 
 
 def _rate_is(points: AllPoints) -> str:
     if not isinstance(points, MeasuredRate):
         return "Rate: bits of the codes of one vector or image, all codes being equally likely"
-    metric = points.declared.metrics[points.rate_column]
-    return f"Rate: bits that the codes of test vectors or images take when entropy-coded ({metric.title()}), their mean"
+    label = points.declared.metrics[points.rate_column].label
+    return f"Rate: bits that the codes of a test vector or image take when entropy-coded ({label}), their mean"
 
 
 def _groups(points: AllPoints, means: pd.DataFrame) -> npt.NDArray[np.int64]:
