@@ -54,6 +54,11 @@ HISTORY: Sequence[Version] = (
         "the new cells.",
         sha256="e2872d0019fc3e47",
     ),
+    Version(
+        date="2026-11-29",
+        what="Findings F and G, after looking at seed 0 of most of their cells, and before any seed from 1000 on.",
+        sha256="2831c97fa55b9b0d",
+    ),
 )
 """The last is the present one."""
 

@@ -114,7 +114,9 @@ class Declared:
         return np.asarray((lengths == wanted) | np.isnan(lengths) | np.isnan(wanted), bool)
 
     def _of_each(self, points: pd.DataFrame, number: Callable[[Any], float]) -> npt.NDArray[np.float64]:
-        deciding = [name for name, axis in self.axes.items() if axis.role != "training" and name in points]
+        deciding = [
+            name for name, axis in self.axes.items() if axis.role not in ("training", "measurement") and name in points
+        ]
         kinds = points.groupby(["quantizer", *deciding], dropna=False, observed=True, sort=False).ngroup().to_numpy()
         _, firsts = np.unique(kinds, return_index=True)
         return np.array([self._number(row, number) for row in points.iloc[firsts].to_dict("records")])[kinds]
@@ -133,7 +135,7 @@ def settings_of(trainable: str) -> tuple[str, ...]:
     experiment = find_experiment(trainable)
     classes = (its for name in experiment.quantizers for its in experiment.variant(name).__mro__[1:])
     fields = {name: axis for its in classes if issubclass(its, Settings) for name, axis in axes_of(its).items()}
-    order = ("data", "model", "network", "training")
+    order = ("data", "model", "network", "training", "measurement")
     named = sorted(fields, key=lambda name: (name != "quantizer", order.index(fields[name].role)))
     return (*named, "revision")
 

@@ -31,7 +31,9 @@ def differences(selection: Selection) -> Iterator[str]:
     data = {name for name, axis in declared.axes.items() if axis.role == "data" and name in shown}
     explained = set[tuple[int, int]]()
     is_ok = (points["status"] == "ok").to_numpy(bool)
-    for column in (name for name in declared.axes if name in points and name not in needs.draws):
+    for column, axis in declared.axes.items():
+        if column not in points or column in needs.draws or axis.role == "measurement":
+            continue
         by_data = column in needs.captioned or column == declared.digest
         counts = points[column].notna().to_numpy(bool) | is_ok
         for open_in in _open_in(selection, column):

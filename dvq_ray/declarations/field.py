@@ -9,8 +9,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-Role = Literal["model", "network", "data", "training"]
-"""What a field belongs to: the quantizer, the network around it, the vectors, or how codes are learned from them."""
+Role = Literal["model", "network", "data", "training", "measurement"]
+"""What a field belongs to: the quantizer, the network around it, the vectors, how codes are learned from them, or only
+what is measured of the result, in which points may differ that are compared."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,6 +26,8 @@ class Metric:
     """Whether it says on what, or how, a cell was computed: cells that differ in it are not compared."""
     is_per_codebook: bool = False
     """Whether it is a list with an entry for each codebook."""
+    is_rate: bool = False
+    """Whether it is what the codes of a vector or image take in bits: a rate beside the nominal one."""
     yardstick_for: str = ""
     """The metric that this one is a reference level of, such as `test_mse` for the error of predicting the mean."""
 

@@ -225,6 +225,11 @@ class Experiment:
         """The metric column that counts a model's parameters; empty where none does."""
         return next((name for name, metric in self.measures().items() if metric.is_size), "")
 
+    @property
+    def rate_column(self) -> str:
+        """The metric column of what codes take in bits; empty where only their nominal bits are known."""
+        return next((name for name, metric in self.measures().items() if metric.is_rate), "")
+
 
 class _Variants(Mapping[str, type[Settings]]):
     def __init__(self, experiment: Experiment) -> None:

@@ -12,6 +12,7 @@ import pytest
 from analysis.build import Absent, Attempt, Made, Refused, make
 from analysis.data.comparable import with_comparable_settings
 from analysis.figures import ITEMS
+from tests.analysis import made_up_images
 from tests.analysis.made_up import Row, made_up_rows
 from tests.analysis.made_up_priors import CODE_PRIOR, LADDER, images, of, vectors
 
@@ -174,3 +175,10 @@ def test_rows_with_zeros_for_fields_that_a_prior_has_not_go_with_those_that_leav
         found = make(ITEMS[name], replace(rows, frame=frame), allow_missing=False)
         assert isinstance(found, Made), found
         assert found.product.files[".csv"] == made(name, [*parents, *cells]).product.files[".csv"]
+
+
+def test_models_that_differ_in_what_is_measured_of_them_are_compared() -> None:
+    """As those of the claims at small scale: the wide VQ's features are cut to be held against DVQ's."""
+    wide = {"quantizer": "vq", "dimension": 64, "measured_slices": 4}
+    found = numbers(made("table1", images(models=[*made_up_images.SMALL[:2], *made_up_images.SMALL[3:], wide])))
+    assert len(found) == 6

@@ -94,6 +94,28 @@ def test_rates_are_those_of_the_codes_and_fronts_are_of_equal_data() -> None:
     assert table.loc[table["factors"] == 1024, ON_FRONT].all()  # nothing else has these data
 
 
+def test_points_are_drawn_over_what_their_codes_take_when_entropy_coded() -> None:
+    """Codes of k-means take half of their nominal bits: at these it is ahead where it was not."""
+    cells = small()
+    for cell in cells:
+        shares = {"vq": 0.9, "dvq": 1.0, "kmeans": 0.5}
+        bits = cell["bits_per_vector"] * shares[cell["quantizer"]]
+        cell["entropy_bits_per_vector"] = bits * (1 + 0.01 * cell["seed"])
+    table = fronts(selected(cells, "entropy-rate"))
+    expected = pd.DataFrame(cells).groupby("point_id")["entropy_bits_per_vector"].mean()
+    np.testing.assert_allclose(table.set_index("point_id")["code_bits"].sort_index(), expected.sort_index())
+    nominal = fronts(selected(cells, "rate")).set_index("point_id")
+    assert {*table.loc[table["quantizer"] == "kmeans", ON_FRONT]} == {True}
+    assert table.loc[table[ON_FRONT], "mean"].tolist() != nominal.loc[nominal[ON_FRONT], "mean"].tolist()
+    found = made(cells, "entropy-rate")
+    assert "when entropy-coded (rate, unigram prior), their mean" in found.product.caption
+    some = [{name: value for name, value in cell.items() if name != "entropy_bits_per_vector"} for cell in cells]
+    assert the_item(some, "entropy-rate").select(made_up_rows(some), the_item(some, "entropy-rate").needs) is None
+    names = generic.items(made_up_rows(cells))
+    assert "static_prior-entropy-rate" in names
+    assert "learned_prior-entropy-rate" not in generic.items(made_up_rows(made_up_images.sweep()))
+
+
 def test_a_comparison_is_the_paired_t_test_of_points_with_equal_bits() -> None:
     cells = small()
     table = comparisons(selected(cells, "versus"))

@@ -335,3 +335,24 @@ def test_the_numbers_of_the_page_are_those_of_the_rows() -> None:
     dvq, joint, plain = (by_model[key] for key in (("dvq", 64, 1), ("vq", 16, 4), ("vq", 64, 1)))
     lead = [round(float(other[prior] - dvq[prior]), 2) for other in (joint, plain) for prior in ("unigram", "spatial")]
     assert lead == [0.58, 0.36, 0.53, 0.58]
+
+
+def test_chain_finds_what_the_slices_of_vectors_say_of_each_other(tmp_path: Path) -> None:
+    """Eight clusters, seen by both slices alike: six bits nominally and by the unigram prior, three given the first."""
+    rng = np.random.default_rng(3)
+    centres = rng.normal(0, 10, (8, 2))
+    train, test = (
+        np.concatenate([centres[which], centres[which]], axis=1) + rng.normal(0, 0.01, (len(which), 4))
+        for which in (rng.integers(0, 8, 2000), rng.integers(0, 8, 1000))
+    )
+    data = described(tmp_path / "data", "npy", train.astype(np.float32), test.astype(np.float32))
+    grid = {"quantizer": "kmeans", "slices": 2, "codebook_size": 8, "start": "best", "restarts": 5}
+    sweep = {"name": "copies", "trainable": "vectors", "data": {"mine": dict(data)}, "seeds": 1, "keep": ["codes"]}
+    run({**sweep, "fixed": {"dataset": "mine"}, "grids": {"two": grid}}, tmp_path)
+    chain = {"prior": "chain", **SMALL, "prior_width": 16, "prior_steps": 200, "prior_batch_positions": 256}
+    grids = {"tables": {"prior": "unigram"}, "chain": chain}
+    frame = run(prior_sweep(tmp_path / "copies", grids=grids, seeds=1, fixed={"coded": True}), tmp_path)
+    bits = frame.set_index("prior")["code_bits_per_sample"]
+    assert bits["unigram"] == pytest.approx(6.0, rel=0.02)
+    assert bits["chain"] == pytest.approx(3.0, rel=0.02)
+    np.testing.assert_allclose(8 * frame["coded_bytes"].astype(float) / 1000, frame["code_bits_per_sample"], rtol=0.01)

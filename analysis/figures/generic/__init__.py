@@ -1,7 +1,7 @@
 """Items of whatever a store holds: they know experiments and quantizers by their declarations alone.
 
-`EXPERIMENT-over-axes`, `EXPERIMENT-rate`, `EXPERIMENT-ranking`, `EXPERIMENT-versus` and `EXPERIMENT-points` are made of
-each experiment in the stores;
+`EXPERIMENT-over-axes`, `EXPERIMENT-rate`, `EXPERIMENT-entropy-rate`, `EXPERIMENT-ranking`, `EXPERIMENT-versus` and
+`EXPERIMENT-points` are made of each experiment in the stores;
 `EXPERIMENT-METRIC-over-FIELD` of any metric and field that one asks for.
 """
 
@@ -29,14 +29,15 @@ NAMES = {
     "EXPERIMENT-over-axes": "The main metric over each setting that varies, of every quantizer",
     "EXPERIMENT-METRIC-over-FIELD": "Any metric over any setting; made where it is named",
     "EXPERIMENT-rate": "Distortion over rate for every quantizer, with the Pareto front",
+    "EXPERIMENT-entropy-rate": "The same over what codes take in bits when entropy-coded",
     "EXPERIMENT-ranking": "All quantizers at equal rates, from the best to the worst, where rates are few",
     "EXPERIMENT-versus": "Each quantizer against each other, paired by seed, at equal bits and at equal parameters",
     "EXPERIMENT-points": "Every point with its settings and its results; sorted and filtered in the report",
 }
 """What there is of each experiment in the stores."""
-ENDS = ("over-axes", "rate", "ranking", "versus", "points")
+ENDS = ("over-axes", "rate", "entropy-rate", "ranking", "versus", "points")
 """Of the names of items that are always there."""
-PATTERN = re.compile(r"[\w.]+-(over-axes|rate|ranking|versus|points|\w+-over-\w+)")
+PATTERN = re.compile(r"[\w.]+-(over-axes|rate|entropy-rate|ranking|versus|points|\w+-over-\w+)")
 """Names of these items."""
 NEEDS = needs_of("", "")
 """What each of them needs of its experiment."""
@@ -57,7 +58,10 @@ def slug(trainable: str) -> str:
 
 def items(rows: Rows) -> Mapping[str, Item]:
     """The generic items of each experiment in the rows, by name."""
-    found = [item(name, end) for name in known_experiments(rows.frame) for end in ENDS]
+    found = [
+        item(name, end) for name in known_experiments(rows.frame) for end in ENDS
+        if end != "entropy-rate" or find_experiment(name).rate_column
+    ]  # fmt: skip
     return {each.name: each for each in found}
 
 
@@ -91,6 +95,9 @@ def item(trainable: str, end: str) -> Item:
         case "rate":
             title = f"{main} over rate for every quantizer, with the Pareto front ({label})"
             draw, its = rate.rate, rate.numbers
+        case "entropy-rate":
+            title = f"{main} over what codes take in bits when entropy-coded, with the Pareto front ({label})"
+            draw, its, select = rate.rate, rate.numbers, rate.with_measured_rate
         case "ranking":
             title = f"{main} of all quantizers at equal rates, from the best to the worst ({label})"
             make, select = ranking.ranking, ranking.some_points

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ...data.needs import spread
+from dvq_ray.experiment.registry import find_experiment
+
+from ...data.needs import Needs, spread
+from ...data.rows import Rows
 from ...data.selection import Selection
 from ...draw.sheet import Sheet, handle
 from ...draw.style import THEORY, Look
 from ...naming import listed
 from ...output.numbers import long_form
 from ...output.words import capitalised
-from ._points import BITS, AllPoints, limits, points_of
+from ._points import BITS, AllPoints, limits, points_as, points_of
 
 _MOST_PANELS, _MOST_NAMES = 6, 4
 _INCHES = {1: 2.1, 2: 2.1, 3: 1.6}
@@ -27,12 +30,40 @@ _NARROW = 30
 """Letters of a title that fits above one of three panels beside each other."""
 Floats = npt.NDArray[np.float64]
 ON_FRONT = "on_pareto_front"
+_TICKS = 6
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasuredRate(AllPoints):
+    """All points, whose rate is a metric: what their codes take when entropy-coded."""
+
+    @property
+    def rate_column(self) -> str:
+        """That metric."""
+        return self.declared.experiment.rate_column
+
+
+def with_measured_rate(rows: Rows, needs: Needs) -> MeasuredRate | None:
+    """All points; None where the experiment measures no such rate, or no row has it."""
+    column = find_experiment(needs.trainable).rate_column
+    if not column or column not in rows.of(needs.trainable) or rows.of(needs.trainable)[column].isna().all():
+        return None
+    return points_as(MeasuredRate, rows, replace(needs, metrics=(*needs.metrics, column)))
+
+
+def _with_rate(points: AllPoints) -> pd.DataFrame:
+    """Every point with its numbers, and its rate in the column `BITS`: nominal, or the mean of what was measured."""
+    means = points.means()
+    if isinstance(points, MeasuredRate):
+        measured = points.means(points.rate_column).set_index("point_id")["mean"]
+        means[BITS] = means["point_id"].map(measured)
+    return means
 
 
 def fronts(selection: Selection) -> pd.DataFrame:
     """Every point with its rate and numbers, and whether it is on the front of the points with equal data."""
     points = points_of(selection)
-    means = points.means()
+    means = _with_rate(points)
     group = _groups(points, means)
     on_front = np.zeros(len(means), bool)
     sign = -1.0 if points.declared.metrics[points.metric].better == "higher" else 1.0
@@ -76,7 +107,7 @@ def rate(selection: Selection) -> tuple[Figure, str]:
         here = drawn[drawn["panel"] == group]
         if here.empty:
             continue
-        panel.log_x(sorted(here[BITS].unique()), most=6)
+        panel.log_x(_ticks(points, here[BITS]), most=_TICKS)
         for quantizer in points.declared.quantizers:
             its = here[here["quantizer"] == quantizer]
             shade = points.declared.shade(quantizer)
@@ -101,8 +132,8 @@ def rate(selection: Selection) -> tuple[Figure, str]:
     front_by = table[table[ON_FRONT]].groupby("quantizer").size()
     tally = ", ".join(f"{points.declared.label(str(name))} {count}" for name, count in front_by.items())
     note = points.note(
-        "Rate: bits of the codes of one vector or image, all codes being equally likely. Line: the Pareto front, by "
-        f"means: no point has a lower rate and is better. On the fronts of all data: {tally or 'no point'}.",
+        f"{_rate_is(points)}. Line: the Pareto front, by means: no point has a lower rate and is better. On the fronts "
+        f"of all data: {tally or 'no point'}.",
         f"Drawn: {len(chosen)} of {len(held)} settings of the data ({listed(points.data_fields)}); the .csv has all."
         if left else "",
         f"Points also differ in {listed(others)}." if others else "",
@@ -114,6 +145,20 @@ def rate(selection: Selection) -> tuple[Figure, str]:
         legend=[[handle(_dots(look), name) for look, name in _few(entries)], [handle(THEORY, "front")]],
     )  # fmt: skip
     return figure, f"{capitalised(points.declared.metrics[points.metric].label)} over rate for every quantizer. {note}"
+
+
+def _ticks(points: AllPoints, rates: pd.Series[float]) -> list[float]:
+    """The rates themselves where they are few whole numbers, as nominal ones are."""
+    if not isinstance(points, MeasuredRate):
+        return sorted(rates.unique())
+    return [round(float(tick), 1) for tick in np.geomspace(rates.min(), rates.max(), _TICKS)]
+
+
+def _rate_is(points: AllPoints) -> str:
+    if not isinstance(points, MeasuredRate):
+        return "Rate: bits of the codes of one vector or image, all codes being equally likely"
+    label = points.declared.metrics[points.rate_column].label
+    return f"Rate: bits that the codes of a test vector or image take when entropy-coded ({label}), their mean"
 
 
 def _groups(points: AllPoints, means: pd.DataFrame) -> npt.NDArray[np.int64]:

@@ -222,7 +222,7 @@ class RegionLearning(CodebookLearning):
 class MeasuredSlices(Settings):
     """How to measure a quantizer without slices of the features beside one with slices."""
 
-    measured_slices: Annotated[int, Field(ge=0), Axis(label="measured slices", role="training")] = 0
+    measured_slices: Annotated[int, Field(ge=0), Axis(label="measured slices", role="measurement")] = 0
     """Consecutive parts that the features are cut into to measure how much these depend on each other, as is done with
     the slices of DVQ; 0: not at all. Training knows nothing of it."""
 

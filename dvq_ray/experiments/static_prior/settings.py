@@ -137,7 +137,7 @@ class StaticPriorMetrics:
         list[float], Metric(label="perplexity of the codes, test vectors", better="higher", is_per_codebook=True)
     ]
     """[codebooks] 2 to the entropy, in bits, of the codes of the test vectors; at most the codebook size."""
-    entropy_bits_per_vector: Annotated[float, Metric(label="rate, unigram prior", unit="bits per vector")]
+    entropy_bits_per_vector: Annotated[float, Metric(label="rate, unigram prior", unit="bits per vector", is_rate=True)]
     """What the test vectors' codes cost under how often each one occurs among the training vectors, half an occurrence
     added to each code."""
     unseen_codes: Annotated[list[float], Metric(label="unseen codes", is_per_codebook=True)]

@@ -111,7 +111,7 @@ class VectorMetrics:
     """`test_mse / data_variance`: 1 is no better than predicting the mean."""
     bits_per_vector: Annotated[float, Metric(label="rate", unit="bits per vector")]
     """Of the codes, all being equally likely."""
-    entropy_bits_per_vector: Annotated[float, Metric(label="rate, unigram prior", unit="bits per vector")]
+    entropy_bits_per_vector: Annotated[float, Metric(label="rate, unigram prior", unit="bits per vector", is_rate=True)]
     """What the test rows' codes cost under how often each one occurs among the training rows, half an occurrence added
     to each code."""
     codes_used: Annotated[list[int], Metric(label="codes used", is_per_codebook=True)]
