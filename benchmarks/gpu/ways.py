@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from dvq_ray.experiments.learned_prior.device import Device
+from dvq_ray.experiments.learned_prior.settings import Precision
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,9 +22,9 @@ class Way(Device):
     aligned: bool = True
 
     @property
-    def precision(self) -> str:
-        """Of the convolutions."""
-        return self.numbers
+    def precision(self) -> Precision:
+        """Of the convolutions; TF32 is kept in float32."""
+        return "bfloat16" if self.numbers == "bfloat16" else "float32"
 
     @property
     def warms_up(self) -> bool:
@@ -38,10 +39,6 @@ class Way(Device):
     def compiles(self, steps: int) -> bool:
         """As it says."""
         return self.compiled
-
-    def autocast(self) -> torch.autocast:
-        """To bfloat16, or not at all."""
-        return torch.autocast(self.kind, dtype=torch.bfloat16, enabled=self.numbers == "bfloat16")
 
     @contextmanager
     def prepared(self) -> Iterator[None]:
