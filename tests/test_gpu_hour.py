@@ -20,8 +20,8 @@ from benchmarks.gpu.found import UNFINISHED, Found
 from benchmarks.gpu.page import page
 from benchmarks.gpu.parts import PARTS
 from benchmarks.gpu.sizes import TINY, Sizes
+from benchmarks.gpu.ways import Way
 from benchmarks.gpu.ways import ways as all_ways
-from dvq_ray.experiments.learned_prior.device import Device
 
 FAKE = """
 import json, sys, time
@@ -159,10 +159,10 @@ def test_ways_of_training_differ_in_what_they_say() -> None:
     ways = all_ways()
     assert len(ways) == 6
     for name, way in ways.items():
-        assert isinstance(way, Device)
+        assert isinstance(way, Way)
         assert way.compiles(1) == ("compiled" in name)
         assert way.aligns_widths == ("aligned" in name)
-        assert way.precision == name.partition(",")[0].lower()
+        assert way.numbers == name.partition(",")[0].lower()
 
 
 @pytest.mark.slow

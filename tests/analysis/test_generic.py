@@ -108,7 +108,7 @@ def test_points_are_drawn_over_what_their_codes_take_when_entropy_coded() -> Non
     assert {*table.loc[table["quantizer"] == "kmeans", ON_FRONT]} == {True}
     assert table.loc[table[ON_FRONT], "mean"].tolist() != nominal.loc[nominal[ON_FRONT], "mean"].tolist()
     found = made(cells, "entropy-rate")
-    assert "when entropy-coded (rate, unigram prior), their mean" in found.product.caption
+    assert "after entropy coding (rate, unigram prior), their mean" in found.product.caption
     some = [{name: value for name, value in cell.items() if name != "entropy_bits_per_vector"} for cell in cells]
     assert the_item(some, "entropy-rate").select(made_up_rows(some), the_item(some, "entropy-rate").needs) is None
     names = generic.items(made_up_rows(cells))

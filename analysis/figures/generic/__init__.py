@@ -29,7 +29,7 @@ NAMES = {
     "EXPERIMENT-over-axes": "The main metric over each setting that varies, of every quantizer",
     "EXPERIMENT-METRIC-over-FIELD": "Any metric over any setting; made where it is named",
     "EXPERIMENT-rate": "Distortion over rate for every quantizer, with the Pareto front",
-    "EXPERIMENT-entropy-rate": "The same over what codes take in bits when entropy-coded",
+    "EXPERIMENT-entropy-rate": "The same over the bits that codes take after entropy coding",
     "EXPERIMENT-ranking": "All quantizers at equal rates, from the best to the worst, where rates are few",
     "EXPERIMENT-versus": "Each quantizer against each other, paired by seed, at equal bits and at equal parameters",
     "EXPERIMENT-points": "Every point with its settings and its results; sorted and filtered in the report",
@@ -96,7 +96,7 @@ def item(trainable: str, end: str) -> Item:
             title = f"{main} over rate for every quantizer, with the Pareto front ({label})"
             draw, its = rate.rate, rate.numbers
         case "entropy-rate":
-            title = f"{main} over what codes take in bits when entropy-coded, with the Pareto front ({label})"
+            title = f"{main} over the bits that codes take after entropy coding, with the Pareto front ({label})"
             draw, its, select = rate.rate, rate.numbers, rate.with_measured_rate
         case "ranking":
             title = f"{main} of all quantizers at equal rates, from the best to the worst ({label})"

@@ -158,7 +158,7 @@ def _rate_is(points: AllPoints) -> str:
     if not isinstance(points, MeasuredRate):
         return "Rate: bits of the codes of one vector or image, all codes being equally likely"
     label = points.declared.metrics[points.rate_column].label
-    return f"Rate: bits that the codes of a test vector or image take when entropy-coded ({label}), their mean"
+    return f"Rate: bits that the codes of a test vector or image take after entropy coding ({label}), their mean"
 
 
 def _groups(points: AllPoints, means: pd.DataFrame) -> npt.NDArray[np.int64]:
