@@ -60,7 +60,12 @@ def test_a_cell_that_takes_long_is_committed_as_soon_as_it_is_done(
     with Commits(store, EXPERIMENT) as cells:
         cells.add(row(0), CURVE)
         assert files(store) == []
-        monkeypatch.setattr(commits, "TOGETHER_SECONDS", 0.0)
+        monkeypatch.setattr(commits, "TOGETHER_SECONDS", 0.05)
+        time.sleep(0.1)
+        cells.commit()
+        cells.commit()  # which finds nothing, so that the last commit stays the one before
+        time.sleep(0.06)
+        cells.commit()
         cells.add(row(1), CURVE)
         assert [*store.statuses()] == ["cell0", "cell1"]
 

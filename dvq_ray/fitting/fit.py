@@ -108,4 +108,4 @@ def _batches(training: GradientSettings, data: Data) -> np.ndarray:
 
 
 _DRAWN_BATCHES = Recent[np.ndarray](32 * 2**20, lambda batches: batches.nbytes)
-"""Cells of other quantizers with the same seed come next."""
+"""Cells of other quantizers with the same seed come next, and use the same ones."""

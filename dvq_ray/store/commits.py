@@ -48,7 +48,10 @@ class Commits:
             self.commit()
 
     def add(self, row: Mapping[str, Any], curve: Sequence[Mapping[str, Any]]) -> None:
-        """Takes a row and its curve, which fit their columns. Raises `StoreError` where an earlier one was not kept."""
+        """Takes a row and its curve, which fit their columns.
+
+        Raises `StoreError` where it, or one that waited, cannot be written.
+        """
         with self._lock:
             self._waiting.append((row, curve))
             if time.monotonic() - self._last >= TOGETHER_SECONDS:
@@ -73,10 +76,10 @@ class Commits:
     def _commit(self) -> None:
         if self._failure is not None:
             raise self._failure
-        # Taken first: a file that another attempt wrote in part must not be written again with other rows.
-        waiting = self._taken()
-        self._store.write_cells(self._experiment, waiting)
-        self._last = time.monotonic()
+        # Taken first: a file that could be written in part only must not be written again with other rows.
+        if waiting := self._taken():
+            self._store.write_cells(self._experiment, waiting)
+            self._last = time.monotonic()
 
     def _taken(self) -> list[Written]:
         if self._timer is not None:

@@ -194,7 +194,10 @@ class Rows:
         return rows.filter((pc.field("status") == "ok") & logs_curve).select(ATTEMPT.names)
 
     def written_by_run(self, run_id: str, cell_ids: Iterable[str]) -> dict[str, str]:
-        """Statuses of those cells of which the given run has written a file: a restarted worker skips them."""
+        """Statuses of those cells of a pack that the given run has committed: a restarted worker skips them.
+
+        Cells that were committed together are in a file that bears the name of one of them.
+        """
         wanted = {attempts.of_cell_and_run(cell_id, run_id) for cell_id in cell_ids}
         present = [path for path in self._reader.files("cells") if attempts.cell_and_run(path) in wanted]
         if not present:

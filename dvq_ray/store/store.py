@@ -71,8 +71,6 @@ class Store(Rows):
 
         The curves come first, so that a row in `cells` is never without its curve.
         """
-        if not written:
-            return
         rows, curves = cell_table(experiment, [row for row, _ in written]), curve_table(experiment, written)
         for part, table in (("curves", curves), ("cells", rows)):
             if len(table):

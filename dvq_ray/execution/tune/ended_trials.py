@@ -14,7 +14,7 @@ _OVER = (Trial.TERMINATED, Trial.ERROR)
 class ForgetsEnded(FIFOScheduler):
     """Runs trials in their order. Of those that have ended Tune keeps the last one.
 
-    Otherwise it keeps all of them, some 30 KB each, looks through them at every step, and writes all of them to a file
+    Otherwise it keeps all of them, some 40 KB each, looks through them at every step, and writes all of them to a file
     at its end.
     """
 

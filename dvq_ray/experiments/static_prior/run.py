@@ -20,7 +20,7 @@ from dvq_ray.quantizer.codecs import exported_bytes
 from dvq_ray.quantizer.usage import codes_used, perplexity, usage
 
 _DRAWN = Recent[Blobs](64 * 2**20, lambda blobs: blobs.train.nbytes + blobs.test.nbytes)
-"""Cells of other quantizers with the same seed come next and see the same vectors, which take as long as many a fit."""
+"""Cells of other quantizers with the same seed come next. Drawing what they all see takes as long as many a fit."""
 
 
 def run(settings: BlobSettings, seeds: Sequence[int], surroundings: Surroundings) -> Generator[Outcome]:
