@@ -27,6 +27,7 @@ from dvq_ray.sweep.cells import Point
 
 EXPERIMENT = find_experiment("static_prior")
 FIRST_SEED, SEEDS = 1000, 20
+_MOST_REPETITIONS = 198
 _POINTS_AT_ONCE = 1000
 _LISTS = ("codes_used", "perplexity", "test_codes_used", "test_perplexity", "unseen_codes", "unseen_codes_low",
           "unseen_codes_high")  # fmt: skip
@@ -115,8 +116,12 @@ def _numbers(
 
 
 def write_store(folder: Path, *, quick: bool = False, rows_of_a_file: int = 1000, repetitions: int = SEEDS) -> int:
-    """A store with its sweep file, in files of so many rows. Returns the number of rows: a million, or so."""
+    """A store with its sweep file, in files of so many rows. Returns the number of rows: a million, or so.
+
+    At most ten million, which is what a sweep file may name.
+    """
     factors = FACTORS[::16] if quick else FACTORS
+    repetitions = min(repetitions, _MOST_REPETITIONS)
     named = {name: {**grid, "seeds": list(range(FIRST_SEED, FIRST_SEED + repetitions))}
              for name, grid in grids(factors).items()}  # fmt: skip
     text = {"name": "made_up", "trainable": EXPERIMENT.name, "max_cells": 10_000_000, "grids": named}

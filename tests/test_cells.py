@@ -6,12 +6,15 @@ import json
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from dvq_ray.experiment.registry import find_experiment
 from dvq_ray.sweep import cells as cells_module
-from dvq_ray.sweep.cells import Pack, Point, expand, pack_cells, run_order
+from dvq_ray.sweep.cells import Pack, Point, expand, pack_cells, points_of, run_order
 from dvq_ray.sweep.spec import load_sweep
+from dvq_ray.sweep.wanted import WantedCells
 from tests.sweep_files import write
 
 FIELDS = {"quantizer": "vq", "dimension": 4, "codebook_size": 8, "factors": 16}
@@ -190,3 +193,18 @@ def test_a_pack_survives_its_journey_as_json(tmp_path: Path) -> None:
 
 def test_no_cells_make_no_packs() -> None:
     assert pack_cells([], slots=2) == []
+
+
+def test_rows_find_their_cells_by_point_and_seed_and_by_id_where_these_mislead(tmp_path: Path) -> None:
+    spec = load_sweep(write(tmp_path), ["seeds=[7, 3, 5]"])
+    cells = WantedCells(points_of(spec), lambda grid, point: grid.seeds)
+    assert [cell.cell_id for cell in cells] == [cell.cell_id for cell in expand(spec)[0]]
+    assert cells[4].cell_id == [*cells][4].cell_id
+    every = [(cell.cell_id, cell.point.point_id, cell.seed) for cell in cells]
+    rows = pd.DataFrame(every[::-1], columns=["cell_id", "point_id", "seed"])
+    assert cells.find(rows).tolist() == [*range(len(cells))][::-1]
+    strange = [("f" * 16, every[0][1], 7), ("e" * 16, "no point", 7), ("d" * 16, every[0][1], 8)]
+    more = pd.DataFrame([*every, *strange], columns=rows.columns)
+    assert cells.find(more).tolist() == [*range(len(cells)), -1, -1, -1]
+    assert cells.find(rows.assign(point_id=rows["point_id"].tolist()[::-1])).tolist() == cells.find(rows).tolist()
+    assert cells.find(rows.assign(point_id=None, seed=np.nan)).tolist() == cells.find(rows).tolist()

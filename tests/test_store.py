@@ -21,6 +21,7 @@ from dvq_ray.experiment.registry import find_experiment
 from dvq_ray.store import Store, StoreError, cell_schema, curve_schema
 from dvq_ray.store.attempts import file_name
 from dvq_ray.store.columns import cell_table
+from dvq_ray.store.identities import order_of_ids
 from dvq_ray.store.merging import Merger
 from dvq_ray.store.storage import Storage
 from dvq_ray.sweep.coverage import Coverage, coverage
@@ -547,3 +548,42 @@ def test_a_listing_that_misses_a_file_and_what_it_was_merged_into_is_not_believe
     files = folder._reader.files
     monkeypatch.setattr(folder._reader, "files", lambda part: next(answers, None) or files(part))
     assert list(folder.statuses()) == ["a", "b", "c"]
+
+
+def test_summaries_of_groups_are_those_of_the_rows_that_stand(folder: Store) -> None:
+    for minute, values in enumerate([(1.0, 2.0, 4.0), (1.5, float("nan"), 8.0)]):
+        for place, value in enumerate(values):
+            cell = f"{place + 2 * minute:016x}"  # the third one of the first round is tried again
+            write(folder, row(cell, test_mse=value, quantizer="vq", dimension=place % 2, minute=minute))
+        write(folder, row(f"{9 + minute:016x}", status="error", test_mse=100.0, quantizer="vq", dimension=0))
+    write(folder, row("f" * 16, test_mse=3.0, quantizer="dvq", dimension=0))
+    frame = load_results(folder.location)
+    used = frame[(frame["status"] == "ok") & frame["test_mse"].notna()]
+    wanted = used.groupby(["quantizer", "dimension"])["test_mse"].agg(["count", "mean", "std"]).reset_index()
+    for _ in ("file by file", "merged"):
+        found = folder.summaries(["quantizer", "dimension"], "test_mse")
+        assert found["n"].tolist() == wanted["count"].tolist()
+        assert found["quantizer"].tolist() == wanted["quantizer"].tolist()
+        assert found["mean"].to_numpy() == pytest.approx(wanted["mean"].to_numpy(float))
+        assert found["deviation"].to_numpy() == pytest.approx(wanted["std"].to_numpy(float), nan_ok=True)
+        folder.merge()
+
+
+def test_summaries_go_by_made_up_ids_too_and_need_the_column(folder: Store) -> None:
+    write(folder, row("a", status="error"), row("b", test_mse=2.0))
+    write(folder, row("a", minute=1, test_mse=4.0))
+    (line,) = folder.summaries(["status"], "test_mse").to_dict("records")
+    assert (line["n"], line["mean"]) == (2, 3.0)
+    with pytest.raises(StoreError, match="no file has the column mse"):
+        folder.summaries(["status"], "mse")
+    assert Store(f"{folder.location}_2").summaries(["status"], "test_mse").empty
+
+
+def test_ids_are_in_the_order_of_their_text_whatever_they_are() -> None:
+    hexadecimal = [f"{number:016x}" for number in (2**64 - 1, 3, 2**63, 10, 0xABCDEF)]
+    for ids in (hexadecimal, [*hexadecimal, "A" * 16], [*hexadecimal, "a"], ["b", "ä", "a"]):
+        for array in (pa.chunked_array([ids]), pa.chunked_array([["x", *ids]]).slice(1)):
+            order, is_repeated = order_of_ids(array)
+            assert [ids[place] for place in order] == sorted(ids, key=str.encode)
+            assert not is_repeated
+        assert order_of_ids(pa.chunked_array([[*ids, ids[0]]]))[1]

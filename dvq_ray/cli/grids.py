@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from rich.console import Console
 
@@ -15,7 +15,7 @@ from dvq_ray.execution.running import running
 from dvq_ray.execution.sequential_packs import packs_of
 from dvq_ray.process.interruption import INTERRUPTED
 from dvq_ray.store import Store, StoreError
-from dvq_ray.sweep.cells import Cell, pack_cells
+from dvq_ray.sweep.cells import pack_cells
 from dvq_ray.sweep.plan import Plan
 
 RESUMES = "The same command resumes once that is fixed."
@@ -72,10 +72,10 @@ def _run(
 
 
 def _report(console: Console, plan: Plan, store: Store, budget: Budget, *, interrupted: bool) -> int:
-    counts, failures = plan.counts(), plan.failures()
+    counts, failures = plan.counts(), plan.states.failures()
     console.print(f"{plan.spec.name}: {counts.done:,} of {len(plan.cells):,} cells done, {counts.failed:,} failed")
     for status, count in failures.items():
-        console.print(f"  {status}: {count:,}, for example {_example(store, plan.cells, status)}")
+        console.print(f"  {status}: {count:,}, for example {_example(store, plan, status)}")
     if failures:
         console.print("  the column `error` has each exception; --retry-failed runs these cells again")
     _print_looks(console, plan)
@@ -101,10 +101,10 @@ def _print_looks(console: Console, plan: Plan) -> None:
         console.print(line)
 
 
-def _example(store: Store, cells: Sequence[Cell], status: str) -> str:
-    wanted = {cell.cell_id for cell in cells}
-    frame = store.load(columns=["cell_id", "status", "error"])
-    found = frame[(frame["status"] == status) & frame["cell_id"].isin(wanted)]
+def _example(store: Store, plan: Plan, status: str) -> str:
+    frame = store.load(columns=["cell_id", "point_id", "seed", "status", "error"])
+    failed = frame[frame["status"] == status]
+    found = failed[plan.cells.find(failed) >= 0]
     if found.empty:
         return "a cell that another run has computed since"
     cell_id, error = found[["cell_id", "error"]].iloc[0]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from dvq_ray.store import Store
+from dvq_ray.store import FINISHED, STOPPED, Store
 from dvq_ray.sweep.pace import Estimate
 from dvq_ray.sweep.plan import missing_kept, plan_of
 from dvq_ray.sweep.search import Search, SearchError
@@ -32,8 +32,13 @@ class Standing:
     """Further lines, each with its label."""
     left: Estimate
     """How long what is missing will take."""
-    cell_ids: Collection[str] | None
-    """The cells that are wanted; None where any row of the store may be one."""
+    failed_ids: Sequence[str]
+    """Cells that failed, of those that are wanted."""
+
+
+def failed_rows(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of cells that failed."""
+    return rows[~rows["status"].isin([*FINISHED, STOPPED])]
 
 
 def grids_standing(
@@ -41,7 +46,7 @@ def grids_standing(
 ) -> Standing:
     """How far grids have come, from all rows of a store with the columns that a plan needs."""
     plan = plan_of(spec, rows, missing_curves=missing_curves, without_kept=without_kept)
-    counts = plan.counts()
+    counts, failed = plan.counts(), failed_rows(rows)
     notes = []
     if plan.unwanted:
         notes.append(("also", f"{plan.unwanted:,} rows of cells that the sweep file does not name"))
@@ -61,7 +66,7 @@ def grids_standing(
         counts=[(grid.name, (grid.done, grid.failed, grid.missing)) for grid in plan.grids()],
         notes=notes,
         left=plan.estimate(),
-        cell_ids={cell.cell_id for cell in plan.cells},
+        failed_ids=failed.loc[plan.cells.find(failed) >= 0, "cell_id"].tolist(),
     )
 
 
@@ -104,5 +109,5 @@ def search_standing(spec: SweepSpec, search: Search, store: Store, rows: pd.Data
         counts=[(f"of {len(search.seeds)} cells", list(states.values()))],
         notes=notes,
         left=search_estimate(search, rows, missing, spec.resources),
-        cell_ids=None,
+        failed_ids=failed_rows(rows)["cell_id"].tolist(),  # any row of the store may be wanted
     )

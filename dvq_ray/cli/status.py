@@ -19,12 +19,12 @@ from rich.text import Text
 
 from dvq_ray.cli import commands
 from dvq_ray.cli.failures import FailureKind, failure_kinds
-from dvq_ray.cli.standing import Standing, grids_standing, search_standing
+from dvq_ray.cli.standing import Standing, failed_rows, grids_standing, search_standing
 from dvq_ray.cli.terminal import Command, complain, console, counts_table
 from dvq_ray.cli.values_so_far import columns_of, values_so_far
 from dvq_ray.cli.watching import give_way, rounds
 from dvq_ray.problems import SweepFileError
-from dvq_ray.store import FINISHED, STOPPED, OutOfReachError, Store, StoreError
+from dvq_ray.store import FINISHED, OutOfReachError, Store, StoreError
 from dvq_ray.store.heartbeat import Driver, drivers
 from dvq_ray.sweep.pace import COLUMNS, Pace, hours, pace
 from dvq_ray.sweep.plan import load_rows, missing_kept
@@ -41,9 +41,10 @@ SHOWN_TRACEBACK_LINES = 8
 SHOWN_CHECKPOINTS = 10
 LONGEST_LINE = 300
 _LABEL = 11
-_TEXTS = ("status", "trainable", "quantizer", "run_id", "run_device")
+_NEEDED = ("status", "trainable", "quantizer", "run_id", "run_device")
+_COLUMNS = tuple(dict.fromkeys([*COLUMNS, *_NEEDED]))
+_TEXTS = (*_NEEDED, "point_id")
 """Columns of text that is often the same."""
-_COLUMNS = tuple(dict.fromkeys([*COLUMNS, *_TEXTS]))
 
 
 @click.command(cls=Command, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -128,9 +129,8 @@ class _Report:
             self._line(label, text)
         self._say_drivers(standing, found)
         self._say_hours(rows, spec.resources)
-        wanted, failed = standing.cell_ids, _failed(rows)
-        self._say_files(checkpoints, quiet, {*failed})
-        self._say_failures([cell_id for cell_id in failed if wanted is None or cell_id in wanted])
+        self._say_files(checkpoints, quiet, {*failed_rows(rows)["cell_id"]})
+        self._say_failures(standing.failed_ids)
         self._say_next(spec, standing, quiet, is_known=bool(found))
         return INCOMPLETE if standing.missing else SOME_FAILED if standing.failed else ALL_DONE
 
@@ -151,10 +151,10 @@ class _Report:
         table = counts_table("trainable, quantizer", "done", "failed")
         for names, group in rows.groupby(["trainable", "quantizer"], observed=True):
             done = int(group["status"].isin(FINISHED).sum())
-            table.add_row(" ".join(map(str, names)), f"{done:,}", f"{len(_failed(group)):,}")
+            table.add_row(" ".join(map(str, names)), f"{done:,}", f"{len(failed_rows(group)):,}")
         self._console.print(table)
         self._say_pace(None, pace(rows, self._now), quiet=True)
-        failed = _failed(rows)
+        failed = failed_rows(rows)["cell_id"].tolist()
         self._say_failures(failed)
         return SOME_FAILED if failed else ALL_DONE
 
@@ -292,10 +292,6 @@ class _Report:
 
 def _cells(count: int) -> str:
     return f"{count:,} cell{'' if count == 1 else 's'}"
-
-
-def _failed(rows: pd.DataFrame) -> list[str]:
-    return rows.loc[~rows["status"].isin([*FINISHED, STOPPED]), "cell_id"].tolist()
 
 
 def _is_checkpoint(info: fs.FileInfo) -> bool:

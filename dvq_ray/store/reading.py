@@ -103,6 +103,29 @@ class Reader:
         tables = [table if columns is None else _with_columns(path, table, columns) for path, (_, table) in pieces]
         return pa.concat_tables(tables, promote_options="permissive")
 
+    def each_file(
+        self,
+        files: Sequence[str],
+        columns: Sequence[str],
+        use: Callable[[str, pa.Table], _Found],
+        as_dictionaries: Collection[str] = (),
+    ) -> dict[str, _Found]:
+        """By file, what `use` makes of its path and its rows, of which only a few files' are in memory at a time."""
+
+        ahead = not self._storage.is_local
+
+        def one(path: str) -> tuple[pa.Schema, _Found] | None:
+            for _, (schema, table) in self._each(
+                [path], lambda file, keys: read_piece(file, keys, columns, as_dictionaries, ahead=ahead)
+            ):
+                return schema, use(path, _with_columns(path, table, columns))
+            return None  # a power cut broke it
+
+        found = dict(zip(files, self._storage.each(one, files), strict=True))
+        held = {path: each for path, each in found.items() if each is not None}
+        self._unified([(path, schema) for path, (schema, _) in held.items()], columns)
+        return {path: value for path, (_, value) in held.items()}
+
     def attempts(self, files: Sequence[str]) -> pa.Table:
         """The attempts that files of curves are of, with few repetitions: many times fewer rows than steps."""
         found = self._each(files, lambda file, keys: _without_repetitions(read_piece(file, keys, keys, ["cell_id"])[1]))

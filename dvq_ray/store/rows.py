@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,9 +20,10 @@ from dvq_ray.experiment.registry import find_experiment
 from dvq_ray.providers import ProviderError
 from dvq_ray.store import attempts
 from dvq_ray.store.columns import ATTEMPT, STANDING
-from dvq_ray.store.identities import order_of_ids
+from dvq_ray.store.identities import numbers_of_ids, order_of_ids
 from dvq_ray.store.reading import Reader
 from dvq_ray.store.storage import OutOfReachError, Storage, StoreError
+from dvq_ray.store.summaries import Summary, summary_of_file
 
 
 class Rows:
@@ -149,6 +151,52 @@ class Rows:
         found = table.select(STANDING).to_pandas()
         stands = found.set_index(STANDING).index.isin(best) & ~found.duplicated().to_numpy()
         return table.filter(pa.array(stands))
+
+    def summaries(self, by: Sequence[str], metric: str) -> pd.DataFrame:
+        """The columns `by`, `n`, `mean` and `deviation` of a metric over finished cells: a row for each group, sorted.
+
+        Files are read one by one, so that memory grows with the groups and by some bytes with each row. Values that are
+        not finite are left out. Raises `StoreError` where a file cannot be read, or has no such column.
+        """
+        names = [*dict.fromkeys([*by, metric, "status"])]
+
+        def read(files: Sequence[str]) -> Summary:
+            beaten, summary = self._beaten(files), Summary(by)
+
+            def summarise(path: str, table: pa.Table) -> pd.DataFrame:
+                if path in beaten:
+                    table = table.filter(pa.array(np.isin(np.arange(len(table)), beaten[path], invert=True)))
+                return summary_of_file(table, by, metric)
+
+            for part in self._reader.each_file(files, names, summarise, [*by, "status"]).values():
+                summary.add(part)
+            return summary
+
+        return (self._reader.load("cells", read) or Summary(by)).table()
+
+    def _beaten(self, files: Sequence[str]) -> dict[str, npt.NDArray[np.int64]]:
+        """By file, the places of rows that do not stand."""
+        ids = self._reader.each_file(files, ["cell_id"], lambda _, table: table["cell_id"].combine_chunks())
+        numbers = {path: numbers_of_ids(its) for path, its in ids.items()}
+        if any(its is None for its in numbers.values()):  # made-up ids
+            codes, _ = pd.factorize(np.concatenate([*ids.values()]))
+            ends = np.cumsum([len(its) for its in ids.values()])
+            numbers = dict(zip(ids, np.split(codes.astype(np.uint64), ends[:-1]), strict=True))
+        del ids
+        held = {path: its for path, its in numbers.items() if its is not None}
+        in_order = np.sort(np.concatenate([*held.values()]))
+        repeated = np.unique(in_order[1:][in_order[1:] == in_order[:-1]])
+        if not len(repeated):
+            return {}
+
+        def rivals(path: str, table: pa.Table) -> pd.DataFrame:
+            places = np.flatnonzero(np.isin(held[path], repeated))
+            found: pd.DataFrame = table.take(pa.array(places)).to_pandas()
+            return found.assign(file=path, place=places)
+
+        every = pd.concat(self._reader.each_file(files, STANDING, rivals).values(), ignore_index=True)
+        losers = every.drop(attempts.best_rows(every).index)
+        return {str(path): its["place"].to_numpy(np.int64) for path, its in losers.groupby("file")}
 
     def load_curves(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """The logged steps of the rows that `load` gives, sorted by cell and step."""

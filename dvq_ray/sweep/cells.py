@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
+
+import numpy as np
 
 from dvq_ray.declarations.settings import Settings
 from dvq_ray.experiment.experiment import Experiment
@@ -204,20 +205,23 @@ def _providers(points: Iterable[Point]) -> list[tuple[str, str, str, str]]:
     return list(found)
 
 
-def run_order(cells: Sequence[Cell], *, together: bool) -> list[Cell]:
+def run_order(cells: Sequence[Cell], *, together: bool, repetitions: Sequence[int] | None = None) -> list[Cell]:
     """The order in which wanted cells are run: first repetitions, then second ones, each time the longest first.
 
-    A sweep that is cut short so has every point at fewer repetitions, and not half of its points. With `together`, for
+    `repetitions` says which of its point each cell is; without it they are there from the first to the last. A sweep
+    that is cut short so has every point at fewer repetitions, and not half of its points. With `together`, for
     repetitions of a point that are computed in one batch, points come one after the other, the longest first.
     """
-    by_point: dict[str, list[Cell]] = {}
-    for cell in cells:
-        by_point.setdefault(cell.point.canonical, []).append(cell)
-    points = sorted(by_point.values(), key=lambda repetitions: -repetitions[0].nominal_seconds())
-    if together:
-        return [cell for repetitions in points for cell in repetitions]
-    rounds = itertools.zip_longest(*points)
-    return [cell for repetition in rounds for cell in repetition if cell is not None]
+    by_point: dict[str, list[int]] = {}
+    for place, cell in enumerate(cells):
+        by_point.setdefault(cell.point.canonical, []).append(place)
+    longest_first = sorted(by_point.values(), key=lambda places: -cells[places[0]].nominal_seconds())
+    places = np.array([place for its in longest_first for place in its], np.int64)
+    if not together:
+        count = (repetition for its in longest_first for repetition in range(len(its)))
+        which = np.fromiter(count, np.int64) if repetitions is None else np.asarray(repetitions)[places]
+        places = places[np.argsort(which, kind="stable")]
+    return [cells[place] for place in places.tolist()]
 
 
 LONGEST_PACK_SECONDS = 5.0

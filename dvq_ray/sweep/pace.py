@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import pandas as pd
 
-from dvq_ray.sweep.cells import Cell
+from dvq_ray.sweep.cells import Cell, Point
 from dvq_ray.sweep.spec import Resources
 from dvq_ray.text import span
 
@@ -20,8 +20,6 @@ RECENT = timedelta(minutes=10)
 """The rate is that of the cells that were finished this long before the last one."""
 RECENT_CELLS = 100
 """The rate is that of at least this many cells, where the run has them."""
-SAMPLED = 20_000
-"""Durations that are looked at; of more, evenly spaced ones."""
 _GPU = re.compile(r"NVIDIA|GeForce|Tesla|Quadro|TITAN|Instinct|Radeon (?!Graphics)")
 """What only names of GPUs hold, as torch says them; processors with graphics of their own call it Radeon Graphics."""
 
@@ -71,15 +69,11 @@ def pace(rows: pd.DataFrame, now: datetime) -> Pace | None:
     )
 
 
-def seconds_per_nominal(cells: Sequence[Cell], rows: pd.DataFrame) -> dict[str, float]:
-    """Measured seconds over nominal seconds, by quantizer: the median of cells that are done."""
-    timed = rows[["cell_id", "duration_seconds"]].dropna()
-    timed = timed.iloc[:: max(len(timed) // SAMPLED, 1)]
-    seconds = dict(zip(timed["cell_id"], timed["duration_seconds"], strict=True))
+def seconds_per_nominal(timed: Iterable[tuple[Point, float]]) -> dict[str, float]:
+    """Measured seconds over nominal seconds, by quantizer: the median, given points and the seconds of their cells."""
     ratios: dict[str, list[float]] = {}
-    for cell in cells:
-        if cell.cell_id in seconds:
-            ratios.setdefault(cell.quantizer, []).append(seconds[cell.cell_id] / cell.nominal_seconds())
+    for point, seconds in timed:
+        ratios.setdefault(str(point.settings.quantizer), []).append(seconds / point.nominal_seconds)
     return {quantizer: statistics.median(values) for quantizer, values in ratios.items()}
 
 

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from dvq_ray.store import FINISHED, STOPPED, OutOfReachError, Store, StoreError
-from dvq_ray.sweep.cells import Cell, Point, cells_of, points_of, run_order
+from dvq_ray.sweep.cells import Cell, Point, points_of, run_order
 from dvq_ray.sweep.grids import Grid
 from dvq_ray.sweep.looks import Looks
 from dvq_ray.sweep.pace import Estimate, estimate, seconds_per_nominal
 from dvq_ray.sweep.questions import Questions
 from dvq_ray.sweep.spec import SweepSpec
 from dvq_ray.sweep.until import metrics_of_rules
+from dvq_ray.sweep.wanted import Places, WantedCells
+
+SAMPLED = 20_000
+"""Durations that are looked at; of more, evenly spaced ones."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,14 +34,6 @@ class Counts:
     failed: int
     missing: int
 
-    @staticmethod
-    def of(cell_ids: Iterable[str], statuses: Mapping[str, str]) -> Counts:
-        """Counts each cell once."""
-        states = [statuses.get(cell_id) for cell_id in dict.fromkeys(cell_ids)]
-        done = sum(state in FINISHED for state in states)
-        missing = sum(state is None for state in states)
-        return Counts(done=done, failed=len(states) - done - missing, missing=missing)
-
 
 @dataclass(frozen=True, kw_only=True)
 class GridCount(Counts):
@@ -45,14 +43,54 @@ class GridCount(Counts):
 
 
 @dataclass(frozen=True, kw_only=True)
+class States:
+    """What became of the wanted cells."""
+
+    statuses: Sequence[str]
+    """Those that there are."""
+    of_cells: npt.NDArray[np.int64]
+    """For each wanted cell, the place of its status; -1 where the store does not hold it."""
+
+    @staticmethod
+    def of_rows(rows: pd.DataFrame, places: Places, count: int) -> States:
+        """From the rows of a store and the places of their cells among so many."""
+        codes, statuses = pd.factorize(rows["status"])
+        of_cells = np.full(count, -1, np.int64)
+        of_cells[places[places >= 0]] = codes[places >= 0]
+        return States(statuses=[str(status) for status in statuses], of_cells=of_cells)
+
+    def counts(self, places: Places | None = None) -> Counts:
+        """Of all cells, or of some."""
+        by_status = Counter({status: count for status, count in self._counted(places) if status not in FINISHED})
+        total = len(self.of_cells if places is None else places)
+        failed, missing = by_status.total() - by_status[""], by_status[""]
+        return Counts(done=total - failed - missing, failed=failed, missing=missing)
+
+    def failures(self) -> Counter[str]:
+        """How many cells have each status other than a finished one."""
+        return Counter({status: count for status, count in self._counted() if status and status not in FINISHED})
+
+    def to_run(self, *, retry_failed: bool) -> Places:
+        """Places of cells that are missing, and of those that failed where they are to be tried again."""
+        runs = [status not in FINISHED and retry_failed for status in self.statuses]
+        return np.flatnonzero(np.array([*runs, True])[self.of_cells])
+
+    def _counted(self, places: Places | None = None) -> Iterator[tuple[str, int]]:
+        """Cells by status, which is empty where there is none."""
+        some = self.of_cells if places is None else self.of_cells[places]
+        counts = np.bincount(some + 1, minlength=len(self.statuses) + 1).tolist()
+        yield from ((status, count) for status, count in zip(["", *self.statuses], counts, strict=True) if count)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """A sweep held against its store."""
 
     spec: SweepSpec
-    cells: Sequence[Cell]
+    cells: WantedCells
     """All wanted cells, each once."""
-    statuses: Mapping[str, str]
-    """Status of every stored cell, wanted or not."""
+    states: States
+    """Of these."""
     to_run: Sequence[Cell]
     """Cells in the order in which they are run."""
     unwanted: int
@@ -61,7 +99,6 @@ class Plan:
     """Cells among those to run that are done, but for their curve, which is missing."""
     without_kept: int = 0
     """Cells among those to run that are done, but for files that the sweep file wants them to keep."""
-    ids_by_grid: Mapping[str, Sequence[str]]
     seconds_per_nominal: Mapping[str, float]
     """Measured seconds over nominal seconds, by quantizer: the median of the wanted cells that are done."""
     questions: Questions | None = None
@@ -73,16 +110,12 @@ class Plan:
 
     def grids(self) -> list[GridCount]:
         """The state of each grid, in the order of the file."""
-        return [GridCount(name=name, **vars(Counts.of(ids, self.statuses))) for name, ids in self.ids_by_grid.items()]
+        by_grid = self.cells.by_grid()
+        return [GridCount(name=name, **vars(self.states.counts(places))) for name, places in by_grid.items()]
 
     def counts(self) -> Counts:
         """The state of all cells; one that several grids name counts once."""
-        return Counts.of((cell.cell_id for cell in self.cells), self.statuses)
-
-    def failures(self) -> Counter[str]:
-        """How many cells have each status other than a finished one."""
-        statuses = (self.statuses.get(cell.cell_id) for cell in self.cells)
-        return Counter(status for status in statuses if status is not None and status not in FINISHED)
+        return self.states.counts()
 
     def held_against(self, store: Store) -> Plan:
         """The plan after a run: what it was to run has a row and a curve, or is missing."""
@@ -90,10 +123,8 @@ class Plan:
             return make_plan(self.spec, store, retry_failed=False)
         ours = {cell.cell_id for cell in self.to_run}
         incomplete = (store.missing_curves() | missing_kept(self.spec, store)) & ours
-        statuses = {
-            cell: status for cell, status in store.statuses().items() if status != STOPPED and cell not in incomplete
-        }
-        return replace(self, statuses=statuses)
+        rows = _complete(load_rows(self.spec, store), incomplete)
+        return replace(self, states=States.of_rows(rows, self.cells.find(rows), len(self.cells)))
 
     def looks_in_words(self) -> list[str]:
         """What was decided, and what that saves, where repetitions are added until they suffice."""
@@ -128,8 +159,8 @@ def missing_kept(spec: SweepSpec, store: Store) -> set[str]:
 def columns_of(spec: SweepSpec) -> list[str]:
     """What a plan needs of each row."""
     rules = spec.rules()
-    more = ("point_id", "seed", *metrics_of_rules(rules, spec.experiment)) if rules else ()
-    return ["cell_id", "status", "duration_seconds", *more]
+    more = metrics_of_rules(rules, spec.experiment) if rules else ()
+    return ["cell_id", "point_id", "seed", "status", "duration_seconds", *more]
 
 
 def load_rows(spec: SweepSpec, store: Store, columns: Collection[str] = (), **options: Any) -> pd.DataFrame:
@@ -154,36 +185,52 @@ def plan_of(
     Rows of cells whose curve is missing do not count, nor those of cells that did not keep what the sweep file wants,
     nor those of cells that a search stopped early.
     """
-    incomplete = {*missing_curves, *without_kept}
-    rows = rows[rows["status"] != STOPPED]
     points = points_of(spec)
+    every, rows = rows, _complete(rows, {*missing_curves, *without_kept})
     questions, looks = None, None
     if spec.rules():
         questions = Questions(points)
-        looks = questions.look(rows[~rows["cell_id"].isin(incomplete)] if incomplete else rows)
-    cells, ids_by_grid = cells_of(points, looks.seeds if looks else lambda grid, point: grid.seeds)
-    statuses = dict(zip(rows["cell_id"], rows["status"].astype(object), strict=True))
-    statuses = {cell_id: status for cell_id, status in statuses.items() if cell_id not in incomplete}
-    wanted = {cell.cell_id for cell in cells}
-    to_run = [
-        cell
-        for cell in run_order(cells, together=spec.batches())
-        if cell.cell_id not in statuses or (retry_failed and statuses[cell.cell_id] not in FINISHED)
-    ]
+        looks = questions.look(rows)
+    cells = WantedCells(points, looks.seeds if looks else lambda grid, point: grid.seeds)
+    places = cells.find(rows)
+    states = States.of_rows(rows, places, len(cells))
+    runs = states.to_run(retry_failed=retry_failed)
+
+    def count(cell_ids: Collection[str]) -> int:
+        return int((cells.find(every[every["cell_id"].isin(cell_ids)]) >= 0).sum()) if cell_ids else 0
+
     return Plan(
         spec=spec,
         cells=cells,
-        statuses=statuses,
-        to_run=to_run,
-        ids_by_grid=ids_by_grid,
-        unwanted=len(statuses.keys() - wanted),
-        without_curve=len(wanted & {*missing_curves}),
-        without_kept=len(wanted & {*without_kept}),
-        seconds_per_nominal=seconds_per_nominal(cells, rows) if statuses and to_run else {},
+        states=states,
+        to_run=run_order(
+            [cells[place] for place in runs.tolist()], together=spec.batches(),
+            repetitions=[cells.repetition(place) for place in runs.tolist()],
+        ),
+        unwanted=int((places < 0).sum()),
+        without_curve=count(missing_curves),
+        without_kept=count(without_kept),
+        seconds_per_nominal=seconds_per_nominal(_timed(cells, rows, places)) if runs.size else {},
         questions=questions,
         looks=looks,
         cells_at_most=_cells_at_most(points) if looks else len(cells),
-    )
+    )  # fmt: skip
+
+
+def _complete(rows: pd.DataFrame, incomplete: Collection[str]) -> pd.DataFrame:
+    """The rows that count: none of a cell that a search stopped early, or that something is missing of."""
+    counts = rows["status"] != STOPPED
+    if incomplete:
+        counts &= ~rows["cell_id"].isin(incomplete)
+    return rows if counts.all() else rows[counts]
+
+
+def _timed(cells: WantedCells, rows: pd.DataFrame, places: Places) -> Iterator[tuple[Point, float]]:
+    """Points, each with the seconds that one of its cells took."""
+    seconds = rows["duration_seconds"].to_numpy(np.float64, na_value=np.nan)
+    some = np.flatnonzero((places >= 0) & ~np.isnan(seconds))
+    some = some[:: max(len(some) // SAMPLED, 1)]
+    yield from ((cells.point(place), took) for place, took in zip(places[some], seconds[some].tolist(), strict=True))
 
 
 def _cells_at_most(points: Iterable[tuple[Grid, Point]]) -> int:
