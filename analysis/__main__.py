@@ -68,6 +68,7 @@ class ItemName(click.ParamType[str]):
     is_flag=True,
     help="Make it all again and again while the sweep runs, with holes. The page reloads itself.",
 )
+@click.option("--page-only", is_flag=True, help="Write report.html and no other file.")
 @click.option(
     "--style",
     type=click.Choice(["paper", "slides"]),
@@ -91,6 +92,7 @@ def main(
     needs: str | None,
     allow_missing: bool,
     is_live: bool,
+    page_only: bool,
     style: str,
     width: str,
     list_items: bool,
@@ -107,6 +109,8 @@ def main(
         raise click.UsageError("--out is empty")
     if needs and named:
         raise click.UsageError("--needs writes nothing; leave --item away")
+    if page_only and named:
+        raise click.UsageError("--page-only writes the report; leave --item away")
     if is_live and (needs or named):
         raise click.UsageError("--live makes the report; leave --item and --needs away")
     if list_items:
@@ -134,7 +138,9 @@ def main(
             assert needs is not None
             code = _check(needs, rows)
         else:
-            code = making.make(folder, rows, named, say, allow_missing=allow_missing, form=FORMATS[style, width])
+            code = making.make(
+                folder, rows, named, say, allow_missing=allow_missing, form=FORMATS[style, width], page_only=page_only
+            )
     except (StoreError, ValueError) as error:
         complain(str(error))
         code = 2

@@ -13,7 +13,7 @@ from dvq_ray.store.columns import first_line
 
 from . import figures, items
 from .data.query import query_of
-from .data.rows import Rows
+from .data.rows import Rows, load_rows
 from .data.selection import Selection
 from .draw.style import PAGE, Format, drawn_for
 from .items import Item
@@ -37,6 +37,8 @@ class Made:
     hole_count: int
     left_out: Sequence[str]
     """A line for each grid that would be there if it were complete."""
+    alone: str = ""
+    """The one of several stores that it was made of; empty where it is of all."""
     narrow: Picture | None = None
     """The figure for narrow screens; None for a table, and where no page is made."""
     query: str | None = None
@@ -94,10 +96,17 @@ def make(item: Item, rows: Rows, *, allow_missing: bool, for_page: bool = False,
 
 
 def make_named(rows: Rows, name: str, **how: Any) -> Attempt:
-    """Makes the item of that name, as `make` does."""
+    """Makes the item of that name, as `make` does. What several stores do not give together, one may give alone."""
     item = figures.named(rows, name)
     assert item is not None
-    return make(item, rows, **how)
+    attempt = make(item, rows, **how)
+    if not isinstance(attempt, Refused) or len(rows.stores) == 1:
+        return attempt
+    for store in rows.stores:
+        alone = make(item, load_rows([store], rows.only), **how)
+        if isinstance(alone, Made):
+            return replace(alone, alone=store)
+    return attempt
 
 
 def reason(error: Exception) -> str:

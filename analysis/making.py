@@ -31,12 +31,12 @@ def padded(name: str) -> str:
 
 def make(
     folder: Path, rows: Rows, named: Sequence[str], say: Callable[[str], None], *, allow_missing: bool,
-    form: Format = PAGE, reload_seconds: int = 0,
+    form: Format = PAGE, page_only: bool = False, reload_seconds: int = 0,
 ) -> int:  # fmt: skip
     """Makes and writes the named items, or all of them and the report. Returns the exit code of the command line.
 
-    `say` gets each line of what came of it; `form` is what figures are drawn for. The report reloads itself that often,
-    if ever.
+    `say` gets each line of what came of it; `form` is what figures are drawn for; `page_only` leaves all files but the
+    report away, which reloads itself that often, if ever.
     """
     wanted = {name: figures.named(rows, name) for name in named if name != CLAIMS} if named else figures.items(rows)
     items = {name: item for name, item in wanted.items() if item is not None}
@@ -52,17 +52,21 @@ def make(
         for line in (f"{padded(name)}not in this store" for name in wanted if name not in items):
             say(line)
         for attempt in (future.result() for future in making):
-            for line in _settled(folder, attempt):
+            for line in _settled(folder, attempt, with_files=not page_only):
                 say(line)
             attempts.append(attempt)
         if deciding:
             results = _decided(deciding)
-            written = write_files(folder, CLAIMS, results.files)
+            written = [] if page_only else write_files(folder, CLAIMS, results.files)
             files = f"{_named(folder, CLAIMS, written)}  " if written else ""
             say(f"{padded(CLAIMS)}{files}{results.tally}")
         if deciding and describing:
             report = page.Report(
-                attempts=attempts, claims=results, origin=describing.result(), reload_seconds=reload_seconds
+                attempts=attempts,
+                claims=results,
+                origin=describing.result(),
+                reload_seconds=reload_seconds,
+                has_files=not page_only,
             )
             write_files(folder, REPORT, {".html": render(report)})
             say(f"{padded(REPORT)}{folder / REPORT}.html")
@@ -88,8 +92,8 @@ def _decided(deciding: Future[claims.Results]) -> claims.Results:
         return claims.Results(files={}, entries=(), findings=(), tally=f"refused: {build.reason(error)}", symbols="")
 
 
-def _settled(folder: Path, attempt: Attempt) -> list[str]:
-    """Writes the item where it is made; returns what is printed about it."""
+def _settled(folder: Path, attempt: Attempt, *, with_files: bool) -> list[str]:
+    """Writes the files of the item where it is made; returns what is printed about it."""
     name = attempt.item.name
     match attempt:
         case Absent():
@@ -98,12 +102,14 @@ def _settled(folder: Path, attempt: Attempt) -> list[str]:
             stale = f" ({folder / name}.* are of an earlier run)" if (folder / f"{name}.json").exists() else ""
             return [f"{padded(name)}refused{stale}: {attempt.reason}", *needs_text.indented(attempt.details)]
         case Made():
-            written = write_files(folder, name, attempt.product.files)
+            written = write_files(folder, name, attempt.product.files) if with_files else []
             holes = f", INCOMPLETE: {attempt.hole_count} cells are missing or failed" if attempt.hole_count else ""
-            made = f"{_named(folder, name, written)}  from {attempt.cell_count:,} cells{holes}"
+            where = f"{_named(folder, name, written)}  " if written else ""
+            made = f"{where}from {attempt.cell_count:,} cells{holes}"
             others = ", ".join(f"{count:,} of {quantizer}" for quantizer, count in attempt.not_shown.items())
             shown = f"; not shown: {others}" if others else ""
-            return [f"{padded(name)}{made}{shown}", *needs_text.indented(attempt.left_out)]
+            alone = f" of {attempt.alone} alone" if attempt.alone else ""
+            return [f"{padded(name)}{made}{alone}{shown}", *needs_text.indented(attempt.left_out)]
 
 
 def _named(folder: Path, name: str, written: Sequence[Path]) -> str:

@@ -52,9 +52,9 @@ class Format:
 FORMATS = {
     ("paper", "page"): Format(inches=7.0),
     ("paper", "column"): Format(inches=3.4, most_columns=2),
-    ("slides", "page"): Format(inches=12.0, points=15.0, small_points=13.0, height=1.6, stroke=1.8),
+    ("slides", "page"): Format(inches=12.0, points=13.5, small_points=11.8, height=1.6, stroke=1.8),
     ("slides", "column"): Format(
-        inches=5.8, points=15.0, small_points=13.0, height=1.6, stroke=1.8, most_columns=1
+        inches=5.8, points=13.5, small_points=11.8, height=1.6, stroke=1.8, most_columns=1
     ),
 }  # fmt: skip
 """By style and width: across the text of a page, or a column of it; across a slide of 13.3 inches, or half of it."""
@@ -122,7 +122,20 @@ def page_svg(figure: Figure) -> bytes:
     """The figure for a page: text stays text, which takes fewer bytes, and another font where this one is missing."""
     with matplotlib.rc_context({"svg.fonttype": "none"}):
         text = _svg(figure).decode()
+    classes: dict[str, str] = {}
+
+    def named(match: re.Match[str]) -> str:
+        clip = f";clip-path:{match[1]}" if match[1] else ""
+        return f'class="{classes.setdefault(match[2] + clip, f"s{len(classes)}")}"'
+
+    text = _STYLE.sub(named, re.sub(r'<g id="[^"]*"', "<g", text))
+    rules = "".join(f".{name}{{{its}}}" for its, name in classes.items())
+    text = text.replace("</style>", f"{rules}</style>", 1)
     return text.replace("'DejaVu Sans'", "'DejaVu Sans',Verdana,sans-serif").encode()
+
+
+_STYLE = re.compile(r'(?:clip-path="(url[^"]*)" )?style="([^"]*)"')
+"""What elements of a picture repeat, as classes do not."""
 
 
 def _svg(figure: Figure) -> bytes:

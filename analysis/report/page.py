@@ -73,6 +73,8 @@ class Report:
     attempts: Sequence[Attempt]
     claims: claims.Results
     origin: Origin
+    has_files: bool = True
+    """Whether the files of items lie beside the page."""
     reload_seconds: int = 0
     """How often the page reloads itself, because it is made again while the sweep runs; 0 for never."""
 
@@ -112,10 +114,9 @@ class Report:
         """What to know first."""
         return findings([attempt for attempt in self.attempts if isinstance(attempt, Made)])
 
-    @property
-    def cells_expression(self) -> str:
-        """Python that reads all rows of the page."""
-        stores = [*self.origin.stores]
+    def cells_expression(self, made: Made) -> str:
+        """Python that reads the rows of which an item has some."""
+        stores = [made.alone] if made.alone else [*self.origin.stores]
         return f"dvq_ray.load_results({stores[0]!r})" if len(stores) == 1 else f"dvq_ray.load_results({stores!r})"
 
     @property
