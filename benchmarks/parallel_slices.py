@@ -130,7 +130,8 @@ def _processes(vectors: Tensor, codebooks: Tensor, device: str) -> Iterator[tupl
     """What makes a process for each slice find its codes, and where these are: [slices, vectors]."""
     context = processes.get_context("forkserver")
     context.set_forkserver_preload([__name__])  # which imports torch once
-    codes = torch.zeros(vectors.shape[:2], dtype=torch.int64).share_memory_()
+    codes = torch.zeros(vectors.shape[:2], dtype=torch.int64)
+    codes.share_memory_()  # type: ignore[no-untyped-call]
     ends, started = [], []
     for place in range(len(vectors)):
         ours, theirs = context.Pipe()
