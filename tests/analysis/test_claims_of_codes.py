@@ -34,6 +34,7 @@ from tests.analysis.made_up_claims import (
     reading_of,
     rows_of,
 )
+from tests.analysis.small_report import report_of
 
 ROOT = Path(__file__).parents[2]
 SMALL = [claim.number for claim in CLAIMS if claim.small]
@@ -215,3 +216,24 @@ def test_sweeps_of_priors_are_of_the_stores_that_the_models_sweeps_fill_and_have
                 assert "codes" in of_models.get("keep", []) or "--set keep=[codes]" in reading.sweep
                 checked.add(reading.prior_sweep)
     assert len(checked) == 4
+
+
+def test_the_report_has_the_verdict_at_small_scale_in_a_column_of_its_own(tmp_path: Path) -> None:
+    """Also where nothing is decided at the paper's scale."""
+    folder = tmp_path / "small"
+    rows = small("16", paper_bits)
+    store = Store(folder)
+    known = [column for column in rows.frame if rows.frame[column].notna().any()]
+    cells = [{str(k): v for k, v in row.items() if pd.notna(v)} for row in rows.frame[known].to_dict("records")]
+    store.gather(find_experiment("learned_prior"), [(row, ()) for row in cells])
+    store.merge()
+    page = report_of(str(folder), items={}).decode()
+    assert "These cells decide none" not in page
+    assert "at small scale: 1 holds, 7 not run" in page
+    row = page.split('id="claim-16"')[1].split("</tr>")[0]
+    ours, small_scale = (
+        row.split(f'data-label="{label}"')[1].split("</td>")[0] for label in ("Verdict", "At small scale")
+    )
+    assert "not run" in ours
+    assert "holds" in small_scale
+    assert 'data-label="At small scale" data-key="">–' in page.split('id="claim-1"')[1].split("</tr>")[0]
