@@ -225,7 +225,7 @@ def test_the_report_has_the_verdict_at_small_scale_in_a_column_of_its_own(tmp_pa
     store = Store(folder)
     known = [column for column in rows.frame if rows.frame[column].notna().any()]
     cells = [{str(k): v for k, v in row.items() if pd.notna(v)} for row in rows.frame[known].to_dict("records")]
-    store.gather(find_experiment("learned_prior"), [(row, ()) for row in cells])
+    store.write_cells(find_experiment("learned_prior"), [(row, ()) for row in cells])
     store.merge()
     page = report_of(str(folder), items={}).decode()
     assert "These cells decide none" not in page
