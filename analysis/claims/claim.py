@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -99,6 +99,10 @@ class Reading:
     """Repetitions of each cell."""
     sweep: str
     """What provides its cells, as arguments of `python -m dvq_ray.sweep`."""
+
+    def points(self) -> Iterator[Fields]:
+        """The points of all its cells; some more than once."""
+        yield from (fields for test in self.tests for cell in test.cells for fields in cell)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,7 +24,7 @@ from dvq_ray.sweep.cells import Point
 from ..data.points import floats, unusable_rows
 from ..data.rows import Rows
 from ..naming import seeds_text
-from .claim import Array, Fields, Member, Test
+from .claim import Array, Claim, Fields, Member, Test
 
 IMAGES = "test_images.parquet"
 """The artifact with a cell's metrics of each test image."""
@@ -45,13 +45,16 @@ class Sample:
 
 
 class Stored:
-    """The rows of one trainable, found by cell id."""
+    """The rows that some claims are about, all of one trainable, found by cell id."""
 
-    def __init__(self, rows: Rows, trainable: str) -> None:
-        self.experiment = find_experiment(trainable)
+    def __init__(self, rows: Rows, claims: Sequence[Claim]) -> None:
+        self.experiment = find_experiment(claims[0].trainable)
         self._store = rows
-        self._frame = rows.frame[(rows.frame["trainable"] == trainable).to_numpy(bool)]
         self._points: dict[tuple[tuple[str, Any], ...], Point] = {}
+        readings = [reading for claim in claims for reading in claim.readings]
+        points = {(self.point(fields), reading.seeds) for reading in readings for fields in reading.points()}
+        wanted = {point.cell_id(seed) for point, seeds in points for seed in seeds}
+        self._frame = rows.frame[rows.frame["cell_id"].isin(wanted)]
         self._places: dict[tuple[str, range], npt.NDArray[np.int64]] = {}
         self._unusable: dict[tuple[str, ...], Mapping[int, str]] = {}
         self._columns: dict[str, Array] = {}
