@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -109,6 +109,10 @@ class Reading:
     def to_run(self) -> str:
         """All that provides its numbers, in the order in which it is run."""
         return f"{self.sweep}, then {self.prior_sweep}" if self.prior_sweep else self.sweep
+
+    def points(self) -> Iterator[Fields]:
+        """The points of all its cells; some more than once."""
+        yield from (fields for test in self.tests for cell in test.cells for fields in cell)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -180,7 +180,8 @@ class Decision:
 
 def decide(claims: Sequence[Claim], rows: Rows) -> list[Decision]:
     """What the stores say of each claim. Raises `StoreError` where curves or artifacts cannot be read."""
-    stored = {trainable: Stored(rows, trainable) for trainable in sorted({claim.trainable for claim in claims})}
+    trainables = sorted({claim.trainable for claim in claims})
+    stored = {name: Stored(rows, name, [claim for claim in claims if claim.trainable == name]) for name in trainables}
     priors = {trainable: PriorsOfCodes(rows, its) for trainable, its in stored.items()}
 
     def outcome(claim: Claim, reading: Reading) -> Outcome:

@@ -17,12 +17,16 @@ from . import bootstrap, learned_prior, sentences, static_prior
 from .claim import VERDICTS, Claim, Test
 from .decide import Cell, Decision, Outcome, decide
 from .findings import FINDINGS
+from .priors import CODES
 from .readings import ClaimEntry, Entry, entry
 
 CLAIMS: Sequence[Claim] = (*static_prior.CLAIMS, *learned_prior.CLAIMS)
 """The paper's claims."""
 TESTED: Sequence[Claim] = (*CLAIMS, *FINDINGS)
-METRICS = {m for claim in TESTED for reading in claim.readings for test in reading.tests for m in test.metrics}
+METRICS = {
+    CODES,
+    *(m for claim in TESTED for reading in claim.readings for test in reading.tests for m in test.metrics),
+}
 """The columns that claims take."""
 TITLE = "Claims: what the paper says, and whether these rows bear it out"
 

@@ -24,7 +24,7 @@ from dvq_ray.sweep.cells import Point
 from ..data.points import floats, unusable_rows
 from ..data.rows import Rows
 from ..naming import seeds_text
-from .claim import Array, Fields, Member, Test
+from .claim import Array, Claim, Fields, Member, Test
 
 IMAGES = "test_images.parquet"
 """The artifact with a cell's metrics of each test image."""
@@ -47,16 +47,24 @@ class Sample:
 
 
 class Stored:
-    """The rows of one trainable, found by cell id."""
+    """The rows of one trainable, found by cell id: those that some claims are about, or without claims all."""
 
-    def __init__(self, rows: Rows, trainable: str) -> None:
+    def __init__(self, rows: Rows, trainable: str, claims: Sequence[Claim] = ()) -> None:
         self.experiment = find_experiment(trainable)
         self._store = rows
-        self._frame = rows.frame[(rows.frame["trainable"] == trainable).to_numpy(bool)]
         self._points: dict[tuple[tuple[str, Any], ...], Point] = {}
+        self._frame = rows.frame[(rows.frame["trainable"] == trainable).to_numpy(bool)]
+        if claims:
+            self._frame = self._frame[self._frame["cell_id"].isin(self._wanted(claims))]
         self._places: dict[tuple[str, range], npt.NDArray[np.int64]] = {}
         self._unusable: dict[tuple[str, ...], Mapping[int, str]] = {}
         self._columns: dict[str, Array] = {}
+
+    def _wanted(self, claims: Sequence[Claim]) -> set[str]:
+        """Ids of the cells of all their readings."""
+        readings = [reading for claim in claims for reading in claim.readings]
+        points = {(self.point(fields), reading.seeds) for reading in readings for fields in reading.points()}
+        return {point.cell_id(seed) for point, seeds in points for seed in seeds}
 
     @cached_property
     def _index(self) -> Any:

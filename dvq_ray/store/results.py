@@ -66,10 +66,13 @@ def load_results(
         ]
     for place, (location, table) in enumerate(zip(locations, tables, strict=True)):
         table = table.drop_columns({STORE} & {*table.column_names})
-        tables[place] = table.append_column(STORE, pa.array([location] * len(table), pa.string()))
+        tables[place] = table.append_column(STORE, pa.repeat(pa.scalar(location), len(table)))
     unify(list(zip(locations, (table.schema for table in tables), strict=True)))
-    whole = pa.concat_tables(tables, promote_options="permissive").sort_by("cell_id")
-    frame: pd.DataFrame = whole.to_pandas(types_mapper=_dtype)
+    whole = pa.concat_tables(tables, promote_options="permissive")
+    if len(tables) > 1:
+        whole = whole.sort_by("cell_id")
+    tables.clear()
+    frame: pd.DataFrame = whole.to_pandas(types_mapper=_dtype, split_blocks=True, self_destruct=True)
     return frame if columns is None else frame[list(columns)]
 
 
