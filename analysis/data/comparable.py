@@ -42,10 +42,11 @@ def with_comparable_settings(frame: pd.DataFrame) -> tuple[pd.DataFrame, int]:
             held = columns.get(name, frame.reindex(columns=[name])[name].astype(object))
             columns[name] = held.mask(here & held.isna(), value)
         for name, owner in variant.owned.items():
-            values = frame.loc[here, owner.field]
-            without = [value for value in values.dropna().unique() if not _has(owner, value)]
-            held = columns.get(name, frame[name].astype(object))
-            columns[name] = held.mask(here & frame[owner.field].isin(without), np.nan)
+            if {name, owner.field} <= {*frame.columns}:
+                values = frame.loc[here, owner.field].dropna().unique()
+                without = [value for value in values if not _has(owner, value)]
+                held = columns.get(name, frame[name].astype(object))
+                columns[name] = held.mask(here & frame[owner.field].isin(without), np.nan)
     frame = frame.assign(**{name: pd.Series(held.tolist(), frame.index) for name, held in columns.items()})
     for name in fields & {*frame.select_dtypes("float").columns}:
         places, floats = pd.factorize(frame[name].to_numpy())
