@@ -183,10 +183,10 @@ def table(found: Sequence[Measured]) -> None:
 
 @click.command()
 @click.option("--slices", default="1,2,4,8,16,32", show_default=True, help="Numbers of slices.")
-@click.option("--vectors", default=16_384, show_default=True)
+@click.option("--vectors", default=4096, show_default=True)
 @click.option("--features", default=16, show_default=True, help="Of a slice.")
 @click.option("--codes", default=256, show_default=True, help="Codes of a slice.")
-@click.option("--rounds", default=5, show_default=True)
+@click.option("--rounds", default=25, show_default=True)
 def main(slices: str, vectors: int, features: int, codes: int, rounds: int) -> None:
     """Measure the CPU, and the GPU if there is one."""
     cores = len(os.sched_getaffinity(0))

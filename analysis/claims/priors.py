@@ -23,6 +23,7 @@ BEST = "best"
 LADDER = ("uniform", "unigram", "positional", "chain", "spatial")
 """Priors of the protocol: all of them must have a row where the best is taken."""
 CODES, TOTAL, RECONSTRUCTION = "code_bits_per_dim", "total_bits_per_dim", "reconstruction_bits_per_dim"
+_DATA = "data_sha256"
 Places = npt.NDArray[np.int64]
 
 
@@ -54,6 +55,8 @@ class PriorsOfCodes:
             return "never run" if (places < 0).all() else listed_by_state(lost)
         if unequal := self._parents.unequal(parents[:, used]) or self._codes.unequal(places[..., used]):
             return unequal
+        if self._parents.values(_DATA, parents[:, used]) != self._codes.values(_DATA, places[..., used]):
+            return "priors over codes of other data than those of the models, under one name"
         if len(priors) > 1 and used.sum() < 2:
             return "one repetition, and the best prior is that of the others"
         chosen = best_of_others(self._codes.column(CODES)[places[..., used]])

@@ -153,6 +153,10 @@ class Stored:
         """The ids of these rows."""
         return self._frame["cell_id"].iloc[places].tolist()
 
+    def values(self, column: str, places: npt.NDArray[np.int64]) -> set[str]:
+        """What these rows have in a column, as text."""
+        return {*map(str, self._frame[column].iloc[places.ravel()])} if column in self._frame else set()
+
     def column(self, name: str) -> Array:
         """All values of a metric."""
         if name not in self._columns:

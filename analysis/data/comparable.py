@@ -43,8 +43,10 @@ def with_comparable_settings(frame: pd.DataFrame) -> tuple[pd.DataFrame, int]:
             if (is_older := here & held.isna()).any():
                 columns[name] = held.astype(object).mask(is_older, value)
         for name, owner in variant.owned.items():
-            values = frame.loc[here, owner.field]
-            if without := [value for value in values.dropna().unique() if not _has(owner, value)]:
+            if not {name, owner.field} <= {*frame.columns}:
+                continue
+            values = frame.loc[here, owner.field].dropna().unique()
+            if without := [value for value in values if not _has(owner, value)]:
                 held = columns.get(name, frame[name]).astype(object)
                 columns[name] = held.mask(here & frame[owner.field].isin(without), np.nan)
     frame = frame.assign(**{name: pd.Series(held.tolist(), frame.index) for name, held in columns.items()})

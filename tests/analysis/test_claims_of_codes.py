@@ -177,6 +177,10 @@ def test_priors_of_models_that_do_not_compare_are_not_compared() -> None:
     mixed = replace(rows, frame=rows.frame.assign(precision=np.where(half, "bfloat16", "float32")))
     outcome = outcome_of("11", mixed, INCLUDED)
     assert {left.why for left in outcome.left_out} == {"unequal precision: bfloat16, float32"}
+    of_codes = rows.frame["trainable"] == "code_prior"
+    other = replace(rows, frame=rows.frame.assign(data_sha256=np.where(of_codes, "another", "equal")))
+    why = "priors over codes of other data than those of the models, under one name"
+    assert {left.why for left in outcome_of("11", other, INCLUDED).left_out} == {why}
     no_images = replace(rows, images={})
     assert "test images are resampled" in outcome_of("11", no_images, INCLUDED).left_out[0].why
 
