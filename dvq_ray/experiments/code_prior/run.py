@@ -7,7 +7,6 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from dvq_ray.experiment.experiment import Outcome, Underway
 from dvq_ray.experiment.surroundings import Surroundings
@@ -18,6 +17,7 @@ from dvq_ray.experiments.code_prior.parents import Parent, parent_of
 from dvq_ray.experiments.code_prior.prior import Fit, FittedPrior
 from dvq_ray.experiments.code_prior.registry import find_prior
 from dvq_ray.experiments.code_prior.settings import CodePriorCurve, CodePriorMetrics, CodePriorSettings
+from dvq_ray.process.blas_threads import one_blas_thread
 
 FITTING_SHARE = 0.85
 """Of a cell's work that is a training; the rest is a pass over all codes."""
@@ -30,7 +30,7 @@ def run(settings: CodePriorSettings, seeds: Sequence[int], surroundings: Surroun
     """
     source = surroundings.data[settings.parent_point_id]
     for seed in seeds:
-        with threadpool_limits(1):  # a cell has one core; results do not depend on it
+        with one_blas_thread():  # a cell has one core; results do not depend on it
             yield from _cell(settings, seed, parent_of(source, settings, seed), surroundings)
 
 
