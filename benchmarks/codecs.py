@@ -95,7 +95,14 @@ def _signs(*, spherical: bool) -> Any:
     return library.LFQ(codebook_size=2**8, dim=DIMENSION, spherical=spherical, entropy_loss_weight=0.0)
 
 
+def _long(index: Any, iterations: int) -> Any:
+    index.pq.cp.niter = iterations
+    return index
+
+
 PAIRS = (
+    Pair(fields={"quantizer": "kmeans", "codebook_size": 256}, name="faiss k-means, 100 iterations",
+         train=_index(lambda lib: _long(_all_vectors(lib.IndexPQ(DIMENSION, 1, 8)), 100))),
     Pair(fields={"quantizer": "pq", "slices": 4, "codebook_size": 256}, name="faiss.IndexPQ",
          train=_index(lambda lib: _all_vectors(lib.IndexPQ(DIMENSION, 4, 8)))),
     Pair(fields={"quantizer": "opq", "slices": 4, "codebook_size": 256}, name="faiss OPQ4 and IndexPQ",
@@ -117,7 +124,9 @@ PAIRS = (
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--quick", is_flag=True, help="Few vectors, steps and rounds, to see that everything works.")
-def main(quick: bool) -> None:
+@click.option("--only", "names", multiple=True, type=click.Choice([p.fields["quantizer"] for p in PAIRS]),
+              help="Can be repeated.")  # fmt: skip
+def main(quick: bool, names: Sequence[str]) -> None:
     """Print a table of losses and times."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     samples, steps, rounds = (2048, 50, 1) if quick else (16384, 500, 3)
@@ -126,7 +135,7 @@ def main(quick: bool) -> None:
         f"{samples} vectors in {DIMENSION} dimensions, 256 blobs; {steps} steps of {BATCH}; one thread, load "
         f"{os.getloadavg()[0]:.1f}; ratios of ours to the library, min / median / max of {rounds} rounds by turns"
     )
-    for pair in PAIRS:
+    for pair in [pair for pair in PAIRS if not names or pair.fields["quantizer"] in names]:
         _ratios(pair, 1024, 2, 0)  # loads the libraries
         ratios = [_ratios(pair, samples, steps, seed) for seed in range(rounds)]
         rows.append((pair.fields["quantizer"], pair.name, *(spread(column) for column in zip(*ratios, strict=True))))

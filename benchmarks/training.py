@@ -2,7 +2,12 @@
 
 Both train the same network on the same batches of the same size, on random images: a softmax of each sub-pixel, DVQ,
 Adam. The textbook's way is eager float32 with torch's own layers, `cross_entropy` and `cdist`, in torch's default
-memory layout. Ours is what a sweep runs: channels-last, fused; on a GPU bfloat16 and compiled.
+memory layout. Ours is what a sweep runs: channels-last, fused; on a GPU bfloat16 and compiled. On a CPU that has
+instructions for bfloat16, `cpu_precision: bfloat16` takes its turns too, and so does the network of
+`sweeps/cifar10_lossless.yaml`, whose likelihood no textbook has.
+
+Shares are of what torch's product of two large matrices reaches in the same precision, counting the network's products
+alone, three for each of the forward pass.
 """
 
 from __future__ import annotations
@@ -10,7 +15,10 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
 from typing import Any
+from unittest.mock import patch
 
 import click
 import numpy as np
@@ -20,7 +28,7 @@ from torch.nn.functional import cross_entropy, embedding
 
 from benchmarks.static_prior.tables import say, show, spread
 from dvq_ray.experiment.registry import find_experiment
-from dvq_ray.experiments.learned_prior.device import DataSet, Device
+from dvq_ray.experiments.learned_prior.device import DataSet, Device, multiplies_bfloat16
 from dvq_ray.experiments.learned_prior.images import Images
 from dvq_ray.experiments.learned_prior.training import Training
 from dvq_ray.streams import stream
@@ -29,6 +37,7 @@ WANTED_ON_GPU = 2.5
 """Times as many images per second as the textbook's way."""
 Network = dict[str, int]
 SMALL: Network = {"stem_channels": 32, "body_channels": 64, "residual_channels": 32, "dimension": 64, "slices": 4}
+LOSSLESS: Network = {**SMALL, "codebook_size": 64, "logistic_mixtures": 4}
 OFFICIAL: Network = {
     "stem_channels": 127,
     "body_channels": 255,
@@ -106,8 +115,11 @@ def _measure(network: Network, batch_size: int, device: Device, steps: int, roun
     settings: Any = find_experiment("learned_prior").settings(fields)
     pixels = stream(0, "images").integers(0, 256, (1024, 3, 32, 32), dtype=np.uint8)
     data = DataSet(Images(train=pixels, test=pixels[:1], sha256=""), device)
-    training = Training(settings, 0, data, device)
-    ways = {"textbook": textbook_step(settings, torch.from_numpy(pixels), device), "dvq_ray": training.advance}
+    ways: dict[str, Callable[[], object]] = {"dvq_ray": Training(settings, 0, data, device).advance}
+    if not settings.logistic_mixtures:
+        ways["textbook"] = textbook_step(settings, torch.from_numpy(pixels), device)
+    if not device.on_gpu and multiplies_bfloat16():
+        ways["bfloat16"] = Training(settings, 0, data, replace(device, cpu_precision="bfloat16")).advance
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for step in ways.values():
         for _ in range(3):  # compiling and choosing algorithms
@@ -115,38 +127,80 @@ def _measure(network: Network, batch_size: int, device: Device, steps: int, roun
     for _ in range(rounds):
         for name, step in ways.items():
             device.wait()
-            started = time.perf_counter()
+            started = _clock(device)
             for _ in range(steps):
                 step()
             device.wait()
-            seconds[name].append((time.perf_counter() - started) / steps)
+            seconds[name].append((_clock(device) - started) / steps)
     rates = {name: [batch_size / each for each in values] for name, values in seconds.items()}
-    ratios = [ours / theirs for ours, theirs in zip(rates["dvq_ray"], rates["textbook"], strict=True)]
+    products = 3 * settings.training_products()
+
+    def share(name: str, dtype: torch.dtype) -> str:
+        if name not in rates:
+            return ""
+        return f"{100 * statistics.median(rates[name]) * products / _products_per_second(device, dtype):.0f} %"
+
     label = f"{network['stem_channels']}/{network['body_channels']}, D={network['dimension']}, L={network['slices']}"
     return [
-        f"{label}, batch {batch_size}",
-        spread(rates["textbook"], ".0f"),
-        spread(rates["dvq_ray"], ".0f"),
-        f"{statistics.median(ratios):.1f} ({min(ratios):.1f} to {max(ratios):.1f})",
+        f"{label}, {'logistic mixture' if settings.logistic_mixtures else 'softmax'}, batch {batch_size}",
+        *(spread(rates[name], ".1f") if name in rates else "" for name in ("textbook", "dvq_ray", "bfloat16")),
+        _ratio(rates, "dvq_ray", "textbook"),
+        _ratio(rates, "bfloat16", "dvq_ray"),
+        share("dvq_ray", torch.bfloat16 if device.precision == "bfloat16" else torch.float32),
+        share("bfloat16", torch.bfloat16),
     ]
+
+
+def _ratio(rates: dict[str, list[float]], name: str, other: str) -> str:
+    """Of each round: median (least to greatest)."""
+    if not {name, other} <= rates.keys():
+        return ""
+    ratios = [one / two for one, two in zip(rates[name], rates[other], strict=True)]
+    return f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+
+
+def _clock(device: Device) -> float:
+    """On a CPU, where one thread computes, what other processes take does not count."""
+    return time.perf_counter() if device.on_gpu else time.process_time()
+
+
+@cache
+def _products_per_second(device: Device, dtype: torch.dtype) -> float:
+    """Multiplications that torch's product of two matrices reaches."""
+    size = 8192 if device.on_gpu else 1024
+    one, other = (torch.rand(size, size, device=device.kind).to(dtype) for _ in range(2))
+    found = []
+    for _ in range(10):
+        device.wait()
+        started = _clock(device)
+        one @ other
+        device.wait()
+        found.append(_clock(device) - started)
+    return float(size**3 / min(found))
 
 
 @click.command()
 @click.option("--quick", is_flag=True, help="The small network alone, few rounds.")
 @click.option("--rounds", default=5, show_default=True, help="Measurements of each way, in turn.")
-def main(quick: bool, rounds: int) -> None:
+@click.option("--return-memory", is_flag=True, help="Return freed memory to the system, as trainings once did.")
+def main(quick: bool, rounds: int, return_memory: bool) -> None:
     """Measure on the GPU where there is one, else on one core."""
     torch.manual_seed(0)
     device = Device("cuda" if torch.cuda.is_available() else "cpu")
     rounds, steps = (2, 2) if quick else (rounds, 50 if device.on_gpu else 3)
-    shapes = [(SMALL, 32)] + ([] if quick else [(OFFICIAL, 128 if device.on_gpu else 8)])
+    shapes = [(SMALL, 32)]
+    if not quick:
+        shapes += [(LOSSLESS, 16), (OFFICIAL, 128 if device.on_gpu else 8)]
+    if return_memory:
+        patch(f"{Device.__module__}.keep_freed_memory", lambda: False).start()
     with device.prepared():
         rows = [_measure(network, batch, device, steps, rounds) for network, batch in shapes]
-    where = torch.cuda.get_device_name() if device.on_gpu else "one core"
-    say(f"training step on {where}, {device.precision} against float32, images per second, {rounds} rounds")
-    show(("network", "textbook: min / median / max", "dvq_ray: min / median / max", "times as many"), rows)
+    where = torch.cuda.get_device_name() if device.on_gpu else "one core, CPU time"
+    say(f"training step on {where}, {device.precision}, images per second: min / median / max of {rounds} rounds")
+    headings = ("textbook, float32", "dvq_ray", "bfloat16", "dvq_ray/textbook", "bfloat16/float32")
+    show(("network", *headings, "share of products", "bfloat16"), rows)
     if device.on_gpu:
-        say(f"wanted on a GPU: {WANTED_ON_GPU} times")
+        say(f"wanted on a GPU: {WANTED_ON_GPU} times the textbook's")
 
 
 if __name__ == "__main__":

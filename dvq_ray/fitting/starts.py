@@ -26,11 +26,12 @@ def chosen_codes(quantizer: CodebookQuantizer, train: Vectors, seed: int) -> Cod
     """
     # scikit-learn takes a second to import, which most workers need not spend
     from sklearn.cluster import kmeans_plusplus
-    from threadpoolctl import threadpool_limits
+
+    from dvq_ray.process.blas_threads import one_blas_thread
 
     rng = stream(seed, "k-means++ codes")
     chosen = []
-    with threadpool_limits(limits=1):
+    with one_blas_thread():
         for part in _parts(quantizer, train):
             # In float32 the rounding of its sums, which depends on the processor, decides one pick in some hundreds.
             _, rows = kmeans_plusplus(

@@ -21,12 +21,13 @@ Trained = TypeVar("Trained", bound="faiss.Index | faiss.ProductQuantizer | faiss
 def one_thread() -> Iterator[None]:
     """Lets faiss, and the BLAS that it brings, compute with one thread: with several, sums depend on how many."""
     import faiss
-    from threadpoolctl import threadpool_limits
+
+    from dvq_ray.process.blas_threads import one_blas_thread
 
     threads = faiss.omp_get_max_threads()
     faiss.omp_set_num_threads(1)
     try:
-        with threadpool_limits(limits=1):
+        with one_blas_thread():
             yield
     finally:
         faiss.omp_set_num_threads(threads)

@@ -75,9 +75,9 @@ class KMeans(Quantizer):
         """Lloyd's algorithm for each slice; of all starts the one with the least training error is kept."""
         # scikit-learn takes a second to import, which most workers need not spend
         from sklearn.cluster import KMeans as Lloyd
-        from threadpoolctl import threadpool_limits
 
         from dvq_ray.fitting.codecs.codebooks import CodebookCodec
+        from dvq_ray.process.blas_threads import one_blas_thread
 
         features = vectors.shape[1]
         if breach := slices_divide(self.slices, features):
@@ -85,7 +85,7 @@ class KMeans(Quantizer):
         part = features // self.slices
         codebooks = np.empty((self.slices, self.codebook_size, part), dtype=np.float32)
         # With several threads, BLAS and scikit-learn sum in an order that depends on how many there are.
-        with threadpool_limits(limits=1):
+        with one_blas_thread():
             for place in range(self.slices):
                 own = vectors[:, place * part : (place + 1) * part]
                 # Each kind draws what it would draw on its own: `best` is never worse than either.

@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
-from threadpoolctl import threadpool_limits
 
 from dvq_ray.experiment.experiment import Outcome, Underway
 from dvq_ray.experiment.surroundings import Surroundings
@@ -22,6 +21,7 @@ from dvq_ray.experiments.code_prior.parents import Parent, parent_of
 from dvq_ray.experiments.code_prior.prior import Fit, FittedPrior
 from dvq_ray.experiments.code_prior.registry import find_prior
 from dvq_ray.experiments.code_prior.settings import CodePriorCurve, CodePriorMetrics, CodePriorSettings
+from dvq_ray.process.blas_threads import one_blas_thread
 
 Array = npt.NDArray[np.float64]
 TEST_IMAGES = "test_images.parquet"
@@ -37,7 +37,7 @@ def run(settings: CodePriorSettings, seeds: Sequence[int], surroundings: Surroun
     """
     source = surroundings.data[settings.parent_point_id]
     for seed in seeds:
-        with threadpool_limits(1):  # a cell has one core; results do not depend on it
+        with one_blas_thread():  # a cell has one core; results do not depend on it
             yield from _cell(settings, seed, parent_of(source, settings, seed), surroundings)
 
 

@@ -76,8 +76,9 @@ class Device:
 
     @contextmanager
     def prepared(self) -> Iterator[None]:
-        """For the length of a training: one thread on a CPU, whose process keeps what it frees from then on; on a GPU
-        the trial's part of the memory.
+        """For the length of a training: one thread on a CPU, the trial's part of the memory on a GPU.
+
+        On a CPU the process keeps the memory that it frees from then on.
 
         With one thread a cell gives the same bytes whatever a trial was given; cores are for cells side by side.
         """

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from threadpoolctl import threadpool_limits
+
+from dvq_ray.process.blas_threads import one_blas_thread
 
 Vectors = npt.NDArray[np.float32]
 
@@ -67,7 +68,7 @@ class Search:
         return _relative(exact, found)
 
     def _products(self, rows: Vectors) -> npt.NDArray[np.float64]:
-        with threadpool_limits(limits=1):
+        with one_blas_thread():
             products: npt.NDArray[np.float64] = self.queries.astype(np.float64) @ rows[:_PAIRED_ROWS].T
         return products
 
@@ -100,7 +101,7 @@ def _distances(queries: Vectors, database: Vectors) -> Iterator[tuple[slice, Vec
     queries, database = queries - centre, database - centre
     lengths = np.square(database).sum(axis=1)
     step = max(1, _NUMBERS_AT_ONCE // len(database))
-    with threadpool_limits(limits=1):
+    with one_blas_thread():
         for start in range(0, len(queries), step):
             rows = slice(start, min(start + step, len(queries)))
             yield rows, lengths - 2 * (queries[rows] @ database.T)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
-from threadpoolctl import threadpool_limits
 
 from dvq_ray.fitting.codecs.codebooks import CodebookCodec
+from dvq_ray.process.blas_threads import one_blas_thread
 from dvq_ray.quantizer.base import Codec, Codes, Vectors, blocks, code_type
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class RotatedCodec(Codec):
         """Codes [samples, slices] of `vectors` [samples, features]."""
         slices, size, _ = self.codebooks.codebooks.shape
         codes: Codes = np.empty((len(vectors), slices), code_type([size]))
-        with threadpool_limits(limits=1):
+        with one_blas_thread():
             for rows in blocks(*vectors.shape):
                 codes[rows] = self.codebooks.encode(np.asarray(vectors[rows], np.float32) @ self.rotation.T)
         return codes
@@ -40,7 +40,7 @@ class RotatedCodec(Codec):
     def decode(self, codes: Codes) -> Vectors:
         """Vectors [samples, features] of `codes` [samples, slices]."""
         vectors = np.empty((len(codes), len(self.rotation)), np.float32)
-        with threadpool_limits(limits=1):
+        with one_blas_thread():
             for rows in blocks(*vectors.shape):
                 np.matmul(self.codebooks.decode(codes[rows]), self.rotation, out=vectors[rows])
         return vectors
