@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -130,17 +131,16 @@ def main(
         raise click.UsageError("name at least one store")
     folder = None if needs else Path(out) if out else _default_folder(stores)
     try:
+        how: dict[str, Any] = {"form": FORMATS[style, width], "page_only": page_only}
         if is_live and folder is not None:
-            live.while_it_runs(folder, stores, _kept_values(only), say)
+            live.while_it_runs(folder, stores, _kept_values(only), say, **how)
         rows = load_rows(stores, _kept_values(only), without=_metrics_not_read([needs] if needs else named))
         _print(*rows.notes)
         if folder is None:
             assert needs is not None
             code = _check(needs, rows)
         else:
-            code = making.make(
-                folder, rows, named, say, allow_missing=allow_missing, form=FORMATS[style, width], page_only=page_only
-            )
+            code = making.make(folder, rows, named, say, allow_missing=allow_missing, **how)
     except (StoreError, ValueError) as error:
         complain(str(error))
         code = 2

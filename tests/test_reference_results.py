@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import doctest
 import os
 import re
 import struct
 import subprocess
 import sys
+from collections import Counter
 from functools import cache
 from pathlib import Path
 
@@ -272,3 +274,16 @@ def test_every_store_and_figure_that_the_results_page_names_is_there() -> None:
 def test_all_committed_results_stay_small() -> None:
     sizes = [path.stat().st_size for path in (ROOT / REFERENCE).rglob("*") if path.is_file()]
     assert sum(sizes) < 40 * 2**20
+
+
+def test_the_report_of_all_reference_stores_is_of_their_rows_and_has_the_verdicts_of_the_results_page() -> None:
+    page = (ROOT / REFERENCE / "figures" / "report.html").read_text()
+    stores = [str(REFERENCE / name) for name in sorted(STORES)]
+    named = re.findall(r"<dd><code>(results/reference/\w+)</code></dd>", page)
+    assert sorted(named) == stores
+    with contextlib.chdir(ROOT):
+        assert claims.digest(load_rows(named)) in page
+    verdicts = [decision.outcome.verdict for decision in decided() if not decision.claim.number.isalpha()]
+    shown = re.findall(r'id="claim-\w+" data-verdict="([^"]*)"', page)
+    assert Counter(shown) == Counter(verdicts)
+    assert len(page) < 5e6

@@ -84,7 +84,7 @@ def reach(on_page: float) -> float:
 def text(axes: Axes, row: float, x: float, words: str) -> None:
     """A few words to the right of a value; beneath its bar in a narrow format."""
     if current().is_narrow:
-        x, offset, row = 0.0, (2.0, -1.0), row + _HEIGHT / 2
+        x, offset, row = 0.0, (2.0, 0.0), row + _HEIGHT / 2
     else:
         offset = (5.0, 0.0)
     axes.annotate(

@@ -57,13 +57,15 @@ def describe_row(axes: Axes, row: float, table: pd.DataFrame) -> None:
 
 def place(figure: Figure, legend: Iterable[Artist]) -> None:
     """Finds where all marks are, once everything has its place. Models are called what the legend calls them."""
+    if sum(len(each.table) for axes in figure.axes for each in _DESCRIBED.get(axes, ())) > MOST:
+        return
     called = {_LOOKS[entry]: str(entry.get_label()) for entry in legend if entry in _LOOKS}
     names: dict[str, int] = {}
     points: list[Sequence[Any]] = []
     for axes in figure.axes:
         for described in _DESCRIBED.get(axes, ()):
             points += _placed(figure, axes, described, called, names)
-    _MARKS[figure] = Marks(names=list(names), points=points) if len(points) <= MOST else Marks()
+    _MARKS[figure] = Marks(names=list(names), points=points)
 
 
 def marks_of(figure: Figure) -> Marks:
@@ -79,7 +81,7 @@ def _placed(
     x, y = figure.transFigure.inverted().transform(axes.transData.transform(along)).T
     if described.look is not None:
         texts = _texts(axes.get_xticks(), [label.get_text() for label in axes.get_xticklabels()])
-        axis, model = _UNIT.sub("", axes.get_xlabel().replace("\n", " ")), _name(described.look, called)
+        axis, model = _UNIT.sub("", _x_label(figure, axes).replace("\n", " ")), _name(described.look, called)
     else:
         texts = _texts(axes.get_yticks(), [label.get_text() for label in axes.get_yticklabels()])
         axis, model = "", ""
@@ -95,6 +97,13 @@ def _placed(
             round(1000 * float(x[i]), 1), round(1000 * float(1 - y[i]), 1), names.setdefault(who, len(names)),
             names.setdefault(about, len(names)), where, *(_short(value[i]) for value in (mean, low, high)), int(n[i]),
         ]  # fmt: skip
+
+
+def _x_label(figure: Figure, axes: Axes) -> str:
+    """The label of x, which only the lowest panel of a column has."""
+    column = round(axes.get_position().x0, 4)
+    beneath = (each.get_xlabel() for each in figure.axes if round(each.get_position().x0, 4) == column)
+    return axes.get_xlabel() or next(filter(None, beneath), "")
 
 
 def _short(value: float) -> float | None:

@@ -198,7 +198,9 @@ class Sheet:
         self._unit = self._format.points / style.PAGE.points
         self._page_columns = self._columns = min(columns, len(titles))
         if most := self._format.most_columns:
-            self._columns = min(self._columns, narrow_columns, 1 if len(titles) <= 3 else most)
+            fitting = min(self._columns, narrow_columns, 1 if len(titles) <= 3 else most)
+            # Panels beside each other share the scale and the label of their row, so rows are not broken unevenly.
+            self._columns = 1 if self._page_columns % fitting else fitting
         rows = -(-len(titles) // self._columns)
         by_page_row = [*inches] if isinstance(inches, Sequence) else [inches] * -(-len(titles) // self._page_columns)
         page_rows = [self._page_row(row * self._columns) for row in range(rows)]
@@ -267,7 +269,8 @@ class Sheet:
                 handlelength=2.3 if any(isinstance(entry, Line2D) for entry in row) else 1.8, handletextpad=0.5,
             )  # fmt: skip
         foot = {"size": self._format.small_points, "va": "bottom", "linespacing": 1.25}
-        self.figure.text(unit * _EDGE / self._format.inches, unit * _EDGE / height, "\n".join(lines), **foot)  # type: ignore[arg-type]
+        corner = unit * _EDGE / self._format.inches, unit * _EDGE / height
+        self.figure.text(*corner, "\n".join(lines), **foot)  # type: ignore[arg-type]
         left = self._label_inches() + unit * _EDGE
         self._place(left, bottom, between, height)
         marks.place(self.figure, [entry for entries in legend for entry in entries])

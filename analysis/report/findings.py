@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ..build import Made
+from ..claims.readings import ClaimEntry
 from ..output.tables import Section, Table
 
 MOST = 3
@@ -13,14 +14,15 @@ MOST = 3
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """A sentence, and the item that it is from."""
+    """A sentence, and the item that it is from; empty for one that was tested like the claims."""
 
     text: str
-    item: str
+    item: str = ""
 
 
-def findings(made: Sequence[Made]) -> list[Finding]:
-    """At most three: the best quantizer of rates with most quantizers, or else who beats whom."""
+def findings(made: Sequence[Made], tested: Sequence[ClaimEntry] = ()) -> list[Finding]:
+    """At most three: what was tested and decided, the best quantizer of rates with most quantizers, who beats whom."""
+    decided = [_tested(each) for each in tested if each.reading.effect]
     by_points: list[tuple[int, Finding]] = []
     duels: list[Finding] = []
     for each in made:
@@ -29,7 +31,12 @@ def findings(made: Sequence[Made]) -> list[Finding]:
         if table := _table(each, "versus"):
             duels += _duels(table, each.item.name)
     ranked = [finding for _, finding in sorted(by_points, key=lambda pair: -pair[0])]
-    return [*ranked, *duels][:MOST]
+    return [*decided, *ranked, *duels][:MOST]
+
+
+def _tested(finding: ClaimEntry) -> Finding:
+    reading = finding.reading
+    return Finding(text=f"{finding.paper}: {reading.verdict_text} ({reading.statistic}: {reading.effect}).")
 
 
 def _table(made: Made, end: str) -> Table | None:
@@ -45,9 +52,8 @@ def _ranked(table: Table, item: str) -> Iterator[tuple[int, Finding]]:
         if others:
             name, _, difference, interval, verdict = others[0][:5]
             interval = f" ({interval})" if interval != "–" else ""
-            text += f"; next is {name}, {difference} from it{interval}" + (
-                ", which decides nothing" if verdict == "undecided" else ""
-            )
+            distance = f", {difference} from it{interval}" if difference != "–" else ""
+            text += f"; next is {name}{distance}" + (", which decides nothing" if verdict == "undecided" else "")
         yield len(section.rows), Finding(text=f"{text[0].upper()}{text[1:]}.", item=item)
 
 

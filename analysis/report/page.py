@@ -22,7 +22,10 @@ from ..output.tables import Table
 from ..output.words import capitalised
 from . import costs, environments, kept
 from .findings import Finding, findings
-from .wording import counted, spoken
+from .wording import counted, listed_in_words, spoken
+
+MOST_NAMED = 3
+"""Stores that title and summary have the names of."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +115,8 @@ class Report:
     @property
     def findings(self) -> Sequence[Finding]:
         """What to know first."""
-        return findings([attempt for attempt in self.attempts if isinstance(attempt, Made)])
+        made = [attempt for attempt in self.attempts if isinstance(attempt, Made)]
+        return findings(made, self.claims.findings)
 
     def cells_expression(self, made: Made) -> str:
         """Python that reads the rows of which an item has some."""
@@ -121,8 +125,15 @@ class Report:
 
     @property
     def title(self) -> str:
-        """The stores' own names."""
-        return " and ".join(location.rstrip("/").rpartition("/")[2] for location in self.origin.stores)
+        """The stores' own names; that of their folder, where they are many."""
+        names = [location.rstrip("/").rpartition("/")[2] for location in self.origin.stores]
+        return self._folder.rpartition("/")[2] if len(names) > MOST_NAMED and self._folder else " and ".join(names)
+
+    @property
+    def _folder(self) -> str:
+        """The folder of all stores; empty where they have none in common."""
+        folders = {location.rstrip("/").rpartition("/")[0] for location in self.origin.stores}
+        return folders.pop() if len(folders) == 1 else ""
 
     @property
     def summary(self) -> str:
@@ -131,14 +142,13 @@ class Report:
         by_status = ", ".join(f"{count:,} {status}" for status, count in origin.statuses.items())
         filters = ", ".join(f"{column}={value}" for column, value in origin.only.items())
         kept_rows = f", of which only those with {filters} are looked at" if filters else ""
-        experiments = " and ".join(spoken(name).lower() for name in origin.groups)
+        experiments = listed_in_words([spoken(name).lower() for name in origin.groups])
+        are_many = len(origin.stores) > MOST_NAMED and self._folder
+        stores = f"{len(origin.stores)} stores in {self._folder}" if are_many else ", ".join(origin.stores)
         decided = (
             f" Of the paper's {len(self.claims.entries)} claims: {self.claims.tally}." if self.decides_claims else ""
         )
-        return (
-            f"{counted(origin.cells, 'cell')} ({by_status}) of the {experiments}, from {', '.join(origin.stores)}"
-            f"{kept_rows}.{decided}"
-        )
+        return f"{counted(origin.cells, 'cell')} ({by_status}) of the {experiments}, from {stores}{kept_rows}.{decided}"
 
 
 def origin_of(rows: Rows) -> Origin:

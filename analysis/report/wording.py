@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 
 def counted(count: int, one: str, many: str = "") -> str:
@@ -20,3 +21,8 @@ def first_sentences(text: str, count: int = 2) -> tuple[str, str]:
     ends = [found.end() for found in re.finditer(r"[.!?](?= [A-Z])", text)]
     end = ends[count - 1] if len(ends) >= count else len(text)
     return text[:end], text[end:].strip()
+
+
+def listed_in_words(words: Sequence[str]) -> str:
+    """`one, two and three`."""
+    return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))

@@ -18,6 +18,7 @@ from ._points import BITS, AllPoints, numbers, points_of
 MOST = 1000
 """Points in the table; the `.csv` has all."""
 _MISSING = "–"
+_DIGEST_LETTERS = 8
 
 
 def every_point(selection: Selection) -> Product:
@@ -53,13 +54,18 @@ def _heading(points: AllPoints, name: str) -> str:
 
 
 def _row(points: AllPoints, fields: Sequence[str], row: dict[Any, Any]) -> list[str]:
-    values = [
-        _MISSING if pd.isna(row[name]) else points.declared.axes[name].value(number(row[name])) for name in fields
-    ]
+    values = [_value(points, name, row[name]) for name in fields]
     low, high = (_short(row[end]) for end in ("low", "high"))
     interval = f"{low} to {high}" if _MISSING not in (low, high) else _MISSING
     bits = _MISSING if pd.isna(row[BITS]) else f"{row[BITS]:,.6g}"
     return [points.declared.label(str(row["quantizer"])), *values, bits, _short(row["mean"]), interval, str(row["n"])]
+
+
+def _value(points: AllPoints, name: str, value: Any) -> str:
+    if pd.isna(value):
+        return _MISSING
+    shown = points.declared.axes[name].value(number(value))
+    return shown[:_DIGEST_LETTERS] if name == points.declared.digest else shown
 
 
 def _short(value: float) -> str:

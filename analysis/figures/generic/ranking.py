@@ -144,7 +144,7 @@ def _row(
     return [
         ", ".join(filter(None, [points.declared.label(str(row["quantizer"])), settings])),
         f"{row['mean']:.4g}",
-        "–" if is_best or row["difference"] is None else f"{row['difference']:+.1%}",
+        "–" if is_best or pd.isna(row["difference"]) else f"{row['difference']:+.1%}",
         f"{row['low']:+.1%} to {row['high']:+.1%}" if has_interval else "–",
         row["verdict"], str(row["n"]),
         *(f"{its.get(row['point_id'], np.nan):,.0f}" for its in sizes.values()),

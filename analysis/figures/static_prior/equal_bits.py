@@ -130,8 +130,9 @@ def equal_bits(selection: Selection) -> tuple[Figure, str]:
         f"{capitalised(shared.uniform(dvq.axes['init_bound'][0]))}.",
     )
     caption = (
-        "Test loss of depthwise quantizers (DVQ) less that of the plain quantizer (VQ) with as many codebook "
-        "parameters (left), and of the VQ whose codes have as many bits (right), over the number of factors F. "
+        f"{_message(table)} Test loss of depthwise quantizers (DVQ) less that of the plain quantizer (VQ) with as many "
+        "codebook parameters (left), and of the VQ whose codes have as many bits (right), over the number of factors "
+        "F. "
         f"Below zero DVQ is better, above it VQ is. Each panel has a scale of its own. {note}"
     )
     return sheet.finish(
@@ -139,6 +140,17 @@ def equal_bits(selection: Selection) -> tuple[Figure, str]:
         legend=[entries, [level_handle("no difference")]], footnote=note,
         y_limits=[_limits(at(table, dimension=dimension, equal=equal)) for dimension, equal in panels],
     ), caption  # fmt: skip
+
+
+def _message(table: pd.DataFrame) -> str:
+    """How often the interval of the difference lies below zero and above it."""
+    parts = []
+    for equal in ("bits", "parameters"):
+        its = at(table, equal=equal)
+        its = its[its["n"] > 0]
+        lower, higher = int((its["high"] < 0).sum()), int((its["low"] > 0).sum())
+        parts.append(f"at equal {equal} DVQ has the lower loss at {lower} of {len(its)} points, the higher at {higher}")
+    return f"{capitalised('; '.join(parts))}."
 
 
 def _partners(table: pd.DataFrame, equal: str) -> str:
