@@ -68,4 +68,7 @@ def check_claims(rows: Rows) -> tuple[list[str], int]:
     for decision in decided:
         coverage = sentences.coverage(decision.outcome)
         lines.append(f"            {decision.claim.number}: {sentences.verdict(decision.outcome)}. {coverage}".rstrip())
+        if decision.small and decision.small.cells:
+            coverage = sentences.coverage(decision.small)
+            lines.append(f"            at small scale: {sentences.verdict(decision.small)}. {coverage}".rstrip())
     return lines, int(any(d.outcome.is_so_far or d.outcome.verdict == "not run" for d in decided))

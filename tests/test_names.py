@@ -18,7 +18,20 @@ OUTSIDE = {"experiments", "quantizers", "fitting", "quantizer", "testing"}
 """What is built in, the parts that it is made of, and the suites that test these."""
 OF_ALL = {"quantizer", "step"}
 """The field and the column that every experiment has: the core asks for them."""
-WORDS = {"start", "steps", "groups", "slices", "parameters", "dataset", "rows", "scale", "levels", "pq", "faiss"}
+WORDS = {
+    "coded",
+    "start",
+    "steps",
+    "groups",
+    "slices",
+    "parameters",
+    "dataset",
+    "rows",
+    "scale",
+    "levels",
+    "pq",
+    "faiss",
+}
 """Names of fields and columns that are common words too, what `pyarrow.parquet` is imported as, and a library: they are
 no names where they are identifiers."""
 

@@ -20,6 +20,7 @@ from analysis.claims.priors import BEST, LADDER
 from analysis.claims.readings import entry
 from analysis.data.best_of_others import best_of_others
 from analysis.data.rows import load_rows
+from analysis.needs_text import check_claims
 from dvq_ray.experiment.registry import find_experiment
 from dvq_ray.store import Store
 from dvq_ray.sweep.yaml_source import read_file
@@ -75,6 +76,9 @@ def test_at_small_scale_a_claim_holds_or_fails_beside_not_run(number: str) -> No
         assert decision.small.verdict == verdict, sentences.decided_by(decision.small)
         assert decision.outcome.verdict == "not run"
         assert product.tally([decision]) == f"1 not run; at small scale: 1 {verdict}"
+        lines, code = check_claims(small(number, world))
+        assert f"            at small scale: {verdict}." in lines
+        assert code == 1
         found = entry(decision)
         assert found.small_text.startswith(f"{verdict}: ")
         assert found.small in found.beside
