@@ -73,6 +73,33 @@ ended = sorted(ray.get([cell.remote(seed) for seed in range(count)]))
 print(json.dumps(ended))
 ray.shutdown()
 """
+PACK = """\
+import dataclasses, sys, tempfile, time
+from dvq_ray.execution.pack import run_pack
+from dvq_ray.experiment.registry import find_experiment
+from dvq_ray.experiment.surroundings import Surroundings
+from dvq_ray.store import Store
+from dvq_ray.store.provenance import Run
+from dvq_ray.sweep.cells import Pack, Point
+experiment, inside = find_experiment("static_prior"), 0.0
+fields = {"quantizer": "vq", "dimension": 5, "codebook_size": 5, "steps": 1, "train_samples": 64, "factors": 1}
+run = experiment.load_run()
+def timed(*arguments):
+    global inside
+    began = time.process_time()
+    outcomes = list(run(*arguments))
+    inside += time.process_time() - began
+    yield from outcomes
+point = Point(experiment=dataclasses.replace(experiment, run=timed), settings=experiment.settings(fields))
+for cells in (20, int(sys.argv[1])):  # the first warm up
+    with tempfile.TemporaryDirectory() as folder:
+        pack = Pack(cells=[point.cell(seed) for seed in range(cells)])
+        began, inside = time.process_time(), 0.0
+        for _ in run_pack(pack, Store(folder), Run.start("pack"), Surroundings()):
+            pass
+        seconds = time.process_time() - began - inside
+print(1e3 * seconds / cells)
+"""
 ENDS = """\
 import json, os, sys, tempfile
 import dvq_ray.execution.tune.under_tune as under_tune
@@ -170,6 +197,10 @@ def parts(folder: Path, cells: int, fits: int) -> Mapping[str, Part]:
         return {"longest": float(gaps.max()), "usual": 1e3 * float(np.median(gaps))}
 
     return {
+        "pack": Part(
+            measure=lambda checkout: {"cpu": float(checkout.run("-c", PACK, str(cells)))},
+            shown={"cpu": "CPU milliseconds for a cell of next to nothing besides computing it"},
+        ),
         "in process": Part(
             measure=lambda checkout: checkout.sweep(trivial, "--in-process"),
             shown={
@@ -236,7 +267,9 @@ def _cpu_seconds() -> float:
 @click.option("--rounds", default=5, show_default=True, help="Of each part.")
 @click.option("--cells", default=2000, show_default=True, help="Of next to nothing; a multiple of 100.")
 @click.option("--fits", default=400, show_default=True, help="Small fits; a multiple of 10.")
-@click.option("--only", multiple=True, metavar="PART", help="in process, ray, tasks, fits, commands or controllers.")
+@click.option(
+    "--only", multiple=True, metavar="PART", help="pack, in process, ray, tasks, fits, commands or controllers."
+)
 def main(against: Path | None, rounds: int, cells: int, fits: int, only: tuple[str, ...]) -> None:
     """Print a table of medians, with the ratio of each round's figures where there is another checkout."""
     checkouts = [Checkout(name="this", path=HERE)]

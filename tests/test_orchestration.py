@@ -20,6 +20,7 @@ def test_a_rate_leaves_the_start_out() -> None:
 def test_what_a_cell_costs_and_what_commands_take_is_measured(tmp_path: Path) -> None:
     found = parts(tmp_path, 100, 10)
     checkout = Checkout(name="this", path=HERE)
+    assert 0 < found["pack"].measure(checkout)["cpu"] < 100
     cells = found["in process"].measure(checkout)
     assert 1 < cells["rate"] < 100_000
     assert 0 < cells["first"] < cells["whole"]
@@ -46,4 +47,4 @@ def test_two_checkouts_are_measured_by_turns(monkeypatch: pytest.MonkeyPatch, tm
 def test_a_part_that_is_not_there_is_refused() -> None:
     done = CliRunner().invoke(main, ["--only", "kernels"])
     assert done.exit_code == 2
-    assert "kernels; allowed: in process, ray, tasks, fits, commands, controllers" in done.output
+    assert "kernels; allowed: pack, in process, ray, tasks, fits, commands, controllers" in done.output

@@ -103,49 +103,59 @@ def cell_table(experiment: Experiment, rows: Sequence[Mapping[str, Any]]) -> pa.
 
     Any text can be stored: what is not Unicode, such as bytes of a file's name, is written out. Raises `MisfitError`.
     """
-    named = {str(row.get("quantizer", "")) for row in rows} - {"", *experiment.quantizers}
-    quantizers = frozenset(name for name in named if name in experiment.variants)
-    schema = cell_schema(experiment, quantizers)
-    return _table([dict(row) for row in rows], schema)
+    return pa.Table.from_struct_array(_cells(experiment, rows))
 
 
 def curve_table(
     experiment: Experiment, written: Sequence[tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]]]
 ) -> pa.Table:
     """The logged steps of rows as a table. Raises `MisfitError`."""
-    steps = [{**{key: row[key] for key in ATTEMPT.names}, **step} for row, curve in written for step in curve]
-    return _table(steps, curve_schema(experiment))
-
-
-def _table(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
-    for name in _whole_numbers(schema):
-        if broken := [value for row in rows if _has_fraction(value := row.get(name))]:
-            raise MisfitError(f"the column {name} holds whole numbers, and cannot hold {broken[0]!r}")
-    try:
-        # One call for all columns: `Table.from_pylist` makes one for each, and takes thrice as long for a single row.
-        return pa.Table.from_struct_array(pa.array(rows, pa.struct(schema)))
-    except UnicodeEncodeError:
-        return _table([{name: _written_out(value) for name, value in row.items()} for row in rows], schema)
-    except (pa.ArrowException, TypeError, OverflowError) as error:
-        raise MisfitError(_misfit(rows, schema) or first_line(error)) from error
+    return pa.Table.from_struct_array(_steps(experiment, written))
 
 
 def check_fits(experiment: Experiment, row: Mapping[str, Any], curve: Sequence[Mapping[str, Any]]) -> None:
     """Raises `MisfitError` where a row or its curve has a value that its column cannot hold."""
-    cell_table(experiment, [row])
-    curve_table(experiment, [(row, curve)])
+    _cells(experiment, [row])
+    _steps(experiment, [(row, curve)])
+
+
+def _cells(experiment: Experiment, rows: Sequence[Mapping[str, Any]]) -> pa.StructArray:
+    named = {str(row.get("quantizer", "")) for row in rows} - {"", *experiment.quantizers}
+    quantizers = frozenset(name for name in named if name in experiment.variants)
+    return _array([dict(row) for row in rows], cell_schema(experiment, quantizers))
+
+
+def _steps(
+    experiment: Experiment, written: Sequence[tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]]]
+) -> pa.StructArray:
+    steps = [{**{key: row[key] for key in ATTEMPT.names}, **step} for row, curve in written for step in curve]
+    return _array(steps, curve_schema(experiment))
+
+
+def _array(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.StructArray:
+    """Rows as Arrow holds them: one call for all columns, which for one row is thrice as fast as one for each."""
+    kind, whole_numbers = _kinds(schema)
+    for name in whole_numbers:
+        if broken := [value for row in rows if _has_fraction(value := row.get(name))]:
+            raise MisfitError(f"the column {name} holds whole numbers, and cannot hold {broken[0]!r}")
+    try:
+        return pa.array(rows, kind)
+    except UnicodeEncodeError:
+        return _array([{name: _written_out(value) for name, value in row.items()} for row in rows], schema)
+    except (pa.ArrowException, TypeError, OverflowError) as error:
+        raise MisfitError(_misfit(rows, schema) or first_line(error)) from error
 
 
 def look_table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
     """The last looks at points and pairs as a table."""
-    return _table(rows, LOOK)
+    return pa.Table.from_struct_array(_array(rows, LOOK))
 
 
 @cache
-def _whole_numbers(schema: pa.Schema) -> list[str]:
-    """Columns of integers and of lists of them."""
+def _kinds(schema: pa.Schema) -> tuple[pa.StructType, list[str]]:
+    """The type of a row, and its columns of integers and of lists of them."""
     kinds = {field.name: field.type.value_type if pa.types.is_list(field.type) else field.type for field in schema}
-    return [name for name, kind in kinds.items() if pa.types.is_integer(kind)]
+    return pa.struct(schema), [name for name, kind in kinds.items() if pa.types.is_integer(kind)]
 
 
 def _has_fraction(value: Any) -> bool:
