@@ -52,7 +52,7 @@ class Device:
         return self.kind != "cpu"
 
     @property
-    def precision(self) -> Precision:
+    def precision(self) -> str:
         """Of the convolutions. Quantizers and likelihoods compute in float32 everywhere."""
         return "bfloat16" if self.on_gpu else self.cpu_precision
 
