@@ -192,7 +192,7 @@ def main(quick: bool, rounds: int, return_memory: bool) -> None:
     if not quick:
         shapes += [(LOSSLESS, 16), (OFFICIAL, 128 if device.on_gpu else 8)]
     if return_memory:
-        patch(f"{Device.__module__}.keep_freed_memory", lambda: False).start()
+        patch(f"{Training.__module__}.keep_freed_memory", lambda: False).start()
     with device.prepared():
         rows = [_measure(network, batch, device, steps, rounds) for network, batch in shapes]
     where = torch.cuda.get_device_name() if device.on_gpu else "one core, CPU time"

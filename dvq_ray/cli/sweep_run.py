@@ -128,15 +128,11 @@ class SweepRun:
         """What this machine does not have for cells of these settings: instructions, data sets on its disks."""
         if not self._is_local:
             return []
-        device = "cuda" if self.spec.resources.gpu else "cpu"
-        missing = dict.fromkeys(text for each in settings if (text := each.missing_here(device)))
-        data_sets = self.spec.experiment.data_sets
-        if data_sets is None:
-            return [*missing]
-        return [
-            *missing,
-            *data_sets.problems(settings, self.spec.data, lambda text: click.echo(f"note: {text}", err=True)),
-        ]
+        device = self.spec.surroundings().device
+        problems = [*dict.fromkeys(missing for each in settings if (missing := each.missing_here(device)))]
+        if data_sets := self.spec.experiment.data_sets:
+            problems += data_sets.problems(settings, self.spec.data, lambda text: click.echo(f"note: {text}", err=True))
+        return problems
 
     def _problems_of_store(self) -> list[str]:
         try:

@@ -21,7 +21,6 @@ from dvq_ray.experiments.learned_prior.images import Images, load_images
 from dvq_ray.experiments.learned_prior.settings import Precision
 from dvq_ray.experiments.learned_prior.sources import ImageSource
 from dvq_ray.fitting.codecs.modules import one_thread
-from dvq_ray.process.freed_memory import keep_freed_memory
 
 RESIDENT_SHARE = 0.4
 """Of a trial's GPU memory that images may take; larger sets stay in the computer's memory and travel batch by batch."""
@@ -52,7 +51,7 @@ class Device:
         return self.kind != "cpu"
 
     @property
-    def precision(self) -> Precision:
+    def precision(self) -> str:
         """Of the convolutions. Quantizers and likelihoods compute in float32 everywhere."""
         return "bfloat16" if self.on_gpu else self.cpu_precision
 
@@ -78,8 +77,6 @@ class Device:
     def prepared(self) -> Iterator[None]:
         """For the length of a training: one thread on a CPU, the trial's part of the memory on a GPU.
 
-        On a CPU the process keeps the memory that it frees from then on.
-
         With one thread a cell gives the same bytes whatever a trial was given; cores are for cells side by side.
         """
         if self.on_gpu:
@@ -91,7 +88,6 @@ class Device:
             finally:
                 torch.cuda.empty_cache()  # a neighbour on the same GPU may want it
             return
-        keep_freed_memory()
         with one_thread("cpu"):
             yield
 

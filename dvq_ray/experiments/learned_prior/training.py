@@ -28,6 +28,7 @@ from dvq_ray.experiments.learned_prior.device import DataSet, Device
 from dvq_ray.experiments.learned_prior.evaluation import evaluate
 from dvq_ray.experiments.learned_prior.rate import perplexity
 from dvq_ray.experiments.learned_prior.settings import LearnedPriorCurve, LearnedPriorSettings, largest_codebook
+from dvq_ray.process.freed_memory import keep_freed_memory
 from dvq_ray.streams import stream
 
 FINITE_EVERY = 50
@@ -82,6 +83,8 @@ class Training:
         self.step = 0
         self.curve: list[dict[str, Any]] = []
         self.training_seconds = 0.0
+        if not device.on_gpu:
+            keep_freed_memory()
         model = build_autoencoder(settings, _generator(seed, "network"))
         self.model = model.to(device.kind).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if device.aligns_widths:
