@@ -1,8 +1,8 @@
-"""`python -m benchmarks.analysis`: `python -m analysis` on a store of a million rows, against reading it naively.
+"""`python -m benchmarks.analysis`: a store of a million rows: reading it, its status, resuming it and the analysis.
 
-The store is written as a sweep writes it, outside of the timing: real cells of the static prior with made-up numbers.
-The command runs as users run it, in as many processes as there are usable cores: all of it, and the figures and claims
-alone. Its memory is that of all its processes together. Its parts run one by one in one process. The naive way is
+The store is written as a merge leaves it, outside of the timing: real cells of the static prior with made-up numbers.
+Each command runs as users run it, by turns with the same of another checkout where one is named; its memory is that of
+all its processes together. The parts of the analysis then run one by one in one process. The naive way is
 `pandas.read_parquet` of everything, then mean, deviation and number of every point by `groupby`: the least that an
 analysis by hand would do.
 """
@@ -10,22 +10,32 @@ analysis by hand would do.
 from __future__ import annotations
 
 import json
+import os
 import resource
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
 from pathlib import Path
 
 import click
 
 from benchmarks.made_up_rows import EXPERIMENT, write_store
-from benchmarks.static_prior.tables import say, show
+from benchmarks.static_prior.tables import say, show, spread
 
-SECONDS, GIBIBYTES = 15.0, 1.5
-"""What figures and claims of the static prior may take on two cores."""
+ROUNDS = 5
+WANTED = {"load_results": (1.0, 0.0), "status": (2.0, 0.0), "resuming": (2.0, 0.0), "figures and claims": (7.0, 1.0)}
+"""Seconds and GiB that a command may take on two quiet cores; the first without starting Python."""
+READ = """\
+import sys, time
+from dvq_ray import load_results
+from dvq_ray.store.columns import known_kinds
+known_kinds()  # imports what experiments declare
+began, began_cpu = time.perf_counter(), time.process_time()
+load_results(sys.argv[1])
+print(time.perf_counter() - began, time.process_time() - began_cpu)
+"""
 
 
 class _Phases:
@@ -67,6 +77,7 @@ def parts(location: str) -> None:
         attempt = make(item, rows, allow_missing=False)
         if not isinstance(attempt, Absent):
             phases.end(name if isinstance(attempt, Made) else f"{name} (refused)")
+    phases.end("items that it has no cells for")
     claims.files(claims.decisions(rows), rows)
     phases.end("claims")
 
@@ -83,20 +94,36 @@ def figures_and_claims() -> list[str]:
 WAYS: dict[str, Callable[[str], None]] = {"naive": naive, "parts": parts}
 
 
-def _command(name: str, location: str, *options: str) -> tuple[str, float, float, float]:
-    """`python -m analysis` as users run it: seconds, CPU seconds and the memory of its processes together."""
-    with tempfile.TemporaryDirectory(prefix="bench_") as out:
-        started, before, peak_kib = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN), 0
-        command = [sys.executable, "-m", "analysis", location, "--out", out, *options]
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        while process.poll() is None:
-            peak_kib = max(peak_kib, _proportional_kib(process.pid))
-            time.sleep(0.1)
-        seconds, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
+def _commands(store: str, out: str) -> dict[str, list[str]]:
+    """Arguments of Python, by what they do."""
+    analysis = ["-m", "analysis", store, "--out", out]
+    return {
+        "load_results": ["-c", READ, store],
+        "status": ["-m", "dvq_ray.status", store],
+        "resuming": ["-m", "dvq_ray.sweep", f"{store}/sweep.yaml", "--results", str(Path(store).parent)],
+        "figures and claims": [*analysis, *figures_and_claims()],
+        "all items and the report": analysis,
+    }
+
+
+def _measure(arguments: list[str], checkout: str) -> tuple[float, float, float]:
+    """Seconds, CPU seconds and the memory of all processes together."""
+    started, before, peak_kib = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN), 0
+    environment = {**os.environ, "PYTHONPATH": checkout}
+    process = subprocess.Popen(
+        [sys.executable, *arguments], cwd=checkout, env=environment, stdout=subprocess.PIPE, text=True
+    )
+    while process.poll() is None:
+        peak_kib = max(peak_kib, _proportional_kib(process.pid))
+        time.sleep(0.05)
+    seconds, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert process.stdout
     if process.returncode:
-        raise click.ClickException(f"{' '.join(command)} ended with {process.returncode}")
+        raise click.ClickException(f"{' '.join(arguments)} ended with {process.returncode}")
     cpu_seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return name, seconds, cpu_seconds, peak_kib / 2**20
+    if READ in arguments:
+        seconds, cpu_seconds = map(float, process.stdout.read().split())
+    return seconds, cpu_seconds, peak_kib / 2**20
 
 
 def _proportional_kib(pid: int) -> int:
@@ -121,37 +148,49 @@ def _measured(way: str, location: str) -> list[tuple[str, float, float, float]]:
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--quick", is_flag=True, help="A fifteenth of the rows, to see that everything works.")
-@click.option("--store", type=click.Path(exists=True), help="Measure on this store and make none up.")
+@click.option("--quick", is_flag=True, help="A fifteenth of the rows and one round, to see that everything works.")
+@click.option("--store", type=click.Path(exists=True), help="Measure on this store, named made_up, and make none up.")
+@click.option("--against", type=click.Path(exists=True), help="Another checkout, whose commands are run by turns.")
+@click.option("--rounds", default=ROUNDS, show_default=True)
 @click.option("--way", type=click.Choice(list(WAYS)), hidden=True, help="Run one way in this process.")
-def main(quick: bool, store: str | None, way: str | None) -> None:
-    """Print seconds and peak memory of each phase, and of the naive way."""
+def main(quick: bool, store: str | None, against: str | None, rounds: int, way: str | None) -> None:
+    """Print seconds and memory of each command, of each phase of the analysis, and of the naive way."""
     if way is not None:
         assert store is not None
         WAYS[way](store)
         return
-    with ExitStack() as stack:
+    with tempfile.TemporaryDirectory(prefix="bench_") as folder:
         if store is None:
-            store = stack.enter_context(tempfile.TemporaryDirectory(prefix="bench_"))
-            count = write_store(Path(store), quick=quick)
+            store = f"{folder}/made_up"
+            Path(store).mkdir()
+            count = write_store(Path(store), quick=quick, rows_of_a_file=200_000)
             say(f"a store of {count:,} rows in {len(list(Path(store, 'cells').iterdir())):,} files")
-        found = {name: _measured(name, store) for name in WAYS}
-        found["python -m analysis"] = [
-            _command("all items and the report", store),
-            _command("figures and claims", store, *figures_and_claims()),
-        ]
-    for name, phases in found.items():
+        checkouts = {"": str(Path(__file__).parents[1])} | (
+            {"before: ": str(Path(against).resolve())} if against else {}
+        )
+        found: dict[str, list[tuple[float, float, float]]] = {}
+        for _ in range(1 if quick else rounds):
+            for name, arguments in _commands(os.path.abspath(store), f"{folder}/out").items():
+                for when, checkout in checkouts.items():
+                    found.setdefault(f"{when}{name}", []).append(_measure(arguments, checkout))
+        phases = {name: _measured(name, store) for name in WAYS}
+    say(f"commands, min / median / max of rounds by turns; load at the end {os.getloadavg()[0]:.1f}")
+    show(
+        ("command", "seconds", "CPU seconds", "peak GiB", "wanted"),
+        [(name, *(spread([run[place] for run in runs]) for place in range(3)), _wanted(name))
+         for name, runs in found.items()],
+    )  # fmt: skip
+    for name, its in phases.items():
         say(name)
         show(
             ("phase", "seconds", "CPU seconds", "peak GiB so far"),
-            [(phase, *(f"{value:.2f}" for value in values)) for phase, *values in phases],
+            [(phase, *(f"{value:.2f}" for value in values)) for phase, *values in its],
         )
-    (_, *theirs), (_, *mine) = found["naive"][-1], found["python -m analysis"][-1]
-    ratios = [f"{a / b:.1f}" for a, b in zip(mine, theirs, strict=True)]
-    say(
-        f"figures and claims over naive: {ratios[0]} times the seconds, {ratios[1]} times the CPU seconds, {ratios[2]} "
-        f"times the memory; wanted: under {SECONDS:g} s and {GIBIBYTES:g} GiB"
-    )
+
+
+def _wanted(name: str) -> str:
+    seconds, gibibytes = WANTED.get(name, (0.0, 0.0))
+    return " and ".join([f"< {seconds:g} s"] * (seconds > 0) + [f"< {gibibytes:g} GiB"] * (gibibytes > 0))
 
 
 if __name__ == "__main__":

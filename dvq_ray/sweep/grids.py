@@ -25,7 +25,7 @@ from dvq_ray.sweep.yaml_source import Source
 MAX_CELLS = 1_000_000
 """The limit of a sweep that does not say how many cells it may have."""
 MOST_MAX_CELLS = 10_000_000
-"""What a sweep may say: planning this many takes minutes, and some 10 GB."""
+"""What a sweep may say: planning this many that are all missing takes minutes, and some 10 GB."""
 
 
 _FIXED_SEEDS = "allowed: a number of repetitions, or a list of seeds"
