@@ -100,8 +100,8 @@ def main(
 ) -> None:
     """Make every item that the stores hold all cells of, and a report.
 
-    With --live it goes on while the sweep runs. It takes a fifth of the time at most, on whatever
-    cores other processes leave idle, and the last report is the usual one.
+    With --live it goes on while the sweep runs. It works for a fifth of the time at most, with a low
+    priority, and the last report is the usual one.
 
     Exit codes: 0 all is made that the stores hold cells for; 1 some item was refused, or one that was named is not in
     the stores; 2 there is nothing to read, or the command is wrong.

@@ -53,9 +53,9 @@ _TEXTS = (*_NEEDED, "point_id")
 def main(store: str, watch: bool) -> None:
     """Say how the sweep of the store STORE (a folder or a URI) is doing. Nothing is written or moved.
 
-    With --watch it looks again every few seconds, for a twentieth of one core at most and after all
-    other processes, and Ctrl-C ends the looking and not the sweep. Where the output is no terminal it
-    prints the last state alone.
+    With --watch it looks again every few seconds, for a twentieth of one core at most and with a low
+    priority. Ctrl-C ends the looking, not the sweep. Where the output is no terminal it prints the last
+    state alone.
 
     Exit codes: 0 all cells are done; 1 every cell has a row, but some failed; 2 there is no store, or it
     cannot be read; 3 some are missing. Of a search, suggestions stand for cells.

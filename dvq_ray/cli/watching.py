@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from dvq_ray.store import Store
 from dvq_ray.store.heartbeat import drivers
 
+_NICENESS = 10
+"""A tenth of the weight of other processes, to Linux. At 19 a sweep on all cores would leave nothing for a report."""
 _POLL_SECONDS = 2.0
 """How often it is looked whether the sweep still runs: a few bytes are read for that."""
 
@@ -36,7 +38,7 @@ def rounds(stores: Sequence[Store], *, share: float, least_seconds: float) -> It
 
 
 def give_way() -> None:
-    """Lets every other process on this machine go first, as far as the system allows it."""
+    """Leaves nine tenths of each core to other processes that want it, where the system knows priorities."""
     if hasattr(os, "nice"):
         with suppress(OSError):
-            os.nice(19)
+            os.nice(_NICENESS)
