@@ -111,15 +111,15 @@ class Reader:
         as_dictionaries: Collection[str] = (),
     ) -> dict[str, _Found]:
         """By file, what `use` makes of its path and its rows, of which only a few files' are in memory at a time."""
-
         ahead = not self._storage.is_local
 
+        def read(file: pa.NativeFile, keys: Sequence[str]) -> Piece:
+            return read_piece(file, keys, columns, as_dictionaries, ahead=ahead)
+
         def one(path: str) -> tuple[pa.Schema, _Found] | None:
-            for _, (schema, table) in self._each(
-                [path], lambda file, keys: read_piece(file, keys, columns, as_dictionaries, ahead=ahead)
-            ):
+            for _, (schema, table) in self._each([path], read):  # of none that a power cut broke
                 return schema, use(path, _with_columns(path, table, columns))
-            return None  # a power cut broke it
+            return None
 
         found = dict(zip(files, self._storage.each(one, files), strict=True))
         held = {path: each for path, each in found.items() if each is not None}

@@ -177,6 +177,8 @@ class Rows:
     def _beaten(self, files: Sequence[str]) -> dict[str, npt.NDArray[np.int64]]:
         """By file, the places of rows that do not stand."""
         ids = self._reader.each_file(files, ["cell_id"], lambda _, table: table["cell_id"].combine_chunks())
+        if not ids:
+            return {}
         numbers = {path: numbers_of_ids(its) for path, its in ids.items()}
         if any(its is None for its in numbers.values()):  # made-up ids
             codes, _ = pd.factorize(np.concatenate([*ids.values()]))

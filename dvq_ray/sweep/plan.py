@@ -203,10 +203,7 @@ def plan_of(
         spec=spec,
         cells=cells,
         states=states,
-        to_run=run_order(
-            [cells[place] for place in runs.tolist()], together=spec.batches(),
-            repetitions=[cells.repetition(place) for place in runs.tolist()],
-        ),
+        to_run=run_order(cells.at(runs), together=spec.batches(), repetitions=cells.repetitions(runs)),
         unwanted=int((places < 0).sum()),
         without_curve=count(missing_curves),
         without_kept=count(without_kept),
@@ -230,7 +227,7 @@ def _timed(cells: WantedCells, rows: pd.DataFrame, places: Places) -> Iterator[t
     seconds = rows["duration_seconds"].to_numpy(np.float64, na_value=np.nan)
     some = np.flatnonzero((places >= 0) & ~np.isnan(seconds))
     some = some[:: max(len(some) // SAMPLED, 1)]
-    yield from ((cells.point(place), took) for place, took in zip(places[some], seconds[some].tolist(), strict=True))
+    yield from zip(cells.points(places[some]), seconds[some].tolist(), strict=True)
 
 
 def _cells_at_most(points: Iterable[tuple[Grid, Point]]) -> int:

@@ -47,24 +47,33 @@ class WantedCells(Sequence[Cell]):
     def __getitem__(self, place: slice) -> list[Cell]: ...
     def __getitem__(self, place: int | slice) -> Cell | list[Cell]:
         if isinstance(place, slice):
-            return [self[each] for each in range(*place.indices(len(self)))]
-        at = range(len(self))[place]
-        return self.point(at).cell(self._kinds.seeds(self._point_at(at))[self.repetition(at)])
+            return self.at(np.arange(len(self))[place])
+        return self.at(np.array([range(len(self))[place]]))[0]
 
     def __iter__(self) -> Iterator[Cell]:
         for place, point in enumerate(self._points):
             yield from map(point.cell, self._kinds.seeds(place))
 
-    def point(self, place: int) -> Point:
-        """The point of a cell."""
-        return self._points[self._point_at(place)]
+    def at(self, places: Places) -> list[Cell]:
+        """The cells at these places."""
+        seeds = self._kinds.seeds
+        with no_garbage_collection():
+            return [
+                self._points[point].cell(seeds(point)[repetition])
+                for point, repetition in zip(self._points_at(places).tolist(), self.repetitions(places), strict=True)
+            ]
 
-    def repetition(self, place: int) -> int:
-        """Which of the repetitions of its point a cell is, from 0."""
-        return int(place - self._starts[self._point_at(place)])
+    def points(self, places: Places) -> Iterator[Point]:
+        """The points of the cells at these places."""
+        return (self._points[point] for point in self._points_at(places).tolist())
 
-    def _point_at(self, place: int) -> int:
-        return int(np.searchsorted(self._starts, place, "right")) - 1
+    def repetitions(self, places: Places) -> list[int]:
+        """Which of the repetitions of its point each of these cells is, from 0."""
+        found: list[int] = (places - self._starts[self._points_at(places)]).tolist()
+        return found
+
+    def _points_at(self, places: Places) -> Places:
+        return np.searchsorted(self._starts, places, "right") - 1
 
     def find(self, rows: pd.DataFrame) -> Places:
         """For each row, the place of its cell. The rows have `cell_id`, `point_id` and `seed`.
@@ -95,12 +104,14 @@ class WantedCells(Sequence[Cell]):
     def _are_of(self, rows: pd.DataFrame, places: Places, some: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
         """Whether some of the rows are of the cells at these places."""
         ids = rows["cell_id"].iloc[some]
-        return np.array([self[at].cell_id == cell_id for at, cell_id in zip(places[some], ids, strict=True)], bool)
+        cells = self.at(places[some])
+        return np.array([cell.cell_id == cell_id for cell, cell_id in zip(cells, ids, strict=True)], bool)
 
     def _find_by_id(self, cell_ids: pd.Series[str], taken: Places) -> Places:
         is_open = np.ones(len(self), bool)
         is_open[taken[taken >= 0]] = False
-        open_places = {self[place].cell_id: place for place in np.flatnonzero(is_open).tolist()}
+        places = np.flatnonzero(is_open)
+        open_places = {cell.cell_id: place for cell, place in zip(self.at(places), places.tolist(), strict=True)}
         return np.array([open_places.get(cell_id, -1) for cell_id in cell_ids], np.int64)
 
     def by_grid(self) -> Mapping[str, Places]:
