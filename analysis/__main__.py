@@ -100,7 +100,7 @@ def main(
 ) -> None:
     """Make every item that the stores hold all cells of, and a report.
 
-    With --live it goes on while the sweep runs. It works for a fifth of the time at most, with a low
+    With --live it goes on while the sweep runs. It takes a fifth of one core at most, with a low
     priority, and the last report is the usual one.
 
     Exit codes: 0 all is made that the stores hold cells for; 1 some item was refused, or one that was named is not in

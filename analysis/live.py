@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dvq_ray.cli.terminal import complain
-from dvq_ray.cli.watching import give_way, rounds
+from dvq_ray.cli.watching import cpu_seconds, give_way, rounds
 from dvq_ray.store import Store, StoreError
 from dvq_ray.text import span
 
@@ -19,7 +19,7 @@ from . import making
 from .data.rows import load_rows
 
 SHARE, LEAST_SECONDS = 0.2, 15.0
-"""Of the time, how much making reports may take; and the least time between two of them."""
+"""Of one core, how much making reports may take; and the least time between two of them."""
 
 
 def while_it_runs(
@@ -36,10 +36,11 @@ def while_it_runs(
         found = _files(held)
         if not running or found == seen:
             continue
-        began, reload = time.monotonic(), math.ceil(max(LEAST_SECONDS, seconds / SHARE))
+        began, computed = time.monotonic(), cpu_seconds()
+        reload = math.ceil(max(LEAST_SECONDS, seconds / SHARE))
         if _in_a_process(folder, stores, only, {**how, "reload_seconds": reload}):
-            seen, seconds = found, time.monotonic() - began
-            say(f"{datetime.now():%H:%M:%S}  {folder / making.REPORT}.html made in {span(seconds)}, made again in some "
+            seen, seconds, took = found, cpu_seconds() - computed, time.monotonic() - began
+            say(f"{datetime.now():%H:%M:%S}  {folder / making.REPORT}.html made in {span(took)}, made again in some "
                 f"{span(max(LEAST_SECONDS, seconds / SHARE))}; Ctrl-C ends this, not the sweep")  # fmt: skip
 
 
