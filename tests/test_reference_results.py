@@ -201,6 +201,14 @@ def test_what_the_findings_say_of_factorial_blobs() -> None:
     assert "A plain VQ of 1,024 codes has {:.1f}, {:.1f} and {:.1f}".format(*losses) in page
 
 
+def test_what_the_findings_say_of_mixed_features() -> None:
+    rows = pd.read_parquet(ROOT / REFERENCE / "claims_dependent_features" / "cells").query("dependence == 0")
+    means = rows.groupby(["quantizer", rows["rotation_start"].fillna("none"), "mixing"])["test_mse"].mean()
+    pq, opq, best = means["pq", "none"], means["opq", "random"], means["opq", "best"]
+    assert (pq[[0.25, 0.5, 1]] - 16.5).abs().max() < 0.06
+    assert f"{pq[0]:.2f}, {opq[0.25]:.1f}, {opq[0]:.1f}, {best[0]:.1f}" == "3.75, 6.6, 6.1, 3.4"
+
+
 def test_what_the_findings_count_of_the_verdicts() -> None:
     verdicts = [decision.outcome.verdict for decision in decided() if not decision.claim.number.isalpha()]
     counts = [verdicts.count(verdict) for verdict in ("holds", "holds within", "fails", "not run")]
@@ -219,7 +227,7 @@ def test_cells_that_were_run_twice_came_out_the_same_to_the_bit(static_prior: pd
 
 
 PAGE = ROOT / REFERENCE / "README.md"
-DECIDING = ("claims_static_prior", "claims_factorial_prior")
+DECIDING = ("claims_static_prior", "claims_factorial_prior", "claims_dependent_features")
 """The stores that have the protocol's cells."""
 
 
