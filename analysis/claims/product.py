@@ -28,6 +28,7 @@ METRICS = {
     *(m for claim in TESTED for reading in claim.readings for test in reading.tests for m in test.metrics),
 }
 """The columns that claims take."""
+_OF_SEVERAL = {"holds": "hold", "holds within": "hold within", "fails": "fail"}
 TITLE = "Claims: what the paper says, and whether these rows bear it out"
 
 
@@ -46,8 +47,8 @@ def tally(decided: Sequence[Decision]) -> str:
 def _counted(outcomes: Sequence[Outcome]) -> str:
     counts = Counter((outcome.verdict, outcome.is_so_far) for outcome in outcomes)
     return ", ".join(
-        f"{counts[verdict, so_far]} {verdict}{', so far' * so_far}"
-        for verdict in VERDICTS for so_far in (False, True) if counts[verdict, so_far]
+        f"{count} {verdict if count == 1 else _OF_SEVERAL.get(verdict, verdict)}{', so far' * so_far}"
+        for verdict in VERDICTS for so_far in (False, True) if (count := counts[verdict, so_far])
     )  # fmt: skip
 
 

@@ -142,6 +142,7 @@ def test_with_a_part_of_its_repetitions_a_claim_holds_so_far() -> None:
     assert "Without all of their seeds: 60 of 60 cells" in sentences.decided_by(decision.outcome)
     assert entry(decision).reading.is_so_far
     assert product.tally([decision]) == "1 holds, so far"
+    assert product.tally([decision, decision]) == "2 hold, so far"
     few = replace(rows, frame=rows.frame[rows.frame["seed"] < 1000 + LEAST_SEEDS - 1])
     outcome = decided("1", few).outcome
     assert outcome.verdict == "not run"
