@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -9,7 +11,6 @@ from typing import Any
 import pytest
 from ray.tune.experiment import Trial
 
-from benchmarks.static_prior.scale import run_tiny, tiny_packs
 from dvq_ray.execution.tune.ended_trials import ForgetsEnded
 from dvq_ray.store import Store
 
@@ -47,21 +48,28 @@ def test_a_trial_that_has_ended_is_kept_until_the_next_one_ends() -> None:
     assert all({*held} == {"runs"} for held in vars(controller).values())
 
 
+ENDED = """
+import sys
+from benchmarks.static_prior.scale import run_tiny, tiny_packs
+from dvq_ray.execution.tune.ended_trials import ForgetsEnded
+
+ended, controllers, forget = [], set(), ForgetsEnded._forget_former
+
+def watched(self, controller, trial):
+    forget(self, controller, trial)
+    controllers.add(id(controller))
+    ended.append(sum(each.is_finished() for each in controller._trials))
+
+ForgetsEnded._forget_former = watched
+run_tiny(tiny_packs(40), sys.argv[1])
+assert len(ended) == 40 and max(ended) <= 1 and len(controllers) == 1, (ended, controllers)
+"""
+
+
 @pytest.mark.ray
-def test_a_controller_of_tune_runs_any_number_of_packs_and_keeps_none(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ended, controllers, forget = [], set(), ForgetsEnded._forget_former
-
-    def watched(self: Any, controller: Any, trial: Trial) -> None:
-        forget(self, controller, trial)
-        controllers.add(id(controller))
-        ended.append(sum(each.is_finished() for each in controller._trials))
-
-    monkeypatch.setattr(ForgetsEnded, "_forget_former", watched)
-    run_tiny(tiny_packs(40), str(tmp_path / "tiny"))
-    assert len(ended) == 40
-    assert max(ended) <= 1
-    assert len(controllers) == 1
-    assert {*Store(tmp_path / "tiny").statuses().values()} == {"ok"}
-    assert len(Store(tmp_path / "tiny").statuses()) == 40
+def test_a_controller_of_tune_runs_any_number_of_packs_and_keeps_none(tmp_path: Path) -> None:
+    """In a process of its own: Ray does not start on another cluster in a process that had one of its own."""
+    subprocess.run([sys.executable, "-c", ENDED, str(tmp_path / "tiny")], check=True)
+    statuses = Store(tmp_path / "tiny").statuses()
+    assert len(statuses) == 40
+    assert {*statuses.values()} == {"ok"}

@@ -138,5 +138,5 @@ def test_a_quantizer_and_an_experiment_of_ones_own_run_on_a_cluster(
     drawn = (folder / "results" / "residual_vq" / "figures" / "static_prior-rate.svg").read_text()
     monkeypatch.syspath_prepend(CHECKOUT / "examples")
     colours = [known_look(OWN, 2), known_look("vq", 16), known_look("dvq", 2)]
-    assert [f"fill: {look.colour}" in drawn for look in colours] == [True, True, True]
+    assert [f"fill:{look.colour}" in drawn for look in colours] == [True, True, True]
     assert len({look.colour for look in colours}) == 3

@@ -32,9 +32,6 @@ FILE = "__filename"
 """The column of the file that a row was read from, where it is requested."""
 _LISTINGS = 5
 """Times that a folder is listed whose files other processes merge."""
-if "jemalloc" in pa.supported_memory_backends() and "ARROW_DEFAULT_MEMORY_POOL" not in os.environ:
-    # Arrow's usual one gives memory back at once and gets it anew page by page: three times the time of a large read.
-    pa.set_memory_pool(pa.jemalloc_memory_pool())
 
 
 class Reader:

@@ -36,7 +36,7 @@ def test_the_package_holds_code_and_sweeps_and_leaves_out_results_data_and_git(c
     assert {str(path) for path in Path("dvq_ray").rglob("*.py")} <= {*names}
     assert not {name.split("/")[0] for name in names} & {*LEFT_OUT}
     assert not [name for name in names if name.endswith("large")]
-    assert unpacked < 2 * MEGABYTE
+    assert unpacked < 3 * MEGABYTE
 
 
 def _ray_excludes(checkout: Path) -> list[str]:
