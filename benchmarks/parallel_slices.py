@@ -166,7 +166,7 @@ def _processes(vectors: Tensor, codebooks: Tensor, device: str) -> Iterator[tupl
 
 
 def _slice(end: Connection, vectors: Tensor, codebooks: Tensor, codes: Tensor, device: str) -> None:
-    """A process: finds the codes of its slice whenever it is told to."""
+    """The loop of one process: encodes its slice each time it is told to."""
     torch.set_num_threads(1)
     vectors, codebooks = vectors.to(device), codebooks.to(device)
     end.send(_READY)

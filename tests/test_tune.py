@@ -145,7 +145,7 @@ def results(folder: Path) -> pd.DataFrame:
 
 
 def rows(folder: Path) -> pd.DataFrame:
-    """What is in the store, with rows that are not under their final names yet. pandas does not see these."""
+    """Which cells the store has rows of, while files may still be merged."""
     return Store(folder / "killed").load(["cell_id", "status"])
 
 

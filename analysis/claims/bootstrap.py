@@ -14,7 +14,8 @@ from itertools import groupby
 
 import numpy as np
 from scipy import special
-from threadpoolctl import threadpool_limits
+
+from dvq_ray.process.blas_threads import one_blas_thread
 
 from ..data.summary import LEVEL
 from .claim import Array, Region
@@ -68,7 +69,7 @@ def _resampled_means(values: Array) -> Array:
     n = values.shape[1]
     draw, found = np.random.default_rng(_GENERATOR_SEED), list[Array]()
     left = min(RESAMPLES, max(LEAST_RESAMPLES, _MOST_DRAWS // n))
-    with threadpool_limits(limits=1):  # the products are small, and other processes make figures meanwhile
+    with one_blas_thread():  # the products are small, and other processes make figures meanwhile
         while left:
             some = min(left, max(1, _MOST_DRAWS // n))
             drawn = np.arange(some)[:, None] * n + draw.integers(n, size=(some, n))

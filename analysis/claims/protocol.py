@@ -47,11 +47,11 @@ HISTORY: Sequence[Version] = (
     ),
     Version(
         date="2026-11-29",
-        what="Codes cost what the best of five priors says, each prior beside it: claim 15 was tested, and claims 11 "
-        "and 17 were read, under the unigram prior. Claims 11 to 18 have a verdict at small scale of their own, that "
-        "of claim 15 as arithmetic and that of claim 17 on new cells; claim 11 is read on Tiny ImageNet. Written when "
-        "one seed of four of the six small models was there, and had been looked at under every prior, and none of "
-        "the new cells.",
+        what="Codes are charged under the best of five priors, and readings under each prior are shown too. Before, "
+        "claim 15 was tested, and claims 11 and 17 were read, under the unigram prior. Claims 11 to 18 get a separate "
+        "verdict at small scale: claim 15 as arithmetic, claim 17 on new cells; claim 11 is also read on Tiny "
+        "ImageNet. Written when one seed of four of the six small models existed and had been looked at under every "
+        "prior, and none of the new cells.",
         sha256="e2872d0019fc3e47",
     ),
     Version(
@@ -87,12 +87,12 @@ page is made by `python -m analysis.claims.protocol`, and a test holds it agains
 - **Undecided**: none of these; with the number of seeds that would decide every cell, were the effects as measured.
 - **So far**: some of the cells or seeds stated here are missing. **Not run**: no cell has {LEAST_SEEDS} seeds.
 - **At small scale**: a claim about images has a second verdict, on small models of a small network and few images. It
-  stands beside the verdict at the paper's scale and never in its place.
-- **The best prior**: where the codes of images count, they cost what the best of {len(LADDER)} priors says
-  ({listed(LADDER)}; [what they are](code_prior.md)). For each model and seed it is the prior under which the codes of
-  the model's *other* seeds cost least on test images, so that no seed chooses what it is measured with. A seed counts
-  where all {len(LADDER)} were computed. Which priors these were is said with the verdict. The same under each prior is
-  a reading of its own beside it; what codes cost under the unigram prior is in the rows of the models themselves.
+  is shown next to the verdict at the paper's scale and never replaces it.
+- **The best prior**: where the codes of images count, they are charged under the best of {len(LADDER)} priors
+  ({listed(LADDER)}; [what they are](code_prior.md)). For each model and seed, that is the prior under which the codes
+  of the model's *other* seeds cost least on test images, so no seed chooses the prior it is measured with. A seed
+  counts only if all {len(LADDER)} were computed. The verdict names the priors that were chosen. There is a separate
+  reading under each prior; the models' own rows have the cost of their codes under the unigram prior.
 - "The same" and "between" are equivalence tests: two one-sided tests against the stated margins. A difference that is
   merely not significant is not called the same.
 - The effect shown is that of the cell nearest to failing, or furthest beyond it, in standard deviations. Half of the

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dvq_ray.experiment.registry import find_experiment
+from dvq_ray.experiments.learned_prior import image_metrics
 from dvq_ray.sweep.cells import Point
 
 from ..data.points import floats, unusable_rows
@@ -26,8 +27,7 @@ from ..data.rows import Rows
 from ..naming import seeds_text
 from .claim import Array, Claim, Fields, Member, Test
 
-IMAGES = "test_images.parquet"
-"""The artifact with a cell's metrics of each test image."""
+IMAGES = image_metrics.FILE
 
 
 @dataclass(frozen=True, kw_only=True)

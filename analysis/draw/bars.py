@@ -77,7 +77,7 @@ def dot(axes: Axes, y: float, point: pd.DataFrame, look: Look, *, hollow: bool =
 
 
 def reach(on_page: float) -> float:
-    """How far an axis reaches over its longest bar, that numbers may be beside it: so far on a page."""
+    """How far an axis extends beyond its longest bar, to leave room for numbers; on a page."""
     return 1.1 if current().is_narrow else on_page
 
 

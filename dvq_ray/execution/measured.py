@@ -1,4 +1,4 @@
-"""What a driver is told of results while they come in."""
+"""Results as workers report them to the driver."""
 
 from __future__ import annotations
 

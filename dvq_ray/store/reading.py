@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -88,12 +89,7 @@ class Reader:
         """
         if where is not None:
             return self._scan(files, columns, where)
-        ahead = not self._storage.is_local
-
-        def read(file: pa.NativeFile, keys: Sequence[str]) -> Piece:
-            return read_piece(file, keys, columns, as_dictionaries, without=without, ahead=ahead)
-
-        pieces = self._each(files, read)
+        pieces = self._each(files, self._piece_of(columns, as_dictionaries, without))
         schema = self._unified([(path, schema) for path, (schema, _) in pieces], columns)
         if not pieces:
             return _with_columns("", schema.empty_table(), columns or schema.names)
@@ -108,20 +104,15 @@ class Reader:
         as_dictionaries: Collection[str] = (),
     ) -> dict[str, _Found]:
         """By file, what `use` makes of its path and its rows, of which only a few files' are in memory at a time."""
-        ahead = not self._storage.is_local
+        read = self._piece_of(columns, as_dictionaries)
 
-        def read(file: pa.NativeFile, keys: Sequence[str]) -> Piece:
-            return read_piece(file, keys, columns, as_dictionaries, ahead=ahead)
-
-        def one(path: str) -> tuple[pa.Schema, _Found] | None:
-            for _, (schema, table) in self._each([path], read):  # of none that a power cut broke
-                return schema, use(path, _with_columns(path, table, columns))
-            return None
+        def one(path: str) -> tuple[pa.Schema, _Found]:
+            schema, table = self._on(path, read)
+            return schema, use(path, _with_columns(path, table, columns))
 
         found = dict(zip(files, self._storage.each(one, files), strict=True))
-        held = {path: each for path, each in found.items() if each is not None}
-        self._unified([(path, schema) for path, (schema, _) in held.items()], columns)
-        return {path: value for path, (_, value) in held.items()}
+        self._unified([(path, schema) for path, (schema, _) in found.items()], columns)
+        return {path: value for path, (_, value) in found.items()}
 
     def attempts(self, files: Sequence[str]) -> pa.Table:
         """The attempts that files of curves are of, with few repetitions: many times fewer rows than steps."""
@@ -179,6 +170,15 @@ class Reader:
         except (OSError, ValueError, pa.ArrowException) as error:
             raise StoreError(f"{self._storage.location} cannot be read: {first_line(error)}") from error
         return pa.concat_tables(tables)
+
+    def _piece_of(
+        self, columns: Sequence[str] | None, as_dictionaries: Collection[str], without: Collection[str] = ()
+    ) -> Callable[[pa.NativeFile, Sequence[str]], Piece]:
+        """Reads these columns of a file, its parts together where each request takes long."""
+        return partial(
+            read_piece, columns=columns, as_dictionaries=as_dictionaries, without=without,
+            ahead=not self._storage.is_local,
+        )  # fmt: skip
 
     def _each(
         self, files: Iterable[str], action: Callable[[pa.NativeFile, Sequence[str]], _Found]

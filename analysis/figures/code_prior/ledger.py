@@ -140,7 +140,7 @@ def _row(entry: Entry, prior: str) -> list[str]:
 
 
 def _cell(point: pd.DataFrame) -> str:
-    """`4.670 ± 0.012`; without the interval for a single repetition; a dash if there is no number."""
+    """`4.670 ± 0.012`; only the mean for a single repetition, and a dash if there is no number."""
     mean, high = float(point["mean"].iloc[0]), float(point["high"].iloc[0])
     if np.isnan(mean):
         return "–"

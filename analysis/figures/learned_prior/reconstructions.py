@@ -28,7 +28,7 @@ _NAMES_INCHES = 1.95
 _MOST_INCHES = 6.8
 """Height of all images above each other."""
 _LEAST_INCHES = 0.28
-"""Of an image: beside it stand two lines of text."""
+"""Height of an image, which has two lines of text next to it."""
 _GAP = 1 / 16
 """White between images, as a share of their size."""
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Generator, Sequence
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from dvq_ray.experiment.experiment import Outcome, Underway
 from dvq_ray.experiment.surroundings import Surroundings
@@ -21,11 +18,10 @@ from dvq_ray.experiments.code_prior.parents import Parent, parent_of
 from dvq_ray.experiments.code_prior.prior import Fit, FittedPrior
 from dvq_ray.experiments.code_prior.registry import find_prior
 from dvq_ray.experiments.code_prior.settings import CodePriorCurve, CodePriorMetrics, CodePriorSettings
+from dvq_ray.experiments.learned_prior import image_metrics
 from dvq_ray.process.blas_threads import one_blas_thread
 
 Array = npt.NDArray[np.float64]
-TEST_IMAGES = "test_images.parquet"
-"""The artifact with what the codes of each test image cost, in single precision: the column `code_bits_per_dim`."""
 FITTING_SHARE = 0.85
 """Of a cell's work that is a training; the rest is a pass over all codes."""
 
@@ -62,7 +58,8 @@ def _cell(
     of_each = prior.bits(parent.test)
     metrics = _metrics(settings, parent, prior, of_each)
     if not parent.vectors:
-        surroundings.files_of(seed).write_artifact(TEST_IMAGES, _of_images(of_each / parent.numbers))
+        content = image_metrics.images_file({"code_bits_per_dim": of_each / parent.numbers})
+        surroundings.files_of(seed).write_artifact(image_metrics.FILE, content)
     if "model" in surroundings.keep:
         parts = prior_parts(settings.prior, prior, vectors=parent.vectors, joint_positions=parent.joint_positions)
         surroundings.files_of(seed).write_model(parts, prior.arrays(), parent.codes_sha256)
@@ -99,12 +96,6 @@ def _metrics(settings: CodePriorSettings, parent: Parent, prior: FittedPrior, of
         data_sha256=parent.row.get(digest) if digest else None,
         codes_sha256=parent.codes_sha256,
     )
-
-
-def _of_images(bits_per_dim: Array) -> bytes:
-    content = io.BytesIO()
-    pq.write_table(pa.table({"code_bits_per_dim": bits_per_dim.astype(np.float32)}), content)
-    return content.getvalue()
 
 
 def _coded_bytes(prior: FittedPrior, codes: Codes) -> int:

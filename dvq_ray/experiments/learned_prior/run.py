@@ -11,14 +11,12 @@ from functools import partial
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from PIL import Image
 
 from dvq_ray.experiment.experiment import Outcome, Underway
 from dvq_ray.experiment.surroundings import CellFiles, Surroundings
-from dvq_ray.experiments.learned_prior import compilation, rate
+from dvq_ray.experiments.learned_prior import compilation, image_metrics, rate
 from dvq_ray.experiments.learned_prior.code_counts import (
     MOST_SAMPLED_POSITIONS,
     CodeCounts,
@@ -94,7 +92,7 @@ def _cell(
     metrics, of_images, codes = _measured(training, keeps_codes="codes" in surroundings.keep)
     seconds = training.elapsed_seconds()
     files.write_artifact("reconstructions.png", _picture(training))
-    files.write_artifact("test_images.parquet", _parquet(of_images))
+    files.write_artifact(image_metrics.FILE, image_metrics.images_file(of_images))
     if "codes" in surroundings.keep:
         files.write_artifact(kept_codes.FILE, kept_codes.codes_file(codes))
     if "model" in surroundings.keep:
@@ -243,11 +241,4 @@ def _picture(training: Training) -> bytes:
     size = training.settings.image_size
     content = io.BytesIO()
     Image.fromarray(sheet.reshape(2 * size, -1, 3)).save(content, format="png")
-    return content.getvalue()
-
-
-def _parquet(columns: Mapping[str, npt.NDArray[np.float64]]) -> bytes:
-    """A file of these columns, in single precision."""
-    content = io.BytesIO()
-    pq.write_table(pa.table({name: values.astype(np.float32) for name, values in columns.items()}), content)
     return content.getvalue()
