@@ -26,11 +26,13 @@ _UNIT = re.compile(r"\s*\([^)]*\)")
 
 @dataclass(frozen=True, kw_only=True)
 class _Described:
-    look: Look | None
-    at: npt.NDArray[np.float64]
     table: pd.DataFrame
-    is_upright: bool
-    """Whether values go up; otherwise they go to the right, and the row says whose they are."""
+    places: npt.NDArray[np.float64]
+    """In the axes' own units, `[rows, 2]`."""
+    look: Look | None = None
+    """That of the marks' model."""
+    names: Sequence[str] | None = None
+    """What each mark is called. With neither, the row that it is in says whose it is."""
 
 
 _DESCRIBED: WeakKeyDictionary[Axes, list[_Described]] = WeakKeyDictionary()
@@ -40,8 +42,14 @@ _MARKS: WeakKeyDictionary[Figure, Marks] = WeakKeyDictionary()
 
 def describe(axes: Axes, at: Iterable[float], table: pd.DataFrame, look: Look) -> None:
     """Takes note of means along an axis, from a table that `SelectedGrid.means` gave."""
-    found = _Described(look=look, at=np.asarray([*at], float), table=table, is_upright=True)
-    _DESCRIBED.setdefault(axes, []).append(found)
+    _note(axes, _Described(look=look, places=_pairs(at, table["mean"]), table=table))
+
+
+def describe_each(
+    axes: Axes, at: Iterable[float], table: pd.DataFrame, names: Sequence[str], *, height: Iterable[float] | None = None
+) -> None:
+    """Takes note of means that have a name each, at these heights where that is not what they are."""
+    _note(axes, _Described(names=names, places=_pairs(at, table["mean"] if height is None else height), table=table))
 
 
 def stands_for(entry: Artist, look: Look) -> None:
@@ -51,8 +59,15 @@ def stands_for(entry: Artist, look: Look) -> None:
 
 def describe_row(axes: Axes, row: float, table: pd.DataFrame) -> None:
     """Takes note of means in a row whose name is to its left."""
-    found = _Described(look=None, at=np.full(len(table), row), table=table, is_upright=False)
-    _DESCRIBED.setdefault(axes, []).append(found)
+    _note(axes, _Described(places=_pairs(table["mean"], [row] * len(table)), table=table))
+
+
+def _note(axes: Axes, described: _Described) -> None:
+    _DESCRIBED.setdefault(axes, []).append(described)
+
+
+def _pairs(x: Iterable[float], y: Iterable[float]) -> npt.NDArray[np.float64]:
+    return np.column_stack([np.asarray([*x], float), np.asarray([*y], float)])
 
 
 def place(figure: Figure, legend: Iterable[Artist]) -> None:
@@ -77,22 +92,20 @@ def _placed(
     figure: Figure, axes: Axes, described: _Described, called: Mapping[Look, str], names: dict[str, int]
 ) -> Iterable[Sequence[Any]]:
     mean, low, high, n = (described.table[name].to_numpy(float) for name in ("mean", "low", "high", "n"))
-    along = np.stack([described.at, mean] if described.is_upright else [mean, described.at], axis=1)
-    x, y = figure.transFigure.inverted().transform(axes.transData.transform(along)).T
-    if described.look is not None:
-        texts = _texts(axes.get_xticks(), [label.get_text() for label in axes.get_xticklabels()])
-        axis, model = _UNIT.sub("", _x_label(figure, axes).replace("\n", " ")), _name(described.look, called)
-    else:
-        texts = _texts(axes.get_yticks(), [label.get_text() for label in axes.get_yticklabels()])
-        axis, model = "", ""
+    x, y = figure.transFigure.inverted().transform(axes.transData.transform(described.places)).T
+    ticks = axes.xaxis if described.look is not None else axes.yaxis
+    texts = _texts(ticks.get_ticklocs(), [label.get_text() for label in ticks.get_ticklabels()])
+    axis = _UNIT.sub("", _x_label(figure, axes).replace("\n", " ")) if described.look is not None else ""
     panel = axes.get_title().replace("\n", " ")
     about = " · ".join(filter(None, (panel, axis)))
     for i in np.flatnonzero(np.isfinite(mean) & np.isfinite(x) & np.isfinite(y) & (n > 0)).tolist():
         if not (0 <= x[i] <= 1 and 0 <= y[i] <= 1):
             continue
-        text = texts.get(float(described.at[i]), "") or (number(float(f"{described.at[i]:.6g}")) if model else "")
-        who = model or texts.get(float(round(described.at[i])), "")
-        where = text if model else ""
+        along, row = described.places[i].tolist()
+        if described.look is not None:
+            who, where = _name(described.look, called), texts.get(along, "") or number(float(f"{along:.6g}"))
+        else:
+            who, where = texts.get(float(round(row)), "") if described.names is None else described.names[i], ""
         yield [
             round(1000 * float(x[i]), 1), round(1000 * float(1 - y[i]), 1), names.setdefault(who, len(names)),
             names.setdefault(about, len(names)), where, *(_short(value[i]) for value in (mean, low, high)), int(n[i]),

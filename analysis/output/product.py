@@ -24,6 +24,11 @@ class Picture:
     svg: bytes
     marks: Marks
 
+    @property
+    def has_photographs(self) -> bool:
+        """Whether it holds images made of pixels, whose colours are not to be changed."""
+        return b"<image" in self.svg
+
 
 @dataclass(frozen=True, kw_only=True)
 class Product:

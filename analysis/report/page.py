@@ -26,6 +26,8 @@ from .wording import counted, listed_in_words, spoken
 
 MOST_NAMED = 3
 """Stores that title and summary have the names of."""
+MOST_BYTES = 50_000
+"""Of an item's numbers that a page without files beside it holds itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,6 +125,16 @@ class Report:
         stores = [made.alone] if made.alone else [*self.origin.stores]
         return f"dvq_ray.load_results({stores[0]!r})" if len(stores) == 1 else f"dvq_ray.load_results({stores!r})"
 
+    def files(self, made: Made) -> Mapping[str, str | Markup]:
+        """Where to get the item's files, by suffix: beside the page; of a page alone its numbers, unless they are many.
+
+        The script adds the pictures, which such a page holds anyway.
+        """
+        if self.has_files:
+            return {suffix: f"{made.item.name}{suffix}" for suffix in sorted(made.product.files)}
+        numbers = made.product.files.get(".csv", b"")
+        return {".csv": _address("text/csv", numbers.decode())} if 0 < len(numbers) <= MOST_BYTES else {}
+
     @property
     def title(self) -> str:
         """The stores' own names; that of their folder, where they are many."""
@@ -175,10 +187,13 @@ def image_address(picture: Picture) -> Markup:
 
     It stays text, which is a quarter shorter than base64, and has no double quotes, which would be six letters each.
     """
-    svg = picture.svg.decode().replace("'", "&apos;").replace('"', "'")
-    for character, code in (("%", "%25"), ("#", "%23"), ("&", "&amp;"), ("\n", "")):
-        svg = svg.replace(character, code)
-    return Markup(f"data:image/svg+xml,{svg}")
+    return _address("image/svg+xml", picture.svg.decode().replace("'", "&apos;").replace('"', "'"))
+
+
+def _address(kind: str, text: str) -> Markup:
+    for character, code in (("%", "%25"), ("#", "%23"), ("&", "&amp;"), ('"', "%22"), ("\n", "%0A")):
+        text = text.replace(character, code)
+    return Markup(f"data:{kind},{text}")
 
 
 def marks_text(marks: Marks) -> str:

@@ -81,6 +81,13 @@ for (const form of document.querySelectorAll("form.filter")) {
   });
 }
 
+// A page without files beside it has its pictures all the same.
+
+for (const note of document.querySelectorAll("[data-picture]")) {
+  const href = note.closest("article").querySelector(".picture img").src;
+  note.prepend(Object.assign(document.createElement("a"), { href, download: note.dataset.picture, textContent: "SVG" }), ". ");
+}
+
 // What is pointed at in a figure, with a mouse, a finger or the arrow keys.
 
 const hint = document.createElement("div");

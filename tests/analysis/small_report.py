@@ -66,6 +66,12 @@ def draw(selection: Selection) -> tuple[Figure, str]:
     return figure, "A caption."
 
 
+def draw_photograph(selection: Selection) -> tuple[Figure, str]:
+    figure = Figure(figsize=(2, 1))
+    figure.add_subplot().imshow([[0.0, 1.0]])
+    return figure, "A caption."
+
+
 def tabulate(selection: Selection) -> Product:
     columns = [Column(heading="model", is_text=True), Column(heading="loss", group="test")]
     sections = [Section(title="here", rows=[["VQ <i>", "1.5 ± 0.1"], ["DVQ", "–"]])]
@@ -87,15 +93,17 @@ ITEMS = {
     ),
 }  # fmt: skip
 
+PHOTOGRAPH = replace(figure("A photograph", needs())(draw_photograph), name="photograph")
+
 
 def report_of(
     *stores: str,
     items: Mapping[str, Item] | None = None,
     only: Mapping[str, str] | None = None,
     for_page: bool = False,
-    reload_seconds: int = 0,
+    **how: Any,
 ) -> bytes:
     held, wanted = load_rows(stores, only), (ITEMS if items is None else items).values()
     attempts = [make(item, held, allow_missing=True, for_page=for_page) for item in wanted]
     origin, results = origin_of(held), claims.results(held)
-    return render(Report(attempts=attempts, claims=results, origin=origin, reload_seconds=reload_seconds))
+    return render(Report(attempts=attempts, claims=results, origin=origin, **how))

@@ -149,11 +149,44 @@ def test_on_paper_all_is_unfolded_and_there_are_no_controls(page: Page) -> None:
     assert not page.get_by_role("navigation").is_visible()
 
 
-def test_figures_stay_on_white_in_the_dark(page: Page) -> None:
-    page.emulate_media(color_scheme="dark")
-    background = "element => getComputedStyle(element).backgroundColor"
-    assert page.locator(".picture").first.evaluate(background) == "rgb(255, 255, 255)"
-    assert page.locator("body").evaluate(background) != "rgb(255, 255, 255)"
+def test_figures_are_dark_in_the_dark_and_white_on_paper(page: Page) -> None:
+    its = "element => getComputedStyle(element)"
+    for media, scheme, background, is_turned in (
+        ("screen", "light", "rgb(255, 255, 255)", False), ("screen", "dark", "rgb(23, 23, 23)", True),
+        ("print", "dark", "rgb(255, 255, 255)", False),
+    ):  # fmt: skip
+        page.emulate_media(media=media, color_scheme=scheme)  # type: ignore[arg-type]
+        assert page.locator(".picture").first.evaluate(f"{its}.backgroundColor") == background
+        filters = page.locator(".picture img").first.evaluate(f"{its}.filter")
+        assert ("invert" in filters) == is_turned
+
+
+def test_photographs_keep_their_colours_in_the_dark(browser: Browser, tmp_path: Path) -> None:
+    report = small_report.report_of(
+        made_up.write(tmp_path / "store", small_report.cells()), items={"shown": small_report.PHOTOGRAPH}, for_page=True
+    )
+    (tmp_path / "report.html").write_bytes(report)
+    page = browser.new_page(color_scheme="dark")
+    page.goto((tmp_path / "report.html").as_uri())
+    assert page.locator(".picture.photographs img").first.evaluate("each => getComputedStyle(each).filter") == "none"
+    page.close()
+
+
+def test_a_page_without_files_beside_it_holds_numbers_and_pictures(browser: Browser, tmp_path: Path) -> None:
+    cells = [*made_up.rows(3, quantizer="vq", **MANY)]
+    items = {"over": generic.item("static_prior", "over-axes")}
+    store = made_up.write(tmp_path / "store", cells)
+    (tmp_path / "report.html").write_bytes(small_report.report_of(store, items=items, for_page=True, has_files=False))
+    page = browser.new_page()
+    page.goto((tmp_path / "report.html").as_uri())
+    for name, begins in (("SVG", "<svg "), ("CSV", "dimension,")):
+        with page.expect_download() as downloading:
+            page.locator("article").get_by_role("link", name=name, exact=True).first.click()
+        content = Path(downloading.value.path()).read_text()
+        assert downloading.value.suggested_filename == f"static_prior-over-axes.{name.lower()}"
+        assert begins in content[:200]
+    assert content.count("\n") == 9  # a line for each point, and the names
+    page.close()
 
 
 MANY = {"dimension": [2, 4, 8, 16], "codebook_size": 16, "factors": [16, 64], "init_bound": 1.0}

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from io import BytesIO
 from pathlib import Path
 
 import matplotlib.figure
@@ -161,6 +162,21 @@ def test_the_history_shows_what_was_stopped_failed_and_repeated(eventful: str) -
     assert "n = 2 Monte-Carlo repetitions (up to 3 of points that were suggested again)" in caption
     assert "lower is better" in caption
     assert "winner's curse" in caption
+
+
+@pytest.mark.parametrize("name", ["search_history", "search_fields", "search_parallel", "search_front"])
+def test_a_mark_is_named_by_its_suggestion_and_fields(eventful: str, two: str, name: str) -> None:
+    store = two if name == "search_front" else eventful
+    made = make(ITEMS[name], load_rows([store]), allow_missing=False, for_page=True)
+    assert isinstance(made, Made)
+    assert made.product.picture is not None
+    marks = made.product.picture.marks
+    table = pd.read_csv(BytesIO(made.product.files[".csv"]))
+    means = table[(table["metric"] == "test_mse") & table["mean"].notna()]
+    assert {(marks.names[point[2]], point[5]) for point in marks.points} == {
+        (f"suggestion {number:g}: codebook size {size:g}, slices {slices:g}", float(f"{mean:.4g}"))
+        for number, size, slices, mean in means[["suggestion", "codebook_size", "slices", "mean"]].values
+    }
 
 
 def test_each_field_has_a_panel_in_the_order_of_the_file_and_each_objective_a_row(two: str) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from matplotlib.colors import to_rgb
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -103,6 +103,22 @@ def test_every_line_stands_out_from_the_page(name: str) -> None:
     family = FAMILIES.get(name) or _family_of(name)
     assert min(contrast(family.look(2.0 ** (step / 4)).colour) for step in range(60)) >= 3
     assert min(contrast(GREY), contrast(THEORY.colour)) >= 4.5
+
+
+@pytest.mark.parametrize("name", [*FAMILIES, "mine:Rotated", "theirs/rvq", *"abcdefgh"])
+def test_every_line_stands_out_in_the_dark(name: str) -> None:
+    family = FAMILIES.get(name) or _family_of(name)
+    page = in_the_dark("#FFFFFF")
+    assert min(contrast(in_the_dark(family.look(2.0 ** (step / 4)).colour), page) for step in range(60)) >= 3
+    assert min(contrast(in_the_dark(colour), page) for colour in (GREY, THEORY.colour, "#000000")) >= 4.5
+
+
+def in_the_dark(colour: str) -> str:
+    """What the filter of report.css makes of a colour (Filter Effects Level 1, shorthands of section 6)."""
+    turned, amount = np.array(to_rgb(colour)), 0.91
+    grey = np.tile([0.213, 0.715, 0.072], (3, 1))
+    hue = 2 * grey - np.eye(3)  # half a turn: the cosine is -1, the sine 0
+    return to_hex(tuple(np.clip(hue @ (turned * (1 - 2 * amount) + amount), 0, 1)))
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

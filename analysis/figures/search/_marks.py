@@ -11,6 +11,7 @@ import pandas as pd
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
+from ...draw.marks import describe_each
 from ...draw.sheet import Panel
 from ...draw.style import GREY
 
@@ -35,11 +36,12 @@ _LOG_FROM = 30.0
 def means(
     panel: Panel, x: Iterable[float], table: pd.DataFrame, looks: Mapping[str, Any], *, zorder: float = 3
 ) -> None:
-    """A mark with its interval for each row of a table that has `mean` and `high`; none where there is no interval.
+    """A mark with its interval for each row of a table that `words.named` gave; none where there is no interval.
 
     Intervals lie beneath all marks. Those of plain points are pale, so that many of them hide nothing.
     """
     x, mean, many = list(x), table["mean"].to_numpy(float), len(table) > _MANY
+    describe_each(panel.axes, x, table, table["name"].tolist())
     pale = looks is PLAIN
     panel.axes.errorbar(
         x, mean, yerr=half(table), fmt="none", ecolor=_PALE if pale else looks["color"], elinewidth=0.7,

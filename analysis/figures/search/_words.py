@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Mapping
 from textwrap import wrap
 
+import pandas as pd
+
 from ...naming import number
 from ...output.words import capitalised, holes
 from ._selection import STATES, SearchSelection
@@ -35,6 +37,16 @@ def spoken(field: str) -> str:
 def better(selection: SearchSelection, name: str) -> str:
     """`lower is better`."""
     return f"{'lower' if selection.signs[name] > 0 else 'higher'} is better"
+
+
+def named(selection: SearchSelection, table: pd.DataFrame) -> pd.DataFrame:
+    """A table of suggestions or points with a column `name`: `suggestion 3: slices 4, codebook size 16`."""
+    fields = selection.fields
+    names = []
+    for suggestion, *values in table[["suggestion", *fields]].astype(object).itertuples(index=False):
+        its = [f"{spoken(name)} {_value(value)}" for name, value in zip(fields, values, strict=True) if pd.notna(value)]
+        names.append(f"suggestion {number(int(suggestion))}: {', '.join(its)}")
+    return table.assign(name=names)
 
 
 def goals(selection: SearchSelection) -> str:

@@ -46,7 +46,7 @@ def _means(selection: Selection) -> pd.DataFrame:
 def search_fields(selection: Selection) -> tuple[Figure, str]:
     """All points over each searched field, and the best at each value: a row of panels for each objective."""
     found = searched(selection)
-    tables = {metric: found.means(metric) for metric in found.search.objectives}
+    tables = {metric: words.named(found, found.means(metric)) for metric in found.search.objectives}
     columns = min(_MOST_COLUMNS, len(found.fields))
     rows_each = -(-len(found.fields) // columns)
     padded = [*found.fields, *[""] * (rows_each * columns - len(found.fields))]

@@ -13,6 +13,7 @@ from ...data.needs import Needs
 from ...data.rows import Rows
 from ...data.selection import Selection
 from ...draw.looks import known_look
+from ...draw.marks import describe_each
 from ...draw.sheet import Panel, Sheet
 from ...draw.style import GREY
 from ...items import figure
@@ -52,7 +53,7 @@ def search_front(selection: Selection) -> tuple[Figure, str]:
     """The first objective over the second: all points, and the steps of those that no other is better than."""
     found = searched(selection)
     upright, across = found.search.objectives
-    y, x = found.means(upright), found.means(across)
+    y, x = words.named(found, found.means(upright)), found.means(across)
     front = found.best()
     sheet = Sheet([""], columns=1, inches=3.2)
     (panel,) = sheet.panels
@@ -106,6 +107,7 @@ def _looks(selection: SearchSelection, table: pd.DataFrame) -> tuple[str, Mappin
 
 def _marks(panel: Panel, x: pd.DataFrame, y: pd.DataFrame, look: Mapping[str, Any], *, on: bool) -> None:
     if len(x):
+        describe_each(panel.axes, x["mean"], y, y["name"].tolist())
         panel.axes.errorbar(
             x["mean"], y["mean"], xerr=marks.half(x), yerr=marks.half(y), linestyle="", elinewidth=0.7, capsize=1.4,
             capthick=0.7, zorder=3 + on, **look, **_filling(look["color"], on=on),

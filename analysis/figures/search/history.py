@@ -31,7 +31,7 @@ def _histories(selection: Selection) -> pd.DataFrame:
 def search_history(selection: Selection) -> tuple[Figure, str]:
     """Values over the number of the suggestion: a panel for each objective."""
     found = searched(selection)
-    tables = {metric: found.history(metric) for metric in found.search.objectives}
+    tables = {metric: words.named(found, found.history(metric)) for metric in found.search.objectives}
     sheet = Sheet([""] * len(tables), columns=1, inches=2.6 if len(tables) == 1 else 2.1)
     scales = [marks.scale(table.assign(mean=table["mean"].fillna(table["monitored"]))) for table in tables.values()]
     last = max(each.number for each in found.suggestions)

@@ -15,6 +15,7 @@ from matplotlib.lines import Line2D
 from dvq_ray.sweep.space import Axis, Choices
 
 from ...data.selection import Selection
+from ...draw.marks import describe_each
 from ...draw.sheet import Sheet
 from ...draw.style import GREY
 from ...items import figure
@@ -47,7 +48,7 @@ def search_parallel(selection: Selection) -> tuple[Figure, str]:
     """An upright axis for each searched field, and one for the (first) objective."""
     found = searched(selection)
     metric = next(iter(found.search.objectives))
-    table = found.means(metric)
+    table = words.named(found, found.means(metric))
     sheet = Sheet([""], columns=1, inches=3.0)
     (panel,) = sheet.panels
     names = [*found.fields, metric]
@@ -64,6 +65,7 @@ def search_parallel(selection: Selection) -> tuple[Figure, str]:
             places, heights[row], color=marks.BLACK if is_best else GREY, linewidth=1.1 if is_best else 0.5,
             alpha=1.0 if is_best else 0.45, zorder=3 if is_best else 2,
         )  # fmt: skip
+    describe_each(panel.axes, [places[-1]] * len(table), table, table["name"].tolist(), height=heights[:, -1])
     some_absent = bool(np.isclose(heights, _ABSENT).any())
     for place, name in enumerate(names):
         panel.axes.axvline(place, color=marks.BLACK, linewidth=0.7, zorder=1)
