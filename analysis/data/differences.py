@@ -11,7 +11,7 @@ import pandas as pd
 
 from ..naming import box_text, boxes, number
 from .declared import Declared
-from .points import kinds_of
+from .points import Places, kinds_of
 
 if TYPE_CHECKING:
     from .selection import SelectedGrid, Selection
@@ -102,17 +102,22 @@ def _is_mixed(points: pd.DataFrame, column: str, by: Sequence[str], declared: De
 
     Defaults that follow from other fields are equal to each other.
     """
-    texts = points[column].map(_text).astype(object)
-    kinds = texts.copy()
-    for quantizer in points["quantizer"].unique():
-        its = (points["quantizer"] == quantizer).to_numpy()
-        kinds[its] = texts[its].mask(declared.follows(str(quantizer), column, points[its]), "follows")
+    texts = np.array([_text(value) for value in points[column]], object)
+    kinds, quantizers = texts.copy(), points["quantizer"].to_numpy(object)
+    for quantizer in set(quantizers.tolist()):
+        its = quantizers == quantizer
+        kinds[its] = np.where(declared.follows(str(quantizer), column, points[its]), "follows", texts[its])
     _, groups = kinds_of(points, by)
-    grouped = pd.DataFrame({"group": groups, "text": texts, "kind": kinds}).groupby("group")
-    is_mixed = grouped.nunique().min(axis=1) > 1
+    is_mixed = (_counts(texts, groups) > 1) & (_counts(kinds, groups) > 1)
     if column == declared.digest:  # data of which nothing is known are not equal to others
-        is_mixed |= (grouped.size() > 1) & (texts == NOT_RECORDED).groupby(groups).any()
-    return is_mixed.to_numpy(bool)[groups]
+        is_mixed |= (np.bincount(groups) > 1) & (np.bincount(groups, texts == NOT_RECORDED) > 0)
+    return is_mixed[groups]
+
+
+def _counts(values: npt.NDArray[np.object_], groups: Places) -> npt.NDArray[np.int64]:
+    """How many different values each group has."""
+    codes, held = pd.factorize(values)
+    return np.bincount(np.unique(groups * len(held) + codes) // len(held))
 
 
 def _text(value: Any) -> str:

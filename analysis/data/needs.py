@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -77,12 +78,15 @@ class Grid:
     @cached_property
     def _combinations(self) -> pd.DataFrame:
         """Every combination of the axes, the last of them varying fastest."""
-        return pd.MultiIndex.from_product([*self.axes.values()], names=[*self.axes]).to_frame(index=False)
+        places = np.indices([len(values) for values in self.axes.values()]).reshape(len(self.axes), -1)
+        axes = zip(self.axes.items(), places, strict=True)
+        return pd.DataFrame({name: pd.Index(values)[at] for (name, values), at in axes})
 
     @cached_property
     def _is_kept(self) -> npt.NDArray[np.bool_]:
-        every = self._combinations
-        return np.ones(len(every), bool) if self.keep is None else np.asarray(self.keep(every), bool)
+        if self.keep is None:
+            return np.ones(math.prod(map(len, self.axes.values())), bool)
+        return np.asarray(self.keep(self._combinations), bool)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -33,6 +33,7 @@ class QuantizerContract:
     finds_nearest: ClassVar[bool] = True
     """Whether a decoded vector is encoded to itself. False where the search for codes is not exact, as one stage after
     the other is not."""
+    _result: ClassVar[FitResult]
 
     def make(self) -> Quantizer:
         """The settings under test."""
@@ -48,14 +49,20 @@ class QuantizerContract:
         points = centres[rng.integers(8, size=self.samples)] + rng.normal(scale=0.3, size=(self.samples, self.features))
         return points.astype(np.float32)
 
-    def result(self, seed: int = 0, steps: int = 60) -> FitResult:
-        """What a fit comes to, by its own method or by gradient."""
+    def result(self) -> FitResult:
+        """What a fit comes to. It is made once for all tests of a suite."""
+        if "_result" not in vars(type(self)):
+            type(self)._result = self._fitted()
+        return type(self)._result
+
+    def _fitted(self) -> FitResult:
+        """What another fit comes to, by the quantizer's own method or by gradient."""
         settings = self.make()
         if settings.learns_by_gradient():
             start: tuple[type[Any], ...] = (InitialCodes,) if isinstance(settings, CodebookQuantizer) else ()
             trained = type("Trained", (*start, GradientSettings, type(settings)), {})
-            settings = trained(**settings.model_dump(), steps=steps, batch_size=64, learning_rate=0.1)
-        data = Data(seed=seed, train=self.vectors(), test=self.vectors()[:64])
+            settings = trained(**settings.model_dump(), steps=60, batch_size=64, learning_rate=0.1)
+        data = Data(seed=0, train=self.vectors(), test=self.vectors()[:64])
         (found,) = fit(settings, [data], "cpu")
         return found
 
@@ -109,7 +116,7 @@ class QuantizerContract:
     def test_the_same_seed_gives_the_same_bytes(self) -> None:
         if not self.make().positionwise:
             return
-        first, second = self.result(), self.result()
+        first, second = self.result(), self._fitted()
         assert first.test_mse == second.test_mse
         assert first.train_mse == second.train_mse
         assert all((a == b).all() for a, b in zip(first.code_counts, second.code_counts, strict=True))

@@ -127,6 +127,7 @@ def cases() -> Iterator[Any]:
 @pytest.fixture(autouse=True)
 def nothing_is_rendered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(style, "rendered", lambda figure: {})
+    monkeypatch.setattr(style, "page_svg", lambda figure: b"")
 
 
 @pytest.mark.parametrize(("store", "column", "which"), [*cases()])

@@ -169,11 +169,11 @@ FIELDS: dict[str, dict[str, Any]] = {
     "grvq": {"codebook_size": 8, "stages": 2, "slices": 2},
     "lsq": {"codebook_size": 8, "additive_codebooks": 2, "training_rounds": 5},
     "faiss": {"factory_string": "PQ2x4", "features": 8},
-    "fsq": {"levels": "8x8x8x8"},
-    "lfq": {"sign_bits": 4},
-    "bsq": {"sign_bits": 4},
-    "simvq": {"codebook_size": 8},
-    "vector_quantize_pytorch": {"library_call": "VectorQuantize(codebook_size=8)"},
+    "fsq": {"levels": "8x8x8x8", "steps": 200},
+    "lfq": {"sign_bits": 4, "steps": 200},
+    "bsq": {"sign_bits": 4, "steps": 200},
+    "simvq": {"codebook_size": 8, "steps": 200},
+    "vector_quantize_pytorch": {"library_call": "VectorQuantize(codebook_size=8)", "steps": 200},
 }
 
 
