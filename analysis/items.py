@@ -7,18 +7,17 @@ from dataclasses import dataclass
 from functools import partial
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from .data.needs import Needs
 from .data.rows import Rows
 from .data.selection import Selection, select
 from .draw import style
 from .draw.marks import marks_of
+from .draw.sheet import Drawn
 from .output.numbers import as_csv, declared_numbers
 from .output.product import Picture, Product
 
-Draw = Callable[[Selection], tuple[Figure, str]]
-"""Draws a figure, and says its caption."""
+Draw = Callable[[Selection], Drawn]
 Select = Callable[[Rows, Needs], Selection | None]
 """What an item is made of; None where the stores hold nothing for it.
 
@@ -67,17 +66,21 @@ def figure(
 def drawn(selection: Selection, *, draw: Draw, numbers: Callable[[Selection], pd.DataFrame]) -> Product:
     """A figure as a product, with a `.csv` of its numbers."""
     with style.printed():
-        sheet, caption = draw(selection)
-        files = style.rendered(sheet)
-        picture = Picture(svg=style.page_svg(sheet), marks=marks_of(sheet))
-    return Product(files={**files, ".csv": as_csv(numbers(selection))}, caption=caption, picture=picture)
+        found = draw(selection)
+        files = style.rendered(found.figure)
+        picture = _picture(found)
+    files[".csv"] = as_csv(numbers(selection))
+    return Product(files=files, message=found.message, caption=found.caption, picture=picture)
 
 
 def narrow(selection: Selection, draw: Draw) -> Picture:
     """The figure again, for a screen as wide as a column of text."""
     with style.drawn_for(style.COLUMN), style.printed():
-        sheet, _ = draw(selection)
-        return Picture(svg=style.page_svg(sheet), marks=marks_of(sheet))
+        return _picture(draw(selection))
+
+
+def _picture(found: Drawn) -> Picture:
+    return Picture(svg=style.page_svg(found.figure), marks=marks_of(found.figure))
 
 
 def table(title: str, needs: Needs, *, select: Select = select) -> Callable[[Callable[[Selection], Product]], Item]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from textwrap import wrap
 from typing import Any
 
@@ -33,6 +34,8 @@ _SCALE_INCHES = 0.26
 _LEGEND_INCHES, _FOOTNOTE_INCHES, _GAP_INCHES, _LINE_INCHES = 0.19, 0.125, 0.06, 0.13
 _LINE_LETTERS, _LEGEND_LETTERS, _HANDLE_LETTERS = 128, 112, 8
 """What fits beside each other on a page: in a footnote, and in a legend, where a handle takes as much as 8 letters."""
+_MESSAGE_LETTERS, _MESSAGE_INCHES, _MESSAGE_SIZE = 88, 0.16, 1.1
+"""What fits across a page of the message, the height of a line of it, and its size over that of other text."""
 _PRINT_WIDTH = 1.04
 """Width of text in print, at most, over its width at the resolution at which it is measured."""
 _TICK_LETTERS = 44
@@ -183,6 +186,16 @@ class Panel:
         self.axes.plot([x], [1.0], **look, transform=transform, clip_on=False, scaley=False)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Drawn:
+    """A figure, with what it says."""
+
+    figure: Figure
+    message: str
+    """What these rows show, in one sentence: the title above the figure."""
+    caption: str
+
+
 class Sheet:
     """Panels in rows, as wide as its format says, and as high as it takes.
 
@@ -232,6 +245,8 @@ class Sheet:
     def finish(
         self,
         *,
+        message: str,
+        caption: str,
         x_label: str | Sequence[str],
         footnote: str,
         legend: Sequence[Sequence[Artist]] = (),
@@ -239,8 +254,8 @@ class Sheet:
         y_limits: Sequence[tuple[float, float]] = (),
         rows_alike: bool = True,
         gap: float = 0.21,
-    ) -> Figure:
-        """Places everything and returns the figure. Panels of a row get one scale; all of them where rows are alike.
+    ) -> Drawn:
+        """Places everything, the message on top. Panels of a row get one scale; all of them where rows are alike.
 
         The scale begins at zero and ends above all that is drawn, unless `y_limits` gives it for each row, or for each
         panel, which then has tick labels of its own. `y_label` may be one for each row too, `x_label` one for each
@@ -257,7 +272,9 @@ class Sheet:
         bottom = text + unit * (len(rows) * _LEGEND_INCHES + _GAP_INCHES) + beneath
         top = unit * (_TOP + (self._title_lines - 1) * _LINE_INCHES)
         between = [*self._gaps(unit * gap + top, beneath, len(x_labels))]
-        height = bottom + sum(self._inches) + sum(between) + top
+        whole = message.replace(" = ", "\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}")
+        above = wrap(whole, self._letters(_MESSAGE_LETTERS), break_on_hyphens=False)
+        height = bottom + sum(self._inches) + sum(between) + top + unit * (len(above) * _MESSAGE_INCHES + _EDGE)
         self.figure.set_size_inches(self._format.inches, height)
         self._own_scales = len(y_limits) > len({self._page_row(i) for i in range(len(self.panels))})
         self._scale(rows_alike, y_limits)
@@ -271,10 +288,14 @@ class Sheet:
         foot = {"size": self._format.small_points, "va": "bottom", "linespacing": 1.25}
         corner = unit * _EDGE / self._format.inches, unit * _EDGE / height
         self.figure.text(*corner, "\n".join(lines), **foot)  # type: ignore[arg-type]
+        self.figure.text(
+            corner[0], 1 - unit * _EDGE / height, "\n".join(above), va="top", weight="bold", linespacing=1.25,
+            size=_MESSAGE_SIZE * self._format.points,
+        )  # fmt: skip
         left = self._label_inches() + unit * _EDGE
         self._place(left, bottom, between, height)
         marks.place(self.figure, [entry for entries in legend for entry in entries])
-        return self.figure
+        return Drawn(figure=self.figure, message=message, caption=caption)
 
     def _gaps(self, gap: float, beneath: float, labels: int) -> Iterator[float]:
         """Inches between rows of panels: more where the panels of a row have labels of their own."""

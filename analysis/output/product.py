@@ -37,6 +37,8 @@ class Product:
     files: Mapping[str, bytes]
     """Contents by suffix, such as `.svg`."""
     caption: str
+    message: str = ""
+    """What a figure shows, in one sentence; empty for a table."""
     table: Table | None = None
     """None for a figure."""
     picture: Picture | None = None

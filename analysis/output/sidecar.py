@@ -21,11 +21,12 @@ from .product import Product
 
 
 def sidecar(name: str, product: Product, selection: Selection, rows: Rows) -> bytes:
-    """JSON of the caption, the stores, the values drawn, n of each point, holes and the digest of the rows."""
+    """JSON of message and caption, the stores, the values drawn, n of each point, holes and the digest of the rows."""
     needs = selection.needs
     return as_json(
         {
             "item": name,
+            **({"message": product.message} if product.message else {}),
             "caption": product.caption,
             **provenance(rows),
             "metrics": list(needs.metrics),

@@ -27,7 +27,8 @@ def draw(name: str, selection: Selection) -> tuple[Figure, str]:
     item = ITEMS[name]
     assert item.draw is not None
     with style.printed():
-        return item.draw(selection)
+        found = item.draw(selection)
+        return found.figure, found.caption
 
 
 def legends(figure: Figure) -> list[Legend]:

@@ -15,6 +15,7 @@ from analysis.claims import product as claims
 from analysis.data.needs import Grid, Needs, distinct
 from analysis.data.rows import load_rows
 from analysis.data.selection import Selection
+from analysis.draw.sheet import Drawn
 from analysis.items import Item, figure
 from analysis.output.product import Product, UnfitError
 from analysis.output.tables import Column, Section, Table
@@ -60,16 +61,16 @@ def needs(**changes: Any) -> Needs:
     return Needs(**given)
 
 
-def draw(selection: Selection) -> tuple[Figure, str]:
+def draw(selection: Selection) -> Drawn:
     figure = Figure(figsize=(2, 1))
     figure.add_subplot().plot([1, 2])
-    return figure, "A caption."
+    return Drawn(figure=figure, message="It <rises>.", caption="A caption.")
 
 
-def draw_photograph(selection: Selection) -> tuple[Figure, str]:
+def draw_photograph(selection: Selection) -> Drawn:
     figure = Figure(figsize=(2, 1))
     figure.add_subplot().imshow([[0.0, 1.0]])
-    return figure, "A caption."
+    return Drawn(figure=figure, message="It shines.", caption="A caption.")
 
 
 def tabulate(selection: Selection) -> Product:

@@ -46,7 +46,10 @@ def figure() -> Figure:
             [bars.dot_handle("s", "a dot")],
         ]
         limits = bars.row_limits(BLOCKS)
-        return sheet.finish(x_label=["bits", "shares"], legend=legend, footnote="A note. " * 40, y_limits=limits)
+        return sheet.finish(
+            x_label=["bits", "shares"], legend=legend, footnote="A note. " * 40, y_limits=limits, caption="",
+            message="A message. " * 20,
+        ).figure  # fmt: skip
 
 
 def drawn_bars(axes: Axes) -> list[Rectangle]:
@@ -96,5 +99,7 @@ def test_many_rows_are_closer_together_so_that_the_figure_fits_a_page() -> None:
     blocks = [("many", [f"model {i}" for i in range(60)])]
     with style.printed():
         sheet, _ = bars.row_sheet(blocks, columns=1, row_inches=0.4)
-        figure = sheet.finish(x_label="bits", footnote="A note.", y_limits=bars.row_limits(blocks))
+        figure = sheet.finish(
+            x_label="bits", footnote="A note.", y_limits=bars.row_limits(blocks), caption="", message="A message."
+        ).figure
     assert figure.get_size_inches()[1] < 7

@@ -8,13 +8,14 @@ import numpy as np
 import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ...data.selection import Selection
 from ...draw import bars
+from ...draw.sheet import Drawn
 from ...items import figure, table
 from ...naming import plus_minus
+from ...output.messages import best, said
 from ...output.numbers import long_form, metric_of
 from ...output.product import Product, table_product
 from ...output.tables import Section, Table, columns_of
@@ -36,7 +37,7 @@ _TOTALS_ARE = (
     "Bits per dimension split into reconstruction and codes, under every prior over the codes",
     shared.needs(TOTAL, CODES, RECONSTRUCTION, which=f"{_EVERY}, of images", choose=shared.of_images),
 )
-def code_ledger(selection: Selection) -> tuple[Figure, str]:
+def code_ledger(selection: Selection) -> Drawn:
     """A bar for each model: reconstruction and codes under the best prior; below it what codes cost under each."""
     entries = entries_of(selection)
     names = [entry.label for entry in entries]
@@ -61,10 +62,12 @@ def code_ledger(selection: Selection) -> tuple[Figure, str]:
         [bars.part_handle("full", "reconstruction"), bars.part_handle("light", "codes, best prior")],
         [bars.dot_handle(_marker(prior), prior, hollow=True) for prior in priors],
     ]
-    finished = sheet.finish(
-        x_label="bits/dim of test images", legend=legend, footnote=note, y_limits=bars.row_limits(blocks)
-    )
-    return finished, f"Bits per dimension of test images, and what codes cost under each prior. {note}"
+    points = [(entry.label, entry.point(entry.best(TOTAL), TOTAL).iloc[0]) for entry in entries if entry.priors]
+    return sheet.finish(
+        x_label="bits/dim of test images", legend=legend, footnote=note, y_limits=bars.row_limits(blocks),
+        message=said(best(points, "total under its best prior", "bits/dim")),
+        caption=f"Bits per dimension of test images, and what codes cost under each prior. {note}",
+    )  # fmt: skip
 
 
 def _marker(prior: str) -> str:

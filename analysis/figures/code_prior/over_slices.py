@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from ...data.needs import Grid, at
 from ...data.selection import Selection
-from ...draw.sheet import Sheet, handle
+from ...draw.sheet import Drawn, Sheet, handle
 from ...draw.style import DASHED, Look
 from ...items import figure
+from ...output.messages import best, said
 from ...output.words import caveats, sentences
 from . import _shared as shared
 from ._shared import PRIOR, RECONSTRUCTION, TOTAL, in_order
@@ -48,7 +49,7 @@ def _several_slice_counts(rows: pd.DataFrame) -> Sequence[Grid]:
         choose=_several_slice_counts,
     ),
 )
-def code_totals_over_slices(selection: Selection) -> tuple[Figure, str]:
+def code_totals_over_slices(selection: Selection) -> Drawn:
     """A panel for each width of the latent and codebook size; the lowest total under each prior is filled."""
     heads = selection.rows[selection.rows["dimension"].notna()].drop_duplicates(shared.PARENT)
     dimensions = dict(zip(heads[shared.PARENT], heads["dimension"].astype(int), strict=True))
@@ -83,11 +84,23 @@ def code_totals_over_slices(selection: Selection) -> tuple[Figure, str]:
     low, high = tables[RECONSTRUCTION]["mean"].min(), tables[TOTAL]["mean"].max()
     room = 0.08 * (high - low)
     limits = [(low - room, high + room)] * math.ceil(len(families) / _COLUMNS)  # from 0, the priors would be one line
-    finished = sheet.finish(
-        x_label="number of slices L", y_label="bits/dim of test images", legend=[legend], footnote=note, y_limits=limits
-    )
     caption = (
         "Bits per dimension of test images over the number of slices L that DVQ cuts a latent of a fixed width D into, "
         f"with a codebook of K codes for each slice: reconstruction alone, and with the codes under each prior. {note}"
     )
-    return finished, caption
+    message = said(*(
+        f"D = {family['dimension']}, K = {family['codebook_size']}: {_best_slices(tables[TOTAL], family)}"
+        for family in families
+    ))  # fmt: skip
+    return sheet.finish(
+        x_label="number of slices L", y_label="bits/dim of test images", legend=[legend], footnote=note,
+        y_limits=limits, message=message, caption=caption,
+    )  # fmt: skip
+
+
+def _best_slices(table: pd.DataFrame, family: Mapping[Any, Any]) -> str:
+    """The best number of slices under the prior that has the lowest total of all."""
+    totals = at(table, **family)
+    prior = totals.loc[totals["mean"] == totals["mean"].min(), PRIOR].iloc[0]
+    points = at(totals, prior=prior).to_dict("records")
+    return best([(f"L = {point['slices']}", point) for point in points], f"total under the {prior} prior", "bits/dim")

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from ...data.needs import Needs, distinct, spread
 from ...data.rows import Rows
 from ...data.selection import Selection
-from ...draw.sheet import Panel, Sheet, handle
+from ...draw.sheet import Drawn, Panel, Sheet, handle
 from ...draw.style import Look, distinguished
+from ...output.messages import called, is_alike, said, short
 from ...output.product import UnfitError
 from ...output.words import capitalised
 from ._points import AllPoints, limits, points_as, points_of
@@ -58,7 +58,7 @@ def some_points(rows: Rows, needs: Needs) -> AllPoints | None:
     return points if points and points.cuts else None
 
 
-def over(selection: Selection, field: str) -> tuple[Figure, str]:
+def over(selection: Selection, field: str) -> Drawn:
     """The metric over one field."""
     points = points_of(selection)
     label = points.declared.axes[field].label
@@ -68,7 +68,7 @@ def over(selection: Selection, field: str) -> tuple[Figure, str]:
     return _drawn(points, cuts, f"over {label}")
 
 
-def over_axes(selection: Selection) -> tuple[Figure, str]:
+def over_axes(selection: Selection) -> Drawn:
     """The main metric, a panel for each field."""
     assert isinstance(selection, Cuts)
     return _drawn(selection, selection.cuts, "over each setting that varies")
@@ -79,7 +79,7 @@ def _cuts(points: AllPoints, fields: Sequence[str]) -> Sequence[_Cut]:
     return [cut for cut in (_cut(points, means, field) for field in fields) if cut.lines]
 
 
-def _drawn(points: AllPoints, every: Sequence[_Cut], title: str) -> tuple[Figure, str]:
+def _drawn(points: AllPoints, every: Sequence[_Cut], title: str) -> Drawn:
     cuts = sorted(every, key=lambda cut: -sum(len(line.points) for line in cut.lines))[:_MOST_PANELS]
     looks = _looks(points, cuts)
     axes, metric = points.declared.axes, points.declared.metrics[points.metric]
@@ -102,11 +102,30 @@ def _drawn(points: AllPoints, every: Sequence[_Cut], title: str) -> tuple[Figure
         f"Drawn: {len(drawn):,} of {len(points.points):,} points; the .csv has all.",
     )
     rows = -(-len(cuts) // min(3, len(cuts)))
-    figure = sheet.finish(
+    return sheet.finish(
+        message=_message(points, cuts), caption=f"{capitalised(metric.label)} {title}. {_better(metric.better)}{note}",
         x_label="value of the setting", y_label=points.y_label(), footnote=note, y_limits=[(low, high)] * rows,
         legend=[[handle(look, points.name(*key)) for key, look in looks.items()]],
     )  # fmt: skip
-    return figure, f"{capitalised(metric.label)} {title}. {_better(metric.better)}{note}"
+
+
+def _message(points: AllPoints, cuts: Sequence[_Cut]) -> str:
+    """The setting along whose lines the metric changes most: by its ratio, or by its difference where it has none."""
+    label, ranges = points.declared.metrics[points.metric].label, list[tuple[float, float, str, str]]()
+    for cut in cuts:
+        for line in cut.lines:
+            held = line.points[line.points["n"] > 0].sort_values("mean").to_dict("records")
+            if len(held) < 2 or is_alike(held[0], held[-1]):
+                continue
+            ends = sorted((held[0], held[-1]), key=lambda point: [*line.points[cut.field]].index(point[cut.field]))
+            texts = [f"{short(end['mean'])} at {points.settings_text([cut.field], [end[cut.field]])}" for end in ends]
+            low, high = float(held[0]["mean"]), float(held[-1]["mean"])
+            name = called(points.name(line.quantizer, line.shade))
+            ranges.append((high / low if low > 0 else np.inf, high - low, name, f"from {' to '.join(texts)}"))
+    if not ranges:
+        return said(f"no change of the {label} with a setting can be told from chance")
+    *_, name, change = max(ranges)
+    return said(f"the {label} of {name} changes{' most' if len(ranges) > 1 else ''}, {change}")
 
 
 def _cut(points: AllPoints, means: pd.DataFrame, field: str) -> _Cut:

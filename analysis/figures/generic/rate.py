@@ -9,16 +9,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from matplotlib.figure import Figure
 
 from dvq_ray.experiment.registry import find_experiment
 
 from ...data.needs import Needs, spread
 from ...data.rows import Rows
 from ...data.selection import Selection
-from ...draw.sheet import Sheet, handle
+from ...draw.sheet import Drawn, Sheet, handle
 from ...draw.style import THEORY, Look
 from ...naming import listed
+from ...output.messages import is_alike, said
 from ...output.numbers import long_form
 from ...output.words import capitalised
 from ._points import BITS, AllPoints, limits, points_as, points_of
@@ -92,7 +92,7 @@ def numbers(selection: Selection) -> pd.DataFrame:
     return long_form([fronts(selection).drop(columns="panel").assign(metric=points.metric)])
 
 
-def rate(selection: Selection) -> tuple[Figure, str]:
+def rate(selection: Selection) -> Drawn:
     """A panel for each setting of the data."""
     points = points_of(selection)
     table = fronts(selection)
@@ -140,11 +140,30 @@ def rate(selection: Selection) -> tuple[Figure, str]:
         f"{unknown:,} points whose settings are not valid in this version have no rate." if unknown else "",
     )  # fmt: skip
     rows = -(-len(chosen) // columns)
-    figure = sheet.finish(
+    return sheet.finish(
+        message=_message(points, table),
+        caption=f"{capitalised(points.declared.metrics[points.metric].label)} over rate for every quantizer. {note}",
         x_label="rate (bits)", y_label=points.y_label(), footnote=note, y_limits=[(low, high)] * rows,
         legend=[[handle(_dots(look), name) for look, name in _few(entries)], [handle(THEORY, "front")]],
     )  # fmt: skip
-    return figure, f"{capitalised(points.declared.metrics[points.metric].label)} over rate for every quantizer. {note}"
+
+
+def _message(points: AllPoints, table: pd.DataFrame) -> str:
+    """Who is on the fronts, by means, and how much of that the intervals bear out."""
+    front = table[table[ON_FRONT]]
+    counts = front["quantizer"].value_counts()
+    clear = 0
+    for point in front.to_dict("records"):
+        others = table[(table["panel"] == point["panel"]) & (table["quantizer"] != point["quantizer"])]
+        others = others[(others["n"] > 0) & (others[BITS] <= point[BITS])]
+        clear += not any(is_alike(point, other) for other in others.to_dict("records"))
+    if front.empty:
+        return said("no point has a rate and a value")
+    names = [f"{points.declared.label(str(name))} {count}" for name, count in counts.items()]
+    return said(
+        f"of {len(front)} points on the Pareto fronts, by means, are {', '.join(names)}; {clear} of them are told "
+        "from all points of other quantizers with as few bits"
+    )
 
 
 def _ticks(points: AllPoints, rates: pd.Series[float]) -> list[float]:

@@ -6,17 +6,18 @@ that an item has a question for. A choice looks at what was ever run, and not at
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from ...data.needs import Grid, Needs, at, axes_of, ever_run
-from ...data.selection import Selection, distinct_text
+from ...data.selection import Metric, Selection, distinct_text
 from ...naming import number
+from ...output.messages import best, said
 from ...output.words import caveats, either, sentences
 from ._columns import DATA_SET, MODEL
-from ._models import DataSet, data_sets_of, model_of, models_in, varying_in
+from ._models import DataSet, Entry, data_sets_of, model_of, models_in, varying_in
 
 SWEEPS = ("sweeps/photos.yaml", "sweeps/cifar10_lossless.yaml", "sweeps/cifar10.yaml")
 EVERY_MODEL = f"every model (a combination of {', '.join(MODEL)}) that has a row"
@@ -57,6 +58,19 @@ def comparison(
 def note(selection: Selection, *subjects: str) -> str:
     """The footnote of an item: the models, its own subjects, training and, where there are any, holes."""
     return sentences(_glossary(selection), *subjects, _training(selection), caveats(selection))
+
+
+def prefix(found: Collection[DataSet], images: DataSet) -> str:
+    """The name of the data set before what is said of it, where there are several."""
+    return f"{images.title}: " if len(found) > 1 else ""
+
+
+def lowest_of_each(
+    found: Mapping[DataSet, Sequence[Entry]], metric: Metric, what: str, unit: str = "bits/dim"
+) -> str:  # fmt: skip
+    """A message: which model has the lowest mean at each data set."""
+    points = {images: [(entry.label, entry.numbers(metric)) for entry in its] for images, its in found.items()}
+    return said(*(f"{prefix(found, images)}{best(its, what, unit)}" for images, its in points.items()))
 
 
 def _glossary(selection: Selection) -> str:

@@ -7,15 +7,15 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ...data.needs import Grid, at
 from ...data.selection import Selection
 from ...draw import bars
-from ...draw.sheet import Sheet, handle
+from ...draw.sheet import Drawn, Sheet, handle
 from ...draw.style import DASHED, Look
 from ...items import figure
+from ...output.messages import Point, best, said
 from . import _shared as shared
 from ._columns import DATA_SET, RECONSTRUCTION, UNIFORM_CODES, UNIFORM_TOTAL, UNIGRAM_CODES, UNIGRAM_TOTAL
 from ._models import DataSet, Entry, data_sets_of, entries_of
@@ -36,7 +36,7 @@ _KINDS = {
     "Bits per dimension split into reconstruction and codes, under a unigram and a uniform prior",
     shared.comparison(RECONSTRUCTION, UNIGRAM_CODES, UNIFORM_CODES, UNIGRAM_TOTAL, UNIFORM_TOTAL),
 )
-def bits_split(selection: Selection) -> tuple[Figure, str]:
+def bits_split(selection: Selection) -> Drawn:
     """A bar for each model: reconstruction, codes under the unigram prior, what a uniform prior costs beyond."""
     found = entries_of(selection)
     blocks = [(images.title, [entry.name for entry in entries]) for images, entries in found.items()]
@@ -66,8 +66,10 @@ def bits_split(selection: Selection) -> tuple[Figure, str]:
         bars.part_handle("hatched", "more under a uniform prior"),
     ]
     return sheet.finish(
-        x_label="bits/dim of test images", legend=[legend], footnote=note, y_limits=bars.row_limits(blocks)
-    ), caption
+        x_label="bits/dim of test images", legend=[legend], footnote=note, y_limits=bars.row_limits(blocks),
+        message=shared.lowest_of_each(found, UNIGRAM_TOTAL, "total of reconstruction and codes"),
+        caption=caption,
+    )  # fmt: skip
 
 
 def _bar(axes: Axes, row: int, entry: Entry) -> float:
@@ -109,7 +111,7 @@ def _several_slice_counts(rows: pd.DataFrame) -> Sequence[Grid]:
         sweeps=("sweeps/slices.yaml",),
     ),
 )
-def bits_over_slices(selection: Selection) -> tuple[Figure, str]:
+def bits_over_slices(selection: Selection) -> Drawn:
     """A panel for each data set, width of the latent and codebook size."""
     tables = {metric: pd.concat([grid.means(metric) for grid in selection.grids]) for metric in _KINDS}
     single = len(data_sets_of(selection.grids)) == 1
@@ -138,6 +140,16 @@ def bits_over_slices(selection: Selection) -> tuple[Figure, str]:
         f"these are upper bounds on the negative log-likelihood, and the best L is where they are lowest. {note}"
     )
     legend = [handle(look, label, hollow=metric != RECONSTRUCTION) for metric, (look, label) in _KINDS.items()]
+    totals = [at(tables[UNIGRAM_TOTAL], **family) for family in families]  # type: ignore[arg-type]
+    message = said(*(
+        f"{title}: {best(_by_slices(table), 'total with codes', 'bits/dim')}"
+        for title, table in zip(titles, totals, strict=True)
+    ))  # fmt: skip
     return sheet.finish(
-        x_label="number of slices L", y_label="bits/dim of test images", legend=[legend], footnote=note
-    ), caption
+        x_label="number of slices L", y_label="bits/dim of test images", legend=[legend], footnote=note,
+        message=message, caption=caption,
+    )  # fmt: skip
+
+
+def _by_slices(table: pd.DataFrame) -> list[tuple[str, Point]]:
+    return [(f"L = {row['slices']}", row) for row in table.to_dict("records")]

@@ -10,15 +10,15 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ...data.needs import Grid
 from ...data.selection import Metric, Selection
 from ...draw import bars
-from ...draw.sheet import level_handle
+from ...draw.sheet import Drawn, level_handle
 from ...draw.style import GREY
 from ...items import figure
+from ...output.messages import said, tally
 from ...output.numbers import long_form, numbers_of
 from . import _shared as shared
 from ._columns import (
@@ -51,7 +51,7 @@ _USES: dict[str, Metric] = {f"{column} / codebook_size": _share(column) for colu
     shared.comparison(UNIGRAM_CODES, CODES_USED, PERPLEXITY),
     numbers=lambda selection: numbers_of(selection.grids, _USES, labelled=True),
 )
-def code_use_images(selection: Selection) -> tuple[Figure, str]:
+def code_use_images(selection: Selection) -> Drawn:
     """A row for each model: the share of codes that occur, and perplexity over codebook size."""
     found = entries_of(selection)
     blocks = [(images.title, [entry.name for entry in entries]) for images, entries in found.items()]
@@ -70,8 +70,10 @@ def code_use_images(selection: Selection) -> tuple[Figure, str]:
         f"{shared.data_sets(selection)}.",
     )
     return sheet.finish(
-        x_label=["codes used / K", "perplexity / K"], footnote=note, y_limits=bars.row_limits(blocks)
-    ), f"How much of its codebooks a model uses on the training images. {note}"
+        x_label=["codes used / K", "perplexity / K"], footnote=note, y_limits=bars.row_limits(blocks),
+        message=shared.lowest_of_each(found, next(iter(_USES.values())), "share of codes used", ""),
+        caption=f"How much of its codebooks a model uses on the training images. {note}",
+    )  # fmt: skip
 
 
 def _several_codebooks(rows: pd.DataFrame) -> Sequence[Grid]:
@@ -106,7 +108,7 @@ def _dependence_numbers(selection: Selection) -> pd.DataFrame:
     ),
     numbers=_dependence_numbers,
 )
-def slice_dependence(selection: Selection) -> tuple[Figure, str]:
+def slice_dependence(selection: Selection) -> Drawn:
     """A row for each model with several codes at a position: their dependence, and their joint entropy."""
     found = entries_of(selection)
     blocks = [(images.title, [entry.name for entry in entries]) for images, entries in found.items()]
@@ -155,8 +157,27 @@ def slice_dependence(selection: Selection) -> tuple[Figure, str]:
     ]
     x_labels = ["mutual information of two codes (bits)", "entropy of a position's codes (bits)"]
     return sheet.finish(
-        x_label=x_labels, legend=legend, footnote=note, y_limits=bars.row_limits(blocks)
-    ), f"How much the codes at one position of the latent tell of each other. {note}"
+        x_label=x_labels, legend=legend, footnote=note, y_limits=bars.row_limits(blocks),
+        message=_dependence_message([entry for entries in found.values() for entry in entries]),
+        caption=f"How much the codes at one position of the latent tell of each other. {note}",
+    )  # fmt: skip
+
+
+def _dependence_message(entries: Sequence[Entry]) -> str:
+    """In how many models codes depend on each other, and in how many less than those of features dealt at random."""
+    trained = pd.concat([entry.point(DEPENDENCE) for entry in entries])
+    cut = [(entry, metrics) for entry in entries if REFIT_DEPENDENCE in (metrics := _dependences(entry.model.slices))]
+    parts = [f"codes at a position depend on each other in {tally(trained, 0.0).higher} of {len(entries)} models"]
+    if cut:
+        own, dealt = (pd.concat([entry.point(metrics[name]) for entry, metrics in cut])
+                      for name in (REFIT_DEPENDENCE, SHUFFLED_DEPENDENCE))  # fmt: skip
+        counts = tally(own, dealt)
+        more = f", more in {counts.higher}" if counts.higher else ""
+        parts.append(
+            f"slices as trained depend on each other less than features dealt at random in {counts.lower} of "
+            f"{counts.of}{more}"
+        )
+    return said(*parts)
 
 
 def _dot(

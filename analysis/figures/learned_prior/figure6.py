@@ -6,18 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from ...data.selection import SelectedGrid, Selection
-from ...draw.sheet import Sheet, handle
+from ...draw.sheet import Drawn, Sheet, handle
 from ...draw.style import Look, distinguished
 from ...items import figure
 from ...naming import number
 from . import _shared as shared
 from ._columns import RECONSTRUCTION, TRAIN_RECONSTRUCTION, UNIFORM_CODES
-from ._models import data_sets_of, labels_of, model_of
+from ._models import data_sets_of, entries_of, labels_of, model_of
 
 _EARLY = 1 / 16
 """Share of the training before which losses may lie above the panel: they fall from 8 bits within it."""
@@ -32,7 +31,7 @@ _SIDES = ((TRAIN_RECONSTRUCTION, "training batches"), (RECONSTRUCTION, "test ima
     "Figure 6: reconstruction loss over training steps, training and test, of every model",
     shared.comparison(RECONSTRUCTION, UNIFORM_CODES, curves=(RECONSTRUCTION, TRAIN_RECONSTRUCTION)),
 )
-def figure6(selection: Selection) -> tuple[Figure, str]:
+def figure6(selection: Selection) -> Drawn:
     """A row for each data set, training and test beside each other, a line for each model."""
     data_sets, grids = data_sets_of(selection.grids), selection.grids
     # Models of equal colour, which differ in a lesser field, get different lines.
@@ -67,9 +66,11 @@ def figure6(selection: Selection) -> tuple[Figure, str]:
         f"{shared.RECONSTRUCTION_IS}. {note}"
     )
     return sheet.finish(
+        message=shared.lowest_of_each(entries_of(selection), RECONSTRUCTION, "reconstruction loss after training"),
+        caption=caption,
         x_label="training step (mini-batches seen)", y_label="reconstruction loss\n(bits/dim, codes left out)",
         legend=[legend], footnote=note, y_limits=[(scale.low, scale.high) for scale in scales],
-    ), caption  # fmt: skip
+    )  # fmt: skip
 
 
 def _steps(step: float, _: int | None = None) -> str:

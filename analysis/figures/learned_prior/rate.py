@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
-from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from ...data.selection import Selection
-from ...draw.sheet import Panel, Sheet, handle, level_handle
+from ...draw.sheet import Drawn, Panel, Sheet, handle, level_handle
 from ...draw.style import ANY
 from ...items import figure
 from ...naming import number
+from ...output.messages import best, said, short
 from . import _shared as shared
 from ._columns import PARAMETERS, PSNR, RECONSTRUCTION, UNIFORM_CODES, UNIFORM_TOTAL, UNIGRAM_CODES, UNIGRAM_TOTAL
-from ._models import Entry, entries_of, legend_of
+from ._models import DataSet, Entry, entries_of, legend_of
 
 _DOT = replace(ANY, width=0.0)
 """A model of whatever kind, in legends."""
@@ -33,7 +33,7 @@ _INCHES = {1: 2.6, 2: 2.1}
     "Reconstruction over the bits of the codes, with lines of equal total, and over the number of parameters",
     shared.comparison(RECONSTRUCTION, UNIFORM_CODES, UNIFORM_TOTAL, UNIGRAM_TOTAL, PARAMETERS),
 )
-def equal_bits_images(selection: Selection) -> tuple[Figure, str]:
+def equal_bits_images(selection: Selection) -> Drawn:
     """Reconstruction over bits of the codes, with lines of equal total; beside it over the number of parameters."""
     found = entries_of(selection)
     titles = [f"{images.title}, over {what}" for images in found for what in ("bits of the codes", "parameters")]
@@ -64,16 +64,17 @@ def equal_bits_images(selection: Selection) -> tuple[Figure, str]:
         f"{shared.RECONSTRUCTION_IS}; totals are upper bounds on the negative log-likelihood. {note}"
     )
     return sheet.finish(
+        message=_at_equal_bits(found, RECONSTRUCTION, "reconstruction loss", "bits/dim"), caption=caption,
         x_label=["bits/dim of the codes, uniform prior", "parameters (millions)"], y_label="bits/dim of test images",
         legend=legend, footnote=note, y_limits=limits,
-    ), caption  # fmt: skip
+    )  # fmt: skip
 
 
 @figure(
     "Distortion of test images over the rate of their codes, under a uniform and a unigram prior",
     shared.comparison(PSNR, UNIFORM_CODES, UNIGRAM_CODES),
 )
-def rate_distortion_images(selection: Selection) -> tuple[Figure, str]:
+def rate_distortion_images(selection: Selection) -> Drawn:
     """Peak signal-to-noise ratio over the rate of the codes, under a uniform and under a unigram prior."""
     found = entries_of(selection)
     titles = [f"{images.title}, {prior} prior" for images in found for prior in ("uniform", "unigram")]
@@ -97,9 +98,28 @@ def rate_distortion_images(selection: Selection) -> tuple[Figure, str]:
         f"{shared.data_sets(selection)}.",
     )
     return sheet.finish(
+        message=_at_equal_bits(found, PSNR, "PSNR", "dB", higher=True),
+        caption=f"Distortion of test images over the rate of their codes. {note}",
         x_label="rate (bits/dim of the codes)", y_label="PSNR of test images (dB)", legend=[legend_of(found)],
         footnote=note, y_limits=[_limits(entries, PSNR) for entries in found.values()],
-    ), f"Distortion of test images over the rate of their codes. {note}"  # fmt: skip
+    )  # fmt: skip
+
+
+def _at_equal_bits(
+    found: Mapping[DataSet, Sequence[Entry]], metric: str, what: str, unit: str, *, higher: bool = False
+) -> str:  # fmt: skip
+    """The best of the models whose codes have equal bits under a uniform prior; of all, where no two have."""
+    parts = []
+    for images, entries in found.items():
+        by_bits: dict[str, Sequence[Entry]] = {}
+        for entry in entries:
+            bits = short(float(entry.numbers(UNIFORM_CODES)["mean"]))
+            by_bits[bits] = [*by_bits.get(bits, ()), entry]
+        groups = {f"at {bits} bits/dim of codes": its for bits, its in by_bits.items() if len(its) > 1}
+        for where, its in (groups or {"whatever their bits": entries}).items():
+            points = [(entry.label, entry.numbers(metric)) for entry in its]
+            parts.append(f"{shared.prefix(found, images)}{where} {best(points, what, unit, higher=higher)}")
+    return said(*parts)
 
 
 def _draw(panel: Panel, entries: Sequence[Entry], x: str, *metrics: str) -> None:

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.figure import Figure
 from matplotlib.image import imread
 from matplotlib.patches import Rectangle
 
 from ...data.selection import Selection
-from ...draw.sheet import Panel, Sheet
+from ...draw.sheet import Drawn, Panel, Sheet
 from ...draw.style import GREY, current
 from ...items import figure
+from ...output.messages import said
 from ...output.product import UnfitError
 from ...output.words import either
 from . import _shared as shared
@@ -49,7 +49,7 @@ class _Row:
         RECONSTRUCTION, UNIGRAM_CODES, least_repetitions=1, lowest_seed_only=True, artifacts=(PICTURE,)
     ),
 )  # fmt: skip
-def reconstructions(selection: Selection) -> tuple[Figure, str]:
+def reconstructions(selection: Selection) -> Drawn:
     """For each data set a row of originals and one for each model, of the lowest seed."""
     blocks = {images: _rows(images, entries) for images, entries in entries_of(selection).items()}
     count = sum(map(len, blocks.values()))
@@ -73,7 +73,9 @@ def reconstructions(selection: Selection) -> tuple[Figure, str]:
         f"Reconstruction is {shared.RECONSTRUCTION_IS}. {note}"
     )
     limits = [(float(len(rows)), 0.0) for rows in blocks.values()]
-    return sheet.finish(x_label="", footnote=note, y_limits=limits, gap=0.0), caption
+    models = {entry.label for entries in entries_of(selection).values() for entry in entries}
+    message = said(f"test images, and what {len(models)} models make of them after one training each")
+    return sheet.finish(x_label="", footnote=note, y_limits=limits, gap=0.0, message=message, caption=caption)
 
 
 def _rows(images: DataSet, entries: list[Entry]) -> list[_Row]:

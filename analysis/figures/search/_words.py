@@ -10,6 +10,7 @@ from textwrap import wrap
 import pandas as pd
 
 from ...naming import number
+from ...output.messages import Point
 from ...output.words import capitalised, holes
 from ._selection import STATES, SearchSelection
 
@@ -32,6 +33,12 @@ CURSE = (
 def spoken(field: str) -> str:
     """`codebook size`."""
     return field.replace("_", " ")
+
+
+def settings(selection: SearchSelection, point: Point) -> str:
+    """`slices 2, codebook size 256`: the searched fields that the point has."""
+    pairs = [(field, point[field]) for field in selection.fields if field in point and not pd.isna(point[field])]
+    return ", ".join(f"{spoken(field)} {_value(value)}" for field, value in pairs)
 
 
 def better(selection: SearchSelection, name: str) -> str:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from dvq_ray.sweep.space import Axis, Choices
 
 from ...data.selection import Selection
-from ...draw.sheet import Panel, Sheet
+from ...draw.sheet import Drawn, Panel, Sheet
 from ...items import figure
 from ...naming import number
+from ...output.messages import is_alike, said, short
 from ...output.words import capitalised
 from . import _marks as marks
 from . import _words as words
@@ -43,7 +43,7 @@ def _means(selection: Selection) -> pd.DataFrame:
     numbers=_means,
     select=select_search,
 )
-def search_fields(selection: Selection) -> tuple[Figure, str]:
+def search_fields(selection: Selection) -> Drawn:
     """All points over each searched field, and the best at each value: a row of panels for each objective."""
     found = searched(selection)
     tables = {metric: words.named(found, found.means(metric)) for metric in found.search.objectives}
@@ -75,8 +75,24 @@ def search_fields(selection: Selection) -> tuple[Figure, str]:
     objectives = capitalised(" and ".join(found.title(metric) for metric in tables))
     caption = f"{objectives} of all points that a search tried, over each searched field. {note} {words.CURSE}"
     return sheet.finish(
-        x_label="value of the field", y_label=labels, legend=[legend], footnote=note, y_limits=limits
-    ), caption
+        x_label="value of the field", y_label=labels, legend=[legend], footnote=note, y_limits=limits,
+        message=_message(found, tables), caption=caption,
+    )  # fmt: skip
+
+
+def _message(selection: SearchSelection, tables: Mapping[str, pd.DataFrame]) -> str:
+    """The best point by each objective, and how many others cannot be told from it."""
+    parts = []
+    for metric, table in tables.items():
+        order = (selection.signs[metric] * table["mean"]).sort_values().index
+        first, *others = table.loc[order].to_dict("records")
+        alike = sum(is_alike(first, other) for other in others)
+        parts.append(
+            f"of {len(table)} points {words.settings(selection, first)} has the best "
+            f"{selection.declared.metrics[metric].label}, {short(first['mean'])}; {alike} of the others cannot be told "
+            "from it"
+        )
+    return said(*parts)
 
 
 def _draw(panel: Panel, selection: SearchSelection, field: str, table: pd.DataFrame, sign: float) -> bool:

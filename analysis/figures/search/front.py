@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ...data.needs import Needs
@@ -14,9 +13,10 @@ from ...data.rows import Rows
 from ...data.selection import Selection
 from ...draw.looks import known_look
 from ...draw.marks import describe_each
-from ...draw.sheet import Panel, Sheet
+from ...draw.sheet import Drawn, Panel, Sheet
 from ...draw.style import GREY
 from ...items import figure
+from ...output.messages import said, short
 from ...output.words import capitalised
 from . import _marks as marks
 from . import _words as words
@@ -49,7 +49,7 @@ def _select_two(rows: Rows, needs: Needs) -> SearchSelection | None:
     numbers=_front,
     select=_select_two,
 )
-def search_front(selection: Selection) -> tuple[Figure, str]:
+def search_front(selection: Selection) -> Drawn:
     """The first objective over the second: all points, and the steps of those that no other is better than."""
     found = searched(selection)
     upright, across = found.search.objectives
@@ -86,10 +86,17 @@ def search_front(selection: Selection) -> tuple[Figure, str]:
         for value, look in looks.items()
         if shade
     ]
+    ends = [
+        f"{found.declared.metrics[upright].label} {short(y['mean'][place])} at "
+        f"{found.declared.metrics[across].label} {short(x['mean'][place])}"
+        for place in dict.fromkeys(order[[0, -1]])
+    ]
     return sheet.finish(
-        x_label=f"{found.title(across)}, {words.better(found, across)}", y_label=words.y_label(found, upright),
+        message=said(f"{len(front)} of {len(y)} points are on the Pareto front of means: {' to '.join(ends)}"),
+        caption=capitalised(caption), x_label=f"{found.title(across)}, {words.better(found, across)}",
+        y_label=words.y_label(found, upright),
         legend=[legend, *([models] if models else [])], footnote=note, y_limits=[scale.limits],
-    ), capitalised(caption)  # fmt: skip
+    )  # fmt: skip
 
 
 def _looks(selection: SearchSelection, table: pd.DataFrame) -> tuple[str, Mapping[Any, Mapping[str, Any]]]:

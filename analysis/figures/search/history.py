@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import pandas as pd
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from ...data.selection import Selection
-from ...draw.sheet import Sheet
+from ...draw.sheet import Drawn, Sheet
 from ...items import figure
+from ...output.messages import is_alike, said, short
 from . import _marks as marks
 from . import _words as words
 from ._selection import SearchSelection, by_objective, search_needs, searched, select_search
@@ -28,7 +28,7 @@ def _histories(selection: Selection) -> pd.DataFrame:
     numbers=_histories,
     select=select_search,
 )
-def search_history(selection: Selection) -> tuple[Figure, str]:
+def search_history(selection: Selection) -> Drawn:
     """Values over the number of the suggestion: a panel for each objective."""
     found = searched(selection)
     tables = {metric: words.named(found, found.history(metric)) for metric in found.search.objectives}
@@ -66,10 +66,25 @@ def search_history(selection: Selection) -> tuple[Figure, str]:
     )
     caption = f"History of a search for {words.goals(found)}, over the number of the suggestion. {note} {words.CURSE}"
     return sheet.finish(
+        message=said(*(_message(found, metric, table) for metric, table in tables.items())), caption=caption,
         x_label="number of the suggestion, in the order in which they were asked for",
         y_label=[words.y_label(found, metric) for metric in tables],
         legend=[_legend(next(iter(tables.values())))], footnote=note, y_limits=[scale.limits for scale in scales],
-    ), caption  # fmt: skip
+    )  # fmt: skip
+
+
+def _message(selection: SearchSelection, metric: str, table: pd.DataFrame) -> str:
+    """The best suggestion against the first one."""
+    known = table[table["state"] == "complete"]
+    first, top = known.iloc[0], known.iloc[int((selection.signs[metric] * known["mean"]).argmin())]
+    label, of = selection.declared.metrics[metric].label, f"of {len(table)} suggestions"
+    if first["suggestion"] == top["suggestion"]:
+        return f"{of} none has a better {label} than the first, {short(first['mean'])}"
+    against = "cannot be told from" if is_alike(first, top) else "is better than"
+    return (
+        f"{of} number {top['suggestion']} has the best {label}, {short(top['mean'])}, and {against} the first, "
+        f"{short(first['mean'])}"
+    )
 
 
 def _monitored(selection: SearchSelection, tables: Mapping[str, pd.DataFrame]) -> str:

@@ -9,17 +9,17 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from matplotlib.colors import Normalize
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from dvq_ray.sweep.space import Axis, Choices
 
 from ...data.selection import Selection
 from ...draw.marks import describe_each
-from ...draw.sheet import Sheet
+from ...draw.sheet import Drawn, Sheet
 from ...draw.style import GREY
 from ...items import figure
 from ...naming import number
+from ...output.messages import said
 from . import _marks as marks
 from . import _words as words
 from ._selection import SearchSelection, search_needs, searched, select_search
@@ -44,7 +44,7 @@ def _means(selection: Selection) -> pd.DataFrame:
     numbers=_means,
     select=select_search,
 )
-def search_parallel(selection: Selection) -> tuple[Figure, str]:
+def search_parallel(selection: Selection) -> Drawn:
     """An upright axis for each searched field, and one for the (first) objective."""
     found = searched(selection)
     metric = next(iter(found.search.objectives))
@@ -91,9 +91,19 @@ def search_parallel(selection: Selection) -> tuple[Figure, str]:
         f"{found.title(metric)}. {note} {words.CURSE}"
     )
     return sheet.finish(
+        message=_message(found, table.iloc[order[:count]], len(table)), caption=caption,
         x_label="searched fields, and the objective", y_label="", legend=[legend], footnote=note,
         y_limits=[(_FLOOR if some_absent else -0.08, 1.08)],
-    ), caption  # fmt: skip
+    )  # fmt: skip
+
+
+def _message(selection: SearchSelection, best: pd.DataFrame, of: int) -> str:
+    """What the best points, by their means, have in common."""
+    if len(best) == 1:
+        return said(f"the best of {of} points, by its mean, has {words.settings(selection, best.iloc[0])}")
+    alike = {field: best[field].iloc[0] for field in selection.fields if best[field].nunique(dropna=False) == 1}
+    common = words.settings(selection, alike) or "no value of a field"
+    return said(f"the best {len(best)} of {of} points, by their means, share {common}")
 
 
 def _heights(column: pd.Series[Any], axis: Axis) -> npt.NDArray[np.float64]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from ...data.needs import Grid, at, axes_of, distinct, ever_run, spread
 from ...data.selection import Selection
-from ...draw.sheet import Sheet
+from ...draw.sheet import Drawn, Sheet
 from ...items import figure
 from ...naming import number
+from ...output.messages import said, trend
 from . import _shared as shared
 
 _MOST_COLUMNS, _MOST_ROWS = 3, 3
@@ -51,7 +51,7 @@ def _grids(rows: pd.DataFrame) -> Sequence[Grid]:
         "kmeans, slices=1: the same dimension x factors, at each codebook_size that was run at all of them",
     ),
 )
-def static_prior_appendix(selection: Selection) -> tuple[Figure, str]:
+def static_prior_appendix(selection: Selection) -> Drawn:
     """A column for each dimension, a row for each bound, a line for each size."""
     vq, kmeans = selection["vq"], selection.grid("kmeans")
     factors, columns = vq.axes["factors"], len(vq.axes["dimension"])
@@ -73,4 +73,8 @@ def static_prior_appendix(selection: Selection) -> tuple[Figure, str]:
     )
     x_label = shared.FACTORS if columns <= 2 else "number of factors F"
     legend = shared.vq_legend(vq.axes["codebook_size"], kmeans=kmeans is not None)
-    return sheet.finish(x_label=x_label, y_label=shared.LOSS, legend=legend, footnote=note), caption
+    lines = [line for _, line in losses.groupby(["codebook_size", "dimension", "init_bound"])]
+    message = said(trend("the test loss of plain VQ", "the number of factors F", lines))
+    return sheet.finish(
+        x_label=x_label, y_label=shared.LOSS, legend=legend, footnote=note, message=message, caption=caption
+    )

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from ...data.needs import Grid, at, spread
 from ...data.selection import Selection
-from ...draw.sheet import Sheet
+from ...draw.sheet import Drawn, Sheet
 from ...items import figure
 from ...naming import listed, number
+from ...output.messages import said, trend
 from ...output.numbers import mean_over_entries, numbers_of
 from . import _shared as shared
 
@@ -49,7 +49,7 @@ _MEASURES = {"codes used / codebook_size": _share_used, "perplexity / codebook_s
     ),
     numbers=lambda selection: numbers_of(selection.grids, _MEASURES),
 )
-def code_use(selection: Selection) -> tuple[Figure, str]:
+def code_use(selection: Selection) -> Drawn:
     """Over the dimension: share of codes used above, perplexity over K beneath; a column for each bound."""
     vq, kmeans = selection["vq"], selection.grid("kmeans")
     bounds = vq.axes["init_bound"]
@@ -73,8 +73,10 @@ def code_use(selection: Selection) -> tuple[Figure, str]:
         "codebook size K and each range of initial codes: share of the codes that are used (above) and perplexity "
         f"over K (beneath). {'Dashed: k-means with the same K. ' if kmeans else ''}{note}"
     )
+    lines = [line for _, line in vq.means(_share_used).groupby(["codebook_size", "init_bound"])]
     return sheet.finish(
+        message=said(trend("the share of its codes that plain VQ uses", "the dimension D", lines)), caption=caption,
         x_label=shared.DIMENSION if len(bounds) < 3 else "dimension D", y_label=("codes used / K", "perplexity / K"),
         legend=shared.vq_legend(vq.axes["codebook_size"], kmeans=kmeans is not None, variance=False), footnote=note,
         y_limits=[(0, 1.06)] * 2,
-    ), caption  # fmt: skip
+    )  # fmt: skip

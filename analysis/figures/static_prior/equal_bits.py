@@ -10,15 +10,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from ...data.needs import Grid, at, distinct, most_held, spread
 from ...data.selection import Selection
 from ...data.summary import summaries
-from ...draw.sheet import Sheet, handle, level_handle
+from ...draw.sheet import Drawn, Sheet, handle, level_handle
 from ...draw.style import distinguished
 from ...items import figure
 from ...naming import listed, number
+from ...output.messages import duel, said, tally
 from ...output.numbers import long_form
 from ...output.words import capitalised
 from . import _shared as shared
@@ -102,7 +102,7 @@ def differences(selection: Selection) -> pd.DataFrame:
     ),
     numbers=differences,
 )
-def equal_bits(selection: Selection) -> tuple[Figure, str]:
+def equal_bits(selection: Selection) -> Drawn:
     """Over the number of factors: a row for each dimension, equal parameters beside equal bits."""
     table, dvq = differences(selection), selection["dvq"]
     dimensions = dvq.axes["dimension"]
@@ -130,27 +130,25 @@ def equal_bits(selection: Selection) -> tuple[Figure, str]:
         f"{capitalised(shared.uniform(dvq.axes['init_bound'][0]))}.",
     )
     caption = (
-        f"{_message(table)} Test loss of depthwise quantizers (DVQ) less that of the plain quantizer (VQ) with as many "
+        "Test loss of depthwise quantizers (DVQ) less that of the plain quantizer (VQ) with as many "
         "codebook parameters (left), and of the VQ whose codes have as many bits (right), over the number of factors "
         "F. "
         f"Below zero DVQ is better, above it VQ is. Each panel has a scale of its own. {note}"
     )
     return sheet.finish(
-        x_label=shared.FACTORS, y_label="loss of DVQ − loss of VQ\n(below 0: DVQ is better)",
+        message=_message(table), caption=caption, x_label=shared.FACTORS,
+        y_label="loss of DVQ − loss of VQ\n(below 0: DVQ is better)",
         legend=[entries, [level_handle("no difference")]], footnote=note,
         y_limits=[_limits(at(table, dimension=dimension, equal=equal)) for dimension, equal in panels],
-    ), caption  # fmt: skip
+    )  # fmt: skip
 
 
 def _message(table: pd.DataFrame) -> str:
-    """How often the interval of the difference lies below zero and above it."""
-    parts = []
-    for equal in ("bits", "parameters"):
-        its = at(table, equal=equal)
-        its = its[its["n"] > 0]
-        lower, higher = int((its["high"] < 0).sum()), int((its["low"] > 0).sum())
-        parts.append(f"at equal {equal} DVQ has the lower loss at {lower} of {len(its)} points, the higher at {higher}")
-    return f"{capitalised('; '.join(parts))}."
+    """Who is better at equal bits and at equal parameters, by the intervals of the paired comparison."""
+    return said(*(
+        f"at equal {equal} {duel('DVQ', 'VQ', tally(at(table, equal=equal), 0.0), 'loss')}"
+        for equal in ("bits", "parameters")
+    ))  # fmt: skip
 
 
 def _partners(table: pd.DataFrame, equal: str) -> str:

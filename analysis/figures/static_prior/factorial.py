@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from ...data.needs import Grid, Needs, at, axes_of, distinct, ever_run, most_held
 from ...data.selection import Selection
-from ...draw.sheet import Sheet, handle, level_handle
+from ...draw.sheet import Drawn, Sheet, handle, level_handle
 from ...draw.style import Look, as_yardstick
 from ...items import figure
 from ...naming import listed, number
+from ...output.messages import crossing, said
 from . import _shared as shared
 
 _NAMES = {"vq": "VQ", "dvq": "DVQ", "kmeans": "k-means, cut as DVQ"}
@@ -61,7 +61,7 @@ def _grids(rows: pd.DataFrame) -> Sequence[Grid]:
         others=(),
     ),
 )
-def factorial(selection: Selection) -> tuple[Figure, str]:
+def factorial(selection: Selection) -> Drawn:
     """Over the number of groups on the left, over their dependence on the right."""
     overs = [over for over in _OVER if any(grid.name.endswith(over) for grid in selection.grids)]
     several = [grid.axes["groups"] for grid in selection.grids if grid.name.endswith("dependence")]
@@ -106,9 +106,26 @@ def factorial(selection: Selection) -> tuple[Figure, str]:
         f"{note}"
     )
     return sheet.finish(
-        x_label=[_OVER[over] for over in overs], y_label=shared.LOSS, footnote=note, y_limits=[(low, high)],
+        message=_message(tables, titles), caption=caption, x_label=[_OVER[over] for over in overs],
+        y_label=shared.LOSS, footnote=note, y_limits=[(low, high)],
         legend=[*legend, [level_handle("the blobs' own spread")]],
-    ), caption  # fmt: skip
+    )  # fmt: skip
+
+
+def _message(tables: Mapping[str, pd.DataFrame], titles: Mapping[str, str]) -> str:
+    """The best DVQ at each point against the best VQ, whatever their bits."""
+    parts = []
+    for over, symbol in (("groups", "L"), ("dependence", "ρ")):
+        dvq, vq = (tables.get(f"{quantizer} over {over}") for quantizer in ("dvq", "vq"))
+        if dvq is not None and vq is not None:
+            sides = (("the best DVQ", _lowest(dvq, over)), ("the best VQ", _lowest(vq, over)))
+            parts.append(f"with {titles[over]} {crossing(*sides, over, symbol, 'loss')}")
+    return said(*parts or ["test loss on blobs that are a product of groups"])
+
+
+def _lowest(table: pd.DataFrame, over: str) -> pd.DataFrame:
+    """The row of the lowest mean at each value of a column."""
+    return table.sort_values("mean").drop_duplicates(over)
 
 
 def _look(quantizer: str, size: int, centres: int) -> Look:

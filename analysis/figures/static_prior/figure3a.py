@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from matplotlib.figure import Figure
-
 from ...data.needs import at
 from ...data.selection import Selection
-from ...draw.sheet import Sheet
+from ...draw.sheet import Drawn, Sheet
 from ...items import figure
 from ...naming import listed
+from ...output.messages import said, trend
 from . import _shared as shared
 
 
@@ -16,7 +15,7 @@ from . import _shared as shared
     "Figure 3(a): test loss of plain VQ over the dimension, for each codebook size and initial bound",
     shared.static_prior_needs(("test_mse", "data_variance"), shared.vq_grids, *shared.VQ_GRIDS),
 )
-def figure3a(selection: Selection) -> tuple[Figure, str]:
+def figure3a(selection: Selection) -> Drawn:
     """A panel for each initial bound, a line for each codebook size."""
     vq, kmeans = selection["vq"], selection.grid("kmeans")
     bounds, losses = vq.axes["init_bound"], vq.means("test_mse")
@@ -33,4 +32,8 @@ def figure3a(selection: Selection) -> tuple[Figure, str]:
         f"{'Dashed: k-means with the same K. ' if kmeans else ''}{shared.VARIANCE} {note}"
     )
     legend = shared.vq_legend(vq.axes["codebook_size"], kmeans=kmeans is not None)
-    return sheet.finish(x_label=shared.DIMENSION, y_label=shared.LOSS, legend=legend, footnote=note), caption
+    lines = [line for _, line in losses.groupby(["codebook_size", "init_bound"])]
+    message = said(trend("the test loss of plain VQ", "the dimension D", lines))
+    return sheet.finish(
+        x_label=shared.DIMENSION, y_label=shared.LOSS, legend=legend, footnote=note, message=message, caption=caption
+    )

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from ...data.needs import Grid, at, axes_of, distinct, spread
 from ...data.selection import Selection
-from ...draw.sheet import Sheet, handle, level_handle
+from ...draw.sheet import Drawn, Sheet, handle, level_handle
 from ...draw.style import ANY, as_untrained
 from ...items import figure
 from ...naming import listed, number
+from ...output.messages import duel, said, tally
 from . import _shared as shared
 
 _MOST_COLUMNS, _MOST_ROWS = 3, 4
@@ -47,7 +47,7 @@ def _grids(rows: pd.DataFrame) -> Sequence[Grid]:
         f"{_MOST_COLUMNS} dimensions and {_MOST_ROWS} bounds",
     ),
 )
-def figure3b(selection: Selection) -> tuple[Figure, str]:
+def figure3b(selection: Selection) -> Drawn:
     """A column for each dimension, a row for each bound."""
     vq = selection["vq"]
     sizes, dimensions, bounds = (vq.axes[axis] for axis in ("codebook_size", "dimension", "init_bound"))
@@ -87,9 +87,14 @@ def figure3b(selection: Selection) -> tuple[Figure, str]:
         f"{'' if rows_alike else 'Each row has a scale of its own. '}{note}"
     )
     y_label = "test loss /\nvariance of the data"
+    message = said(
+        f"with fewer codes than factors {duel('trained VQ', 'predicting the mean', tally(trained, 1.0), 'loss')}",
+        duel("it", "its untrained codebook", tally(trained, untrained), "loss"),
+    )
     return sheet.finish(
-        x_label="codes per factor, K / F", y_label=y_label, legend=legend, footnote=note, rows_alike=rows_alike
-    ), caption
+        x_label="codes per factor, K / F", y_label=y_label, legend=legend, footnote=note, rows_alike=rows_alike,
+        message=message, caption=caption,
+    )  # fmt: skip
 
 
 def _untrained_over_variance(rows: pd.DataFrame) -> pd.Series[float]:

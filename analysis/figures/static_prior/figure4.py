@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from matplotlib.figure import Figure
-
 from ...data.needs import at
 from ...data.selection import SelectedGrid, Selection
-from ...draw.sheet import Sheet, handle, level_handle
+from ...draw.sheet import Drawn, Sheet, handle, level_handle
 from ...draw.style import DASHED, Look
 from ...items import figure
 from ...naming import number
+from ...output.messages import duel, said, tally
 from ...output.words import capitalised
 from . import _shared as shared
 
@@ -20,7 +19,7 @@ from . import _shared as shared
     "Figure 4: test loss over the number of factors, DVQ against VQ with equal and larger codebooks",
     shared.static_prior_needs(("test_mse", "data_variance", "bits_per_vector"), shared.dvq_grids, *shared.DVQ_GRIDS),
 )
-def figure4(selection: Selection) -> tuple[Figure, str]:
+def figure4(selection: Selection) -> Drawn:
     """A panel for each dimension, a line for each model."""
     vq, dvq, kmeans = selection["vq"], selection["dvq"], selection.grid("kmeans")
     dimensions, factors, slices = (dvq.axes[axis] for axis in ("dimension", "factors", "slices"))
@@ -55,7 +54,21 @@ def figure4(selection: Selection) -> tuple[Figure, str]:
         f"K = {number(size)} against plain ones (VQ) with the same and with larger codebooks. "
         f"{shared.VARIANCE} {note}"
     )
-    return sheet.finish(x_label=shared.FACTORS, y_label=shared.LOSS, legend=legend, footnote=note), caption
+    return sheet.finish(
+        x_label=shared.FACTORS, y_label=shared.LOSS, legend=legend, footnote=note, message=_message(vq, dvq),
+        caption=caption,
+    )  # fmt: skip
+
+
+def _message(vq: SelectedGrid, dvq: SelectedGrid) -> str:
+    """DVQ against the VQ with as many codes in a codebook, and against the largest VQ."""
+    plain, sliced, where = vq.means("test_mse"), dvq.means("test_mse"), ["dimension", "factors"]
+    size, *_, largest = [*dvq.axes["codebook_size"], *vq.axes["codebook_size"]]
+    parts = []
+    for k in dict.fromkeys((size, largest)):
+        theirs = sliced[where].merge(at(plain, codebook_size=k), on=where, how="left")
+        parts.append(duel(f"DVQ with K = {number(size)}", f"VQ with K = {number(k)}", tally(sliced, theirs), "loss"))
+    return said(*parts)
 
 
 def _dvq_look(dvq: SelectedGrid, vq: SelectedGrid, slices: int) -> Look:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from ...data.needs import Grid, at, axes_of, distinct, ever_run, most_held, spread
 from ...data.selection import Selection
-from ...draw.sheet import Panel, Sheet, handle, level_handle
+from ...draw.sheet import Drawn, Panel, Sheet, handle, level_handle
 from ...draw.style import GREY, THEORY, Look, as_yardstick
 from ...items import figure
 from ...naming import number
+from ...output.messages import said, tally
 from ...output.product import UnfitError
 from ...output.words import capitalised
 from . import _shared as shared
@@ -63,7 +63,7 @@ def _grids(rows: pd.DataFrame) -> Sequence[Grid]:
         "kmeans, if it is complete: all points at the same dimension x factors",
     ),
 )
-def rate_distortion(selection: Selection) -> tuple[Figure, str]:
+def rate_distortion(selection: Selection) -> Drawn:
     """A row for each dimension, a column for each number of factors."""
     vq, dvq, kmeans = selection["vq"], selection["dvq"], selection.grid("kmeans")
     dimensions, factors = dvq.axes["dimension"], dvq.axes["factors"]
@@ -114,9 +114,18 @@ def rate_distortion(selection: Selection) -> tuple[Figure, str]:
         f"than that takes, codes part the blobs and go below it. {note}"
     )
     return sheet.finish(
+        message=_message(tables), caption=caption,
         x_label="rate R (bits per dimension)", y_label="test loss /\nvariance of the data", legend=legend,
         footnote=note, y_limits=[(low, high)] * len(dimensions),
-    ), caption  # fmt: skip
+    )  # fmt: skip
+
+
+def _message(tables: Mapping[str, pd.DataFrame]) -> str:
+    """How often each quantizer does better than the curve of Gaussian data."""
+    names = {"vq": "VQ", "dvq": "DVQ", "kmeans": "k-means"}
+    counts = {names[name]: tally(table, 2 ** (-2 * table["rate"])) for name, table in tables.items()}
+    parts = [f"{name} at {its.lower} of {its.of} points" for name, its in counts.items() if its.of]
+    return said(f"below the curve of Gaussian data at the same rate lie {', '.join(parts)}")
 
 
 def _draw_models(panel: Panel, tables: dict[str, pd.DataFrame]) -> None:
