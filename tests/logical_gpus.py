@@ -1,4 +1,4 @@
-"""`python -m tests.logical_gpus FOLDER ADDRESS`: a sweep whose trials hold quarters of GPUs that are only numbers."""
+"""`python -m tests.logical_gpus FOLDER ADDRESS`: a sweep whose trials hold halves of GPUs that are only numbers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dvq_ray.store.provenance import Run
 from dvq_ray.sweep.cells import Pack, expand
 from dvq_ray.sweep.spec import Resources, load_sweep
 
-QUARTER = Resources(cpu=0.5, gpu=0.25)
+HALF = Resources(cpu=1, gpu=0.5)
 
 
 def main(file: Path, store: str, address: str) -> None:
@@ -27,12 +27,12 @@ def main(file: Path, store: str, address: str) -> None:
     executor = UnderTune(address)
     with (
         Interruption() as interruption,
-        executor.started(QUARTER),
+        executor.started(HALF),
         Progress(len(cells), 1.0, Console(quiet=True)) as progress,
     ):
         interruption.listen()
         job = Job(
-            store=Store(store), run=Run.start("nodes"), resources=QUARTER, surroundings=Surroundings(),
+            store=Store(store), run=Run.start("nodes"), resources=HALF, surroundings=Surroundings(),
             progress=progress, interruption=interruption,
         )  # fmt: skip
         executor.run(GridPacks([Pack(cells=[cell]) for cell in cells], job), job)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -56,15 +57,24 @@ def digest(codec: Codec) -> str:
     return hashlib.sha256(b"".join(array.tobytes() for array in codec.arrays().values())).hexdigest()
 
 
-@pytest.mark.parametrize("quantizer", FITS)
-def test_the_same_cell_gives_the_same_bytes_in_a_fresh_process_too(quantizer: str) -> None:
+@pytest.fixture(scope="module")
+def elsewhere() -> dict[str, list[str]]:
+    """By quantizer, the digests of two equal fits in a fresh process."""
     code = (
-        "import sys; from tests.test_faiss import digest, fit, vectors; "
-        f"print(digest(fit({quantizer!r}, vectors())), digest(fit({quantizer!r}, vectors())))"
+        "import json; from tests.test_faiss import FITS, digest, fit, vectors; "
+        "print(json.dumps({name: [digest(fit(name, vectors())) for _ in range(2)] for name in FITS}))"
     )
-    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    found: dict[str, list[str]] = json.loads(done.stdout)
+    return found
+
+
+@pytest.mark.parametrize("quantizer", FITS)
+def test_the_same_cell_gives_the_same_bytes_in_a_fresh_process_too(
+    quantizer: str, elsewhere: dict[str, list[str]]
+) -> None:
     faiss.omp_set_num_threads(2)
-    assert printed.split() == [digest(fit(quantizer, vectors()))] * 2
+    assert elsewhere[quantizer] == [digest(fit(quantizer, vectors()))] * 2
     assert faiss.omp_get_max_threads() == 2, "what it was before"
 
 

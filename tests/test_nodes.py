@@ -29,7 +29,7 @@ grids:
   plain: {quantizer: vq}
 """
 """24 cells of some 0.3 s each."""
-TRIALS_ON_A_GPU = 4
+TRIALS_ON_A_GPU = 2
 
 
 @pytest.fixture

@@ -70,8 +70,7 @@ search:
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
     folder = tmp_path_factory.mktemp("undisturbed")
-    done = CliRunner().invoke(main, [str(write(folder, SWEEP)), "--results", str(folder), "--in-process"])
-    assert done.exit_code == 0, done.output
+    run_here(folder)
     return results(folder)
 
 
@@ -101,6 +100,12 @@ def start(folder: Path, *arguments: str, text: str = SWEEP) -> subprocess.Popen[
     """A sweep in a process group of its own, as a shell starts one."""
     command = [sys.executable, "-m", "dvq_ray.sweep", str(write(folder, text)), "--results", str(folder), *arguments]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, process_group=0)
+
+
+def run_here(folder: Path, *, text: str = SWEEP) -> None:
+    """The same sweep to its end in this process: no other has to be started, and nothing is to be killed."""
+    done = CliRunner().invoke(main, [str(write(folder, text)), "--results", str(folder), "--in-process"])
+    assert done.exit_code == 0, done.output
 
 
 def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
@@ -149,9 +154,8 @@ def rows(folder: Path) -> pd.DataFrame:
     return Store(folder / "killed").load(["cell_id", "status"])
 
 
-def assert_completed_by_the_same_command(folder: Path, undisturbed: pd.DataFrame, *arguments: str) -> None:
-    code, output = finish(start(folder, *arguments))
-    assert code == 0, output
+def assert_completed_by_the_same_command(folder: Path, undisturbed: pd.DataFrame) -> None:
+    run_here(folder)
     pd.testing.assert_frame_equal(results(folder), undisturbed, check_exact=True)
 
 
@@ -208,14 +212,13 @@ def test_an_interrupted_sweep_ends_soon_and_resumes_with_the_same_command(
     assert code == 130, output
     assert "interrupted: the same command resumes from here" in output
     assert "Traceback" not in output
-    assert_completed_by_the_same_command(tmp_path, undisturbed, "--in-process")
+    assert_completed_by_the_same_command(tmp_path, undisturbed)
 
 
 @pytest.fixture(scope="module")
 def undisturbed_training(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("undisturbed_training")
-    code, output = finish(start(folder, "--in-process", text=LEARNED))
-    assert code == 0, output
+    run_here(folder, text=LEARNED)
     return folder
 
 
@@ -253,8 +256,7 @@ def test_a_training_whose_driver_is_killed_resumes_anywhere_to_the_same_bytes(
     process.wait()
     assert rows_written(tmp_path) == 0
     assert len(checkpoints(tmp_path)) == 2
-    code, output = finish(start(tmp_path, "--in-process", text=LEARNED))
-    assert code == 0, output
+    run_here(tmp_path, text=LEARNED)
     assert_trained_as_if_nothing_had_happened(tmp_path, undisturbed_training)
 
 
@@ -289,7 +291,7 @@ def test_a_sweep_whose_ray_is_killed_says_so_and_leaves_nothing_but_its_rows(
     assert rays_folders(temporary) == []
     assert processes(mark, lambda _: True) == []
     assert not rows(tmp_path).empty
-    assert_completed_by_the_same_command(tmp_path, undisturbed, "--in-process")
+    assert_completed_by_the_same_command(tmp_path, undisturbed)
 
 
 def test_a_training_keeps_a_checkpoint_when_its_terminal_closes(tmp_path: Path, mark: str, temporary: Path) -> None:
@@ -415,7 +417,7 @@ def test_a_store_that_cannot_be_written_ends_the_sweep_and_no_cell_is_said_to_ha
     cells.unlink()
     kept.rename(cells)
     assert set(rows(tmp_path)["status"]) == {"ok"}
-    assert_completed_by_the_same_command(tmp_path, undisturbed, "--in-process")
+    assert_completed_by_the_same_command(tmp_path, undisturbed)
 
 
 def test_a_trial_that_needs_more_than_there_is_is_reported_at_once(tmp_path: Path) -> None:

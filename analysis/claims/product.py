@@ -191,7 +191,7 @@ def _outcome(outcome: Outcome) -> dict[str, Any]:
         "counts": {word: outcome.count(word) for word in ("holds", "against", "undecided")},
         "seeds_to_decide": outcome.seeds_to_decide if outcome.seeds_to_decide != float("inf") else None,
         "coverage": sentences.coverage(outcome),
-        "left_out": sentences.left_out(outcome),
+        "left_out": [*sentences.left_out(outcome)],
         "tests": [
             _test(test, [(cell, ends[id(cell)]) for cell in outcome.cells if cell.test is test])
             for test in reading.tests

@@ -11,7 +11,7 @@ from dvq_ray.experiment.registry import find_experiment
 
 from ..data.summary import LEVEL
 from ..naming import number, seeds_text
-from .claim import Claim, Fields, Test
+from .claim import Claim, Test
 from .decide import LEAST_SEEDS, MOST_SEEDS, SIGNIFICANCE, Cell, LeftOut, Outcome, Shown, inside
 
 METHOD = (
@@ -83,18 +83,22 @@ def region(test: Test) -> str:
 
 def place(reading_tests: Sequence[Test], cell: Cell | LeftOut) -> str:
     """A cell by what tells it from the others: `dimension=64 slices=4`, and by its partner where that is needed."""
-    others = [points for test in reading_tests for points in test.cells]
+    return _place(reading_tests, _varying(reading_tests), cell)
+
+
+def _place(reading_tests: Sequence[Test], varying: set[str], cell: Cell | LeftOut) -> str:
     mine = cell.test.cells[cell.place]
-    varying = _varying([points[0] for points in others])
     words = [f"{name}={number(value)}" for name, value in mine[0].items() if name in varying]
-    rest = [points[1:] for points in others if points[0] == mine[0]]
+    rest = [points[1:] for test in reading_tests for points in test.cells if points[0] == mine[0]]
     if len(rest) > 1:
         partner = {name: value for name, value in mine[1].items() if mine[0].get(name) != value}
         words += ["against", *(f"{name}={number(value)}" for name, value in partner.items())]
     return " ".join(words)
 
 
-def _varying(points: Sequence[Fields]) -> set[str]:
+def _varying(reading_tests: Sequence[Test]) -> set[str]:
+    """Fields in which the first points of the cells differ."""
+    points = [points[0] for test in reading_tests for points in test.cells]
     names = {name for point in points for name in point}
     return {name for name in names if len({point.get(name) for point in points}) > 1} - {*FOLLOWING}
 
@@ -102,7 +106,7 @@ def _varying(points: Sequence[Fields]) -> set[str]:
 def coverage(outcome: Outcome) -> str:
     """What of the protocol's cells and seeds was not there; empty where all was."""
     parts = []
-    lines = left_out(outcome)
+    lines = [*left_out(outcome)]
     total = len(outcome.cells) + len(lines)
     if outcome.cells and lines:
         more = f"; and {len(lines) - _MOST_LEFT_OUT} more" if len(lines) > _MOST_LEFT_OUT else ""
@@ -115,9 +119,12 @@ def coverage(outcome: Outcome) -> str:
     return " ".join(parts)
 
 
-def left_out(outcome: Outcome) -> list[str]:
+def left_out(outcome: Outcome) -> Iterator[str]:
     """A line for each cell that could not be tested."""
-    return [f"{place(outcome.reading.tests, out)}: {out.why}".removeprefix(": ") for out in outcome.left_out]
+    tests = outcome.reading.tests
+    varying = _varying(tests) if outcome.left_out else set()
+    for out in outcome.left_out:
+        yield f"{_place(tests, varying, out)}: {out.why}".removeprefix(": ")
 
 
 def cells(outcome: Outcome) -> str:
@@ -134,7 +141,7 @@ def decided_by(outcome: Outcome) -> str:
     """Sentences on what decides the verdict, what is typical, and what is missing."""
     shown, median = outcome.deciding, outcome.median
     if shown is None or median is None:
-        reason = next(iter(left_out(outcome)), "None of its cells is stored.")
+        reason = next(left_out(outcome), "None of its cells is stored.")
         return f"{reason[:1].upper()}{reason[1:]}. To run: {outcome.reading.to_run}.".replace("..", ".")
     total = len(outcome.cells)
     parts = [f"Claimed: {region(shown.cell.test)}; {cells(outcome)}."]

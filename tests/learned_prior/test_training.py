@@ -5,6 +5,7 @@ import io
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -108,37 +109,39 @@ def outcome(cell: LearnedPriorSettings, kept: Kept | None = None, **more: float)
     return last
 
 
+@cache
+def undisturbed(model: str) -> tuple[Outcome, Kept]:
+    """What a training of `MODELS` comes to with the images of `data`, and what it keeps. No test changes either."""
+    kept = Kept()
+    return outcome(settings(**MODELS[model]), kept), kept
+
+
 def results(done: Outcome) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     metrics = {name: value for name, value in done.metrics.items() if name not in METRICS_OF_TIME}
     return metrics, [{k: v for k, v in point.items() if k != "training_seconds"} for point in done.curve]
 
 
-@pytest.mark.parametrize("model", MODELS.values(), ids=MODELS.keys())
-def test_a_training_that_is_cut_off_twice_ends_with_the_bytes_of_one_that_is_not(
-    data: DataSet, model: dict[str, Any]
-) -> None:
-    cell = settings(**model)
-    undisturbed = results(outcome(cell))
-    kept = Kept()
+@pytest.mark.parametrize("model", MODELS)
+def test_a_training_that_is_cut_off_twice_ends_with_the_bytes_of_one_that_is_not(data: DataSet, model: str) -> None:
+    cell, kept = settings(**MODELS[model]), Kept()
     for stop_after in (7, 9):
         running = run(cell, [0], around(kept))
         for _ in range(stop_after):
             assert isinstance(next(running), Underway)
         running.close()
     assert kept.written == 2
-    shares = [event.share for event in run(cell, [0], around(kept)) if isinstance(event, Underway)]
-    assert shares[0] == pytest.approx(0.97 * 14 / 24)
-    running = run(cell, [0], around(kept))
-    assert results(list(running)[-1]) == undisturbed  # type: ignore[arg-type]
+    first, *_, last = run(cell, [0], around(kept))
+    assert isinstance(first, Underway)
+    assert first.share == pytest.approx(0.97 * 14 / 24)
+    assert isinstance(last, Outcome)
+    assert results(last) == results(undisturbed(model)[0])
 
 
 def test_a_checkpoint_is_kept_every_so_many_seconds(data: DataSet) -> None:
     kept = Kept()
     outcome(settings(**MODELS["dvq"]), kept, checkpoint_seconds=1e-9)
     assert kept.written == 24
-    kept = Kept()
-    outcome(settings(**MODELS["dvq"]), kept)
-    assert kept.written == 0
+    assert undisturbed("dvq")[1].written == 0
 
 
 def training(seed: int = 0, data: Images | None = None, **fields: Any) -> Training:
@@ -167,17 +170,15 @@ def test_a_checkpoint_of_another_cell_or_of_other_images_is_rejected(other: dict
 
 
 def test_a_broken_checkpoint_is_rejected_and_the_cell_begins_anew(data: DataSet) -> None:
-    cell = settings(**MODELS["dvq"])
-    undisturbed = results(outcome(cell))
-    good = Kept()
-    outcome(cell, good, checkpoint_seconds=1e-9)
+    cell, good = settings(**MODELS["dvq"], steps=6), Kept()
+    expected = results(outcome(cell, good, checkpoint_seconds=1e-9))
     assert good.checkpoint is not None
     flipped = bytearray(good.checkpoint)
     flipped[len(flipped) // 2] ^= 1
     for broken in (b"", b"nonsense", good.checkpoint[: len(good.checkpoint) // 2], bytes(flipped)):
         kept = Kept()
         kept.checkpoint = broken
-        assert results(outcome(cell, kept)) == undisturbed
+        assert results(outcome(cell, kept)) == expected
         assert len(kept.rejected) == 1
 
 
@@ -231,12 +232,12 @@ def test_logged_steps_reach_from_untrained_to_the_last_step(steps: int) -> None:
     assert len(set(logged)) == len(logged) <= 27
 
 
-@pytest.mark.parametrize("model", MODELS.values(), ids=MODELS.keys())
-def test_metrics_add_up(data: DataSet, model: dict[str, Any]) -> None:
-    cell = settings(**model)
+@pytest.mark.parametrize("model", MODELS)
+def test_metrics_add_up(data: DataSet, model: str) -> None:
+    cell = settings(**MODELS[model])
     assert isinstance(cell, Quantizer)
-    kept = Kept()
-    m = outcome(cell, kept).metrics
+    done, kept = undisturbed(model)
+    m = done.metrics
     assert m["total_bits_per_dim_uniform"] == m["reconstruction_bits_per_dim"] + m["code_bits_per_dim_uniform"]
     assert m["total_bits_per_dim_unigram"] == m["reconstruction_bits_per_dim"] + m["code_bits_per_dim_unigram"]
     assert m["code_bits_per_dim_uniform"] == pytest.approx(cell.bits(cell.positions) / 192)
@@ -248,26 +249,25 @@ def test_metrics_add_up(data: DataSet, model: dict[str, Any]) -> None:
     assert m["psnr_db"] == pytest.approx(-10 * math.log10(m["mse"]), abs=1)
     assert (m["train_images"], m["test_images"], m["precision"]) == (10, 6, "float32")
     assert kept.artifacts["reconstructions.png"].startswith(b"\x89PNG")
-    dependent = model["quantizer"] != "svq" and len(cell.codebook_sizes()) > 1
+    dependent = cell.quantizer != "svq" and len(cell.codebook_sizes()) > 1
     assert (m["slice_dependence_bits"] is not None) == dependent
     for kind in ("refit", "shuffled", "random_mean", "random_deviation"):
-        measured = model["quantizer"] == "dvq" or "measured_slices" in model
+        measured = cell.quantizer == "dvq" or "measured_slices" in MODELS[model]
         assert (m[f"slice_dependence_bits_{kind}"] is not None) == measured
     for column in ("joint_code_entropy_bits", "code_cross_entropy_bits"):
-        assert (m[column] is None) == (model["quantizer"] == "svq")
+        assert (m[column] is None) == (cell.quantizer == "svq")
     if len(cell.codebook_sizes()) == 1:
         bits = m["code_bits_per_dim_unigram"] * 192 / cell.positions
         assert m["code_cross_entropy_bits"] == pytest.approx(bits)
 
 
-@pytest.mark.parametrize("model", MODELS.values(), ids=MODELS.keys())
-def test_codes_that_are_kept_are_those_that_were_measured(data: DataSet, model: dict[str, Any]) -> None:
-    cell = settings(**model)
+@pytest.mark.parametrize("model", MODELS)
+def test_codes_that_are_kept_are_those_that_were_measured(data: DataSet, model: str) -> None:
+    cell, kept = settings(**MODELS[model]), Kept()
     assert isinstance(cell, Quantizer)
-    kept, bare = Kept(), Kept()
     around_it = replace(around(kept), keep=frozenset({"codes"}))
     (found,) = [event for event in run(cell, [0], around_it) if isinstance(event, Outcome)]
-    assert "codes.parquet" not in (outcome(cell, bare), bare.artifacts)[1]
+    assert "codes.parquet" not in undisturbed(model)[1].artifacts
     codes = read_codes(kept.artifacts["codes.parquet"])
     sizes = cell.codebook_sizes()
     assert {split: each.shape[:2] for split, each in codes.items()} == {
@@ -282,8 +282,8 @@ def test_codes_that_are_kept_are_those_that_were_measured(data: DataSet, model: 
 def test_a_cell_keeps_the_bits_of_every_test_image_in_their_order(
     data: DataSet, model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cell, kept = settings(**MODELS[model]), Kept()
-    m = outcome(cell, kept).metrics
+    done, kept = undisturbed(model)
+    m = done.metrics
     table = pq.read_table(io.BytesIO(kept.artifacts["test_images.parquet"]))
     total = "total_bits_per_dim_unigram"
     assert table.schema.names == ["reconstruction_bits_per_dim", "code_bits_per_dim_unigram", total]
@@ -295,7 +295,8 @@ def test_a_cell_keeps_the_bits_of_every_test_image_in_their_order(
     turned = images()
     turned = replace(turned, test=turned.test[::-1].copy())
     monkeypatch.setattr(run_module, "data_set", lambda source, size, device: DataSet(turned, CPU))
-    outcome(cell, kept)
+    kept = Kept()
+    outcome(settings(**MODELS[model]), kept)
     again = pq.read_table(io.BytesIO(kept.artifacts["test_images.parquet"]))
     for column in table.schema.names:
         assert len({*table[column].to_pylist()}) > 1
@@ -320,7 +321,7 @@ def test_measuring_no_slices_leaves_the_id_and_measuring_some_changes_it(model: 
 
 
 def test_measured_slices_change_no_number_of_the_training(data: DataSet) -> None:
-    plain, measured = (results(outcome(settings(**MODELS[model]))) for model in ("vq", "vq measured"))
+    plain, measured = (results(undisturbed(model)[0]) for model in ("vq", "vq measured"))
     assert measured[1] == plain[1]
     assert {name for name, value in measured[0].items() if value != plain[0][name]} == {
         f"slice_dependence_bits_{kind}" for kind in ("refit", "shuffled", "random_mean", "random_deviation")

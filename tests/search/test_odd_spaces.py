@@ -46,13 +46,13 @@ def test_rare_points_are_found(sampler: str, tmp_path: Path) -> None:
     text = (
         "name: found\ntrainable: static_prior\nseeds: 1\n"
         "fixed: {quantizer: kmeans, dimension: 64, factors: 4, train_samples: 70000}\n"
-        f"search: {{objective: {{test_mse: minimize}}, sampler: {sampler}, suggestions: 9, max_bits: 8,\n"
+        f"search: {{objective: {{test_mse: minimize}}, sampler: {sampler}, suggestions: 4, max_bits: 8,\n"
         "         space: {slices: {low: 1, high: 64}, codebook_size: {low: 2, high: 65536}}}\n"
     )
     drawing, found = _drawing(text, tmp_path)
-    points = [drawing.draw(number, {}) for number in range(9) if _told(drawing, number - 1)]
+    points = [drawing.draw(number, {}) for number in range(4) if _told(drawing, number - 1)]
     assert None not in points
-    assert len({str(point) for point in points}) == 9
+    assert len({str(point) for point in points}) == 4
     assert all(found.settings(point).code_bits() <= 8 for point in points if point)
 
 
