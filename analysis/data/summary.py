@@ -45,6 +45,19 @@ def summaries(
     return found
 
 
+def ratio_summaries(
+    ours: Array, theirs: Array, groups: npt.NDArray[np.int64], count: int, level: float | Array, *, least: int
+) -> dict[str, npt.NDArray[Any]]:  # fmt: skip
+    """`summaries` of ratios of paired values: geometric mean and deviation, and the t-interval of the log ratio.
+
+    Raises `ValueError` for a value that is not above zero.
+    """
+    if not ((ours > 0).all() and (theirs > 0).all()):
+        raise ValueError("a value that is not above zero has no log ratio")
+    found = summaries(np.log(ours) - np.log(theirs), groups, count, level, least=least)
+    return {name: values if name == "n" else np.exp(values) for name, values in found.items()}
+
+
 def summarise(frame: pd.DataFrame, *, by: str | Sequence[str], metric: str) -> pd.DataFrame:
     """The columns `by`, `n`, `left_out`, `mean`, `deviation`, `low` and `high`: a row for each group, sorted.
 

@@ -18,11 +18,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, NullLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 from matplotlib.transforms import ScaledTranslation
 
 from ..naming import number
-from . import marks, style
+from . import marks, scales, style
 from .style import GREY, Look
 
 Array = npt.NDArray[np.float64]
@@ -65,6 +65,8 @@ class Panel:
         self.grid = "xy"
         """The axes whose ticks have lines across the panel."""
         self._bars: list[tuple[Array, str]] = []
+        self.lowest, self.highest = math.inf, -math.inf
+        """Of the means and yardsticks that are drawn, without their intervals."""
         self.has_rings = False
         self.has_crosses = False
 
@@ -81,7 +83,7 @@ class Panel:
         self.axes.set_xlim(min(values) / 1.4, max(values) * 1.4)
 
     def log_y(self, low: float, high: float) -> None:
-        """A log axis with ticks at 1, 2 and 5 of each power of ten; fewer of them where it spans many powers.
+        """A log axis with ticks at 1, 2 and 5 of each power of ten: fewer where it spans many, even ones where few.
 
         The limits themselves are those that `Sheet.finish` is given.
         """
@@ -90,20 +92,24 @@ class Panel:
         powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
         steps = (1.0, 2.0, 5.0) if len(powers) <= 5 else (1.0,)
         ticks = [step * 10.0**power for power in powers for step in steps]
+        ticks = [tick for tick in ticks if low <= tick <= high]
+        if len(ticks) < 3:
+            even = MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
+            ticks = [float(tick) for tick in even if low <= tick <= high]
         self.axes.set_yscale("log")
-        self.axes.set_yticks([tick for tick in ticks if low <= tick <= high])
+        self.axes.set_yticks(ticks)
         self.axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: number(float(f"{value:g}"))))
         self.axes.yaxis.set_minor_locator(NullLocator())
 
     def line(self, x: Sequence[float], y: Sequence[float], look: Look) -> None:
         """A line without points of its own: a theoretical curve, or a path through models of other looks."""
-        self.axes.plot(x, y, color=look.colour, linestyle=look.line, linewidth=_stroke(look.width), zorder=2)
+        self._plot(x, y, color=look.colour, linestyle=look.line, linewidth=_stroke(look.width), zorder=2)
 
     def level(self, x: Sequence[float], y: Sequence[float]) -> None:
         """A yardstick that is no model, such as the error of predicting the mean. Call it after `log_x`."""
         if len(x) == 1:
             x, y = self.axes.get_xlim(), (y[0], y[0])
-        self.axes.plot(x, y, color=GREY, linestyle=":", linewidth=_stroke(1.1), zorder=2)
+        self._plot(x, y, color=GREY, linestyle=":", linewidth=_stroke(1.1), zorder=2)
 
     def models(self, table: pd.DataFrame, x: str, by: str, look: Callable[[int], Look]) -> None:
         """A line over the column `x` for each value in the column `by`, which the look follows from."""
@@ -146,10 +152,15 @@ class Panel:
     def _means(
         self, x: Array, y: Array, look: Look, *, hollow: bool = False, marked: tuple[int, int] | None = None
     ) -> None:
-        self.axes.plot(
+        self._plot(
             x, y, color=look.colour, linestyle=look.line, linewidth=_stroke(look.width), marker=look.marker,
             markevery=marked, **_filling(look, hollow), zorder=MEANS,
         )  # fmt: skip
+
+    def _plot(self, x: Sequence[float] | Array, y: Sequence[float] | Array, **look: Any) -> None:
+        self.axes.plot(x, y, **look)
+        held = [value for value in map(float, y) if math.isfinite(value)]
+        self.lowest, self.highest = min([self.lowest, *held]), max([self.highest, *held])
 
     def _intervals(self, x: Array, low: Array, high: Array, look: Look, *, as_band: bool) -> None:
         held = np.isfinite(low + high)
@@ -253,12 +264,14 @@ class Sheet:
         y_label: str | Sequence[str] = "",
         y_limits: Sequence[tuple[float, float]] = (),
         rows_alike: bool = True,
+        from_zero: bool = True,
         gap: float = 0.21,
     ) -> Drawn:
         """Places everything, the message on top. Panels of a row get one scale; all of them where rows are alike.
 
-        The scale begins at zero and ends above all that is drawn, unless `y_limits` gives it for each row, or for each
-        panel, which then has tick labels of its own. `y_label` may be one for each row too, `x_label` one for each
+        The scale begins at zero, if `from_zero`, and ends above all that is drawn; where that spans powers it is one of
+        ratios (`scales.WIDE`). Or `y_limits` gives its ends for each row, or for each panel, which then has tick labels
+        of its own. `y_label` may be one for each row too, `x_label` one for each
         column. `gap` is what parts rows of panels, titles aside.
         """
         unit = self._unit
@@ -277,7 +290,7 @@ class Sheet:
         height = bottom + sum(self._inches) + sum(between) + top + unit * (len(above) * _MESSAGE_INCHES + _EDGE)
         self.figure.set_size_inches(self._format.inches, height)
         self._own_scales = len(y_limits) > len({self._page_row(i) for i in range(len(self.panels))})
-        self._scale(rows_alike, y_limits)
+        self._scale(rows_alike, y_limits, from_zero=from_zero)
         self._label(x_labels, y_label)
         for i, row in enumerate(rows):
             self.figure.legend(
@@ -332,13 +345,22 @@ class Sheet:
                 widths.append(panel.axes.get_window_extent().x0 - box.x0)
         return _PRINT_WIDTH * max(widths) / self.figure.dpi
 
-    def _scale(self, rows_alike: bool, y_limits: Sequence[tuple[float, float]]) -> None:
-        tops = [panel.axes.dataLim.y1 for panel in self.panels]
+    def _scale(self, rows_alike: bool, y_limits: Sequence[tuple[float, float]], *, from_zero: bool) -> None:
         for i, panel in enumerate(self.panels):
+            if y_limits:
+                panel.axes.set_ylim(y_limits[i if self._own_scales else self._page_row(i)])
+                continue
             row = i - i % self._page_columns
-            top = 1.06 * max(tops if rows_alike else tops[row : row + self._page_columns])
-            limits = y_limits[i if self._own_scales else self._page_row(i)] if y_limits else (0, top)
-            panel.axes.set_ylim(limits)
+            alike = self.panels if rows_alike else self.panels[row : row + self._page_columns]
+            low, high = min(its.axes.dataLim.y0 for its in alike), max(its.axes.dataLim.y1 for its in alike)
+            lowest = min(its.lowest for its in alike)
+            is_log = scales.is_wide(lowest, max(its.highest for its in alike))
+            if is_log:  # an interval may reach to zero and below, where such an axis has no place
+                low = max(low, lowest / 2)
+            ends = scales.limits(low, high, is_log=is_log, from_zero=from_zero)
+            if is_log:
+                panel.log_y(*ends)
+            panel.axes.set_ylim(ends)
 
     def _label(self, x_labels: Sequence[str], y_label: str | Sequence[str]) -> None:
         of_page_columns = len(x_labels) > 1 and self._columns < self._page_columns

@@ -144,6 +144,6 @@ def trend(what: str, along: str, lines: Iterable[pd.DataFrame]) -> str:
 def _factor(ends: Sequence[tuple[Point, Point]]) -> str:
     if any(point["mean"] <= 0 for pair in ends for point in pair):
         return ""
-    factors = [max(first["mean"], last["mean"]) / min(first["mean"], last["mean"]) for first, last in ends]
-    texts = dict.fromkeys(short(factor) for factor in (min(factors), max(factors)))
+    ratios = [max(first["mean"], last["mean"]) / min(first["mean"], last["mean"]) for first, last in ends]
+    texts = dict.fromkeys(short(ratio) for ratio in (min(ratios), max(ratios)))
     return f" by a factor of {' to '.join(texts)}"

@@ -99,7 +99,7 @@ def test_sentences_have_few_parts_and_digits() -> None:
 SHARED: dict[str, Any] = {"dimension": [4, 16], "factors": [16, 64], "init_bound": 1.0}
 
 
-def blobs(loss: Callable[[Row], float]) -> list[Row]:
+def blobs(loss: Callable[[Row], Any]) -> list[Row]:
     """VQ with 4 and with 16 codes, and DVQ with 4, with these losses and a little noise."""
     cells = [
         *rows(3, quantizer="vq", codebook_size=[4, 16], **SHARED),
@@ -122,7 +122,7 @@ def _reversed(loss: float) -> float:
     return 10.0 / loss
 
 
-def _loss(cell: Row) -> float:
+def _loss(cell: Row) -> Any:
     """Falls with slices and codes, rises with factors: at equal bits VQ is better."""
     if cell["quantizer"] == "dvq":
         return 4.0 / cell["slices"] * cell["factors"] / 16

@@ -19,7 +19,7 @@ from analysis.data.needs import spread
 from analysis.data.rows import load_rows
 from analysis.data.selection import Selection, select
 from analysis.figures import ITEMS
-from analysis.figures.static_prior.equal_bits import differences
+from analysis.figures.static_prior.equal_bits import ratios
 from analysis.output.numbers import declared_numbers
 from analysis.output.sidecar import digest
 from tests.analysis import made_up_images
@@ -122,23 +122,24 @@ def test_the_appendix_leaves_out_what_has_one_number_of_factors_and_kmeans_with_
     assert kmeans.axes["codebook_size"] == (4,)
 
 
-def test_differences_are_paired_by_seed() -> None:
-    table = differences(_selected("equal_bits"))
+def test_ratios_are_paired_by_seed_and_have_the_interval_of_their_logarithms() -> None:
+    table = ratios(_selected("equal_bits"))
     assert len(table) == 2 * 2 * (2 + 1)
-    pairs = np.array([0.0, 0.1, 0.2])
-    for equal, slices, gap in (("parameters", 2, -5.0), ("parameters", 4, -15.0), ("bits", 2, 5.0)):
+    vq_more = np.array([0.0, 0.1, 3.2])
+    for equal, slices, dvq, vq in (("parameters", 2, 15, 20), ("parameters", 4, 5, 20), ("bits", 2, 15, 10)):
         here = table[(table["equal"] == equal) & (table["slices"] == slices)]
         assert len(here) == 4
-        low, high = stats.t.interval(0.95, 2, gap + pairs.mean(), stats.sem(pairs))
-        np.testing.assert_allclose(here["mean"], gap + 0.1)
-        np.testing.assert_allclose(here["low"], low)
-        np.testing.assert_allclose(here["high"], high)
+        logs = np.log((dvq + vq_more + [0.0, 0.1, 0.2]) / (vq + vq_more))
+        low, high = stats.t.interval(0.95, 2, logs.mean(), stats.sem(logs))
+        np.testing.assert_allclose(here["mean"], stats.gmean(np.exp(logs)))
+        np.testing.assert_allclose(here["deviation"], stats.gstd(np.exp(logs)))
+        np.testing.assert_allclose(here[["low", "high"]].iloc[0], np.exp([low, high]))
     assert (table["n"] == 3).all()
 
 
 def test_a_pair_without_one_of_its_halves_is_left_out() -> None:
     selection = _selected("equal_bits", _failed(_sweep(), quantizer="vq", codebook_size=16, dimension=4, seed=2))
-    table = differences(selection)
+    table = ratios(selection)
     holed = table[(table["equal"] == "bits") & (table["dimension"] == 4)]
     assert set(holed["n"]) == {2}
     assert set(holed["wanted"]) == {3}
@@ -150,16 +151,17 @@ def test_a_pair_without_one_of_its_halves_is_left_out() -> None:
     assert "repetitions are missing" in [text.get_text() for legend in legends(figure) for text in legend.get_texts()]
 
 
-def test_equal_parameters_lie_left_below_zero_and_equal_bits_right_above() -> None:
+def test_equal_parameters_lie_left_below_one_and_equal_bits_right_above() -> None:
     figure, caption = _drawn("equal_bits")
     titles = [axes.get_title() for axes in figure.axes]
     assert titles[:2] == ["D = 4: equal parameters, VQ with K = 4", "D = 4: equal bits, VQ with K = 16"]
     for i, axes in enumerate(figure.axes):
         low, high = axes.get_ylim()
-        assert low < 0 < high
+        assert low < 1 < high
+        assert axes.get_yscale() == "log"
         heights = np.concatenate([y for _, y in drawn_points(axes)])
         assert len(heights) == (4, 2)[i % 2]
-        assert (heights < 0).all() if i % 2 == 0 else (heights > 0).all()
+        assert (heights < 1).all() if i % 2 == 0 else (heights > 1).all()
     assert "n = 3 Monte-Carlo repetitions" in caption
 
 
@@ -310,3 +312,15 @@ def test_the_cost_of_fits_is_reported_by_machine() -> None:
 def test_values_are_spread_from_the_first_to_the_last() -> None:
     assert spread((2, 4, 8, 16, 32, 64, 128, 256), 4) == (2, 8, 64, 256)
     assert spread((1, 2), 4) == (1, 2)
+
+
+@pytest.mark.parametrize(("ratio", "scale"), [(1.0, "linear"), (30.0, "log")])
+def test_losses_that_differ_by_powers_have_a_scale_of_ratios(ratio: float, scale: str) -> None:
+    cells = [{**cell, "test_mse": cell["test_mse"] / (ratio if cell["dimension"] == 4 else 1)} for cell in _sweep()]
+    figure, _ = draw("figure4", _selected("figure4", cells))
+    assert {axes.get_yscale() for axes in figure.axes} == {scale}
+    for axes in figure.axes:
+        heights = np.concatenate([y for _, y in drawn_points(axes)])
+        low, high = axes.get_ylim()
+        assert low < heights.min() < heights.max() < high
+        assert (low == 0) == (scale == "linear")

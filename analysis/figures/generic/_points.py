@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from textwrap import wrap
@@ -26,8 +25,6 @@ from ...output.words import sentences, stopping
 Kind = TypeVar("Kind", bound="AllPoints")
 
 NUMBERS = ["n", "wanted", "mean", "deviation", "low", "high"]
-WIDE = 20.0
-"""Where the highest value is so many times the lowest, their axis is logarithmic."""
 _LABEL_LETTERS = 30
 BITS = "code_bits"
 """The column of the rate: bits of the codes of one vector or image, all codes being equally likely."""
@@ -190,19 +187,6 @@ def numbers(selection: Selection) -> pd.DataFrame:
     """Every point with its settings, its rate and the numbers of the metric."""
     points = points_of(selection)
     return long_form([points.means().assign(metric=points.metric)])
-
-
-def limits(values: Iterable[float], *, from_zero: bool) -> tuple[float, float, bool]:
-    """The ends of an axis with room around the values, and whether it is logarithmic: where they lie far apart."""
-    held = [value for value in values if math.isfinite(value)]
-    low, high = (min(held), max(held)) if held else (0.0, 1.0)
-    if low > 0 and high > WIDE * low:
-        room = (high / low) ** 0.06
-        return low / room, high * room, True
-    if from_zero:
-        low, high = min(0.0, low), max(0.0, high)
-    room = 0.06 * (high - low or 1.0)
-    return (low if from_zero and low == 0 else low - room), high + room, False
 
 
 def _range(counts: Sequence[int]) -> str:

@@ -18,7 +18,7 @@ from ...draw.style import Look, distinguished
 from ...output.messages import called, is_alike, said, short
 from ...output.product import UnfitError
 from ...output.words import capitalised
-from ._points import AllPoints, limits, points_as, points_of
+from ._points import AllPoints, points_as, points_of
 
 _MOST_PANELS, _MOST_LINES = 6, 4
 
@@ -84,27 +84,20 @@ def _drawn(points: AllPoints, every: Sequence[_Cut], title: str) -> Drawn:
     looks = _looks(points, cuts)
     axes, metric = points.declared.axes, points.declared.metrics[points.metric]
     sheet = Sheet([axes[cut.field].title() for cut in cuts], columns=min(3, len(cuts)), inches=1.9)
-    values = []
     for panel, cut in zip(sheet.panels, cuts, strict=True):
         place = _axis(panel, points, cut)
         for line in cut.lines:
             at = line.points[cut.field].map(place)
             panel.points(at, line.points, looks[line.quantizer, line.shade])
-            values += [*line.points["low"].dropna(), *line.points["high"].dropna(), *line.points["mean"].dropna()]
-    low, high, is_log = limits(values, from_zero=True)
-    if is_log:
-        for panel in sheet.panels:
-            panel.log_y(low, high)
     drawn = {point for cut in cuts for line in cut.lines for point in line.points["point_id"]}
     held = "; ".join(f"{axes[cut.field].label}: {cut.held}" for cut in cuts if cut.held)
     note = points.note(
         f"Each line holds all other settings at the values with most points. {capitalised(held)}." if held else "",
         f"Drawn: {len(drawn):,} of {len(points.points):,} points; the .csv has all.",
     )
-    rows = -(-len(cuts) // min(3, len(cuts)))
     return sheet.finish(
         message=_message(points, cuts), caption=f"{capitalised(metric.label)} {title}. {_better(metric.better)}{note}",
-        x_label="value of the setting", y_label=points.y_label(), footnote=note, y_limits=[(low, high)] * rows,
+        x_label="value of the setting", y_label=points.y_label(), footnote=note,
         legend=[[handle(look, points.name(*key)) for key, look in looks.items()]],
     )  # fmt: skip
 

@@ -21,7 +21,7 @@ from ...naming import listed
 from ...output.messages import is_alike, said
 from ...output.numbers import long_form
 from ...output.words import capitalised
-from ._points import BITS, AllPoints, limits, points_as, points_of
+from ._points import BITS, AllPoints, points_as, points_of
 
 _MOST_PANELS, _MOST_NAMES = 6, 4
 _INCHES = {1: 2.1, 2: 2.1, 3: 1.6}
@@ -119,10 +119,6 @@ def rate(selection: Selection) -> Drawn:
                     entries.setdefault((quantizer, look.colour), (look, points.name(quantizer, value)))
         front = here[here[ON_FRONT]].sort_values(BITS)
         panel.axes.step(front[BITS], front["mean"], where="post", color=THEORY.colour, linewidth=0.9, zorder=2)
-    low, high, is_log = limits(drawn[["mean", "low", "high"]].to_numpy(float).ravel(), from_zero=False)
-    if is_log:
-        for panel in sheet.panels:
-            panel.log_y(low, high)
     left = len(held) - len(chosen)
     alike = table.groupby([*points.data_fields], dropna=False, observed=True) if points.data_fields else None
     axes = points.declared.axes
@@ -139,11 +135,10 @@ def rate(selection: Selection) -> Drawn:
         f"Points also differ in {listed(others)}." if others else "",
         f"{unknown:,} points whose settings are not valid in this version have no rate." if unknown else "",
     )  # fmt: skip
-    rows = -(-len(chosen) // columns)
     return sheet.finish(
         message=_message(points, table),
         caption=f"{capitalised(points.declared.metrics[points.metric].label)} over rate for every quantizer. {note}",
-        x_label="rate (bits)", y_label=points.y_label(), footnote=note, y_limits=[(low, high)] * rows,
+        x_label="rate (bits)", y_label=points.y_label(), footnote=note, from_zero=False,
         legend=[[handle(_dots(look), name) for look, name in _few(entries)], [handle(THEORY, "front")]],
     )  # fmt: skip
 

@@ -12,6 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from ...draw.marks import describe_each
+from ...draw.scales import is_wide
 from ...draw.sheet import Panel
 from ...draw.style import GREY
 
@@ -29,8 +30,6 @@ _PALE = "#8A8A8A"
 _MANY = 100
 _FEW_DECADES = 300.0
 """Ratio of the ends of a log axis that has room for ticks between powers of ten."""
-_LOG_FROM = 30.0
-"""Ratio of the largest to the smallest mean."""
 
 
 def means(
@@ -104,7 +103,7 @@ def scale(table: pd.DataFrame) -> Scale:
     room = float(mean.max() - mean.min()) or float(mean.abs().max())
     low = max(float(np.fmin(table["low"], table["mean"]).min()), float(mean.min()) - room)
     high = min(float(np.fmax(table["high"], table["mean"]).max()), float(mean.max()) + room)
-    if mean.min() > 0 and mean.max() / mean.min() > _LOG_FROM:
+    if is_wide(float(mean.min()), float(mean.max())):
         low = low if low > 0 else float(mean.min()) / 1.3  # an interval may reach below zero, where a log axis ends
         room = (high / low) ** 0.05
         return Scale(low=low / room, high=high * room, log=True)

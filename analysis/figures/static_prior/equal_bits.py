@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from ...data.needs import Grid, at, distinct, most_held, spread
 from ...data.selection import Selection
-from ...data.summary import summaries
+from ...data.summary import ratio_summaries
 from ...draw.sheet import Drawn, Sheet, handle, level_handle
 from ...draw.style import distinguished
 from ...items import figure
@@ -24,7 +25,7 @@ from ...output.words import capitalised
 from . import _shared as shared
 
 _MOST_ROWS = 4
-_METRIC = "test_mse of dvq - test_mse of vq"
+_METRIC = "test_mse of dvq / test_mse of vq"
 
 
 def _grids(rows: pd.DataFrame) -> Sequence[Grid]:
@@ -71,28 +72,35 @@ def _comparisons(selection: Selection) -> Iterator[_Comparison]:
                 yield _Comparison(equal="bits", codebook_size=size, slices=slices, vq_codebook_size=size**slices)
 
 
-def differences(selection: Selection) -> pd.DataFrame:
-    """Test loss of DVQ minus that of VQ, paired by seed: equal seeds saw equal data.
+def ratios(selection: Selection) -> pd.DataFrame:
+    """Test loss of DVQ over that of VQ, paired by seed: equal seeds saw equal data. Losses differ by powers.
 
-    A row for each comparison and point; fewer than two pairs make a hole.
+    A row for each comparison and point, with geometric mean and deviation; fewer than two pairs make a hole. A pair
+    with a loss of zero has no ratio.
     """
     columns, where = ["dimension", "factors", "codebook_size", "slices", "seed", "test_mse"], ["dimension", "factors"]
-    vq, dvq = (selection[name].usable[columns] for name in ("vq", "dvq"))
-    every, tables = selection["dvq"].table.assign(wanted=selection["dvq"].wanted), []
+    used = (selection[name].usable[columns] for name in ("vq", "dvq"))
+    vq, dvq = (rows[rows["test_mse"] > 0] for rows in used)
+    plain, sliced = (selection[name].table.assign(level=selection[name].levels) for name in ("vq", "dvq"))
+    every, tables = sliced.assign(wanted=selection["dvq"].wanted), []
     for comparison in _comparisons(selection):
         model = {"codebook_size": comparison.codebook_size, "slices": comparison.slices}
         theirs = at(vq, codebook_size=comparison.vq_codebook_size)
         pairs = at(dvq, **model).merge(theirs, on=[*where, "seed"], suffixes=("", "_of_vq")).sort_values("seed")
-        points = at(every, **model)
+        levels = at(plain, codebook_size=comparison.vq_codebook_size)[[*where, "level"]]
+        points = at(every, **model).merge(levels, on=where, how="left", suffixes=("", "_of_vq"))
         places = pd.MultiIndex.from_frame(points[where]).get_indexer(pd.MultiIndex.from_frame(pairs[where]))
-        numbers = summaries((pairs["test_mse"] - pairs["test_mse_of_vq"]).to_numpy(), places, len(points), least=2)
+        numbers = ratio_summaries(
+            pairs["test_mse"].to_numpy(float), pairs["test_mse_of_vq"].to_numpy(float), places, len(points),
+            points[["level", "level_of_vq"]].max(axis=1).to_numpy(), least=2,
+        )  # fmt: skip
         about = points[[*where, "init_bound", "wanted"]]
         tables.append(pd.DataFrame({**vars(comparison), **about, "metric": _METRIC, **numbers}, index=about.index))
     return long_form(tables)
 
 
 @figure(
-    "DVQ against VQ at equal parameters and at equal bits: paired differences of the test loss",
+    "DVQ against VQ at equal parameters and at equal bits: paired ratios of the test loss",
     shared.static_prior_needs(
         ("test_mse", "bits_per_vector", "codebook_parameters"),
         _grids,
@@ -100,20 +108,22 @@ def differences(selection: Selection) -> pd.DataFrame:
         "bits as a VQ that was run, at the init_bound with most",
         "vq: the same dimension x factors and init_bound, with the codebook sizes of dvq and those of equal bits",
     ),
-    numbers=differences,
+    numbers=ratios,
 )
 def equal_bits(selection: Selection) -> Drawn:
     """Over the number of factors: a row for each dimension, equal parameters beside equal bits."""
-    table, dvq = differences(selection), selection["dvq"]
+    table, dvq = ratios(selection), selection["dvq"]
     dimensions = dvq.axes["dimension"]
     models = sorted({(c.codebook_size, c.slices) for c in _comparisons(selection)})
     looks = dict(zip(models, distinguished([shared.dvq_look(slices) for _, slices in models]), strict=True))
     panels = [(dimension, equal) for dimension in dimensions for equal in ("parameters", "bits")]
     titles = [f"D = {number(dimension)}: equal {equal}, {_partners(table, equal)}" for dimension, equal in panels]
+    limits = {each: _limits(at(table, dimension=each[0], equal=each[1])) for each in panels}
     sheet = Sheet(titles, columns=2, inches=2.0 if len(dimensions) <= 2 else 1.35)
     for panel, (dimension, equal) in zip(sheet.panels, panels, strict=True):
         panel.log_x(dvq.axes["factors"])
-        panel.level(panel.axes.get_xlim(), (0.0, 0.0))
+        panel.log_y(*limits[dimension, equal])
+        panel.level(panel.axes.get_xlim(), (1.0, 1.0))
         for (size, slices), look in looks.items():
             points = at(table, dimension=dimension, equal=equal, codebook_size=size, slices=slices)
             if len(points):
@@ -124,29 +134,29 @@ def equal_bits(selection: Selection) -> Drawn:
                for model, look in looks.items()]  # fmt: skip
     note = shared.note(
         selection,
-        "Loss: mean squared error per dimension. Differences are paired by seed: equal seeds, factors and dimensions "
-        "are equal data. DVQ has L slices with K codes each: K·D parameters, like a VQ with K codes, and L·log2 K bits "
-        "for a vector, like a VQ with K^L codes. "
+        "Loss: mean squared error per dimension. Ratios are paired by seed: equal seeds, factors and dimensions are "
+        "equal data. Their mean is geometric, with the 95% t-interval of the log ratio. DVQ has L slices with K codes "
+        "each: K·D parameters, like a VQ with K codes, and L·log2 K bits for a vector, like a VQ with K^L codes. "
         f"{capitalised(shared.uniform(dvq.axes['init_bound'][0]))}.",
     )
     caption = (
-        "Test loss of depthwise quantizers (DVQ) less that of the plain quantizer (VQ) with as many "
-        "codebook parameters (left), and of the VQ whose codes have as many bits (right), over the number of factors "
-        "F. "
-        f"Below zero DVQ is better, above it VQ is. Each panel has a scale of its own. {note}"
+        "Test loss of depthwise quantizers (DVQ) over that of the plain quantizer (VQ) with as many codebook "
+        "parameters (left), and of the VQ whose codes have as many bits (right), over the number of factors F. Below 1 "
+        "DVQ is better, above it VQ is; equal ratios are equally far apart. Each panel has a scale of its own. "
+        f"{note}"
     )
     return sheet.finish(
         message=_message(table), caption=caption, x_label=shared.FACTORS,
-        y_label="loss of DVQ − loss of VQ\n(below 0: DVQ is better)",
+        y_label="loss of DVQ / loss of VQ\n(below 1: DVQ is better)",
         legend=[entries, [level_handle("no difference")]], footnote=note,
-        y_limits=[_limits(at(table, dimension=dimension, equal=equal)) for dimension, equal in panels],
+        y_limits=[*limits.values()],
     )  # fmt: skip
 
 
 def _message(table: pd.DataFrame) -> str:
-    """Who is better at equal bits and at equal parameters, by the intervals of the paired comparison."""
+    """Who is better at equal bits and at equal parameters, by the intervals of the paired ratios."""
     return said(*(
-        f"at equal {equal} {duel('DVQ', 'VQ', tally(at(table, equal=equal), 0.0), 'loss')}"
+        f"at equal {equal} {duel('DVQ', 'VQ', tally(at(table, equal=equal), 1.0), 'loss')}"
         for equal in ("bits", "parameters")
     ))  # fmt: skip
 
@@ -157,8 +167,7 @@ def _partners(table: pd.DataFrame, equal: str) -> str:
 
 
 def _limits(table: pd.DataFrame) -> tuple[float, float]:
-    """From the lowest to the highest interval, with zero inside and some room."""
-    low, high = min(0.0, float(table["low"].min())), max(0.0, float(table["high"].max()))
-    if not low < high:  # also where all is a hole
-        low, high = -1.0, 1.0
-    return low - 0.07 * (high - low), high + 0.07 * (high - low)
+    """From the lowest to the highest interval, with 1 inside and some room on a log axis."""
+    low, high = np.nanmin([1.0, *table["low"]]), np.nanmax([1.0, *table["high"]])
+    room = max(high / low, 1.1) ** 0.07
+    return float(low / room), float(high * room)

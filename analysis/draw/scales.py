@@ -1,0 +1,28 @@
+"""The scale of an upright axis: from zero, or of ratios where sizes differ by powers."""
+
+from __future__ import annotations
+
+import math
+
+WIDE = 20.0
+"""From this ratio of the highest value to the lowest on, an axis is logarithmic: on one that begins at zero the low
+values would all lie on its line, and lines that fall by equal ratios would not look alike."""
+_ROOM = 0.06
+
+
+def is_wide(low: float, high: float) -> bool:
+    """Whether values between these belong on a log axis, which has no place for zero and below."""
+    return low > 0 and high >= WIDE * low
+
+
+def limits(low: float, high: float, *, is_log: bool, from_zero: bool) -> tuple[float, float]:
+    """The ends of an axis that holds these values, with room around them; of no finite values, 0 and 1."""
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return 0.0, 1.0
+    if is_log:
+        room = (high / low) ** _ROOM
+        return low / room, high * room
+    if from_zero:
+        low, high = min(0.0, low), max(0.0, high)
+    room = _ROOM * ((high - low) or 1.0)
+    return (low if from_zero and low == 0 else low - room), high + room
