@@ -52,11 +52,11 @@ def figure4(selection: Selection) -> Drawn:
     caption = (
         "Figure 4. Test loss over the number of factors F behind the data: depthwise quantizers (DVQ) with "
         f"K = {number(size)} against plain ones (VQ) with the same and with larger codebooks. "
-        f"{shared.VARIANCE} {note}"
+        f"{shared.VARIANCE} {'Each row has a scale of its own. ' if len(titles) > 3 else ''}{note}"
     )
     return sheet.finish(
         x_label=shared.FACTORS, y_label=shared.LOSS, legend=legend, footnote=note, message=_message(vq, dvq),
-        caption=caption,
+        caption=caption, rows_alike=False,
     )  # fmt: skip
 
 
