@@ -16,6 +16,8 @@ from tests.analysis import made_up_images
 from tests.analysis.made_up import Row, made_up_rows
 from tests.analysis.made_up_priors import CODE_PRIOR, LADDER, images, of, vectors
 
+pytestmark = pytest.mark.usefixtures("unrendered")
+
 SLICES = ({"quantizer": "dvq", "dimension": 64, "slices": slices} for slices in (2, 4, 8))
 
 
@@ -43,10 +45,9 @@ def test_the_ledger_has_the_mean_of_every_model_under_every_prior() -> None:
 
 
 def test_the_figure_names_the_best_prior_and_the_parents() -> None:
-    caption = made("code_ledger", of(images())).product.caption
-    assert "Codes of made_up_parents: 3,808 training and 625 test samples" in caption
-    svg = made("code_ledger", of(images())).product.files[".svg"].decode()
-    assert svg.count("(spatial)") == 6
+    product = made("code_ledger", of(images())).product
+    assert "Codes of made_up_parents: 3,808 training and 625 test samples" in product.caption
+    assert product.files[".svg"].decode().count("(spatial)") == 6
     assert made("code_ledger", of(images(), ["chain", "unigram"])).product.files[".svg"].decode().count("(chain)") == 6
 
 

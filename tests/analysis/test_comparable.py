@@ -27,6 +27,8 @@ from analysis.items import Item
 from tests.analysis import made_up_images
 from tests.analysis.made_up import made_up_rows
 
+pytestmark = pytest.mark.usefixtures("unrendered")
+
 REFERENCE = Path(__file__).parents[2] / "results" / "reference"
 SEARCH = "search_static_slices"
 Mask = npt.NDArray[np.bool_]
@@ -122,12 +124,6 @@ def cases() -> Iterator[Any]:
                 marks = [] if is_first and is_main else [pytest.mark.slow]
                 yield pytest.param(store, column, which, marks=marks, id=f"{store}-{column}-{which.__name__}")
             seen.add(kind)
-
-
-@pytest.fixture(autouse=True)
-def nothing_is_rendered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(style, "rendered", lambda figure: {})
-    monkeypatch.setattr(style, "page_svg", lambda figure: b"")
 
 
 @pytest.mark.parametrize(("store", "column", "which"), [*cases()])

@@ -20,19 +20,18 @@ from tests.analysis.made_up import rows, write
 REFERENCE = Path(__file__).parents[2] / "results" / "reference"
 
 
-def selected(expression: str, *stores: str) -> set[str]:
-    frame = load_results([*stores])
+def selected(expression: str, frame: pd.DataFrame) -> set[str]:
     return {*(frame.query(expression, engine="python") if expression else frame)["cell_id"]}
 
 
 def check(*stores: str, only: Mapping[str, str] | None = None) -> dict[str, str | None]:
     """Runs the expression of every item that the stores have rows of; returns all of them."""
-    held, found = load_rows(stores, only), dict[str, str | None]()
+    held, frame, found = load_rows(stores, only), load_results([*stores]), dict[str, str | None]()
     for name, item in items(held).items():
         if (selection := item.select(held, item.needs)) is not None:
             found[name] = query_of(selection, held)
             if (expression := found[name]) is not None:
-                assert selected(expression, *stores) == {*selection.rows["cell_id"]}, (name, expression)
+                assert selected(expression, frame) == {*selection.rows["cell_id"]}, (name, expression)
     return found
 
 
