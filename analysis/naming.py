@@ -16,6 +16,11 @@ def number(value: Any) -> str:
     return str(int(value)) if float(value).is_integer() else f"{float(value):.12g}"
 
 
+def unbroken(text: str) -> str:
+    """The text with no end of a line inside `D = 64`."""
+    return text.replace(" = ", "\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}")
+
+
 def plus_minus(mean: float, half: float, places: int) -> str:
     """`26.43 ± 0.05` with so many places; significant digits of what would be zero with these."""
     if mean and abs(mean) < 10.0**-places:

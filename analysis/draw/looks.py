@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import colorsys
 import hashlib
+from colorsys import hls_to_rgb
 from numbers import Real
 from typing import Any
-
-from matplotlib.colors import to_hex
 
 from dvq_ray.quantizer.base import Quantizer
 from dvq_ray.quantizer.registry import QUANTIZERS
 
-from .style import FAMILIES, Family, Look, contrast
+from .style import FAMILIES, Family, Look, readable
 
 _HUES = (0.50, 0.89, 0.08, 0.71, 0.96, 0.55)
 """Hues of quantizers without a family, between those of the families: teal, magenta, brown, indigo, rose, cyan."""
@@ -36,16 +34,9 @@ def known_look(name: str, value: Any = None) -> Look:
     return look_of(name, QUANTIZERS.find(name).value, value)
 
 
-def _readable(hue: float, lightness: float, full: float) -> str:
-    """The colour, or the lightest of its hue that stands out from the page."""
-    while contrast(colour := to_hex(colorsys.hls_to_rgb(hue, lightness, full))) < _LEAST_CONTRAST:
-        lightness -= 0.01
-    return colour
-
-
 def _family_of(name: str) -> Family:
     digest = hashlib.sha256(name.encode()).digest()
     hue = _HUES[digest[0] % len(_HUES)]
     shades = [(0.0, 0.66, 0.45), (4.0, 0.42, 0.75), (10.0, 0.18, 0.7)]
-    stops = [(at, _readable(hue, lightness, full)) for at, lightness, full in shades]
+    stops = [(at, readable(hls_to_rgb(hue, lightness, full), _LEAST_CONTRAST)) for at, lightness, full in shades]
     return Family(stops, _MARKERS[digest[1] % len(_MARKERS)])

@@ -57,6 +57,11 @@ def stands_for(entry: Artist, look: Look) -> None:
     _LOOKS[entry] = look
 
 
+def named(legend: Iterable[Artist]) -> dict[Look, Artist]:
+    """The entries of a legend that name models, by their looks."""
+    return {_LOOKS[entry]: entry for entry in legend if entry in _LOOKS}
+
+
 def describe_row(axes: Axes, row: float, table: pd.DataFrame) -> None:
     """Takes note of means in a row whose name is to its left."""
     _note(axes, _Described(places=_pairs(table["mean"], [row] * len(table)), table=table))
@@ -74,7 +79,7 @@ def place(figure: Figure, legend: Iterable[Artist]) -> None:
     """Finds where all marks are, once everything has its place. Models are called what the legend calls them."""
     if sum(len(each.table) for axes in figure.axes for each in _DESCRIBED.get(axes, ())) > MOST:
         return
-    called = {_LOOKS[entry]: str(entry.get_label()) for entry in legend if entry in _LOOKS}
+    called = {look: str(entry.get_label()) for look, entry in named(legend).items()}
     names: dict[str, int] = {}
     points: list[Sequence[Any]] = []
     for axes in figure.axes:

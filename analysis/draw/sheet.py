@@ -21,8 +21,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 from matplotlib.transforms import ScaledTranslation
 
-from ..naming import number
-from . import marks, scales, style
+from ..naming import number, unbroken
+from . import labels, marks, scales, style
 from .style import GREY, Look
 
 Array = npt.NDArray[np.float64]
@@ -67,6 +67,8 @@ class Panel:
         self._bars: list[tuple[Array, str]] = []
         self.lowest, self.highest = math.inf, -math.inf
         """Of the means and yardsticks that are drawn, without their intervals."""
+        self.ends: dict[Look, tuple[float, float]] = {}
+        """Where lines end on the right."""
         self.has_rings = False
         self.has_crosses = False
 
@@ -156,6 +158,9 @@ class Panel:
             x, y, color=look.colour, linestyle=look.line, linewidth=_stroke(look.width), marker=look.marker,
             markevery=marked, **_filling(look, hollow), zorder=MEANS,
         )  # fmt: skip
+        held = np.flatnonzero(np.isfinite(y))
+        if len(held) > 1 and look.line and look.width:
+            self.ends[look] = float(x[held[-1]]), float(y[held[-1]])
 
     def _plot(self, x: Sequence[float] | Array, y: Sequence[float] | Array, **look: Any) -> None:
         self.axes.plot(x, y, **look)
@@ -276,8 +281,11 @@ class Sheet:
         """
         unit = self._unit
         lines = wrap(footnote, self._letters(_LINE_LETTERS), break_on_hyphens=False)
-        legend = [*legend, self._hole_entries()]
-        rows = [part for entries in legend for part in _fitting(entries, self._letters(_LEGEND_LETTERS))]
+        entries = [entry for its in legend for entry in its]
+        names = self._names(entries)
+        elsewhere = {name.entry for its in names for name in its}
+        rest = [[entry for entry in its if entry not in elsewhere] for its in [*legend, self._hole_entries()]]
+        rows = [part for its in rest for part in _fitting(its, self._letters(_LEGEND_LETTERS))]
         x_labels = [self._wrapped(label) for label in ([x_label] if isinstance(x_label, str) else x_label)]
         label_lines = max(label.count("\n") for label in x_labels)
         text = unit * (_EDGE + len(lines) * _FOOTNOTE_INCHES + _GAP_INCHES)
@@ -285,8 +293,7 @@ class Sheet:
         bottom = text + unit * (len(rows) * _LEGEND_INCHES + _GAP_INCHES) + beneath
         top = unit * (_TOP + (self._title_lines - 1) * _LINE_INCHES)
         between = [*self._gaps(unit * gap + top, beneath, len(x_labels))]
-        whole = message.replace(" = ", "\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}")
-        above = wrap(whole, self._letters(_MESSAGE_LETTERS), break_on_hyphens=False)
+        above = wrap(unbroken(message), self._letters(_MESSAGE_LETTERS), break_on_hyphens=False)
         height = bottom + sum(self._inches) + sum(between) + top + unit * (len(above) * _MESSAGE_INCHES + _EDGE)
         self.figure.set_size_inches(self._format.inches, height)
         self._own_scales = len(y_limits) > len({self._page_row(i) for i in range(len(self.panels))})
@@ -306,19 +313,33 @@ class Sheet:
             size=_MESSAGE_SIZE * self._format.points,
         )  # fmt: skip
         left = self._label_inches() + unit * _EDGE
-        self._place(left, bottom, between, height)
-        marks.place(self.figure, [entry for entries in legend for entry in entries])
+        texts = [labels.write(self.figure, its) for its in names]
+        beside = _PRINT_WIDTH * max(labels.width(self.figure, its) for its in texts)
+        right = beside + unit * (labels.GAP_INCHES + _EDGE) if beside else unit * _RIGHT
+        self._place(left, right, bottom, between, height)
+        for panels, its, of_row in zip(self._rows, names, texts, strict=True):
+            labels.place(self.figure, panels[-1].axes, its, of_row, unit * labels.GAP_INCHES)
+        marks.place(self.figure, entries)
         return Drawn(figure=self.figure, message=message, caption=caption)
+
+    @property
+    def _rows(self) -> list[list[Panel]]:
+        return [self.panels[i : i + self._columns] for i in range(0, len(self.panels), self._columns)]
+
+    def _names(self, entries: Iterable[Artist]) -> list[list[labels.Name]]:
+        """What is named at the ends of its lines, by rows of panels."""
+        ends = [[panel.ends for panel in row] for row in self._rows]
+        return labels.names(ends, self._inches, marks.named(entries))
 
     def _gaps(self, gap: float, beneath: float, labels: int) -> Iterator[float]:
         """Inches between rows of panels: more where the panels of a row have labels of their own."""
         for _ in self._inches[1:]:
             yield gap + (beneath if labels > 1 and self._columns < self._page_columns else 0.0)
 
-    def _place(self, left: float, bottom: float, between: Sequence[float], height: float) -> None:
+    def _place(self, left: float, right: float, bottom: float, between: Sequence[float], height: float) -> None:
         """Puts the panels where they belong."""
         inches, gap_x = self._format.inches, self._unit * (_GAP_X + (_SCALE_INCHES if self._own_scales else 0.0))
-        width = (inches - left - self._unit * _RIGHT - (self._columns - 1) * gap_x) / self._columns
+        width = (inches - left - right - (self._columns - 1) * gap_x) / self._columns
         for i, panel in enumerate(self.panels):
             row, column = divmod(i, self._columns)
             base = bottom + sum(self._inches[row + 1 :]) + sum(between[row:])

@@ -7,6 +7,7 @@ and the markers differ too. Every colour stands out from white by 3:1 at least, 
 
 from __future__ import annotations
 
+import colorsys
 import io
 import math
 import re
@@ -225,6 +226,14 @@ def contrast(colour: str, on: str = "#FFFFFF") -> float:
     """How far a colour stands out from another, 1 to 21 (WCAG 2.2)."""
     lighter, darker = sorted((_luminance(colour), _luminance(on)), reverse=True)
     return (lighter + 0.05) / (darker + 0.05)
+
+
+def readable(colour: str | tuple[float, float, float], least: float) -> str:
+    """The colour, or the lightest of its hue that stands out so far from the page."""
+    hue, lightness, full = colorsys.rgb_to_hls(*to_rgb(colour))
+    while contrast(found := to_hex(colorsys.hls_to_rgb(hue, lightness, full))) < least:
+        lightness -= 0.01
+    return found
 
 
 def _luminance(colour: str) -> float:

@@ -6,6 +6,7 @@ test than that of their difference. A mean without an interval is told from none
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -113,6 +114,20 @@ def best(found: Iterable[tuple[str, Point]], what: str, unit: str = "", *, highe
     if len(alike) == 1:
         return f"{first} and {alike[0]} have the {most} {what}, about {value}, and cannot be told apart"
     return f"{first} has the {most} {what}, {value}, but cannot be told from {len(alike)} of {len(others)} others"
+
+
+def best_of_each(sets: Sequence[Sequence[tuple[str, Point]]], what: str, where: str) -> str:
+    """At how many of several sets who has the lowest mean, the next being told from it."""
+    leaders = Counter(_leader(found) for found in sets)
+    undecided = leaders.pop("", 0)
+    parts = [f"{name} has the lowest {what} at {count} of {len(sets)} {where}" for name, count in leaders.most_common()]
+    return "; ".join([*parts, *([f"undecided at {undecided} of {len(sets)} {where}"] if undecided else [])])
+
+
+def _leader(found: Sequence[tuple[str, Point]]) -> str:
+    held = sorted((pair for pair in found if pair[1]["n"]), key=lambda pair: float(pair[1]["mean"]))
+    alike = [other for _, other in held[1:] if is_alike(held[0][1], other)]
+    return called(held[0][0]) if len(held) > 1 and not alike else ""
 
 
 def is_alike(one: Point, other: Point) -> bool:

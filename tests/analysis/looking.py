@@ -35,6 +35,12 @@ def legends(figure: Figure) -> list[Legend]:
     return [child for child in figure.get_children() if isinstance(child, Legend)]
 
 
+def names_at_ends(figure: Figure) -> dict[str, str]:
+    """The lines that are named at their ends, each with the colour of its name."""
+    return {text.get_text().replace("\n", " ").replace("\N{NO-BREAK SPACE}", " "): to_hex(text.get_color())
+            for text in figure.texts if text.get_verticalalignment() == "center"}  # fmt: skip
+
+
 def means_of(axes: Axes) -> list[Line2D]:
     """The line through the means of each model."""
     return [line for line in axes.get_lines() if line.get_zorder() == MEANS]

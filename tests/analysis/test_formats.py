@@ -28,6 +28,7 @@ def selection(tmp_path_factory: pytest.TempPathFactory) -> Selection:
     held = [
         *rows(3, quantizer="vq", codebook_size=[16, 256, 1024], **shared),
         *rows(3, quantizer="dvq", codebook_size=16, slices=[2, 4, 8], **shared),
+        *rows(3, quantizer="kmeans", codebook_size=16, dimension=shared["dimension"], factors=shared["factors"]),
     ]
     found = load_rows([write(tmp_path_factory.mktemp("formats") / "store", held)])
     selected = ITEMS["figure4"].select(found, ITEMS["figure4"].needs)
@@ -57,7 +58,7 @@ def test_a_narrow_figure_has_the_same_panels_in_fewer_columns(selection: Selecti
     assert columns == [3, 1], "two would break rows of three"
     titles = [[axes.get_title() for axes in figure.axes] for figure in (page, column)]
     assert titles[0] == titles[1]
-    assert len(marks_of(page).points) == len(marks_of(column).points) == 4 * 6 * 5
+    assert len(marks_of(page).points) == len(marks_of(column).points) == 4 * 7 * 5
 
 
 def test_a_dvq_has_the_colour_of_the_vq_of_as_many_bits_and_another_line(selection: Selection) -> None:

@@ -21,7 +21,9 @@ from PIL import Image
 from analysis.data.declared import settings_of
 from analysis.data.rows import load_rows
 from analysis.data.selection import Selection, select
+from analysis.draw import style
 from analysis.draw.looks import known_look
+from analysis.draw.style import readable
 from analysis.figures import ITEMS
 from analysis.figures.learned_prior import _published as published
 from analysis.figures.learned_prior._models import DataSet, model_of, models_in, varying_in
@@ -35,6 +37,7 @@ from tests.analysis.looking import (
     bands_of,
     draw,
     legends,
+    names_at_ends,
 )
 from tests.analysis.made_up import Row
 from tests.analysis.made_up_images import PAPER, PICTURE, SMALL, curve, picture, png, row, sweep, write
@@ -182,12 +185,17 @@ def test_figure6_scales_to_what_comes_after_the_first_steps(photos: Path) -> Non
     assert max(ends) < high < 7
 
 
-def test_the_legend_explains_every_line_and_says_what_the_codes_cost(photos: Path) -> None:
+def test_names_or_the_legend_explain_every_line_and_say_what_the_codes_cost(photos: Path) -> None:
     figure = drawn("figure6", photos)
-    texts = [text.get_text() for legend in legends(figure) for text in legend.get_texts()]
+    named = names_at_ends(figure)
     costs = ("0.12", "0.12", "0.50", "0.50", "0.12", "0.02")
-    assert texts == [f"{label} ({cost})" for label, cost in zip(LABELS, costs, strict=True)]
-    explained = {to_hex(line.get_color()) for legend in legends(figure) for line in legend.get_lines()}
+    assert sorted(named) == sorted(f"{label} ({cost})" for label, cost in zip(LABELS, costs, strict=True))
+    assert {*named.values()} == {readable(to_hex(line.get_color()), 4.5) for line in figure.axes[0].get_lines()}
+    assert legends(figure) == []
+    with style.drawn_for(style.COLUMN):
+        narrow, _ = draw("figure6", selected("figure6", photos))
+    assert names_at_ends(narrow) == {}
+    explained = {to_hex(line.get_color()) for legend in legends(narrow) for line in legend.get_lines()}
     assert explained == {to_hex(line.get_color()) for line in figure.axes[0].get_lines()}
     assert len(explained) == 6
 
@@ -327,9 +335,9 @@ def test_allow_missing_makes_everything_with_holes_and_says_so(tmp_path: Path) -
         sidecar = json.loads((figures / f"{name}.json").read_text())
         assert "vq dimension=16 joint_codebooks=4: " in sidecar["caption"]
         assert "INCOMPLETE" in sidecar["caption"]
-    texts = [text.get_text() for legend in legends(drawn("figure6", store)) for text in legend.get_texts()]
-    assert "VQ, D = 16, J = 4, n = 0 of 3" in texts
-    assert "DVQ, D = 64, L = 4 (0.50), n = 2 of 3" in texts
+    figure = drawn("figure6", store)
+    assert "VQ, D = 16, J = 4, n = 0 of 3" in [text.get_text() for text in legends(figure)[0].get_texts()]
+    assert "DVQ, D = 64, L = 4 (0.50), n = 2 of 3" in names_at_ends(figure)
     hatched = [patch for axes in drawn("reconstructions", store).axes for patch in axes.patches if patch.get_hatch()]
     assert len(hatched) == 8
 

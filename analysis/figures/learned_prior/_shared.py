@@ -14,7 +14,7 @@ import pandas as pd
 from ...data.needs import Grid, Needs, at, axes_of, ever_run
 from ...data.selection import Metric, Selection, distinct_text
 from ...naming import number
-from ...output.messages import best, said
+from ...output.messages import best, best_of_each, said
 from ...output.words import caveats, either, sentences
 from ._columns import DATA_SET, MODEL
 from ._models import DataSet, Entry, data_sets_of, model_of, models_in, varying_in
@@ -68,9 +68,9 @@ def prefix(found: Collection[DataSet], images: DataSet) -> str:
 def lowest_of_each(
     found: Mapping[DataSet, Sequence[Entry]], metric: Metric, what: str, unit: str = "bits/dim"
 ) -> str:  # fmt: skip
-    """A message: which model has the lowest mean at each data set."""
-    points = {images: [(entry.label, entry.numbers(metric)) for entry in its] for images, its in found.items()}
-    return said(*(f"{prefix(found, images)}{best(its, what, unit)}" for images, its in points.items()))
+    """A message: which model has the lowest mean, or at how many of several data sets."""
+    sets = [[(entry.label, entry.numbers(metric)) for entry in its] for its in found.values()]
+    return said(best(sets[0], what, unit) if len(sets) == 1 else best_of_each(sets, what, "data sets"))
 
 
 def _glossary(selection: Selection) -> str:

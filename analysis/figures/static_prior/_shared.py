@@ -127,11 +127,9 @@ def draw_variance(panel: Panel, x: str, rows: pd.DataFrame) -> None:
 
 
 def vq_legend(sizes: Sequence[int], *, kmeans: bool, variance: bool = True) -> list[list[Line2D]]:
-    """An entry for each codebook size of a plain VQ, of which the first says what K is; and what lines stand for."""
-    first, *rest = sizes
-    spelled_out = handle(vq_look(first), f"codebook size K = {number(first)}")
+    """An entry for each codebook size of a plain VQ, and what lines stand for."""
     return [
-        [spelled_out, *(handle(vq_look(size), f"K = {number(size)}") for size in rest)],
+        [handle(vq_look(size), f"K = {number(size)}") for size in sizes],
         [
             handle(ANY, "VQ, trained by gradient"),
             *([handle(as_yardstick(ANY), "k-means, same K")] if kmeans else []),

@@ -65,7 +65,7 @@ def static_prior_appendix(selection: Selection) -> Drawn:
         shared.draw_variance(panel, "factors", at(vq.usable, dimension=dimension))
         kmeans_here = None if yardstick is None else at(yardstick, dimension=dimension)
         shared.draw_vq(panel, "factors", at(losses, dimension=dimension, init_bound=bound), kmeans_here)
-    note = shared.note(selection, "D: dimension; start: where initial codes lie, uniformly.")
+    note = shared.note(selection, "D: dimension; K: codebook size; start: where initial codes lie, uniformly.")
     caption = (
         "Test loss of a plain vector quantizer (VQ) over the number of factors F behind the data, for every codebook "
         "size K, dimension D and range of initial codes (more plots of the static prior, appendix 7.3). "

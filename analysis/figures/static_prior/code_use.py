@@ -64,9 +64,9 @@ def code_use(selection: Selection) -> Drawn:
             shared.draw_vq(panel, "dimension", at(vq.means(measure), init_bound=bound), yardstick)
     note = shared.note(
         selection,
-        "Used: nearest to at least one training vector. Perplexity: 2 to the entropy, in bits, of the codes of the "
-        "training vectors; K where all codes are equally frequent. Codes start uniformly in the range that a panel "
-        f"names. F = {listed(vq.axes['factors'])} factors (Gaussian blobs).",
+        "K: codebook size. Used: nearest to at least one training vector. Perplexity: 2 to the entropy, in bits, of "
+        "the codes of the training vectors; K where all codes are equally frequent. Codes start uniformly in the range "
+        f"that a panel names. F = {listed(vq.axes['factors'])} factors (Gaussian blobs).",
     )
     caption = (
         "How much of its codebook a plain vector quantizer (VQ) uses, over the dimension D of the data, for each "

@@ -25,7 +25,7 @@ def figure3a(selection: Selection) -> Drawn:
         panel.log_x(vq.axes["dimension"])
         shared.draw_variance(panel, "dimension", vq.usable)
         shared.draw_vq(panel, "dimension", at(losses, init_bound=bound), yardstick)
-    note = shared.note(selection, f"F = {listed(vq.axes['factors'])} factors (Gaussian blobs).")
+    note = shared.note(selection, f"K: codebook size; F = {listed(vq.axes['factors'])} factors (Gaussian blobs).")
     caption = (
         "Figure 3(a). Test loss of a plain vector quantizer (VQ) over the dimension D of the data, for each "
         "codebook size K and each range of initial codes. "

@@ -79,7 +79,8 @@ def figure3b(selection: Selection) -> Drawn:
         ],
     ]
     starts = "; start: where initial codes lie, uniformly" if is_narrow else ""
-    note = shared.note(selection, f"D: dimension; F = {listed(vq.axes['factors'])} factors, with K < F{starts}.")
+    factors = listed(vq.axes["factors"])
+    note = shared.note(selection, f"D: dimension; K: codebook size; F = {factors} factors, with K < F{starts}.")
     caption = (
         "Figure 3(b). Test loss of a plain vector quantizer, relative to the variance of the data, where its "
         "codes K are fewer than the factors F. Two readings of 'random': predicting the mean of the data "
