@@ -12,6 +12,7 @@ import sys
 from collections import Counter
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -207,6 +208,106 @@ def test_what_the_findings_say_of_mixed_features() -> None:
     pq, opq, best = means["pq", "none"], means["opq", "random"], means["opq", "best"]
     assert (pq[[0.25, 0.5, 1]] - 16.5).abs().max() < 0.06
     assert f"{pq[0]:.2f}, {opq[0.25]:.1f}, {opq[0]:.1f}, {best[0]:.1f}" == "3.75, 6.6, 6.1, 3.4"
+
+
+ON_DESCRIPTORS = {
+    "OPQ, from the best of several starts": {"quantizer": "opq", "rotation_start": "best"},
+    "RVQ, trained as in faiss": {"quantizer": "rvq", "trained_on": "all"},
+    "DVQ, from k-means++": {"quantizer": "dvq", "start": "k-means++"},
+    "k-means on each slice": {"quantizer": "kmeans"},
+    "PQ": {"quantizer": "pq"},
+    "LSQ": {"quantizer": "lsq"},
+    "DVQ, from a uniform start": {"quantizer": "dvq", "start": "uniform"},
+    "GRVQ": {"quantizer": "grvq"},
+    "RVQ, trained on the best candidate": {"quantizer": "rvq", "trained_on": "best"},
+    "OPQ, from a random start": {"quantizer": "opq", "rotation_start": "random"},
+    "BSQ without its penalty": {"quantizer": "bsq", "entropy_weight": 0.0},
+    "`ResidualVQ` of vector-quantize-pytorch": {
+        "library_call": [f"ResidualVQ(num_quantizers={stages}, codebook_size=256)" for stages in (8, 16)]
+    },
+    "LFQ without its penalty": {"quantizer": "lfq", "entropy_weight": 0.0},
+    "FSQ": {"quantizer": "fsq"},
+}
+SETS = ("bigann", "sift")
+
+
+@pytest.fixture(scope="module")
+def descriptors() -> pd.DataFrame:
+    return pd.read_parquet(ROOT / REFERENCE / "quantizers_descriptors" / "cells")
+
+
+def of_descriptors(rows: pd.DataFrame, dataset: str, bits: int, metric: str = "test_mse", **fields: object) -> Any:
+    """A metric by seed."""
+    for name, value in {"dataset": dataset, "bits_per_vector": bits, **fields}.items():
+        rows = rows[rows[name].isin(value if isinstance(value, list) else [value])]
+    return rows.set_index("seed")[metric].sort_index()
+
+
+def test_the_table_of_real_vectors_is_what_the_rows_say(descriptors: pd.DataFrame) -> None:
+    section = FINDINGS.read_text().split("## Real vectors")[1].split("\n## ")[0]
+    lines = re.findall(r"^\| (.+) \|$", section, re.MULTILINE)[2:]
+    found = {name: cells for name, *cells in (line.split(" | ") for line in lines)}
+    assert found.keys() == ON_DESCRIPTORS.keys()
+    for name, fields in ON_DESCRIPTORS.items():
+        losses = [of_descriptors(descriptors, dataset, bits, **fields) for dataset in SETS for bits in (64, 128)]
+        halves = [stats.t.ppf(0.975, 4) * stats.sem(each) if len(each) == 5 else None for each in losses]
+        assert found[name] == [
+            "–" if half is None else f"{each.mean():.1f} ± {half:.1f}"
+            for each, half in zip(losses, halves, strict=True)
+        ], name
+
+
+def test_what_the_findings_say_of_twins_and_of_who_beats_whom_on_real_vectors(descriptors: pd.DataFrame) -> None:
+    def gain(dataset: str, bits: int, ours: dict[str, object], theirs: dict[str, object]) -> tuple[float, float, float]:
+        """The mean paired difference and its interval, over the mean of theirs."""
+        losses = [of_descriptors(descriptors, dataset, bits, **fields) for fields in (ours, theirs)]
+        difference = (losses[0] - losses[1]) / losses[1].mean()
+        assert len(difference.dropna()) == 5
+        low, high = stats.t.interval(0.95, 4, difference.mean(), stats.sem(difference))
+        return float(difference.mean()), float(low), float(high)
+
+    columns = [(dataset, bits) for dataset in SETS for bits in (64, 128)]
+    best, random = ON_DESCRIPTORS["OPQ, from the best of several starts"], ON_DESCRIPTORS["OPQ, from a random start"]
+    for dataset, bits in columns:
+        for fields, name in (
+            ({"quantizer": "pq"}, f"PQ{bits // 8}x8"),
+            (ON_DESCRIPTORS["RVQ, trained as in faiss"], f"RQ{bits // 8}x8"),
+        ):
+            twin = of_descriptors(descriptors, dataset, bits, factory_string=name)
+            assert of_descriptors(descriptors, dataset, bits, **fields).equals(twin)
+        _, low, high = gain(dataset, bits, random, {"factory_string": f"OPQ{bits // 8},PQ{bits // 8}x8"})
+        assert low < 0 < high
+    for dataset in SETS:
+        twin = of_descriptors(descriptors, dataset, 64, factory_string="LSQ8x8")
+        assert of_descriptors(descriptors, dataset, 64, quantizer="lsq").equals(twin)
+
+    def range_of(ours: dict[str, object], theirs: dict[str, object]) -> tuple[float, float]:
+        """Least and greatest gain of the four columns in percent, all of them decided."""
+        gains = [gain(*column, ours, theirs) for column in columns]
+        assert all(low * high > 0 for _, low, high in gains)
+        return min(mean for mean, _, _ in gains) * 100, max(mean for mean, _, _ in gains) * 100
+
+    pq, kmeans = {"quantizer": "pq"}, {"quantizer": "kmeans"}
+    assert range_of(best, pq) == pytest.approx((-15.5, -4.2), abs=0.05)
+    assert range_of(random, pq) == pytest.approx((3.4, 80.9), abs=0.05)
+    assert range_of(ON_DESCRIPTORS["DVQ, from k-means++"], pq) == pytest.approx((-2.2, -0.7), abs=0.05)
+    assert range_of(ON_DESCRIPTORS["DVQ, from a uniform start"], kmeans) == pytest.approx((0.9, 5.0), abs=0.05)
+    rvq = ON_DESCRIPTORS["RVQ, trained as in faiss"]
+    assert gain("bigann", 128, rvq, best)[0] == pytest.approx(0.28, abs=0.005)
+    for dataset, fields, ratio in (("sift", rvq, 3.5), ("sift", pq, 1.26), ("bigann", rvq, 2.0)):
+        test, train = (
+            of_descriptors(descriptors, dataset, 128, metric, **fields) for metric in ("test_mse", "train_mse")
+        )
+        assert test.mean() / train.mean() == pytest.approx(ratio, abs=0.05)
+    for dataset, of_pq, of_rvq in (("bigann", -15.4, -6.6), ("sift", -8.9, -1.2)):
+        at_8 = descriptors[(descriptors["dataset"] == dataset) & (descriptors["bits_per_vector"] == 8)]
+        others = {*at_8["quantizer"]} - {"kmeans"}
+        assert others == {"vq", "simvq", "pq", "opq", "dvq", "rvq"}
+        assert all(gain(dataset, 8, kmeans, {"quantizer": other})[2] < 0 for other in others)
+        assert gain(dataset, 8, kmeans, pq)[0] * 100 == pytest.approx(of_pq, abs=0.05)
+        assert gain(dataset, 8, kmeans, {"quantizer": "rvq"})[0] * 100 == pytest.approx(of_rvq, abs=0.05)
+    for bits, loss in ((64, 382), (128, 762)):
+        assert round(of_descriptors(descriptors, "bigann", bits, quantizer="bsq", entropy_weight=0.1).mean()) == loss
 
 
 def test_what_the_findings_count_of_the_verdicts() -> None:
