@@ -178,7 +178,7 @@ def _to_decide(seeds: float) -> str:
 def varied(test: Test) -> Mapping[str, Sequence[Any]]:
     """Values by field that the cells' first points differ in, in the order in which they come."""
     firsts = [points[0] for points in test.cells]
-    varying = _varying(firsts)
+    varying = _varying([test])
     return {
         name: list(dict.fromkeys(point[name] for point in firsts if name in point))
         for name in firsts[0] if name in varying
