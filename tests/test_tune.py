@@ -103,7 +103,7 @@ def start(folder: Path, *arguments: str, text: str = SWEEP) -> subprocess.Popen[
 
 
 def run_here(folder: Path, *, text: str = SWEEP) -> None:
-    """The same sweep to its end in this process: no other has to be started, and nothing is to be killed."""
+    """Runs a sweep to its end in this process, where nothing is to be killed and none has to be started."""
     done = CliRunner().invoke(main, [str(write(folder, text)), "--results", str(folder), "--in-process"])
     assert done.exit_code == 0, done.output
 
