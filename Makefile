@@ -7,6 +7,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 
+# Compiled files are kept, those of the tests' assertions among them, whatever the shell has set: the next run is faster.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: results lint check test smoke docs clean
 
 results: $(READY)

@@ -350,8 +350,8 @@ def test_a_sweep_from_python_says_the_same(tmp_path: Path) -> None:
     assert plan({**mine, "seeds": 3}, results=tmp_path).looks.empty
 
 
-def test_a_broken_record_is_named_and_written_anew(tmp_path: Path) -> None:
-    run(tmp_path)
+def test_a_broken_record_is_named_and_written_anew(tmp_path: Path, whole: Path) -> None:
+    shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
     before = store_of(tmp_path).load_looks()
     (file,) = (tmp_path / "results" / "tiny" / "looks").iterdir()
     file.write_bytes(b"broken")

@@ -103,7 +103,7 @@ def start(folder: Path, *arguments: str, text: str = SWEEP) -> subprocess.Popen[
 
 
 def run_here(folder: Path, *, text: str = SWEEP) -> None:
-    """The same sweep to its end in this process: no other has to be started, and nothing is to be killed."""
+    """Runs a sweep to its end in this process, where nothing is to be killed and none has to be started."""
     done = CliRunner().invoke(main, [str(write(folder, text)), "--results", str(folder), "--in-process"])
     assert done.exit_code == 0, done.output
 
@@ -396,9 +396,9 @@ def test_a_cell_that_kills_its_worker_or_fails_oddly_is_a_row_and_takes_no_other
 
 
 def test_a_spent_budget_ends_a_sweep_between_cells(tmp_path: Path) -> None:
-    code, output = finish(start(tmp_path, "--time-budget", "15s", "--set", "seeds=5000", "--max-concurrent", "1"))
+    code, output = finish(start(tmp_path, "--time-budget", "10s", "--set", "seeds=5000", "--max-concurrent", "1"))
     assert code == 3, output
-    assert "the time budget of 15 s is spent: the same command resumes with the" in output
+    assert "the time budget of 10 s is spent: the same command resumes with the" in output
     assert set(results(tmp_path)["status"]) == {"ok"}
 
 

@@ -50,13 +50,13 @@ class QuantizerContract:
         return points.astype(np.float32)
 
     def result(self) -> FitResult:
-        """What a fit comes to. It is made once for all tests of a suite."""
+        """What a fit comes to, which is made once for all tests of a suite."""
         if "_result" not in vars(type(self)):
             type(self)._result = self._fitted()
         return type(self)._result
 
     def _fitted(self) -> FitResult:
-        """What another fit comes to, by the quantizer's own method or by gradient."""
+        """What a further fit comes to, by the quantizer's own method or by gradient."""
         settings = self.make()
         if settings.learns_by_gradient():
             start: tuple[type[Any], ...] = (InitialCodes,) if isinstance(settings, CodebookQuantizer) else ()

@@ -112,8 +112,8 @@ def kind_of(trainable: str, column: str) -> tuple[object, ...]:
 def cases() -> Iterator[Any]:
     """One column of each kind, in every way in the stores with most items; what is left is marked slow."""
     for store, trainable in STORES.items():
-        seen = set[tuple[object, ...]]()
         axes = declared(trainable, ["vq", "dvq"]).axes
+        seen = {kind_of(trainable, column) for column in CLOSELY if column in axes and column in base(store).frame}
         for column in (name for name, axis in axes.items() if axis.role != "measurement"):
             if column not in base(store).frame or (store == "slices" and column not in CLOSELY):
                 continue

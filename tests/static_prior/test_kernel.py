@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import subprocess
@@ -13,9 +12,9 @@ import pytest
 import torch
 
 from dvq_ray.fitting import reference
-from dvq_ray.fitting.codebooks import fit_codebooks
 from dvq_ray.fitting.compiled import Codebooks, evaluate
 from dvq_ray.fitting.problem import CodebookFitResult, FitProblem, learning_rates
+from tests.static_prior.digest import digest_of_fits
 from tests.static_prior.test_fit import make_problem, mse_by_hand, run
 
 GRID = [
@@ -148,25 +147,6 @@ def test_inputs_may_be_read_only_and_are_left_alone() -> None:
     assert [array.tobytes() for array in arrays] == before
 
 
-def digest_of_fits() -> str:
-    """Digest of all bytes of fits whose inputs involve no library's arithmetic."""
-    digest = hashlib.sha256()
-    for dimension, codes, slices in ((8, 16, 1), (24, 40, 2), (5, 100, 1)):
-        samples = (np.arange(700 * dimension) * 7919 % 10007 / 1024).astype(np.float32).reshape(700, dimension)
-        shape = (slices, codes, dimension // slices)
-        problem = FitProblem(
-            train=samples[:500],
-            test=samples[500:],
-            codebooks=(np.arange(codes * dimension) * 6007 % 9973 / 1024).astype(np.float32).reshape(shape),
-            batches=(np.arange(200 * 37) * 104729 % 500).reshape(200, 37),
-        )
-        (result,) = fit_codebooks([problem], learning_rates=np.full(200, 0.125), implementation="compiled")
-        digest.update(
-            result.codebooks.tobytes() + result.curve_test_mse.tobytes() + np.stack(result.code_counts).tobytes()
-        )
-    return digest.hexdigest()
-
-
 def test_bytes_are_the_same_on_every_machine() -> None:
     assert digest_of_fits() == "6de736bbeb4dc39f4c6f9cb80fa28a228922cf5e79d655f6c6a3174a624b879c"
 
@@ -189,7 +169,7 @@ ON_X86 = pytest.mark.skipif(sys.platform != "linux" or os.uname().machine != "x8
 @ON_X86
 @pytest.mark.parametrize(("name", "features"), [("haswell", "+avx2,+fma,+avx"), ("generic", "")])
 def test_bytes_are_the_same_with_narrower_registers(name: str, features: str, tmp_path: Path) -> None:
-    code = "from tests.static_prior.test_kernel import digest_of_fits; print(digest_of_fits())"
+    code = "from tests.static_prior.digest import digest_of_fits; print(digest_of_fits())"
     build = {"NUMBA_CPU_NAME": name, "NUMBA_CPU_FEATURES": features}
     assert output_of(code, build, tmp_path) == digest_of_fits()
 
