@@ -162,7 +162,7 @@ def test_figures_of_any_experiment_follow_the_rows() -> None:
     assert message("static_prior-over-axes", level) == (
         "No change of the test loss with a setting can be told from chance."
     )
-    assert message("static_prior-rate", blobs(_loss)).startswith("Of 8 points on the Pareto fronts, by means, are VQ 8")
+    assert message("static_prior-rate", blobs(_loss)).startswith("On the Pareto fronts, by means, VQ has ")
 
 
 @pytest.mark.parametrize("name", ["figure6", "bits_split", "equal_bits_images", "code_use_images"])
