@@ -12,7 +12,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
-from scipy.optimize import isotonic_regression
 
 from ..naming import unbroken
 from . import style
@@ -109,13 +108,15 @@ def place(figure: Figure, axes: Axes, its: Sequence[Name], texts: Sequence[Text]
     """
     if not its:
         return
+    from scipy.optimize import isotonic_regression  # here, because it takes long to import
+
     panel, point = axes.get_window_extent(), gap * figure.dpi / _GAP
     ends = np.array([axes.transData.transform(name.end) for name in its])
     ends[:, 1] = np.clip(ends[:, 1], panel.y0, panel.y1)
     order = np.argsort(ends[:, 1], kind="stable")
     heights = np.array([texts[i].get_window_extent().height for i in order]) + point
     above = np.concatenate([[0.0], np.cumsum(heights[1:] + heights[:-1]) / 2])
-    # The least squares of what names are moved by, in their order and half of both heights apart.
+    # Least squares of how far the names are moved, in their order and without touching.
     lowest = isotonic_regression(ends[order, 1] - above).x
     least, most = panel.y0 + heights[0] / 2, panel.y1 - heights[-1] / 2 - above[-1]
     middles, whole = np.clip(lowest, least, max(least, most)) + above, figure.transFigure.inverted()

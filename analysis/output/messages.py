@@ -99,8 +99,7 @@ def crossing(ours: tuple[str, pd.DataFrame], theirs: tuple[str, pd.DataFrame], o
 
 def best(found: Iterable[tuple[str, Point]], what: str, unit: str = "", *, higher: bool = False) -> str:
     """Who has the lowest mean, or the highest, and whether the next can be told from it."""
-    held = [(called(name), point) for name, point in found if point["n"]]
-    held.sort(key=lambda pair: (-1 if higher else 1) * float(pair[1]["mean"]))
+    held = _ranked(found, higher)
     if not held:
         return f"there is no {what}"
     (first, top), *others = held
@@ -116,18 +115,23 @@ def best(found: Iterable[tuple[str, Point]], what: str, unit: str = "", *, highe
     return f"{first} has the {most} {what}, {value}, but cannot be told from {len(alike)} of {len(others)} others"
 
 
-def best_of_each(sets: Sequence[Sequence[tuple[str, Point]]], what: str, where: str) -> str:
-    """At how many of several sets who has the lowest mean, the next being told from it."""
-    leaders = Counter(_leader(found) for found in sets)
-    undecided = leaders.pop("", 0)
-    parts = [f"{name} has the lowest {what} at {count} of {len(sets)} {where}" for name, count in leaders.most_common()]
+def best_of_each(sets: Sequence[Sequence[tuple[str, Point]]], what: str, where: str, *, higher: bool = False) -> str:
+    """At how many of several sets who has the lowest mean, or the highest, the next being told from it."""
+    leaders = Counter(_leader(_ranked(found, higher)) for found in sets)
+    undecided, most = leaders.pop("", 0), "highest" if higher else "lowest"
+    parts = [f"{name} has the {most} {what} at {count} of {len(sets)} {where}" for name, count in leaders.most_common()]
     return "; ".join([*parts, *([f"undecided at {undecided} of {len(sets)} {where}"] if undecided else [])])
 
 
-def _leader(found: Sequence[tuple[str, Point]]) -> str:
-    held = sorted((pair for pair in found if pair[1]["n"]), key=lambda pair: float(pair[1]["mean"]))
+def _ranked(found: Iterable[tuple[str, Point]], higher: bool) -> list[tuple[str, Point]]:
+    held = [(called(name), point) for name, point in found if point["n"]]
+    return sorted(held, key=lambda pair: (-1 if higher else 1) * float(pair[1]["mean"]))
+
+
+def _leader(held: Sequence[tuple[str, Point]]) -> str:
+    """Who comes first, if there are others and all can be told from it; else nobody."""
     alike = [other for _, other in held[1:] if is_alike(held[0][1], other)]
-    return called(held[0][0]) if len(held) > 1 and not alike else ""
+    return held[0][0] if len(held) > 1 and not alike else ""
 
 
 def is_alike(one: Point, other: Point) -> bool:

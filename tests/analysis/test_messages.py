@@ -16,7 +16,7 @@ from analysis.data.rows import load_rows
 from analysis.data.summary import summaries
 from analysis.figures import ITEMS
 from analysis.figures.generic import named
-from analysis.output.messages import best, called, crossing, duel, said, short, tally, trend
+from analysis.output.messages import best, best_of_each, called, crossing, duel, said, short, tally, trend
 from tests.analysis import made_up_images
 from tests.analysis.looking import draw
 from tests.analysis.made_up import Row, made_up_rows, rows
@@ -63,6 +63,15 @@ def test_the_best_is_named_alone_only_if_its_interval_is() -> None:
     assert best(vague.items(), "loss") == "a has the lowest loss, 1.00, but cannot be told from 2 of 2 others"
     assert best([("a", clear["a"])], "loss") == "a has a loss of 1.00, and there is no other to compare it with"
     assert best([], "loss") == "there is no loss"
+
+
+def test_of_several_sets_each_leader_has_its_count() -> None:
+    table = means(*around(1, 2, 1.95)).to_dict("records")
+    a, b, c = (("a", table[0]), ("b", table[1]), ("c", table[2]))
+    assert best_of_each([[a, b], [a, c], [b, c], [b]], "loss", "data sets") == (
+        "a has the lowest loss at 2 of 4 data sets; undecided at 2 of 4 data sets"
+    )
+    assert best_of_each([[a, b]], "PSNR", "data sets", higher=True) == "b has the highest PSNR at 1 of 1 data sets"
 
 
 def test_a_trend_is_from_the_first_to_the_last_of_each_line() -> None:
@@ -162,7 +171,7 @@ def test_figures_of_any_experiment_follow_the_rows() -> None:
     assert message("static_prior-over-axes", level) == (
         "No change of the test loss with a setting can be told from chance."
     )
-    assert message("static_prior-rate", blobs(_loss)).startswith("Of 8 points on the Pareto fronts, by means, are VQ 8")
+    assert message("static_prior-rate", blobs(_loss)).startswith("On the Pareto fronts, by means, VQ has ")
 
 
 @pytest.mark.parametrize("name", ["figure6", "bits_split", "equal_bits_images", "code_use_images"])

@@ -133,6 +133,7 @@ def test_a_figure_is_an_image_of_its_own_with_words_for_those_who_do_not_see_it(
     assert str(image["src"]).startswith("data:image/svg+xml,<svg ")
     assert image["alt"] == "A figure. Drawn: vq at dimension 2, 4. The caption follows."
     assert "A caption." in page.text
+    assert "It <rises>. A figure" in page.text, "what it shows is its heading, with the title beneath"
 
 
 def test_a_table_is_a_table_with_scopes_and_caption(content: bytes, page: Page) -> None:

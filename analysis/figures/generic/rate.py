@@ -18,7 +18,7 @@ from ...data.selection import Selection
 from ...draw.sheet import Drawn, Sheet, handle
 from ...draw.style import THEORY, Look
 from ...naming import listed
-from ...output.messages import is_alike, said
+from ...output.messages import said
 from ...output.numbers import long_form
 from ...output.words import capitalised
 from ._points import BITS, AllPoints, points_as, points_of
@@ -125,11 +125,8 @@ def rate(selection: Selection) -> Drawn:
     others = [axes[name].label for name in points.varied if axes[name].role in ("network", "training")
               and (alike is None or (alike[name].nunique() > 1).any())]  # fmt: skip
     unknown = int(table[BITS].isna().sum())
-    front_by = table[table[ON_FRONT]].groupby("quantizer").size()
-    tally = ", ".join(f"{points.declared.label(str(name))} {count}" for name, count in front_by.items())
     note = points.note(
-        f"{_rate_is(points)}. Line: the Pareto front, by means: no point has a lower rate and is better. On the fronts "
-        f"of all data: {tally or 'no point'}.",
+        f"{_rate_is(points)}. Line: the Pareto front, by means: no point has a lower rate and is better.",
         f"Drawn: {len(chosen)} of {len(held)} settings of the data ({listed(points.data_fields)}); the .csv has all."
         if left else "",
         f"Points also differ in {listed(others)}." if others else "",
@@ -145,20 +142,27 @@ def rate(selection: Selection) -> Drawn:
 
 def _message(points: AllPoints, table: pd.DataFrame) -> str:
     """Who is on the fronts, by means, and how much of that the intervals bear out."""
-    front = table[table[ON_FRONT]]
-    counts = front["quantizer"].value_counts()
-    clear = 0
-    for point in front.to_dict("records"):
-        others = table[(table["panel"] == point["panel"]) & (table["quantizer"] != point["quantizer"])]
-        others = others[(others["n"] > 0) & (others[BITS] <= point[BITS])]
-        clear += not any(is_alike(point, other) for other in others.to_dict("records"))
-    if front.empty:
+    counts = table.loc[table[ON_FRONT], "quantizer"].value_counts()
+    if counts.empty:
         return said("no point has a rate and a value")
-    names = [f"{points.declared.label(str(name))} {count}" for name, count in counts.items()]
+    (name, most), *others = [(points.declared.label(str(name)), count) for name, count in counts.items()]
+    rest = "".join(f", {name} {count}" for name, count in others)
     return said(
-        f"of {len(front)} points on the Pareto fronts, by means, are {', '.join(names)}; {clear} of them are told "
-        "from all points of other quantizers with as few bits"
+        f"on the Pareto fronts, by means, {name} has {most} of {counts.sum()} points{rest}; {_clear(table)} can be "
+        "told from all points of other quantizers with as few bits"
     )
+
+
+def _clear(table: pd.DataFrame) -> int:
+    """Points of the fronts that can be told from all points of other quantizers with no more bits."""
+    count = 0
+    for _, its in table[table["n"] > 0].groupby("panel"):
+        low, high, bits = (its[name].to_numpy(float) for name in ("low", "high", BITS))
+        quantizers = pd.factorize(its["quantizer"])[0]
+        for place in np.flatnonzero(its[ON_FRONT]):
+            others = (quantizers != quantizers[place]) & (bits <= bits[place])
+            count += bool(((low > high[place]) | (high < low[place]))[others].all())
+    return count
 
 
 def _ticks(points: AllPoints, rates: pd.Series[float]) -> list[float]:

@@ -6,7 +6,7 @@ that an item has a question for. A choice looks at what was ever run, and not at
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -58,11 +58,6 @@ def comparison(
 def note(selection: Selection, *subjects: str) -> str:
     """The footnote of an item: the models, its own subjects, training and, where there are any, holes."""
     return sentences(_glossary(selection), *subjects, _training(selection), caveats(selection))
-
-
-def prefix(found: Collection[DataSet], images: DataSet) -> str:
-    """The name of the data set before what is said of it, where there are several."""
-    return f"{images.title}: " if len(found) > 1 else ""
 
 
 def lowest_of_each(

@@ -13,7 +13,7 @@ from ...draw.sheet import Drawn, Panel, Sheet, handle, level_handle
 from ...draw.style import ANY
 from ...items import figure
 from ...naming import number
-from ...output.messages import best, said, short
+from ...output.messages import best, best_of_each, said, short
 from . import _shared as shared
 from ._columns import PARAMETERS, PSNR, RECONSTRUCTION, UNIFORM_CODES, UNIFORM_TOTAL, UNIGRAM_CODES, UNIGRAM_TOTAL
 from ._models import DataSet, Entry, entries_of, legend_of
@@ -109,7 +109,7 @@ def _at_equal_bits(
     found: Mapping[DataSet, Sequence[Entry]], metric: str, what: str, unit: str, *, higher: bool = False
 ) -> str:  # fmt: skip
     """The best of the models whose codes have equal bits under a uniform prior; of all, where no two have."""
-    parts = []
+    sets = {}
     for images, entries in found.items():
         by_bits: dict[str, Sequence[Entry]] = {}
         for entry in entries:
@@ -117,9 +117,10 @@ def _at_equal_bits(
             by_bits[bits] = [*by_bits.get(bits, ()), entry]
         groups = {f"at {bits} bits/dim of codes": its for bits, its in by_bits.items() if len(its) > 1}
         for where, its in (groups or {"whatever their bits": entries}).items():
-            points = [(entry.label, entry.numbers(metric)) for entry in its]
-            parts.append(f"{shared.prefix(found, images)}{where} {best(points, what, unit, higher=higher)}")
-    return said(*parts)
+            sets[images, where] = [(entry.label, entry.numbers(metric)) for entry in its]
+    if len(found) > 1:
+        return said(best_of_each([*sets.values()], what, "rates that models share", higher=higher))
+    return said(*(f"{where} {best(points, what, unit, higher=higher)}" for (_, where), points in sets.items()))
 
 
 def _draw(panel: Panel, entries: Sequence[Entry], x: str, *metrics: str) -> None:
