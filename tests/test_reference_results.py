@@ -210,7 +210,8 @@ def test_what_the_findings_say_of_mixed_features() -> None:
     assert f"{pq[0]:.2f}, {opq[0.25]:.1f}, {opq[0]:.1f}, {best[0]:.1f}" == "3.75, 6.6, 6.1, 3.4"
 
 
-ON_DESCRIPTORS = {
+Fields = dict[str, Any]
+ON_DESCRIPTORS: dict[str, Fields] = {
     "OPQ, from the best of several starts": {"quantizer": "opq", "rotation_start": "best"},
     "RVQ, trained as in faiss": {"quantizer": "rvq", "trained_on": "all"},
     "DVQ, from k-means++": {"quantizer": "dvq", "start": "k-means++"},
@@ -236,7 +237,7 @@ def descriptors() -> pd.DataFrame:
     return pd.read_parquet(ROOT / REFERENCE / "quantizers_descriptors" / "cells")
 
 
-def of_descriptors(rows: pd.DataFrame, dataset: str, bits: int, metric: str = "test_mse", **fields: object) -> Any:
+def of_descriptors(rows: pd.DataFrame, dataset: str, bits: int, metric: str = "test_mse", **fields: Any) -> Any:
     """A metric by seed."""
     for name, value in {"dataset": dataset, "bits_per_vector": bits, **fields}.items():
         rows = rows[rows[name].isin(value if isinstance(value, list) else [value])]
@@ -258,7 +259,7 @@ def test_the_table_of_real_vectors_is_what_the_rows_say(descriptors: pd.DataFram
 
 
 def test_what_the_findings_say_of_twins_and_of_who_beats_whom_on_real_vectors(descriptors: pd.DataFrame) -> None:
-    def gain(dataset: str, bits: int, ours: dict[str, object], theirs: dict[str, object]) -> tuple[float, float, float]:
+    def gain(dataset: str, bits: int, ours: Fields, theirs: Fields) -> tuple[float, float, float]:
         """The mean paired difference and its interval, over the mean of theirs."""
         losses = [of_descriptors(descriptors, dataset, bits, **fields) for fields in (ours, theirs)]
         difference = (losses[0] - losses[1]) / losses[1].mean()
@@ -281,7 +282,7 @@ def test_what_the_findings_say_of_twins_and_of_who_beats_whom_on_real_vectors(de
         twin = of_descriptors(descriptors, dataset, 64, factory_string="LSQ8x8")
         assert of_descriptors(descriptors, dataset, 64, quantizer="lsq").equals(twin)
 
-    def range_of(ours: dict[str, object], theirs: dict[str, object]) -> tuple[float, float]:
+    def range_of(ours: Fields, theirs: Fields) -> tuple[float, float]:
         """Least and greatest gain of the four columns in percent, all of them decided."""
         gains = [gain(*column, ours, theirs) for column in columns]
         assert all(low * high > 0 for _, low, high in gains)

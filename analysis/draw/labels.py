@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from textwrap import wrap
 
 import numpy as np
+import numpy.typing as npt
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -30,8 +31,11 @@ _GAP, _MARKER, _MOVED = 72 * GAP_INCHES, 3.0, 2.5
 """The same in points; from the end of a line to what leads to its name; by how far a name is moved before that does."""
 _TEXT_CONTRAST = 4.5
 """Of text with its background (WCAG 2.2, 1.4.3)."""
+_FARTHEST = 2.0
+"""Lines of text by which a name may be moved: where more lines than that end at one place, a legend does better."""
+Array = npt.NDArray[np.float64]
 Ends = Mapping[Look, tuple[float, float]]
-"""Where the lines of a panel end on the right, in the values of its axes."""
+"""Where the lines of a panel end on the right, as shares of its width and its height."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,11 +75,7 @@ def names(rows: Sequence[Sequence[Ends]], inches: Sequence[float], named: Mappin
                if any(look in ends for ends in row))
     }  # fmt: skip
     found = [[name for name in its if name.look in in_each] for its in found]
-    line = style.current().small_points * _SPACING / 72
-    fit = all(
-        len(its) <= MOST and sum(line * (name.text.count("\n") + 1) for name in its) <= height
-        for its, height in zip(found, inches, strict=True)
-    )
+    fit = all(len(its) <= MOST and _are_near(its, height) for its, height in zip(found, inches, strict=True))
     is_better = bool(in_each) and len(in_each) >= _LEAST_SHARE * len(drawn)
     if style.current().is_narrow or not fit or not is_better or not all(name.fits for its in found for name in its):
         return [[] for _ in rows]
@@ -85,6 +85,34 @@ def names(rows: Sequence[Sequence[Ends]], inches: Sequence[float], named: Mappin
 def _furthest(ends: Ends) -> Ends:
     right = max((x for x, _ in ends.values()), default=0.0)
     return {look: end for look, end in ends.items() if np.isclose(end[0], right)}
+
+
+def _are_near(its: Sequence[Name], height: float) -> bool:
+    """Whether names have room beside a panel of so many inches, none of them far from the end of its line."""
+    line = style.current().small_points * _SPACING / 72
+    heights = np.array([line * (name.text.count("\n") + 1) for name in its])
+    ends = height * np.array([name.end[1] for name in its])
+    moved = np.abs(_middles(ends, heights, 0.0, height) - ends)
+    return bool(heights.sum() <= height and (moved <= _FARTHEST * line).all())
+
+
+def _middles(ends: Array, heights: Array, least: float, most: float) -> Array:
+    """The heights of names between two others, each as close to the end of its line as none can touch another.
+
+    The least squares of how far the names are moved, in their order and half of both heights apart.
+    """
+    if not len(ends):
+        return ends
+    from scipy.optimize import isotonic_regression  # here, because it takes long to import
+
+    order = np.argsort(ends, kind="stable")
+    tall = heights[order]
+    above = np.concatenate([[0.0], np.cumsum(tall[1:] + tall[:-1]) / 2])
+    lowest = isotonic_regression(np.clip(ends, least, most)[order] - above).x
+    least, most = least + tall[0] / 2, most - tall[-1] / 2 - above[-1]
+    middles = np.empty(len(ends))
+    middles[order] = np.clip(lowest, least, max(least, most)) + above
+    return middles
 
 
 def write(figure: Figure, its: Sequence[Name]) -> list[Text]:
@@ -106,24 +134,13 @@ def place(figure: Figure, axes: Axes, its: Sequence[Name], texts: Sequence[Text]
 
     `gap` is what parts the panel from them, in inches.
     """
-    if not its:
-        return
-    from scipy.optimize import isotonic_regression  # here, because it takes long to import
-
     panel, point = axes.get_window_extent(), gap * figure.dpi / _GAP
-    ends = np.array([axes.transData.transform(name.end) for name in its])
-    ends[:, 1] = np.clip(ends[:, 1], panel.y0, panel.y1)
-    order = np.argsort(ends[:, 1], kind="stable")
-    heights = np.array([texts[i].get_window_extent().height for i in order]) + point
-    above = np.concatenate([[0.0], np.cumsum(heights[1:] + heights[:-1]) / 2])
-    # Least squares of how far the names are moved, in their order and without touching.
-    lowest = isotonic_regression(ends[order, 1] - above).x
-    least, most = panel.y0 + heights[0] / 2, panel.y1 - heights[-1] / 2 - above[-1]
-    middles, whole = np.clip(lowest, least, max(least, most)) + above, figure.transFigure.inverted()
-    left = panel.x1 + _GAP * point
-    for i, middle in zip(order.tolist(), middles.tolist(), strict=True):
-        texts[i].set_position(whole.transform((left, middle)))
-        x, y = ends[i]
+    ends = np.array([axes.transAxes.transform(name.end) for name in its]).reshape(-1, 2)
+    heights = np.array([text.get_window_extent().height for text in texts]) + point
+    whole, left = figure.transFigure.inverted(), panel.x1 + _GAP * point
+    middles = _middles(ends[:, 1], heights, panel.y0, panel.y1)
+    for name, text, (x, y), middle in zip(its, texts, ends.tolist(), middles.tolist(), strict=True):
+        text.set_position(tuple(whole.transform((left, middle))))
         if abs(middle - y) > _MOVED * point:
             leader = whole.transform([(x + _MARKER * point, y), (left - point, middle)])
-            figure.add_artist(Line2D(*leader.T, color=its[i].look.colour, linewidth=0.5 * style.current().stroke))
+            figure.add_artist(Line2D(*leader.T, color=name.look.colour, linewidth=0.5 * style.current().stroke))

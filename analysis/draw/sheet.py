@@ -67,8 +67,7 @@ class Panel:
         self._bars: list[tuple[Array, str]] = []
         self.lowest, self.highest = math.inf, -math.inf
         """Of the means and yardsticks that are drawn, without their intervals."""
-        self.ends: dict[Look, tuple[float, float]] = {}
-        """Where lines end on the right."""
+        self._ends: dict[Look, tuple[float, float]] = {}
         self.has_rings = False
         self.has_crosses = False
 
@@ -160,7 +159,12 @@ class Panel:
         )  # fmt: skip
         held = np.flatnonzero(np.isfinite(y))
         if len(held) > 1 and look.line and look.width:
-            self.ends[look] = float(x[held[-1]]), float(y[held[-1]])
+            self._ends[look] = float(x[held[-1]]), float(y[held[-1]])
+
+    def ends(self) -> labels.Ends:
+        """Where lines end on the right. Call it once the axes have their scales."""
+        shares = self.axes.transScale + self.axes.transLimits
+        return {look: tuple(shares.transform(end)) for look, end in self._ends.items()}
 
     def _plot(self, x: Sequence[float] | Array, y: Sequence[float] | Array, **look: Any) -> None:
         self.axes.plot(x, y, **look)
@@ -282,6 +286,8 @@ class Sheet:
         unit = self._unit
         lines = wrap(footnote, self._letters(_LINE_LETTERS), break_on_hyphens=False)
         entries = [entry for its in legend for entry in its]
+        self._own_scales = len(y_limits) > len({self._page_row(i) for i in range(len(self.panels))})
+        self._scale(rows_alike, y_limits, from_zero=from_zero)
         names = self._names(entries)
         elsewhere = {name.entry for its in names for name in its}
         rest = [[entry for entry in its if entry not in elsewhere] for its in [*legend, self._hole_entries()]]
@@ -296,8 +302,6 @@ class Sheet:
         above = wrap(unbroken(message), self._letters(_MESSAGE_LETTERS), break_on_hyphens=False)
         height = bottom + sum(self._inches) + sum(between) + top + unit * (len(above) * _MESSAGE_INCHES + _EDGE)
         self.figure.set_size_inches(self._format.inches, height)
-        self._own_scales = len(y_limits) > len({self._page_row(i) for i in range(len(self.panels))})
-        self._scale(rows_alike, y_limits, from_zero=from_zero)
         self._label(x_labels, y_label)
         for i, row in enumerate(rows):
             self.figure.legend(
@@ -328,7 +332,7 @@ class Sheet:
 
     def _names(self, entries: Iterable[Artist]) -> list[list[labels.Name]]:
         """What is named at the ends of its lines, by rows of panels."""
-        ends = [[panel.ends for panel in row] for row in self._rows]
+        ends = [[panel.ends() for panel in row] for row in self._rows]
         return labels.names(ends, self._inches, marks.named(entries))
 
     def _gaps(self, gap: float, beneath: float, labels: int) -> Iterator[float]:

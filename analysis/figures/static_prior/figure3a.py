@@ -20,7 +20,8 @@ def figure3a(selection: Selection) -> Drawn:
     vq, kmeans = selection["vq"], selection.grid("kmeans")
     bounds, losses = vq.axes["init_bound"], vq.means("test_mse")
     yardstick = kmeans.means("test_mse") if kmeans else None
-    sheet = Sheet([shared.uniform(b) for b in bounds], columns=2 if len(bounds) in (2, 4) else 3, inches=2.1)
+    columns = 2 if len(bounds) in (2, 4) else 3
+    sheet = Sheet([shared.uniform(b) for b in bounds], columns=columns, inches=2.1)
     for panel, bound in zip(sheet.panels, bounds, strict=True):
         panel.log_x(vq.axes["dimension"])
         shared.draw_variance(panel, "dimension", vq.usable)
@@ -34,6 +35,10 @@ def figure3a(selection: Selection) -> Drawn:
     legend = shared.vq_legend(vq.axes["codebook_size"], kmeans=kmeans is not None)
     lines = [line for _, line in losses.groupby(["codebook_size", "init_bound"])]
     message = said(trend("the test loss of plain VQ", "the dimension D", lines))
+    # From zero, although losses span powers: the question is whether those of large dimensions differ, all close to the
+    # variance. On a scale of ratios they would be one line.
+    top = max(vq.usable["data_variance"].max(), losses["high"].max(), losses["mean"].max())
     return sheet.finish(
-        x_label=shared.DIMENSION, y_label=shared.LOSS, legend=legend, footnote=note, message=message, caption=caption
-    )
+        x_label=shared.DIMENSION, y_label=shared.LOSS, legend=legend, footnote=note, message=message, caption=caption,
+        y_limits=[(0.0, 1.06 * float(top))] * -(-len(bounds) // columns),
+    )  # fmt: skip
