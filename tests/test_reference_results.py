@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
@@ -121,6 +122,18 @@ def test_what_the_findings_say_of_equal_codebooks_and_of_equal_bits(
         assert paired(rows, sliced, {"quantizer": "vq", "codebook_size": 16})[1] < 0
     halves = {"quantizer": "dvq", "codebook_size": 16, "slices": 2}
     assert paired(rows, halves, {"quantizer": "vq", "codebook_size": 256})[0] > 0
+
+
+def test_what_the_findings_say_of_log_ratios_at_equal_codebooks(static_prior: pd.DataFrame) -> None:
+    rows = static_prior.query("init_bound == 1 and codebook_size == 16 and dimension in (16, 64)")
+    rows = rows.assign(test_mse=np.log(rows["test_mse"]))
+    points = [its for _, its in rows.groupby(["dimension", "factors"]) if "dvq" in {*its["quantizer"]}]
+    highest = [
+        paired(its, {"quantizer": "dvq", "slices": slices}, {"quantizer": "vq"})[1]
+        for its in points
+        for slices in (2, 4, 8)
+    ]
+    assert (len(highest), sum(high < 0 for high in highest)) == (36, 35)
 
 
 @pytest.mark.parametrize(

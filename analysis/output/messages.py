@@ -25,7 +25,7 @@ Point = Mapping[Any, Any] | pd.Series
 def said(*parts: str) -> str:
     """The parts as one sentence. Of many the first are said, and how many more there are."""
     found = [part for part in parts if part]
-    rest = [f"and so on for {len(found) - _MOST_PARTS} more"] if len(found) > _MOST_PARTS else []
+    rest = [f"and {len(found) - _MOST_PARTS} more"] if len(found) > _MOST_PARTS else []
     return f"{capitalised('; '.join([*found[:_MOST_PARTS], *rest]))}."
 
 

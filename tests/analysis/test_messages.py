@@ -100,7 +100,7 @@ def test_lines_that_cross_once_say_where() -> None:
 
 def test_sentences_have_few_parts_and_digits() -> None:
     assert said("a", "", "b") == "A; b."
-    assert said(*"abcde") == "A; b; c; and so on for 2 more."
+    assert said(*"abcde") == "A; b; c; and 2 more."
     assert [*map(short, (26.4321, 0.04931, 4.8, 610.2, 12345.0))] == ["26.4", "0.0493", "4.80", "610", "12300"]
     assert called("DVQ, D = 64, L = 4") == "DVQ (D = 64, L = 4)"
 
