@@ -237,7 +237,7 @@ def test_the_effect_shown_is_not_the_largest_of_many() -> None:
     """60 cells without any effect: the deepest looks like one, and by the other half of the seeds it is none."""
     reading, random = reading_of("1"), np.random.default_rng(3)
     shown, deepest = [], []
-    for _ in range(100):
+    for _ in range(300):
         noise = random.standard_normal((60, 20))
         samples = [
             (reading.tests[0], place, Sample(seeds=tuple(range(20)), values=values, lost={}))
@@ -248,7 +248,7 @@ def test_the_effect_shown_is_not_the_largest_of_many() -> None:
         assert outcome.deciding.n == 10
         shown.append(outcome.deciding.effect)
         deepest.append(noise.mean(axis=1).min())
-    assert abs(np.mean(shown)) < 4 / np.sqrt(100 * 10)
+    assert abs(np.mean(shown)) < 4 / np.sqrt(300 * 10)
     assert np.mean(deepest) < -0.4
 
 
