@@ -119,7 +119,7 @@ def equal_bits(selection: Selection) -> Drawn:
     panels = [(dimension, equal) for dimension in dimensions for equal in ("parameters", "bits")]
     titles = [f"D = {number(dimension)}: equal {equal}, {_partners(table, equal)}" for dimension, equal in panels]
     limits = {each: _limits(at(table, dimension=each[0], equal=each[1])) for each in panels}
-    sheet = Sheet(titles, columns=2, inches=2.0 if len(dimensions) <= 2 else 1.35)
+    sheet = Sheet(titles, columns=2, inches=2.0 if len(dimensions) <= 2 else 1.22)
     for panel, (dimension, equal) in zip(sheet.panels, panels, strict=True):
         panel.log_x(dvq.axes["factors"])
         panel.log_y(*limits[dimension, equal])
