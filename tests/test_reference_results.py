@@ -19,11 +19,13 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from analysis.build import Made, make
 from analysis.claims import product as claims
 from analysis.claims import sentences
 from analysis.claims.decide import Decision
 from analysis.claims.readings import entry
 from analysis.data.rows import load_rows
+from analysis.figures import ITEMS
 from dvq_ray.search.history import search_coverage
 from dvq_ray.store import Store
 from dvq_ray.sweep.cells import expand
@@ -64,6 +66,16 @@ def test_committed_figures_are_regenerated_byte_for_byte_whatever_the_user_has_s
         assert sorted(path.name for path in (out / name).iterdir()) == [path.name for path in committed]
         different = [path.name for path in committed if (out / name / path.name).read_bytes() != path.read_bytes()]
         assert different == [], name
+
+
+def test_the_committed_ledger_is_made_of_the_committed_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    store = Path("results", "code_prior_cifar10_lossless")
+    for name in ("code_ledger", "code_ledger_table"):
+        made = make(ITEMS[name], load_rows([str(store)]), allow_missing=False)
+        assert isinstance(made, Made)
+        for suffix, content in made.product.files.items():
+            assert (ROOT / store / "figures" / f"{name}{suffix}").read_bytes() == content, suffix
 
 
 @pytest.mark.parametrize("name", STORES)

@@ -10,7 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
+from scipy import stats
 
+from analysis.data.declared import declared
 from dvq_ray import SweepError, load_model, plan
 from dvq_ray.__main__ import main
 from dvq_ray.experiment.registry import find_experiment
@@ -24,6 +26,8 @@ from dvq_ray.sweep.spec import load_sweep
 from dvq_ray.sweep.yaml_writer import write_yaml
 from tests.code_prior.stores import LADDER, SMALL, blob_sweep, image_sweep, prior_sweep, run
 from tests.vectors.vector_files import clusters, described
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -308,7 +312,7 @@ def test_init_writes_a_file_that_only_needs_the_store(blobs: Path, tmp_path: Pat
 
 
 def test_the_sweep_that_is_shipped_goes_with_the_parents_that_are(images: Path) -> None:
-    folder = Path(__file__).parents[2] / "sweeps"
+    folder = ROOT / "sweeps"
     parents = load_sweep(folder / "photos_codes.yaml")
     assert {"codes", "model"} <= parents.keep
     assert f"codes_of: results/{parents.name}\n" in (folder / "code_prior.yaml").read_text()
@@ -317,24 +321,35 @@ def test_the_sweep_that_is_shipped_goes_with_the_parents_that_are(images: Path) 
 
 
 def test_the_numbers_of_the_page_are_those_of_the_rows() -> None:
-    root, by = Path(__file__).parents[2], ["quantizer", "dimension", "joint_codebooks"]
-    rows = pd.read_parquet(root / "results" / "code_prior_cifar10_lossless" / "cells")
+    by = ["quantizer", "dimension", "joint_codebooks", "joint_positions"]
+    rows = pd.read_parquet(ROOT / "results" / "code_prior_cifar10_lossless" / "cells")
     totals = rows.pivot_table(index=by, columns="prior", values="total_bits_per_dim")[ladder()]
-    best = rows[rows["prior"] == "spatial"].set_index(by).loc[totals.index]
+    best = rows[rows["prior"] == "spatial"].groupby(by)[["reconstruction_bits_per_dim", "coded_bytes"]].mean()
     lines = [
-        " | ".join([f"{reconstruction:.3f}", *(f"{total:.3f}" for total in its), f"{size:,} |"])
-        for reconstruction, its, size in zip(
-            best["reconstruction_bits_per_dim"], totals.to_numpy(), best["coded_bytes"], strict=True
-        )
+        " | ".join([f"{reconstruction:.3f}", *(f"{total:.3f}" for total in its), f"{size:,.0f} |"])
+        for (reconstruction, size), its in zip(best.loc[totals.index].to_numpy(), totals.to_numpy(), strict=True)
     ]
-    page = (root / "docs" / "code_prior.md").read_text()
-    assert len(lines) == 4
+    page = (ROOT / "docs" / "code_prior.md").read_text()
+    assert len(lines) == 6
     assert [line for line in lines if line not in page] == []
     assert (rows["coded_over_likelihood"] < 0.001).all()
-    by_model = totals.T.to_dict()
-    dvq, joint, plain = (by_model[key] for key in (("dvq", 64, 1), ("vq", 16, 4), ("vq", 64, 1)))
-    lead = [round(float(other[prior] - dvq[prior]), 2) for other in (joint, plain) for prior in ("unigram", "spatial")]
-    assert lead == [0.58, 0.36, 0.53, 0.58]
+    of_models = rows.pivot_table(index=[*by, "seed"], columns="prior", values="total_bits_per_dim")
+    of_models["reconstruction"] = rows.groupby([*by, "seed"])["reconstruction_bits_per_dim"].first()
+    for other in (("vq", 16, 4, 1), ("svq", 16, 1, 1), ("vq", 16, 1, 1), ("vq", 64, 1, 1)):
+        theirs, ours = (of_models.xs(model, level=by) for model in (other, ("dvq", 64, 1, 1)))
+        leads = (theirs - ours)[["reconstruction", "unigram", "chain", "spatial"]].to_numpy(float)
+        assert len(leads) == 3
+        halves = stats.t.ppf(0.975, 2) * stats.sem(leads)
+        texts = [f"{mean:.3f} ± {half:.3f}" for mean, half in zip(leads.mean(axis=0), halves, strict=True)]
+        assert f"| {' | '.join(texts)} |" in page
+
+
+def test_the_nominal_rate_of_codes_that_stand_for_several_positions_is_a_share_of_them() -> None:
+    rows = pd.read_parquet(ROOT / "results" / "code_prior_cifar10_lossless" / "cells")
+    found = declared("code_prior", ["dvq", "svq", "vq"]).bits(rows)
+    nominal = rows["uniform_bits_per_sample"] / 64  # positions of an image
+    assert {*found} == {24.0, 6.0, 0.75}
+    np.testing.assert_allclose(found, nominal, rtol=1e-12)
 
 
 def test_chain_finds_what_the_slices_of_vectors_say_of_each_other(tmp_path: Path) -> None:

@@ -83,9 +83,12 @@ def _bar(axes: Axes, row: int, entry: Entry) -> float:
     reconstruction, codes, total = (entry.value(best, metric) for metric in (RECONSTRUCTION, CODES, TOTAL))
     bars.part(axes, row, 0, reconstruction, entry.look.colour, "full")
     bars.part(axes, row, reconstruction, total, entry.look.colour, "light")
-    bars.interval(axes, row, entry.point(best, TOTAL))
-    bars.text(axes, row, total, f"{reconstruction:.3f} + {codes:.3f} = {total:.3f} ({best})")
-    return total
+    point = entry.point(best, TOTAL)
+    bars.interval(axes, row, point)
+    high = float(point["high"].iloc[0])
+    end = total if np.isnan(high) else max(total, high)
+    bars.text(axes, row, end, f"{reconstruction:.3f} + {codes:.3f} = {total:.3f} ({best})")
+    return end
 
 
 def _numbers(selection: Selection) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -44,6 +45,10 @@ def _default(field: str, value: Any) -> Any:
         return value if isinstance(prior, str) and _takes(prior, field) else nothing
 
     return Field(default_factory=of, ge=0)
+
+
+_POSITIONS = math.lcm(*range(1, 17))
+"""Positions of which one code can stand for any few."""
 
 
 def _rule(field: str) -> Rule:
@@ -94,9 +99,9 @@ class CodePriorSettings(Settings):
     rules = tuple(_rule(field) for field in OWN_FIELDS)
 
     def code_bits(self) -> float:
-        """Of the codes of a vector, or a position."""
+        """Of the codes of a vector, or a position: a share of them where a code stands for several positions."""
         assert isinstance(self, Quantizer)
-        return self.bits()
+        return self.bits(_POSITIONS) / _POSITIONS
 
     def nominal_seconds(self) -> float:
         """A training and a pass over all codes, for a guess of how many there are: no file is read for it."""
