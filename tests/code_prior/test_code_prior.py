@@ -340,7 +340,7 @@ def test_the_numbers_of_the_page_are_those_of_the_rows() -> None:
         leads = (theirs - ours)[["reconstruction", "unigram", "chain", "spatial"]].to_numpy(float)
         assert len(leads) == 3
         halves = stats.t.ppf(0.975, 2) * stats.sem(leads)
-        texts = [f"{mean:.3f} ± {half:.3f}" for mean, half in zip(leads.mean(axis=0), halves, strict=True)]
+        texts = [f"{mean:.3f} ± {half:.3f}" for mean, half in zip(leads.mean(axis=0), np.asarray(halves), strict=True)]
         assert f"| {' | '.join(texts)} |" in page
 
 
