@@ -80,7 +80,12 @@ def narrow(selection: Selection, draw: Draw) -> Picture:
 
 
 def _picture(found: Drawn) -> Picture:
-    return Picture(svg=style.page_svg(found.figure), marks=marks_of(found.figure))
+    """The figure without its message, which is the heading that a page has above it."""
+    cut = found.heading_inches
+    if found.heading:
+        found.heading.set_visible(False)
+    marks = marks_of(found.figure).below(cut / found.figure.get_figheight())
+    return Picture(svg=style.page_svg(found.figure, without_inches=cut), marks=marks)
 
 
 def table(title: str, needs: Needs, *, select: Select = select) -> Callable[[Callable[[Selection], Product]], Item]:

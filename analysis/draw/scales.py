@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-WIDE = 20.0
+WIDE = 10.0
 """From this ratio of the highest value to the lowest on, an axis is logarithmic: on one that begins at zero the low
 values would all lie on its line, and lines that fall by equal ratios would not look alike."""
 _ROOM = 0.06

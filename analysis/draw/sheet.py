@@ -18,6 +18,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 from matplotlib.transforms import ScaledTranslation
 
@@ -214,6 +215,9 @@ class Drawn:
     message: str
     """What these rows show, in one sentence: the title above the figure."""
     caption: str
+    heading: Text | None = None
+    """The message as it is drawn, and how much of the top it takes."""
+    heading_inches: float = 0.0
 
 
 class Sheet:
@@ -312,7 +316,7 @@ class Sheet:
         foot = {"size": self._format.small_points, "va": "bottom", "linespacing": 1.25}
         corner = unit * _EDGE / self._format.inches, unit * _EDGE / height
         self.figure.text(*corner, "\n".join(lines), **foot)  # type: ignore[arg-type]
-        self.figure.text(
+        heading = self.figure.text(
             corner[0], 1 - unit * _EDGE / height, "\n".join(above), va="top", weight="bold", linespacing=1.25,
             size=_MESSAGE_SIZE * self._format.points,
         )  # fmt: skip
@@ -324,7 +328,10 @@ class Sheet:
         for panels, its, of_row in zip(self._rows, names, texts, strict=True):
             labels.place(self.figure, panels[-1].axes, its, of_row, unit * labels.GAP_INCHES)
         marks.place(self.figure, entries)
-        return Drawn(figure=self.figure, message=message, caption=caption)
+        return Drawn(
+            figure=self.figure, message=message, caption=caption, heading=heading,
+            heading_inches=unit * len(above) * _MESSAGE_INCHES,
+        )  # fmt: skip
 
     @property
     def _rows(self) -> list[list[Panel]]:

@@ -118,12 +118,22 @@ def _sizes(its: Format) -> dict[str, Any]:
 _OUTSIDE = re.compile(r"<\?xml.*?\?>|<!DOCTYPE.*?>|<metadata>.*?</metadata>", re.DOTALL)
 _DIGITS = re.compile(r"scale\([^)]*\)|base64,[^\"]*|\d+\.\d{3,}")
 """Numbers with more digits than show in print, and what is not to be rounded."""
+_TAG = re.compile(r"<[^>]*>")
 
 
-def page_svg(figure: Figure) -> bytes:
-    """The figure for a page: text stays text, which takes fewer bytes, and another font where this one is missing."""
+def page_svg(figure: Figure, *, without_inches: float = 0.0) -> bytes:
+    """The figure for a page: text stays text, which takes fewer bytes, and another font where this one is missing.
+
+    `without_inches` are cut off at its top.
+    """
     with matplotlib.rc_context({"svg.fonttype": "none"}):
         text = _svg(figure).decode()
+    if without_inches:
+        width, height = 72 * figure.get_figwidth(), 72 * (figure.get_figheight() - without_inches)
+        text = _FRAME.sub(
+            f'width="{width:.2f}pt" height="{height:.2f}pt" '
+            f'viewBox="0 {72 * without_inches:.2f} {width:.2f} {height:.2f}"', text, count=1,
+        )  # fmt: skip
     classes: dict[str, str] = {}
 
     def named(match: re.Match[str]) -> str:
@@ -136,8 +146,13 @@ def page_svg(figure: Figure) -> bytes:
     return text.replace("'DejaVu Sans'", "'DejaVu Sans',Verdana,sans-serif").encode()
 
 
+_FRAME = re.compile(r'width="[\d.]+pt" height="[\d.]+pt" viewBox="[^"]*"')
 _STYLE = re.compile(r'(?:clip-path="(url[^"]*)" )?style="([^"]*)"')
 """What elements of a picture repeat, as classes do not."""
+
+
+def _rounded(number: re.Match[str]) -> str:
+    return f"{float(number[0]):.2f}".rstrip("0").rstrip(".") if number[0][0].isdigit() else number[0]
 
 
 def _svg(figure: Figure) -> bytes:
@@ -145,7 +160,7 @@ def _svg(figure: Figure) -> bytes:
     raw = io.StringIO()
     figure.savefig(raw, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     text = _OUTSIDE.sub("", raw.getvalue())
-    text = _DIGITS.sub(lambda m: m[0] if not m[0][0].isdigit() else f"{float(m[0]):.2f}".rstrip("0").rstrip("."), text)
+    text = _TAG.sub(lambda tag: _DIGITS.sub(_rounded, tag[0]), text)  # and not what stands in the figure
     text = re.sub(r"\s+", " ", text).replace("> <", "><").strip()
     text = re.sub(r'style="[^"]*"', lambda m: m[0].replace("; ", ";").replace(": ", ":"), text)
     return f"{text}\n".encode()

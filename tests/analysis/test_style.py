@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from analysis.draw.looks import _family_of, known_look
-from analysis.draw.style import FAMILIES, GREY, THEORY, Look, contrast, distinguished, printed, rendered
+from analysis.draw.style import FAMILIES, GREY, THEORY, Look, contrast, distinguished, page_svg, printed, rendered
 from analysis.figures.static_prior._shared import dvq_look, kmeans_look, vq_look
 
 Matrix = NDArray[np.float64]
@@ -90,6 +90,27 @@ def test_a_name_in_a_figure_is_not_parsed_as_a_formula(name: str) -> None:
         figure = Figure()
         figure.suptitle(name)
         assert rendered(figure)[".svg"].count(b"<use ") == len(name)
+
+
+def test_places_are_rounded_and_numbers_that_one_reads_are_not() -> None:
+    with printed():
+        figure = Figure(figsize=(2, 1))
+        figure.text(0.123456, 0.5, "0.0052 and 1.2345")
+        svg = page_svg(figure).decode()
+    assert ">0.0052 and 1.2345<" in svg
+    assert re.search(r"<[^>]*\d\.\d{3}", svg.split("</style>")[1]) is None
+
+
+def test_a_page_gets_the_picture_without_its_top() -> None:
+    with printed():
+        figure = Figure(figsize=(2, 1))
+        whole, cut = (re.search(r'height="(.*?)pt" viewBox="(.*?)"', page_svg(figure, without_inches=inches).decode())
+                      for inches in (0.0, 0.25))  # fmt: skip
+    assert whole is not None
+    assert [float(number) for number in whole[2].split()] == [0, 0, 144, 72]
+    assert cut is not None
+    assert [float(number) for number in cut[2].split()] == [0, 18, 144, 54]
+    assert float(cut[1]) == 54
 
 
 def test_contrast_is_that_of_wcag() -> None:

@@ -21,6 +21,8 @@ from ...output.words import capitalised
 from ._points import AllPoints, points_as, points_of
 
 _MOST_PANELS, _MOST_LINES = 6, 4
+_MOST_LETTERS = 44
+"""Of the names of values beneath a panel, gaps included; a field with more is only in the `.csv`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +82,8 @@ def _cuts(points: AllPoints, fields: Sequence[str]) -> Sequence[_Cut]:
 
 
 def _drawn(points: AllPoints, every: Sequence[_Cut], title: str) -> Drawn:
-    cuts = sorted(every, key=lambda cut: -sum(len(line.points) for line in cut.lines))[:_MOST_PANELS]
+    fitting = [cut for cut in every if sum(len(text) + 2 for text in _texts(points, cut)) <= _MOST_LETTERS] or every
+    cuts = sorted(fitting, key=lambda cut: -sum(len(line.points) for line in cut.lines))[:_MOST_PANELS]
     looks = _looks(points, cuts)
     axes, metric = points.declared.axes, points.declared.metrics[points.metric]
     sheet = Sheet([axes[cut.field].title() for cut in cuts], columns=min(3, len(cuts)), inches=1.9)
@@ -165,14 +168,25 @@ def _most(frame: pd.DataFrame, by: Sequence[str], field: str) -> tuple[pd.DataFr
 
 def _axis(panel: Panel, points: AllPoints, cut: _Cut) -> dict[Any, float]:
     """Sets the panel's axis; where each value of the field lies on it."""
-    values = sorted({value for line in cut.lines for value in line.points[cut.field]})
-    if all(isinstance(value, int | float) and value > 0 for value in values):
+    values, texts = _values(cut), _texts(points, cut)
+    if not texts:
         panel.log_x(values, most=6)
         return {value: float(value) for value in values}
-    shown = [points.declared.axes[cut.field].value(value) for value in values]
-    panel.axes.set_xticks(range(len(values)), shown)
+    panel.axes.set_xticks(range(len(values)), texts)
     panel.axes.set_xlim(-0.5, len(values) - 0.5)
     return {value: float(place) for place, value in enumerate(values)}
+
+
+def _values(cut: _Cut) -> list[Any]:
+    return sorted({value for line in cut.lines for value in line.points[cut.field]})
+
+
+def _texts(points: AllPoints, cut: _Cut) -> list[str]:
+    """What stands beneath the values of a field; none of numbers, which have a scale."""
+    values = _values(cut)
+    if all(isinstance(value, int | float) and value > 0 for value in values):
+        return []
+    return [points.declared.axes[cut.field].value(value) for value in values]
 
 
 def _looks(points: AllPoints, cuts: Sequence[_Cut]) -> dict[tuple[str, Any], Look]:
