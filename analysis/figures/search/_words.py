@@ -48,11 +48,8 @@ def better(selection: SearchSelection, name: str) -> str:
 
 def named(selection: SearchSelection, table: pd.DataFrame) -> pd.DataFrame:
     """A table of suggestions or points with a column `name`: `suggestion 3: slices 4, codebook size 16`."""
-    fields = selection.fields
-    names = []
-    for suggestion, *values in table[["suggestion", *fields]].astype(object).itertuples(index=False):
-        its = [f"{spoken(name)} {_value(value)}" for name, value in zip(fields, values, strict=True) if pd.notna(value)]
-        names.append(f"suggestion {number(int(suggestion))}: {', '.join(its)}")
+    rows = table.to_dict("records")
+    names = [f"suggestion {number(int(row['suggestion']))}: {settings(selection, row)}" for row in rows]
     return table.assign(name=names)
 
 
