@@ -11,7 +11,7 @@ from analysis.draw import style
 def unrendered(monkeypatch: pytest.MonkeyPatch) -> None:
     """Figures are drawn and not rendered: their `.svg` holds their words alone, and they have no other picture."""
     monkeypatch.setattr(style, "rendered", lambda figure: {".svg": _words(figure)})
-    monkeypatch.setattr(style, "page_svg", lambda figure: b"")
+    monkeypatch.setattr(style, "page_svg", lambda figure, **how: b"")
 
 
 def _words(figure: Figure) -> bytes:

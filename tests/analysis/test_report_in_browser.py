@@ -239,9 +239,9 @@ def test_marks_lie_where_the_picture_has_them(browser: Browser, figures: str) ->
         """() => {
           const svg = decodeURIComponent(document.querySelector(".picture.wide img").src.split(",").slice(1).join(","));
           const root = new DOMParser().parseFromString(svg, "image/svg+xml").documentElement;
-          const [, , width, height] = root.getAttribute("viewBox").split(" ").map(Number);
+          const [, top, width, height] = root.getAttribute("viewBox").split(" ").map(Number);
           return [...root.querySelectorAll("use")].map((use) =>
-            [1000 * use.getAttribute("x") / width, 1000 * use.getAttribute("y") / height]);
+            [1000 * use.getAttribute("x") / width, 1000 * (use.getAttribute("y") - top) / height]);
         }"""
     )
     assert len(marks) > 10

@@ -9,9 +9,9 @@ from analysis.draw.scales import is_wide, limits
 
 @pytest.mark.parametrize(
     ("low", "high", "wide"),
-    [(1, 20, True), (1, 19.9, False), (0, 20, False), (-1, 20, False), (1e-9, 1, True), (math.inf, -math.inf, False)],
+    [(1, 10, True), (1, 9.9, False), (0, 10, False), (-1, 10, False), (1e-9, 1, True), (math.inf, -math.inf, False)],
 )
-def test_a_scale_is_of_ratios_from_a_factor_of_twenty_on(low: float, high: float, wide: bool) -> None:
+def test_a_scale_is_of_ratios_from_a_factor_of_ten_on(low: float, high: float, wide: bool) -> None:
     assert is_wide(low, high) == wide
 
 
