@@ -73,7 +73,7 @@ class Svq(CodebookQuantizer):
 
     def bits(self, vectors: int = 1) -> float:
         """log2 of the codebook size for each code; a vector has a part of one."""
-        return vectors // self.joint_positions * math.log2(self.codebook_size)
+        return vectors / self.joint_positions * math.log2(self.codebook_size)
 
 
 QUANTIZER = Svq

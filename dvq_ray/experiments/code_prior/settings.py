@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -45,10 +44,6 @@ def _default(field: str, value: Any) -> Any:
         return value if isinstance(prior, str) and _takes(prior, field) else nothing
 
     return Field(default_factory=of, ge=0)
-
-
-_POSITIONS = math.lcm(*range(1, 17))
-"""Positions of which one code can stand for any few."""
 
 
 def _rule(field: str) -> Rule:
@@ -101,7 +96,7 @@ class CodePriorSettings(Settings):
     def code_bits(self) -> float:
         """Of the codes of a vector, or a position: a share of them where a code stands for several positions."""
         assert isinstance(self, Quantizer)
-        return self.bits(_POSITIONS) / _POSITIONS
+        return self.bits()
 
     def nominal_seconds(self) -> float:
         """A training and a pass over all codes, for a guess of how many there are: no file is read for it."""
