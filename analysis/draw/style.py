@@ -24,6 +24,8 @@ from matplotlib.colors import LinearSegmentedColormap, to_hex, to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 
+from ..output.product import has_pixels
+
 PNG_DPI = 300
 _COLOURS = 256
 
@@ -174,7 +176,7 @@ def rendered(figure: Figure) -> dict[str, bytes]:
     width, pixels = round(figure.get_figwidth() * dpi), raw.getvalue()
     whole = Image.frombytes("RGBA", (width, len(pixels) // (4 * width)), pixels).convert("RGB")
     svg = _svg(figure)
-    if b"<image" not in svg:  # of what is drawn, 256 colours show all that is seen, in two fifths of the bytes
+    if not has_pixels(svg):  # of what is drawn, 256 colours show all that is seen, in two fifths of the bytes
         whole = whole.quantize(_COLOURS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     whole.save(png, "png", dpi=(dpi, dpi))
     return {".svg": svg, ".png": png.getvalue()}

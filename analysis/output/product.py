@@ -17,6 +17,11 @@ class UnfitError(ValueError):
     """Nothing is missing from the stores, and yet the item cannot be made of them; says why."""
 
 
+def has_pixels(svg: bytes) -> bool:
+    """Whether a picture holds images made of pixels."""
+    return b"<image" in svg
+
+
 @dataclass(frozen=True, kw_only=True)
 class Picture:
     """A figure for a page alone: no file of its own."""
@@ -27,7 +32,7 @@ class Picture:
     @property
     def has_photographs(self) -> bool:
         """Whether it holds images made of pixels, whose colours are not to be changed."""
-        return b"<image" in self.svg
+        return has_pixels(self.svg)
 
 
 @dataclass(frozen=True, kw_only=True)
