@@ -54,10 +54,11 @@ def read_piece(
     """
     metadata, schema = _opened(file, keys)
     names = [name for name in schema.names if (name not in without if columns is None else name in columns)]
-    _check_size(file, metadata, names)
-    texts = [name for name in names if name in as_dictionaries and _is_text(_kind(name, schema.field(name).type))]
-    reader = pq.ParquetFile(file, metadata=metadata, read_dictionary=texts, pre_buffer=ahead)
+    size, unsure = _size_by_footer(file, metadata, names)
+    texts = {name for name in names if name in as_dictionaries and _is_text(_kind(name, schema.field(name).type))}
+    reader = pq.ParquetFile(file, metadata=metadata, read_dictionary=[*texts.union(unsure)], pre_buffer=ahead)
     read = reader.read(names, use_threads=False)
+    _check_texts(file, size, read.select(unsure))
     table = pa.table({name: _cast(name, read[name], keep_dictionary=name in texts) for name in names})
     if empty := [name for name in keys if name in names and table[name].null_count]:
         raise UnusableFileError(f" is not a file of a store: there are rows without {', '.join(empty)}")
@@ -175,13 +176,20 @@ def _mismatch(name: str, kind: pa.DataType) -> str:
 
 
 def _check_size(file: pa.NativeFile, metadata: pq.FileMetaData, names: Sequence[str]) -> None:
-    """Raises `UnusableFileError` where these columns would take too much memory, before they do.
+    """Raises `UnusableFileError` where these columns would take too much memory, before they do."""
+    size, unsure = _size_by_footer(file, metadata, names)
+    if unsure:
+        reader = pq.ParquetFile(file, metadata=metadata, read_dictionary=unsure)
+        _check_texts(file, size, reader.read(unsure, use_threads=False))
 
-    Parquet holds equal texts once, and its footer does not say how long they are. Where they could be too long they are
-    first read as they are held.
+
+def _size_by_footer(file: pa.NativeFile, metadata: pq.FileMetaData, names: Sequence[str]) -> tuple[int, list[str]]:
+    """The least bytes that these columns take in memory, and columns of text of which only their values tell.
+
+    Parquet holds equal texts once, and its footer does not say how long they are. Where they could be too long they
+    must be read as they are held, as dictionaries. Raises `UnusableFileError` where it is too much already.
     """
-    most = max(MOST_EXPANSION * file.size(), ALWAYS_ALLOWED)
-    total, texts = 0, list[str]()
+    most, total, texts = _most_bytes(file), 0, list[str]()
     for name, chunk, width in _chunks(metadata, names):
         values, held = chunk.num_values, chunk.total_uncompressed_size
         total += max(held, values * (width or 0))
@@ -192,12 +200,23 @@ def _check_size(file: pa.NativeFile, metadata: pq.FileMetaData, names: Sequence[
             texts += [] if name in texts else [name]
         if total > most:
             break
-    if total <= most and texts:
-        reader = pq.ParquetFile(file, metadata=metadata, read_dictionary=texts)
-        total += sum(_decoded_bytes(column) for column in reader.read(texts, use_threads=False).columns)
-    if total > most:
+    _check_bytes(file, total)
+    return total, texts
+
+
+def _check_texts(file: pa.NativeFile, size: int, texts: pa.Table) -> None:
+    """Raises `UnusableFileError` where texts, which were read as dictionaries, take too much beside such a size."""
+    _check_bytes(file, size + sum(_decoded_bytes(column) for column in texts.columns))
+
+
+def _check_bytes(file: pa.NativeFile, total: int) -> None:
+    if total > _most_bytes(file):
         size = f"it has {file.size():,} bytes, and would take at least {total:,} in memory"
         raise UnusableFileError(f" is not a file of a store: {size}")
+
+
+def _most_bytes(file: pa.NativeFile) -> int:
+    return int(max(MOST_EXPANSION * file.size(), ALWAYS_ALLOWED))
 
 
 def _chunks(

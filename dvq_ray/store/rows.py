@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import operator
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,9 @@ from dvq_ray.declarations.settings import Settings
 from dvq_ray.experiment.registry import find_experiment
 from dvq_ray.providers import ProviderError
 from dvq_ray.store import attempts
-from dvq_ray.store.columns import ATTEMPT, STANDING
+from dvq_ray.store.columns import ATTEMPT, STANDING, known_kinds
 from dvq_ray.store.identities import numbers_of_ids, order_of_ids
+from dvq_ray.store.ordering import in_order
 from dvq_ray.store.reading import Reader
 from dvq_ray.store.storage import OutOfReachError, Storage, StoreError
 from dvq_ray.store.summaries import Summary, summary_of_file
@@ -68,6 +68,19 @@ class Rows:
         pa.default_memory_pool().release_unused()
         return _with_added_fields(frame) if columns is None else frame
 
+    def load_cells(self, cell_ids: Collection[str], columns: Sequence[str]) -> pd.DataFrame:
+        """These columns of the rows of some cells, sorted by `cell_id`: no row of another cell is held in memory.
+
+        Raises `StoreError` where a file cannot be read, and where no file has one of the columns.
+        """
+        names = list(dict.fromkeys([*columns, *STANDING]))
+        where = pc.field("cell_id").isin([*cell_ids])
+        table = self._reader.load("cells", lambda files: self._reader.read(files, names, where))
+        if table is None:
+            return pd.DataFrame(columns=list(columns))
+        rows = attempts.best_rows(table.to_pandas()).sort_values("cell_id", ignore_index=True)
+        return rows[list(columns)]
+
     def load_new(self, columns: Sequence[str], known: set[str]) -> pd.DataFrame:
         """The rows of files that are not among `known`, to which their paths are added: one row for each cell.
 
@@ -110,20 +123,10 @@ class Rows:
             return None
         table, order = found
         del found
-        names, arrays = list(columns or table.column_names), table.select(columns or table.column_names).columns
+        names = list(columns or table.column_names)
+        arrays = table.select(names).columns
         del table
-
-        def put_in_order(place: int) -> None:
-            if arrays[place].null_count < len(order):  # a column without values is in any order
-                arrays[place] = arrays[place].combine_chunks().take(order)
-
-        # Column by column, so that no second copy of everything is held.
-        with ThreadPoolExecutor(pa.cpu_count()) as pool:
-            list(pool.map(put_in_order, range(len(arrays))))
-        ordered = pa.table(arrays, names)
-        arrays.clear()
-        pa.default_memory_pool().release_unused()  # as much again as the table holds
-        return ordered
+        return in_order(names, arrays, order, categories)
 
     def _read_standing(
         self,
@@ -132,10 +135,10 @@ class Rows:
         where: pc.Expression | None,
         categories: Collection[str],
         without: Collection[str],
-    ) -> tuple[pa.Table, pa.Array]:
+    ) -> tuple[pa.Table, npt.NDArray[np.int64]]:
         """The rows that stand, and their places in the order of their cells' ids."""
-        # What a filter may read stays plain text.
-        as_dictionaries = {*categories} - {"cell_id"} if where is None else set()
+        # Texts that are often the same are read and put in order as numbers. What a filter may read stays plain text.
+        as_dictionaries = {*categories, *_texts()} - {"cell_id"} if where is None else set()
         table = self._reader.read(files, columns, where, as_dictionaries, without)
         every = table if where is None else self._reader.read(files, STANDING)
         order, is_repeated = order_of_ids(every["cell_id"])
@@ -143,11 +146,11 @@ class Rows:
             table = self._standing(every, table)
         if table is not every:
             order, _ = order_of_ids(table["cell_id"])
-        return table, pa.array(order)
+        return table, order
 
     def _standing(self, every: pa.Table, table: pa.Table) -> pa.Table:
         """The rows of `table` that stand among `every` row; a filter must not hide them from those they beat."""
-        best = attempts.best_rows(every.to_pandas()).set_index(STANDING).index
+        best = attempts.best_rows(every.select(STANDING).to_pandas()).set_index(STANDING).index
         found = table.select(STANDING).to_pandas()
         stands = found.set_index(STANDING).index.isin(best) & ~found.duplicated().to_numpy()
         return table.filter(pa.array(stands))
@@ -255,6 +258,12 @@ class Rows:
         table = self._reader.read(present, STANDING)
         found = attempts.best_rows(table.to_pandas())
         return dict(zip(found["cell_id"], found["status"], strict=True))
+
+
+@functools.cache
+def _texts() -> frozenset[str]:
+    """The columns of text of all experiments."""
+    return frozenset(name for name, kind in known_kinds().items() if pa.types.is_string(kind))
 
 
 def _with_added_fields(frame: pd.DataFrame) -> pd.DataFrame:
