@@ -225,6 +225,23 @@ def test_a_merge_that_died_before_it_removed_the_old_files_doubles_nothing(
     assert len(frame_of(store, "curves")) == 10
 
 
+def test_a_merge_holds_ids_as_they_are_and_other_texts_and_lists_as_dictionaries(store: Store) -> None:
+    write(store, row("a", codes_used=[4, 4]), row("b", codes_used=[4, 4]))
+    store.merge()
+
+    def encodings(part: str, column: str) -> set[str]:
+        storage = Storage(store.location)
+        (name,) = files(store, part)
+        with storage.filesystem.open_input_file(f"{storage.root}/{part}/{name}") as file:
+            group = pq.read_metadata(file).row_group(0)
+        (found,) = [group.column(i) for i in range(group.num_columns) if group.column(i).path_in_schema == column]
+        return {*found.encodings}
+
+    assert "RLE_DICTIONARY" not in encodings("cells", "cell_id")
+    for part, column in (("cells", "status"), ("cells", "codes_used.list.element"), ("curves", "cell_id")):
+        assert "RLE_DICTIONARY" in encodings(part, column)
+
+
 def test_large_files_are_left_alone(folder: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dvq_ray.store.merging.ROWS_IN_A_FILE", 4)
     write(folder, *(row(f"{n:016x}") for n in range(4)))
@@ -263,6 +280,34 @@ def test_a_filter_sees_only_the_row_that_stands(folder: Store) -> None:
     folder.merge()
     write(folder, row("a", test_mse=1.0, minute=1))
     assert folder.load(where=pc.field("test_mse") > 5).empty
+
+
+def test_columns_of_every_kind_follow_their_ids_whatever_files_they_are_in(folder: Store) -> None:
+    kept: dict[str, tuple[list[int] | None, str | None, float]] = {
+        "d": ([4, 4, 4], "vq", 4.0), "a": ([], "dvq", 1.0), "c": (None, None, 3.0), "b": ([2, 1], "vq", 2.0),
+    }  # fmt: skip
+    named = [
+        row(cell_id, test_mse=mse, codes_used=codes, quantizer=quantizer)
+        for cell_id, (codes, quantizer, mse) in kept.items()
+    ]
+    for place, some in enumerate((named[:3], named[3:])):
+        put(folder, f"cells/{place}.parquet", cell_table(EXPERIMENT, some))
+    for frame in (folder.load(), folder.load(categories=["quantizer"]), load_results(folder.location)):
+        texts = frame["quantizer"].astype(object)
+        lists = [None if each is None or each is pd.NA else list(each) for each in frame["codes_used"]]
+        assert frame["cell_id"].tolist() == ["a", "b", "c", "d"]
+        assert lists == [[], [2, 1], None, [4, 4, 4]]
+        assert texts.where(texts.notna(), None).tolist() == ["dvq", "vq", None, "vq"]
+        assert frame["test_mse"].tolist() == [1.0, 2.0, 3.0, 4.0]
+
+
+def test_some_cells_are_read_alone_and_each_by_the_row_that_stands(store: Store) -> None:
+    write(store, row("b", status="error", minute=1), row("a"), row("c"))
+    write(store, row("b", test_mse=7.0))
+    found = store.load_cells(["c", "b", "z"], ["cell_id", "test_mse"])
+    assert found.to_dict("list") == {"cell_id": ["b", "c"], "test_mse": [7.0, 1.0]}
+    with pytest.raises(StoreError, match="no file has the column nothing"):
+        store.load_cells(["c"], ["nothing"])
 
 
 def test_files_of_an_older_version_are_read_with_their_missing_columns_empty(store: Store) -> None:
