@@ -6,8 +6,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import pyarrow.compute as pc
-
 from dvq_ray.store import Store
 from dvq_ray.text import plain
 
@@ -35,7 +33,7 @@ def failure_kinds(store: Store, cell_ids: Sequence[str]) -> list[FailureKind]:
     if not cell_ids:
         return []
     sample = cell_ids[:: -(-len(cell_ids) // LOOKED_AT)]
-    failed = store.load(["cell_id", "status", "error"], pc.field("cell_id").isin(sample))
+    failed = store.load_cells(sample, ["cell_id", "status", "error"])
     found: dict[tuple[str, str], list[int]] = {}
     errors = [plain(error).strip() if isinstance(error, str) else "" for error in failed["error"]]
     for place, (status, error) in enumerate(zip(failed["status"], errors, strict=True)):

@@ -21,7 +21,7 @@ from dvq_ray.cli import commands
 from dvq_ray.cli.failures import FailureKind, failure_kinds
 from dvq_ray.cli.standing import Standing, failed_rows, grids_standing, search_standing
 from dvq_ray.cli.terminal import Command, complain, console, counts_table
-from dvq_ray.cli.values_so_far import columns_of, values_so_far
+from dvq_ray.cli.values_so_far import values_so_far
 from dvq_ray.cli.watching import give_way, rounds
 from dvq_ray.problems import SweepFileError
 from dvq_ray.store import FINISHED, OutOfReachError, Store, StoreError
@@ -125,7 +125,7 @@ class _Report:
         found = drivers(store, self._now)
         quiet = not any(driver.runs for driver in found) if found else self._is_quiet(spec, measured, checkpoints)
         self._say_pace(standing, measured, quiet and not found)
-        for label, text in values_so_far(spec, rows):
+        for label, text in values_so_far(spec, store, rows):
             self._line(label, text)
         self._say_drivers(standing, found)
         self._say_hours(rows, spec.resources)
@@ -135,9 +135,8 @@ class _Report:
         return INCOMPLETE if standing.missing else SOME_FAILED if standing.failed else ALL_DONE
 
     def _load(self, spec: SweepSpec) -> pd.DataFrame:
-        shown = [*_COLUMNS, *columns_of(spec)]
         try:
-            return load_rows(spec, self._store, shown, categories=_TEXTS)
+            return load_rows(spec, self._store, [*_COLUMNS, spec.experiment.main_metric], categories=_TEXTS)
         except OutOfReachError:
             raise
         except StoreError:  # perhaps of a column that the rows of another experiment, or of an earlier version, lack

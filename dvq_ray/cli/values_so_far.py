@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import pandas as pd
 
-from dvq_ray.store import FINISHED
+from dvq_ray.store import FINISHED, OutOfReachError, Store, StoreError
 from dvq_ray.sweep.spec import SweepSpec
 
 
-def columns_of(spec: SweepSpec) -> list[str]:
-    """What is read of each row to say which cell has a value."""
-    return [spec.experiment.main_metric, "seed", *_varied(spec)]
-
-
-def values_so_far(spec: SweepSpec, rows: pd.DataFrame) -> list[tuple[str, str]]:
+def values_so_far(spec: SweepSpec, store: Store, rows: pd.DataFrame) -> list[tuple[str, str]]:
     """A line for the best value and one for the last, each with its label; none where no cell has one.
 
-    `rows` have the columns of `columns_of` and those of `dvq_ray.sweep.pace`.
+    `rows` are those of the store, with the main metric and the columns of `dvq_ray.sweep.pace`. Raises
+    `OutOfReachError`.
     """
     metric = spec.experiment.main_metric
     if metric not in rows:
@@ -30,14 +26,27 @@ def values_so_far(spec: SweepSpec, rows: pd.DataFrame) -> list[tuple[str, str]]:
     ended = (rows["run_started_at"] + seconds).loc[values.index].dropna()
     last = [] if ended.empty else [("last value", int(ended.argmax()), ended.index)]
     best = [] if spec.search else [("best value", int(values.argmin()), values.index)]  # a search says its own
-    found = [(label, rows.loc[[index[place]]].iloc[0]) for label, place, index in (*best, *last)]
-    return [(label, f"{metric} {row[metric]:.4g}, {_cell(spec, row)}") for label, row in found]
+    found = {label: rows.loc[index[place]] for label, place, index in (*best, *last)}
+    try:
+        settings = _settings(spec, store, {str(row["cell_id"]) for row in found.values()})
+    except OutOfReachError:
+        raise
+    except StoreError:  # of a field that the rows of another experiment, or of an earlier version, lack
+        return []
+    return [
+        (label, f"{metric} {row[metric]:.4g}, of cell {row['cell_id']} ({settings.get(str(row['cell_id']), '')})")
+        for label, row in found.items()
+    ]
 
 
-def _cell(spec: SweepSpec, row: pd.Series) -> str:
-    names = [name for name in ("quantizer", *_varied(spec), "seed") if name in row and not pd.isna(row[name])]
-    settings = " ".join(f"{name}={_short(row[name])}" for name in names)
-    return f"of cell {row['cell_id']} ({settings})"
+def _settings(spec: SweepSpec, store: Store, cell_ids: Collection[str]) -> dict[str, str]:
+    """By cell, what tells it from others, in words. They are read for these alone: there may be millions."""
+    names = ["quantizer", *_varied(spec), "seed"]
+    rows = store.load_cells(cell_ids, ["cell_id", *names])
+    return {
+        row["cell_id"]: " ".join(f"{name}={_short(row[name])}" for name in names if not pd.isna(row[name]))
+        for _, row in rows.iterrows()
+    }
 
 
 def _short(value: object) -> str:

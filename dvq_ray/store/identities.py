@@ -31,12 +31,16 @@ def numbers_of_ids(ids: pa.Array) -> npt.NDArray[np.uint64] | None:
 
 def order_of_ids(ids: pa.ChunkedArray) -> tuple[npt.NDArray[np.int64], bool]:
     """The places of the ids in their order, and whether one is there twice."""
-    whole = ids.combine_chunks()
-    numbers = numbers_of_ids(whole)
-    if numbers is None:
+    numbers = [
+        numbers_of_ids(chunk) for chunk in ids.chunks if len(chunk)
+    ]  # one by one: they take some times their size
+    held = [its for its in numbers if its is not None]
+    if not held or len(held) < len(numbers):
+        whole = ids.combine_chunks()
         order = pc.sort_indices(whole)
         ordered = whole.take(order)
         return order.to_numpy(), bool(pc.any(pc.equal(ordered[1:], ordered[:-1])).as_py())
-    places = np.argsort(numbers)
-    in_order = numbers[places]
+    every = np.concatenate(held)
+    places = np.argsort(every)
+    in_order = every[places]
     return places, bool((in_order[1:] == in_order[:-1]).any())

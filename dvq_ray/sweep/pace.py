@@ -50,7 +50,7 @@ def pace(rows: pd.DataFrame, now: datetime) -> Pace | None:
     A training that resumed from a checkpoint says when its last part began and how long all parts took, so its end is
     only known to lie before `now`.
     """
-    timed = rows[rows["duration_seconds"].notna() & rows["run_started_at"].notna()]
+    timed = rows[["run_id", "run_started_at", "duration_seconds"]].dropna(subset=["run_started_at", "duration_seconds"])
     if timed.empty:
         return None
     started, seconds = timed["run_started_at"], timed["duration_seconds"].clip(lower=0.0)
