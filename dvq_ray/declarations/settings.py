@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -79,11 +80,9 @@ class Settings(BaseModel):
 
     @model_validator(mode="after")
     def _keeps_rules(self) -> Settings:
-        known = type(self).model_fields
-        for rule in self.rules:
-            if not known.keys() >= {*rule.fields}:
-                continue  # of a quantizer on its own, without the fields of an experiment
-            breach = rule.breach(*(getattr(self, field) for field in rule.fields))
+        values = vars(self)
+        for rule in _rules_of(type(self)):
+            breach = rule.breach(*[values[field] for field in rule.fields])
             if breach:
                 raise ValueError(f"{rule.fields[0]} {breach}")
         return self
@@ -114,3 +113,9 @@ class Settings(BaseModel):
         """The configuration columns of the cell's row in the store."""
         empty = [name for name, owner in self.owned.items() if not owner.has(getattr(self, owner.field))]
         return {**self.neutral, **self.model_dump(), **dict.fromkeys(empty)}
+
+
+@cache
+def _rules_of(settings: type[Settings]) -> list[Rule]:
+    """The rules of which a class has all fields: a quantizer on its own has none of an experiment's."""
+    return [rule for rule in settings.rules if settings.model_fields.keys() >= {*rule.fields}]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, cast
@@ -349,16 +349,25 @@ class _Values(Mapping[str, Any]):
             return self._chosen[field]
         if axis := self._grid.axes.get(field):
             return axis[0]
-        info = self._grid.variant.model_fields[field]
-        if axis == () or info.is_required():
+        if axis == () or self._grid.variant.model_fields[field].is_required():
             raise KeyError(field)
-        return info.get_default(call_default_factory=True, validated_data=cast(dict[str, Any], self))
+        return _default(self._grid.variant, field)(self)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._grid.variant.model_fields)
 
     def __len__(self) -> int:
         return len(self._grid.variant.model_fields)
+
+
+@cache
+def _default(variant: type[Settings], field: str) -> Callable[[Mapping[str, Any]], Any]:
+    """What gives a field's default from the values of all fields. pydantic looks at its signature for each value."""
+    info = variant.model_fields[field]
+    if info.default_factory is None:
+        return lambda _: info.get_default()
+    factory = cast(Callable[..., Any], info.default_factory)
+    return factory if info.default_factory_takes_validated_data else lambda _: factory()
 
 
 def _cell_count(draft: Grid) -> int:
