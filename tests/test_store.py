@@ -306,6 +306,9 @@ def test_some_cells_are_read_alone_and_each_by_the_row_that_stands(store: Store)
     write(store, row("b", test_mse=7.0))
     found = store.load_cells(["c", "b", "z"], ["cell_id", "test_mse"])
     assert found.to_dict("list") == {"cell_id": ["b", "c"], "test_mse": [7.0, 1.0]}
+    put(store, "cells/older.parquet", cell_table(EXPERIMENT, [row("old")]).drop_columns(["test_mse"]))
+    assert store.load_cells(["old"], ["test_mse"])["test_mse"].isna().all()
+    assert store.load_cells(["z"], ["test_mse"]).empty
     with pytest.raises(StoreError, match="no file has the column nothing"):
         store.load_cells(["c"], ["nothing"])
 

@@ -69,13 +69,27 @@ class Rows:
         return _with_added_fields(frame) if columns is None else frame
 
     def load_cells(self, cell_ids: Collection[str], columns: Sequence[str]) -> pd.DataFrame:
-        """These columns of the rows of some cells, sorted by `cell_id`: no row of another cell is held in memory.
+        """These columns of the rows of some cells, sorted by `cell_id`: only files that hold one of them are read.
 
         Raises `StoreError` where a file cannot be read, and where no file has one of the columns.
         """
-        names = list(dict.fromkeys([*columns, *STANDING]))
-        where = pc.field("cell_id").isin([*cell_ids])
-        table = self._reader.load("cells", lambda files: self._reader.read(files, names, where))
+        names, wanted = list(dict.fromkeys([*columns, *STANDING])), pa.array([*cell_ids], pa.string())
+
+        def places(table: pa.Table) -> pa.ChunkedArray:
+            return pc.is_in(table["cell_id"], value_set=wanted)
+
+        def read(files: Sequence[str]) -> pa.Table:
+            held = self._reader.each_file(files, ["cell_id"], lambda _, table: pc.any(places(table)).as_py())
+            some = [path for path, is_held in held.items() if is_held]
+            try:
+                table = self._reader.read(some, names)
+            except OutOfReachError:
+                raise
+            except StoreError:  # perhaps of a column that only other files have
+                table = self._reader.read(files, names)
+            return table.filter(places(table))
+
+        table = self._reader.load("cells", read)
         if table is None:
             return pd.DataFrame(columns=list(columns))
         rows = attempts.best_rows(table.to_pandas()).sort_values("cell_id", ignore_index=True)
