@@ -3,7 +3,6 @@ from __future__ import annotations
 import importlib
 import io
 import struct
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from dvq_ray.experiments.learned_prior.image_decoding import MOST_PIXELS, Header
 from dvq_ray.experiments.learned_prior.sources import Fit, ImagesError
 from dvq_ray.experiments.learned_prior.torchvision_datasets import torchvision_datasets
 from tests.learned_prior.image_files import GRAY, GRAY_ALPHA, PALETTE, RGB, RGBA, bmp, exif, png, png_chunk, tiff
+from tests.learned_prior.memory import ON_LINUX, taking_less_than
 
 pytestmark = pytest.mark.filterwarnings("ignore:::PIL")
 
@@ -423,7 +423,7 @@ def test_an_image_of_the_right_size_is_not_filtered(fit: Fit) -> None:
 # What cannot be used
 
 
-@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="only Linux says how much memory it was")
+@ON_LINUX
 @pytest.mark.parametrize("fit", ["error", "crop"])
 @pytest.mark.parametrize(
     "header",
@@ -440,16 +440,8 @@ def test_an_image_of_the_right_size_is_not_filtered(fit: Fit) -> None:
     ids=["PPM", "PGM", "PNG", "TIFF", "BMP", "WebP", "PNG without pixels", "PGM without pixels"],
 )
 def test_an_image_that_claims_to_be_huge_takes_no_memory(header: bytes, fit: Fit) -> None:
-    Path("/proc/self/clear_refs").write_text("5")  # the most so far is then what there is now
-    before = most_kilobytes()
-    with pytest.raises(ImagesError):
+    with taking_less_than(50_000), pytest.raises(ImagesError):
         decode(header, 16, "x", fit)
-    assert most_kilobytes() - before < 50_000
-
-
-def most_kilobytes() -> int:
-    """The most memory that this process has held."""
-    return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
 
 
 def test_an_image_of_too_many_pixels_says_how_many_there_may_be() -> None:
