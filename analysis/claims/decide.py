@@ -16,7 +16,7 @@ from ..data.rows import Rows
 from ..data.summary import LEVEL
 from .claim import Array, Claim, Fields, Reading, Region, Scope, Test, Verdict
 from .priors import PriorsOfCodes
-from .samples import Sample, Stored
+from .samples import MissingError, Sample, Stored
 
 SIGNIFICANCE = 0.025
 """Chance that a claim is said to hold where it is false, at most; and likewise that it is said to fail."""
@@ -203,13 +203,13 @@ def _outcome(reading: Reading, stored: Stored, priors: PriorsOfCodes) -> Outcome
     left_out: list[LeftOut] = []
     for test in reading.tests:
         for place, points in enumerate(test.cells):
-            sample = (priors if test.prior else stored).sample(test, points, reading.seeds)
-            if not isinstance(sample, str) and len(sample.values) < LEAST_SEEDS:
-                sample = f"{len(sample.values)} repetitions, and {LEAST_SEEDS} are needed"
-            if isinstance(sample, str):
-                left_out.append(LeftOut(test=test, place=place, why=sample))
-            else:
+            try:
+                sample = (priors if test.prior else stored).sample(test, points, reading.seeds)
+                if (n := len(sample.values)) < LEAST_SEEDS:
+                    raise MissingError(f"{n} repetitions, and {LEAST_SEEDS} are needed")
                 found.append((test, place, sample))
+            except MissingError as error:
+                left_out.append(LeftOut(test=test, place=place, why=str(error)))
     return judged(reading, found, left_out)
 
 
