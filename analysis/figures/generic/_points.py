@@ -131,7 +131,7 @@ def points_as(kind: type[Kind], rows: Rows, needs: Needs) -> Kind | None:
     left_out = [f"{int((names == name).sum()):,} cells of {name} ({why})" for name, why in found.unknown.items()]
     if without := int(names.isna().sum()):
         left_out.append(f"{without:,} cells without a quantizer")
-    needs = replace(needs, others=(*(needs.others or ()), found.size))
+    needs = replace(needs, others=(*(needs.others or ()), found.experiment.size_column))
     frame = needs.narrow(every.rows, found.axes)
     if left_out:
         frame = frame[names.isin([*found.quantizers])]

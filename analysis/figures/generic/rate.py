@@ -35,12 +35,7 @@ _TICKS = 6
 
 @dataclass(frozen=True, kw_only=True)
 class MeasuredRate(AllPoints):
-    """All points, whose rate is a metric: what their codes take when entropy-coded."""
-
-    @property
-    def rate_column(self) -> str:
-        """That metric."""
-        return self.declared.experiment.rate_column
+    """All points, whose rate is the experiment's `rate_column`: what their codes take when entropy-coded."""
 
 
 def with_measured_rate(rows: Rows, needs: Needs) -> MeasuredRate | None:
@@ -55,7 +50,7 @@ def _with_rate(points: AllPoints) -> pd.DataFrame:
     """Every point with its numbers, and its rate in the column `BITS`: nominal, or the mean of what was measured."""
     means = points.means()
     if isinstance(points, MeasuredRate):
-        measured = points.means(points.rate_column).set_index("point_id")["mean"]
+        measured = points.means(points.declared.experiment.rate_column).set_index("point_id")["mean"]
         means[BITS] = means["point_id"].map(measured)
     return means
 
@@ -175,7 +170,7 @@ def _ticks(points: AllPoints, rates: pd.Series[float]) -> list[float]:
 def _rate_is(points: AllPoints) -> str:
     if not isinstance(points, MeasuredRate):
         return "Rate: bits of the codes of one vector or image, all codes being equally likely"
-    label = points.declared.metrics[points.rate_column].label
+    label = points.declared.metrics[points.declared.experiment.rate_column].label
     return f"Rate: bits that the codes of a test vector or image take after entropy coding ({label}), their mean"
 
 

@@ -60,7 +60,7 @@ def some_points(rows: Rows, needs: Needs) -> AllPoints | None:
 def _pairs(points: AllPoints) -> list[pd.DataFrame]:
     table = points.points.copy()
     kinds = {"bits": table[BITS].round(_DIGITS)}
-    if size := points.declared.size:
+    if size := points.declared.experiment.size_column:
         kinds["parameters"] = points.means(size)["mean"].set_axis(table.index)
     found = [
         _paired(points, table.assign(**{_KEY: key}), a, b).assign(**{EQUAL: kind})
@@ -158,10 +158,8 @@ def _row(points: AllPoints, table: pd.DataFrame) -> Sequence[str]:
 
 
 def _sizes(points: AllPoints) -> str:
-    size = points.declared.size
-    if not size:
-        return "No metric counts parameters. "
-    return f"Parameters: the column {size}. "
+    size = points.declared.experiment.size_column
+    return f"Parameters: the column {size}. " if size else "No metric counts parameters. "
 
 
 def _unmatched(points: AllPoints, table: pd.DataFrame) -> str:

@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from ...draw.marks import describe_each
+from ...draw.marks import describe
 from ...draw.scales import is_wide
 from ...draw.sheet import Panel
 from ...draw.style import GREY
@@ -40,7 +40,7 @@ def means(
     Intervals lie beneath all marks. Those of plain points are pale, so that many of them hide nothing.
     """
     x, mean, many = list(x), table["mean"].to_numpy(float), len(table) > _MANY
-    describe_each(panel.axes, x, table, table["name"].tolist())
+    describe(panel.axes, x, mean, table)
     pale = looks is PLAIN
     panel.axes.errorbar(
         x, mean, yerr=half(table), fmt="none", ecolor=_PALE if pale else looks["color"], elinewidth=0.7,

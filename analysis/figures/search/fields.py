@@ -15,7 +15,6 @@ from dvq_ray.sweep.space import Axis, Choices
 from ...data.selection import Selection
 from ...draw.sheet import Drawn, Panel, Sheet
 from ...items import figure
-from ...naming import number
 from ...output.messages import is_alike, said, short
 from ...output.words import capitalised
 from . import _marks as marks
@@ -32,15 +31,10 @@ _ROOM = 0.06
 _LINE: dict[str, Any] = {"marker": "s", "color": marks.BLACK, "markersize": 4.4}
 
 
-def _means(selection: Selection) -> pd.DataFrame:
-    """A row for each point that has a value, and objective."""
-    return by_objective(selection, searched(selection).means)
-
-
 @figure(
     "The objective over each searched field: all points, and the best at each value",
     search_needs(),
-    numbers=_means,
+    numbers=by_objective(SearchSelection.means),
     select=select_search,
 )
 def search_fields(selection: Selection) -> Drawn:
@@ -112,7 +106,7 @@ def _draw(panel: Panel, selection: SearchSelection, field: str, table: pd.DataFr
         return False
     at = [_equal(here[field], value) for value in values]
     counts = [int(each.sum()) for each in at]
-    texts = [f"{_text(value)}\n({count})" for value, count in zip(values, counts, strict=True)]
+    texts = [f"{words.value_text(value)}\n({count})" for value, count in zip(values, counts, strict=True)]
     panel.axes.set_xticks(range(len(values)), texts, linespacing=1.0)
     panel.axes.tick_params(axis="x", pad=1.5)
     panel.axes.set_xlim(-0.6, len(values) - 0.4)
@@ -147,8 +141,7 @@ def _equal(column: pd.Series[Any], value: Any) -> npt.NDArray[np.bool_]:
 def _listed(axis: Axis) -> Sequence[Any] | None:
     """The values in the order in which they stand beside each other; None where they are too many for that."""
     if isinstance(axis, Choices):
-        numbers = all(isinstance(value, int | float) for value in axis.choices)
-        return sorted(axis.choices) if numbers else axis.choices
+        return words.in_order(axis)
     values = axis.values()
     few = values is not None and (len(values) == 1 or (len(values) <= _MOST_LISTED and not axis.log))
     return values if few else None
@@ -158,7 +151,3 @@ def _aside(count: int) -> Any:
     """Of points that share a value with the best one, which stands in the middle."""
     sides = np.linspace(-_SPREAD, _SPREAD, count + count % 2)
     return sides[:count]
-
-
-def _text(value: Any) -> str:
-    return number(value) if isinstance(value, int | float | str) else str(value)

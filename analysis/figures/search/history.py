@@ -17,15 +17,10 @@ from . import _words as words
 from ._selection import SearchSelection, by_objective, search_needs, searched, select_search
 
 
-def _histories(selection: Selection) -> pd.DataFrame:
-    """A row for each suggestion and objective."""
-    return by_objective(selection, searched(selection).history)
-
-
 @figure(
     "History of a search: the value of each suggestion, and the best so far",
     search_needs(),
-    numbers=_histories,
+    numbers=by_objective(SearchSelection.history),
     select=select_search,
 )
 def search_history(selection: Selection) -> Drawn:
