@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..naming import number
-from ..output.marks import Marks
+from ..output.product import Marks
 from .style import GREY, Look
 
 MOST = 4000

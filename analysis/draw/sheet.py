@@ -23,7 +23,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 from matplotlib.transforms import ScaledTranslation
 
 from ..naming import number, unbroken
-from ..output.marks import Marks
+from ..output.product import Marks
 from . import labels, marks, scales, style
 from .style import GREY, Look
 

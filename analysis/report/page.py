@@ -15,8 +15,7 @@ from ..claims import product as claims
 from ..claims.claim import VERDICTS
 from ..data.rows import Rows
 from ..items import SEARCHES, Item
-from ..output.marks import Marks
-from ..output.product import Picture
+from ..output.product import Marks, Picture
 from ..output.sidecar import commits
 from ..output.tables import Table
 from ..output.words import capitalised

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
@@ -98,7 +98,7 @@ class SearchSelection(Selection):
                 "sampler": [each.sampler for each in self.suggestions],
                 "monitored_step": [each.monitored[0] if each.monitored else np.nan for each in self.suggestions],
                 "monitored": [each.monitored[1] if each.monitored else np.nan for each in self.suggestions],
-                "best_so_far": _best_so_far(self.suggestions, numbers["mean"], self.signs[metric]),
+                "best_so_far": _best_so_far(self.suggestions, numbers["mean"], self.search.signs[metric]),
                 "wanted": numbers["n"],
                 **numbers,
             }
@@ -106,17 +106,12 @@ class SearchSelection(Selection):
         settings = pd.DataFrame([{field: each.params.get(field) for field in self.fields} for each in self.suggestions])
         return pd.concat([table, settings], axis=1)
 
-    @property
-    def signs(self) -> Mapping[str, float]:
-        """By objective: 1 where less is better, -1 where more is."""
-        return self.search.signs
-
     def best(self) -> list[str]:
         """Ids of the points that no other is better than: one, or the Pareto front, the best of the first objective
         first.
         """  # fmt: skip
         tables = {metric: self.means(metric) for metric in self.search.objectives}
-        costs = [self.signs[metric] * table["mean"].to_numpy() for metric, table in tables.items()]
+        costs = [self.search.signs[metric] * table["mean"].to_numpy() for metric, table in tables.items()]
         front = np.flatnonzero(pareto(costs[0], costs[-1]))  # of one objective, the best point alone
         return next(iter(tables.values()))["point_id"][front[np.argsort(costs[0][front])]].tolist()
 

@@ -46,7 +46,7 @@ def settings(selection: SearchSelection, point: Point) -> str:
 
 def better(selection: SearchSelection, name: str) -> str:
     """`lower is better`."""
-    return f"{'lower' if selection.signs[name] > 0 else 'higher'} is better"
+    return f"{'lower' if selection.search.signs[name] > 0 else 'higher'} is better"
 
 
 def named(selection: SearchSelection, table: pd.DataFrame) -> pd.DataFrame:

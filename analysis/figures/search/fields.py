@@ -13,6 +13,7 @@ from matplotlib.lines import Line2D
 from dvq_ray.sweep.space import Axis, Choices
 
 from ...data.selection import Selection
+from ...draw import scales
 from ...draw.sheet import Drawn, Panel, Sheet
 from ...items import figure
 from ...output.messages import is_alike, said, short
@@ -26,8 +27,6 @@ _SPREAD = 0.32
 """Of points with one value, to either side of it; neighbouring values are 1 apart."""
 _MOST_LISTED = 8
 """Values of a range that stand beside each other; more of them lie along an axis of numbers."""
-_ROOM = 0.06
-"""Beside the values of an axis of numbers, as a share of it."""
 _LINE: dict[str, Any] = {"marker": "s", "color": marks.BLACK, "markersize": 4.4}
 
 
@@ -55,7 +54,7 @@ def search_fields(selection: Selection) -> Drawn:
             if field:
                 scale.apply(panel)
                 panel.axes.set_title(words.spoken(field), pad=2.5)  # ticks of the panel above take two lines
-                joined |= _draw(panel, found, field, table, found.signs[metric])
+                joined |= _draw(panel, found, field, table, found.search.signs[metric])
     note = words.note(
         found,
         "Each mark is a point that was suggested, in all panels of a row. "
@@ -78,7 +77,7 @@ def _message(selection: SearchSelection, tables: Mapping[str, pd.DataFrame]) -> 
     """The best point by each objective, and how many others cannot be told from it."""
     parts = []
     for metric, table in tables.items():
-        order = (selection.signs[metric] * table["mean"]).sort_values().index
+        order = (selection.search.signs[metric] * table["mean"]).sort_values().index
         first, *others = table.loc[order].to_dict("records")
         alike = sum(is_alike(first, other) for other in others)
         parts.append(
@@ -97,9 +96,8 @@ def _draw(panel: Panel, selection: SearchSelection, field: str, table: pd.DataFr
     values = _listed(axis)
     if values is None:
         assert not isinstance(axis, Choices)
-        room = (axis.high / axis.low) ** _ROOM if axis.log else _ROOM * (axis.high - axis.low) or 0.5
-        ends = (axis.low / room, axis.high * room) if axis.log else (axis.low - room, axis.high + room)
-        marks.across(panel, marks.Scale(low=ends[0], high=ends[1], log=axis.log), whole=axis.whole)
+        ends = scales.limits(axis.low, axis.high, is_log=axis.log)
+        marks.across(panel, marks.Scale(limits=ends, log=axis.log), whole=axis.whole)
         marks.means(panel, here[field].astype(float), here, marks.PLAIN)
         if pd.notna(best[field]):
             panel.axes.plot([float(best[field])], [best["mean"]], linestyle="", **marks.BEST, zorder=5)

@@ -57,7 +57,7 @@ def search_front(selection: Selection) -> Drawn:
     marks.across(panel, marks.scale(x))
     on_front = y["point_id"].isin(front).to_numpy()
     order = x[on_front].sort_values("mean").index
-    steps = "steps-post" if found.signs[across] > 0 else "steps-pre"
+    steps = "steps-post" if found.search.signs[across] > 0 else "steps-pre"
     panel.axes.plot(x["mean"][order], y["mean"][order], color=marks.BLACK, linewidth=1.0, drawstyle=steps, zorder=2)
     shade, looks = _looks(found, y)
     for value, look in looks.items():

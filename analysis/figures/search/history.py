@@ -71,7 +71,7 @@ def search_history(selection: Selection) -> Drawn:
 def _message(selection: SearchSelection, metric: str, table: pd.DataFrame) -> str:
     """The best suggestion against the first one."""
     known = table[table["state"] == "complete"]
-    first, top = known.iloc[0], known.iloc[int((selection.signs[metric] * known["mean"]).argmin())]
+    first, top = known.iloc[0], known.iloc[int((selection.search.signs[metric] * known["mean"]).argmin())]
     label, of = selection.declared.metrics[metric].label, f"of {len(table)} suggestions"
     if first["suggestion"] == top["suggestion"]:
         return f"{of} none has a better {label} than the first, {short(first['mean'])}"

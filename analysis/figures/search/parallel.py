@@ -55,7 +55,7 @@ def search_parallel(selection: Selection) -> Drawn:
         [_heights(table[field], found.search.space.axes[field]) for field in found.fields]
         + [Normalize(table["mean"].min(), table["mean"].max())(table["mean"].to_numpy(float)).filled(0.5)]
     )
-    order = np.argsort(found.signs[metric] * table["mean"].to_numpy())
+    order = np.argsort(found.search.signs[metric] * table["mean"].to_numpy())
     count = max(1, round(BEST_SHARE * len(table)))
     places = np.arange(len(names))
     for row in order[::-1]:
