@@ -12,7 +12,6 @@ from .data.needs import Needs
 from .data.rows import Rows
 from .data.selection import Selection, select
 from .draw import style
-from .draw.marks import marks_of
 from .draw.sheet import Drawn
 from .output.numbers import as_csv, declared_numbers
 from .output.product import Picture, Product
@@ -84,7 +83,7 @@ def _picture(found: Drawn) -> Picture:
     cut = found.heading_inches
     if found.heading:
         found.heading.set_visible(False)
-    marks = marks_of(found.figure).below(cut / found.figure.get_figheight())
+    marks = found.marks.below(cut / found.figure.get_figheight())
     return Picture(svg=style.page_svg(found.figure, without_inches=cut), marks=marks)
 
 

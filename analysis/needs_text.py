@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from .build import problems, reason
 from .claims import product as claims
 from .claims import sentences
+from .claims.decide import decide
 from .data.needs import Needs
 from .data.rows import Rows
 from .items import Item
@@ -43,7 +44,7 @@ def needs_of_item(needs: Needs) -> list[str]:
 
 def needs_of_claims() -> list[str]:
     """What each claim needs."""
-    return [f"            {claim.number}: {claims.needs(claim)}" for claim in claims.CLAIMS]
+    return indented([f"{claim.number}: {claims.needs(claim)}" for claim in claims.CLAIMS], most=len(claims.CLAIMS))
 
 
 def check_item(item: Item, rows: Rows) -> tuple[list[str], int]:
@@ -63,7 +64,7 @@ def check_item(item: Item, rows: Rows) -> tuple[list[str], int]:
 
 def check_claims(rows: Rows) -> tuple[list[str], int]:
     """A line for each claim, and 1 where some claim is not run, or was tested in a part of its cells."""
-    decided = claims.decisions(rows)
+    decided = decide(claims.CLAIMS, rows)
     lines = [f"in {', '.join(rows.stores)}: {claims.tally(decided)}"]
     for decision in decided:
         coverage = sentences.coverage(decision.outcome)

@@ -67,6 +67,7 @@ def parts(location: str) -> None:
     phases = _Phases()
     from analysis.build import Absent, Made, make
     from analysis.claims import product as claims
+    from analysis.claims.decide import decide
     from analysis.data.rows import load_rows
     from analysis.figures import ITEMS
 
@@ -78,7 +79,7 @@ def parts(location: str) -> None:
         if not isinstance(attempt, Absent):
             phases.end(name if isinstance(attempt, Made) else f"{name} (refused)")
     phases.end("items that it has no cells for")
-    claims.files(claims.decisions(rows), rows)
+    claims.files(decide(claims.CLAIMS, rows), rows)
     phases.end("claims")
 
 

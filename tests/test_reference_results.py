@@ -22,7 +22,7 @@ from scipy import stats
 from analysis.build import Made, make
 from analysis.claims import product as claims
 from analysis.claims import sentences
-from analysis.claims.decide import Decision
+from analysis.claims.decide import Decision, decide
 from analysis.claims.readings import entry
 from analysis.data.rows import load_rows
 from analysis.figures import ITEMS
@@ -361,7 +361,7 @@ DECIDING = ("claims_static_prior", "claims_factorial_prior", "claims_dependent_f
 @cache
 def decided() -> tuple[Decision, ...]:
     rows = load_rows([str(ROOT / REFERENCE / name) for name in DECIDING])
-    return tuple(claims.decisions(rows, claims.TESTED))
+    return tuple(decide(claims.TESTED, rows))
 
 
 def claims_table() -> list[str]:

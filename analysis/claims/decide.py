@@ -16,7 +16,7 @@ from ..data.rows import Rows
 from ..data.summary import LEVEL
 from .claim import Array, Claim, Fields, Reading, Region, Scope, Test, Verdict
 from .priors import PriorsOfCodes
-from .samples import Sample, Stored
+from .samples import MissingError, Sample, Stored
 
 SIGNIFICANCE = 0.025
 """Chance that a claim is said to hold where it is false, at most; and likewise that it is said to fail."""
@@ -166,16 +166,23 @@ class Decision:
     """A claim, decided."""
 
     claim: Claim
-    outcome: Outcome
-    """Outcome of the reading that decides."""
-    small: Outcome | None
-    """Outcome of the reading that decides at small scale; None where the claim has none."""
-    others: tuple[Outcome, ...]
+    outcomes: tuple[Outcome, ...]
+    """Those of `Claim.readings`, in their order."""
 
     @property
-    def outcomes(self) -> tuple[Outcome, ...]:
-        """Those of `Claim.readings`, in their order."""
-        return (self.outcome, *([self.small] if self.small else []), *self.others)
+    def outcome(self) -> Outcome:
+        """Outcome of the reading that decides."""
+        return self.outcomes[0]
+
+    @property
+    def small(self) -> Outcome | None:
+        """Outcome of the reading that decides at small scale; None where the claim has none."""
+        return self.outcomes[1] if self.claim.small else None
+
+    @property
+    def others(self) -> tuple[Outcome, ...]:
+        """Those of the readings that decide nothing."""
+        return self.outcomes[2 if self.claim.small else 1 :]
 
 
 def decide(claims: Sequence[Claim], rows: Rows) -> list[Decision]:
@@ -183,19 +190,11 @@ def decide(claims: Sequence[Claim], rows: Rows) -> list[Decision]:
     trainables = sorted({claim.trainable for claim in claims})
     stored = {name: Stored(rows, name, [claim for claim in claims if claim.trainable == name]) for name in trainables}
     priors = {trainable: PriorsOfCodes(rows, its) for trainable, its in stored.items()}
-
-    def outcome(claim: Claim, reading: Reading) -> Outcome:
-        return _outcome(reading, stored[claim.trainable], priors[claim.trainable])
-
-    return [
-        Decision(
-            claim=claim,
-            outcome=outcome(claim, claim.reading),
-            small=outcome(claim, claim.small) if claim.small else None,
-            others=tuple(outcome(claim, reading) for reading in claim.others),
-        )
-        for claim in claims
-    ]
+    found = []
+    for claim in claims:
+        held = stored[claim.trainable], priors[claim.trainable]
+        found.append(Decision(claim=claim, outcomes=tuple(_outcome(reading, *held) for reading in claim.readings)))
+    return found
 
 
 def _outcome(reading: Reading, stored: Stored, priors: PriorsOfCodes) -> Outcome:
@@ -203,13 +202,13 @@ def _outcome(reading: Reading, stored: Stored, priors: PriorsOfCodes) -> Outcome
     left_out: list[LeftOut] = []
     for test in reading.tests:
         for place, points in enumerate(test.cells):
-            sample = (priors if test.prior else stored).sample(test, points, reading.seeds)
-            if not isinstance(sample, str) and len(sample.values) < LEAST_SEEDS:
-                sample = f"{len(sample.values)} repetitions, and {LEAST_SEEDS} are needed"
-            if isinstance(sample, str):
-                left_out.append(LeftOut(test=test, place=place, why=sample))
-            else:
+            try:
+                sample = (priors if test.prior else stored).sample(test, points, reading.seeds)
+                if (n := len(sample.values)) < LEAST_SEEDS:
+                    raise MissingError(f"{n} repetitions, and {LEAST_SEEDS} are needed")
                 found.append((test, place, sample))
+            except MissingError as error:
+                left_out.append(LeftOut(test=test, place=place, why=str(error)))
     return judged(reading, found, left_out)
 
 

@@ -11,7 +11,7 @@ it; the unigram prior's numbers are in the models' own rows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -163,45 +163,37 @@ def _svq(scale: Scale) -> tuple[Test, ...]:
     )  # fmt: skip
 
 
-def _faster(scale: Scale) -> tuple[Test, ...]:
-    return (
-        Test(
-            cells=[(scale.dvq(scale.data[0]), scale.vq(scale.data[0], USUAL))], metrics=(RECONSTRUCTION,),
-            curve=RECONSTRUCTION, statistic=statistics.steps_to_the_others_end,
-            name="DVQ's steps to where VQ ends, over VQ's", region=Region(high=0.5), percent=True,
-        ),
+def _faster(scale: Scale) -> Test:
+    return Test(
+        cells=[(scale.dvq(scale.data[0]), scale.vq(scale.data[0], USUAL))], metrics=(RECONSTRUCTION,),
+        curve=RECONSTRUCTION, statistic=statistics.steps_to_the_others_end,
+        name="DVQ's steps to where VQ ends, over VQ's", region=Region(high=0.5), percent=True,
     )  # fmt: skip
 
 
-def _pixelcnn(prior: str = "") -> tuple[Test, ...]:
+def _pixelcnn(prior: str = "") -> Test:
     _, metric, of_codes = _measured(prior)
-    return (
-        Test(
-            cells=[(PAPER.dvq(PAPER.data[0]),)], metrics=(metric,), images=(metric,), prior=of_codes,
-            name="reconstruction and codes" if prior else "reconstruction", statistic=statistics.level(metric),
-            unit="bits/dim", region=Region(high=_PIXELCNN),
-        ),
+    return Test(
+        cells=[(PAPER.dvq(PAPER.data[0]),)], metrics=(metric,), images=(metric,), prior=of_codes,
+        name="reconstruction and codes" if prior else "reconstruction", statistic=statistics.level(metric),
+        unit="bits/dim", region=Region(high=_PIXELCNN),
     )  # fmt: skip
 
 
-def _cheap_codes(prior: str) -> tuple[Test, ...]:
-    return (
-        Test(
-            cells=[(SMALL.dvq(SMALL.data[0]),)], metrics=(OVER_UNIFORM,), statistic=statistics.level(OVER_UNIFORM),
-            name="rate of DVQ's codes over their nominal rate", region=Region(high=_LEFT_FOR_CODES), percent=True,
-            prior=prior,
-        ),
+def _cheap_codes(prior: str) -> Test:
+    return Test(
+        cells=[(SMALL.dvq(SMALL.data[0]),)], metrics=(OVER_UNIFORM,), statistic=statistics.level(OVER_UNIFORM),
+        name="rate of DVQ's codes over their nominal rate", region=Region(high=_LEFT_FOR_CODES), percent=True,
+        prior=prior,
     )  # fmt: skip
 
 
-def _independent(scale: Scale) -> tuple[Test, ...]:
-    return (
-        Test(
-            cells=[(scale.dvq(scale.data[0]), scale.vq(scale.data[0], EQUAL_PARAMETERS))], metrics=(REFIT, RANDOM),
-            statistic=statistics.share_less_than_the_others(REFIT, RANDOM),
-            name="information that slices share, below that of random ones: DVQ less the unsliced VQ",
-            region=Region(low=_INDEPENDENT), percent=True,
-        ),
+def _independent(scale: Scale) -> Test:
+    return Test(
+        cells=[(scale.dvq(scale.data[0]), scale.vq(scale.data[0], EQUAL_PARAMETERS))], metrics=(REFIT, RANDOM),
+        statistic=statistics.share_less_than_the_others(REFIT, RANDOM),
+        name="information that slices share, below that of random ones: DVQ less the unsliced VQ",
+        region=Region(low=_INDEPENDENT), percent=True,
     )  # fmt: skip
 
 
@@ -224,7 +216,7 @@ def _filters(scale: Scale, sizes: Iterable[int], prior: str = "") -> tuple[Test,
     )  # fmt: skip
 
 
-def _capacity(scale: Scale) -> tuple[Test, ...]:
+def _capacity(scale: Scale) -> Test:
     """VQ with joint codebooks and DVQ, and both with a single codebook."""
     images = scale.data[0]
     cell = (
@@ -233,36 +225,26 @@ def _capacity(scale: Scale) -> tuple[Test, ...]:
         scale.vq(images, USUAL),
         scale.vq(images, EQUAL_PARAMETERS),
     )
-    return (
-        Test(
-            cells=[cell], metrics=(CROSS_ENTROPY,), statistic=statistics.growth_beyond_half(CROSS_ENTROPY),
-            name="growth of the cross-entropy of VQ's codes, less half of DVQ's", unit="bits", region=Region(high=0),
-        ),
+    return Test(
+        cells=[cell], metrics=(CROSS_ENTROPY,), statistic=statistics.growth_beyond_half(CROSS_ENTROPY),
+        name="growth of the cross-entropy of VQ's codes, less half of DVQ's", unit="bits", region=Region(high=0),
     )  # fmt: skip
 
 
-def _reading(scale: Scale, tests: Sequence[Test], *, sweep: str = "", prior_sweep: str = "", **what: Any) -> Reading:
-    named: Mapping[str, Any] = {"name": scale.name, **what}
-    own = sweep or scale.sweep
-    if not any(test.prior for test in tests):
-        return Reading(tests=tuple(tests), seeds=scale.seeds, sweep=own, **named)
-    kept = own if scale is SMALL else f"{own}{_KEPT}"  # the files of small sweeps keep codes
-    return Reading(
-        tests=tuple(tests), seeds=scale.seeds, sweep=kept, prior_sweep=prior_sweep or scale.prior_sweep, **named
-    )
-
-
-def _with_best(scale: Scale, tests: Callable[[str], Sequence[Test]], name: str, ours: str, **what: Any) -> Reading:
-    """A reading under the best prior; `ours` has a place for the prior."""
-    return _reading(scale, tests(BEST), name=name, ours=ours.format("the best prior"), why=_BEST_IS, **what)
+def _reading(scale: Scale, *tests: Test, sweep: str = "", prior_sweep: str = "", **what: Any) -> Reading:
+    given: dict[str, Any] = {"name": scale.name, "seeds": scale.seeds, "sweep": sweep or scale.sweep, **what}
+    if any(test.prior for test in tests):
+        given["sweep"] += "" if scale is SMALL else _KEPT  # the files of small sweeps keep codes
+        given["prior_sweep"] = prior_sweep or scale.prior_sweep
+    return Reading(tests=tests, **given)
 
 
 def _with_each(
     scale: Scale, tests: Callable[[str], Sequence[Test]], name: str, ours: str, **what: Any
 ) -> Sequence[Reading]:
-    """The same under each prior of the ladder."""
+    """A reading under each prior of the ladder; `ours` has a place for the prior."""
     return [
-        _reading(scale, tests(prior), name=f"{name}, {prior} prior", ours=ours.format(f"the {prior} prior"), **what)
+        _reading(scale, *tests(prior), name=f"{name}, {prior} prior", ours=ours.format(f"the {prior} prior"), **what)
         for prior in LADDER
     ]
 
@@ -271,7 +253,8 @@ def _with_priors(
     scale: Scale, tests: Callable[[str], Sequence[Test]], name: str, ours: str, **what: Any
 ) -> Sequence[Reading]:
     """A reading under the best prior, and the same under each."""
-    return [_with_best(scale, tests, name, ours, **what), *_with_each(scale, tests, name, ours, **what)]
+    best = _reading(scale, *tests(BEST), name=name, ours=ours.format("the best prior"), why=_BEST_IS, **what)
+    return [best, *_with_each(scale, tests, name, ours, **what)]
 
 
 def _claim(
@@ -288,51 +271,52 @@ CLAIMS = (
     _claim(
         "11", "DVQ surpasses its counterparts on CIFAR-10 and ImageNet", "section 4.2, Table 1",
         _reading(
-            PAPER, _lower(PAPER), why=_NO_ALLOWANCE,
+            PAPER, *_lower(PAPER), why=_NO_ALLOWANCE,
             ours="DVQ's test reconstruction takes fewer bits/dim than the usual VQ's, than the author's with 10 "
             "codebooks and than that of a VQ with as many parameters, on CIFAR-10 and on ImageNet at 32x32 and 64x64",
             sweep=_TABLE_1,
         ),
-        _reading(PAPER, _lower(PAPER, baselines=(EQUAL_BITS,)), sweep=_TABLE_1, name="at equal bits",
+        _reading(PAPER, *_lower(PAPER, baselines=(EQUAL_BITS,)), sweep=_TABLE_1, name="at equal bits",
                  ours="the same against VQ with 10 codebooks on the same features alone"),
-        _reading(PAPER, _lower(PAPER, baselines=(EQUAL_PARAMETERS,)), sweep=_TABLE_1, name="at equal parameters",
+        _reading(PAPER, *_lower(PAPER, baselines=(EQUAL_PARAMETERS,)), sweep=_TABLE_1, name="at equal parameters",
                  ours="the same against VQ on all 2,550 features alone"),
         *_with_priors(
             PAPER, lambda prior: _lower(PAPER, prior=prior, data=PAPER.data[:1]), "codes included, CIFAR-10",
             "the same of reconstruction and codes under {}, against all three, on CIFAR-10",
         ),
-        _reading(PAPER, _lower(PAPER, prior=UNIGRAM), sweep=_TABLE_1, name="codes included, all images, unigram prior",
+        _reading(PAPER, *_lower(PAPER, prior=UNIGRAM), sweep=_TABLE_1, name="codes included, all images, unigram prior",
                  ours="the same of reconstruction and codes under the unigram prior, on all three data sets"),
         *_with_priors(
             SMALL, lambda prior: _lower(SMALL, prior=prior), "at small scale, codes included",
             f"the same of reconstruction and codes under {{}}, {_IS_SMALL}",
         ),
-        _reading(TINY, _lower(TINY, baselines=_TINY), ours=f"the same {_IS_TINY}"),
-        _reading(TINY, _lower(TINY, baselines=_TINY, prior=UNIGRAM), name=f"{TINY.name}, codes included, unigram prior",
+        _reading(TINY, *_lower(TINY, baselines=_TINY), ours=f"the same {_IS_TINY}"),
+        _reading(TINY, *_lower(TINY, baselines=_TINY, prior=UNIGRAM),
+                 name=f"{TINY.name}, codes included, unigram prior",
                  ours=f"the same of reconstruction and codes under the unigram prior, {_IS_TINY}"),
-        small=_reading(SMALL, _lower(SMALL), ours=f"the same {_IS_SMALL}"),
+        small=_reading(SMALL, *_lower(SMALL), ours=f"the same {_IS_SMALL}"),
     ),
     _claim(
         "12", "33% improvement in reconstruction on VQ-VAE, CIFAR-10", "abstract, section 1.3",
         _reading(
-            PAPER, _third(PAPER, USUAL),
+            PAPER, *_third(PAPER, USUAL),
             ours="DVQ's test reconstruction takes 28% to 38% fewer bits/dim than the usual VQ's",
             why="Five points to either side of 33%, so that a quarter and two fifths would not pass for a third.",
         ),
-        _reading(PAPER, _third(PAPER, EQUAL_BITS), name="at equal bits",
+        _reading(PAPER, *_third(PAPER, EQUAL_BITS), name="at equal bits",
                  ours="the same against VQ with 10 codebooks on the same features"),
-        _reading(PAPER, _third(PAPER, EQUAL_PARAMETERS), name="at equal parameters",
+        _reading(PAPER, *_third(PAPER, EQUAL_PARAMETERS), name="at equal parameters",
                  ours="the same against VQ on all 2,550 features"),
-        small=_reading(SMALL, _third(SMALL, USUAL), ours=f"the same {_IS_SMALL}"),
+        small=_reading(SMALL, *_third(SMALL, USUAL), ours=f"the same {_IS_SMALL}"),
     ),
     _claim(
         "13", "Codebooks along space (SVQ) degrade the result", "section 4.2, Table 1",
         _reading(
-            PAPER, _svq(PAPER), why=_NO_ALLOWANCE,
+            PAPER, *_svq(PAPER), why=_NO_ALLOWANCE,
             ours="SVQ's test reconstruction takes more bits/dim than the usual VQ's, with codes for single positions "
             "and for whole rows",
         ),
-        small=_reading(SMALL, _svq(SMALL), ours=f"the same {_IS_SMALL}"),
+        small=_reading(SMALL, *_svq(SMALL), ours=f"the same {_IS_SMALL}"),
     ),
     _claim(
         "14", "DVQ converges at a much faster rate than VQ-VAE", "section 4.2, Figure 6",
@@ -351,10 +335,11 @@ CLAIMS = (
             why="PixelCNN's 3.14 is a likelihood, so the codes count. At par: 0.1 above it, about the step from "
             f"PixelCNN to Gated PixelCNN, 3.03 (van den Oord et al., arXiv 1606.05328). {_BEST_IS}",
         ),
-        *_with_each(PAPER, _pixelcnn, "codes included", "the same under {}"),
+        *_with_each(PAPER, lambda prior: [_pixelcnn(prior)], "codes included", "the same under {}"),
         _reading(PAPER, _pixelcnn(), name="codes left out",
                  ours="DVQ's test reconstruction alone, which is no likelihood, takes less than 3.24 bits/dim"),
-        *_with_each(SMALL, _cheap_codes, "at small scale", f"the same share under {{}}, {_IS_SMALL}"),
+        *_with_each(SMALL, lambda prior: [_cheap_codes(prior)], "at small scale",
+                    f"the same share under {{}}, {_IS_SMALL}"),
         small=_reading(
             SMALL, _cheap_codes(BEST),
             ours="as arithmetic: DVQ's codes take less than 4.8% of their nominal rate under the best prior, "
@@ -377,7 +362,7 @@ CLAIMS = (
     _claim(
         "17", "DVQ performs best with several features to a slice", "section 4.2",
         _reading(
-            PAPER, _filters(PAPER, (16, 512)), sweep=_SLICES, why=_NO_ALLOWANCE,
+            PAPER, *_filters(PAPER, (16, 512)), sweep=_SLICES, why=_NO_ALLOWANCE,
             ours="with 64 features, some number of slices between 1 and 32 has a better test reconstruction than 64, "
             "with K = 16 and with K = 512",
         ),
@@ -390,10 +375,10 @@ CLAIMS = (
             f"the same of reconstruction and codes under {{}}, with K = 64, {_IS_SMALL_SLICES}",
             sweep=_SMALL_SLICES, prior_sweep=_SMALL_SLICES_PRIORS,
         ),
-        _reading(SMALL, _filters(SMALL, (16,)), sweep=_SMALL_SLICES, name="at small scale, K = 16",
+        _reading(SMALL, *_filters(SMALL, (16,)), sweep=_SMALL_SLICES, name="at small scale, K = 16",
                  ours=f"the same with K = 16, {_IS_SMALL_SLICES}"),
         small=_reading(
-            SMALL, _filters(SMALL, (64,)), sweep=_SMALL_SLICES, ours=f"the same with K = 64, {_IS_SMALL_SLICES}"
+            SMALL, *_filters(SMALL, (64,)), sweep=_SMALL_SLICES, ours=f"the same with K = 64, {_IS_SMALL_SLICES}"
         ),
     ),
     _claim(

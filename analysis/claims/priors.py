@@ -6,7 +6,7 @@ The best prior of a point and seed is the one under which the codes of its *othe
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 
 import numpy as np
@@ -17,7 +17,7 @@ from dvq_ray.experiments.code_prior.parents import quantizer_fields
 from ..data.best_of_others import best_of_others
 from ..data.rows import Rows
 from .claim import Array, Fields, Member, Test
-from .samples import IMAGES, MissingError, Sample, Stored, listed_by_state, sampled, used_of
+from .samples import IMAGES, MissingError, Sample, Stored, sampled, used_of
 
 BEST = "best"
 LADDER = ("uniform", "unigram", "positional", "chain", "spatial")
@@ -38,7 +38,7 @@ class PriorsOfCodes:
         point = self._parents.point(dict(parent))
         return {**quantizer_fields(point.settings), "parent_point_id": point.point_id, "prior": prior, "coded": True}
 
-    def sample(self, test: Test, cell: Sequence[Fields], seeds: range) -> Sample | str:
+    def sample(self, test: Test, cell: Sequence[Fields], seeds: range) -> Sample:
         """The statistic in a cell under the prior that the test names, as `Stored.sample` has it."""
         priors = LADDER if test.prior == BEST else (test.prior,)
         parents = np.stack([self._parents.places(fields, seeds) for fields in cell])
@@ -50,29 +50,24 @@ class PriorsOfCodes:
         for prior, its in zip(priors, places, strict=True):
             of_prior = self._codes.lost(fields[prior], its, seeds, (CODES, *test.metrics))
             lost |= {f"the {prior} prior of {state}": some for state, some in of_prior.items()}
-        used = used_of(seeds, lost)
-        if not used.any():
-            return "never run" if (places < 0).all() else listed_by_state(lost)
-        if unequal := self._parents.unequal(parents[:, used]) or self._codes.unequal(places[..., used]):
-            return unequal
-        if self._parents.values(_DATA, parents[:, used]) != self._codes.values(_DATA, places[..., used]):
-            return "priors over codes of other data than those of the models, under one name"
+        used = used_of(seeds, lost, places)
+        parents, places = parents[:, used], places[..., used]
+        self._parents.check_equal(parents)
+        self._codes.check_equal(places)
+        if self._parents.values(_DATA, parents) != self._codes.values(_DATA, places):
+            raise MissingError("priors over codes of other data than those of the models, under one name")
         if len(priors) > 1 and used.sum() < 2:
-            return "one repetition, and the best prior is that of the others"
-        chosen = best_of_others(self._codes.column(CODES)[places[..., used]])
-        own = np.take_along_axis(places[..., used], chosen[None], axis=0)[0]
-        try:
-            members = list(self._members(test, parents[:, used], own))
-        except MissingError as error:
-            return str(error)
+            raise MissingError("one repetition, and the best prior is that of the others")
+        chosen = best_of_others(self._codes.column(CODES)[places])
+        own = np.take_along_axis(places, chosen[None], axis=0)[0]
+        members = [self._member(test, parent, its) for parent, its in zip(parents, own, strict=True)]
         best = Counter(priors[place] for place in chosen.ravel()) if len(priors) > 1 else None
         return sampled(test, members, np.array(seeds)[used], lost, best)
 
-    def _members(self, test: Test, parents: Places, places: Places) -> Iterator[Member]:
-        for parent, own in zip(parents, places, strict=True):
-            metrics = {name: self._codes.column(name)[own] for name in test.metrics}
-            images = self._images(parent, own) if test.images else {}
-            yield Member(metrics=metrics, images={name: images[name] for name in test.images})
+    def _member(self, test: Test, parents: Places, places: Places) -> Member:
+        metrics = {name: self._codes.column(name)[places] for name in test.metrics}
+        images = self._images(parents, places) if test.images else {}
+        return Member(metrics=metrics, images={name: images[name] for name in test.images})
 
     def _images(self, parents: Places, places: Places) -> Mapping[str, Array]:
         """Of each test image, what its reconstruction takes, its codes, and both: each [seeds, images]."""

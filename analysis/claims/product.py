@@ -32,11 +32,6 @@ _OF_SEVERAL = {"holds": "hold", "holds within": "hold within", "fails": "fail"}
 TITLE = "Claims: what the paper says, and whether these rows bear it out"
 
 
-def decisions(rows: Rows, claims: Sequence[Claim] = CLAIMS) -> list[Decision]:
-    """The claims, decided. Raises `StoreError` where curves or artifacts cannot be read."""
-    return decide(claims, rows)
-
-
 def tally(decided: Sequence[Decision]) -> str:
     """`7 hold, 1 holds so far, 3 fail`; then those at small scale, where any was tested."""
     small = [decision.small for decision in decided if decision.small]
@@ -68,7 +63,7 @@ class Results:
 
 def results(rows: Rows) -> Results:
     """All claims, decided and written. Raises `StoreError` where curves or artifacts cannot be read."""
-    decided = decisions(rows, TESTED)
+    decided = decide(TESTED, rows)
     claims, findings = decided[: len(CLAIMS)], decided[len(CLAIMS) :]
     return Results(
         files=files(claims, rows, findings),

@@ -49,12 +49,8 @@ class ClaimEntry:
     """That which decides the verdict."""
     small: Entry | None
     """That which decides the verdict at small scale; None where there is none."""
-    others: Sequence[Entry]
-
-    @property
-    def beside(self) -> Sequence[Entry]:
-        """All but the one that decides the verdict."""
-        return [*([self.small] if self.small else []), *self.others]
+    beside: Sequence[Entry]
+    """All but the one that decides the verdict."""
 
     @property
     def small_text(self) -> str:
@@ -66,15 +62,11 @@ class ClaimEntry:
 
 def entry(decision: Decision) -> ClaimEntry:
     """The claim with all its readings."""
-    claim = decision.claim
+    claim, (first, *beside) = decision.claim, map(_entry, decision.outcomes)
     return ClaimEntry(
-        number=claim.number,
-        paper=claim.paper,
-        where=claim.where,
-        reading=_entry(decision.outcome),
-        small=_entry(decision.small) if decision.small else None,
-        others=[_entry(outcome) for outcome in decision.others],
-    )
+        number=claim.number, paper=claim.paper, where=claim.where, reading=first,
+        small=beside[0] if claim.small else None, beside=beside,
+    )  # fmt: skip
 
 
 def _entry(outcome: Outcome) -> Entry:

@@ -85,23 +85,16 @@ class Stored:
             self._places[key] = self._index.get_indexer(pd.Index([point.cell_id(seed) for seed in seeds]))
         return self._places[key]
 
-    def sample(self, test: Test, cell: Sequence[Fields], seeds: range) -> Sample | str:
-        """The statistic in a cell, or why there is none. Raises `StoreError` where curves or artifacts are unreadable.
+    def sample(self, test: Test, cell: Sequence[Fields], seeds: range) -> Sample:
+        """The statistic in a cell. Seeds that are not usable in every point of the cell are left out, and listed.
 
-        Seeds that are not usable in every point of the cell are left out, and listed.
+        Raises `MissingError` where there is none, `StoreError` where curves or artifacts are unreadable.
         """
         places = np.stack([self.places(fields, seeds) for fields in cell])
         lost = self.lost(cell, places, seeds, test.metrics)
-        used = used_of(seeds, lost)
-        if not used.any():
-            return "never run" if (places < 0).all() else listed_by_state(lost)
-        if unequal := self.unequal(places[:, used]):
-            return unequal
-        try:
-            members = [self._member(test, its) for its in places[:, used]]
-        except MissingError as error:
-            return str(error)
-        return sampled(test, members, np.array(seeds)[used], lost)
+        used = used_of(seeds, lost, places)
+        self.check_equal(places[:, used])
+        return sampled(test, [self._member(test, its) for its in places[:, used]], np.array(seeds)[used], lost)
 
     def lost(
         self, cell: Sequence[Fields], places: npt.NDArray[np.int64], seeds: range, metrics: tuple[str, ...]
@@ -125,8 +118,8 @@ class Stored:
             self._unusable[metrics] = found
         return self._unusable[metrics]
 
-    def unequal(self, places: npt.NDArray[np.int64]) -> str:
-        """What these rows differ in that is not part of their ids: the data's content, or how they were computed.
+    def check_equal(self, places: npt.NDArray[np.int64]) -> None:
+        """Raises `MissingError` where these rows are not of equal data, or were not computed alike: ids do not say so.
 
         Data of which nothing is recorded are not equal to others.
         """
@@ -135,11 +128,10 @@ class Stored:
         for column in dict.fromkeys([digest, *measured] if digest else measured):
             values = self._frame[column].iloc[places.ravel()] if column in self._frame else pd.Series([None])
             if column == digest and values.isna().any():
-                return "data whose content is not recorded"
+                raise MissingError("data whose content is not recorded")
             if values.nunique(dropna=False) > 1:
                 what = "data of unequal content under one name" if column == digest else f"unequal {column}"
-                return f"{what}: {', '.join(sorted(map(str, values.unique())))}"
-        return ""
+                raise MissingError(f"{what}: {', '.join(sorted(map(str, values.unique())))}")
 
     def _member(self, test: Test, places: npt.NDArray[np.int64]) -> Member:
         ids = self.cell_ids(places) if test.curve or test.images else []
@@ -191,26 +183,32 @@ class Stored:
 
 
 class MissingError(Exception):
-    """Something beside the rows that a statistic takes is not there."""
+    """Something that a statistic takes is not there; says what."""
 
 
-def used_of(seeds: range, lost: Mapping[str, Sequence[int]]) -> npt.NDArray[np.bool_]:
-    """Which of the seeds are not lost."""
+def used_of(
+    seeds: range, lost: Mapping[str, Sequence[int]], places: npt.NDArray[np.int64]
+) -> npt.NDArray[np.bool_]:  # fmt: skip
+    """Which of the seeds are not lost. Raises `MissingError` where all are; `places` are those of their rows."""
     of_lost = {seed for some in lost.values() for seed in some}
-    return np.array([seed not in of_lost for seed in seeds])
+    used = np.array([seed not in of_lost for seed in seeds])
+    if not used.any():  # such as `dvq missing: seeds 1 and 2; vq failed (error): seed 3`
+        by_state = "; ".join(f"{state}: {seeds_text(some)}" for state, some in lost.items())
+        raise MissingError("never run" if (places < 0).all() else by_state)
+    return used
 
 
 def sampled(
     test: Test, members: Sequence[Member], seeds: npt.NDArray[np.int64], lost: Mapping[str, tuple[int, ...]],
     best_priors: Mapping[str, int] | None = None,
-) -> Sample | str:  # fmt: skip
-    """The statistic of the points of a cell, or why there is none."""
+) -> Sample:  # fmt: skip
+    """The statistic of the points of a cell. Raises `MissingError` where there is none."""
     if len({values.shape for member in members for values in member.images.values()}) > 1:
-        return f"{IMAGES} of unequal length"
+        raise MissingError(f"{IMAGES} of unequal length")
     values = np.asarray(test.statistic(members), np.float64)
     defined = np.isfinite(values)
     if not defined.all():
-        return f"the statistic is not defined for {seeds_text(seeds[~defined].tolist())}"
+        raise MissingError(f"the statistic is not defined for {seeds_text(seeds[~defined].tolist())}")
     return Sample(
         seeds=tuple(seeds.tolist()), values=values, image_error=_image_error(test, members), lost=lost,
         best_priors=best_priors or {},
@@ -240,8 +238,3 @@ def _image_error(test: Test, members: Sequence[Member]) -> float:
         ]
         means.append(float(np.mean(test.statistic(some))))
     return float(np.sqrt((groups - 1) / groups * np.square(np.array(means) - np.mean(means)).sum()))
-
-
-def listed_by_state(lost: Mapping[str, Sequence[int]]) -> str:
-    """`dvq missing: seeds 1 and 2; vq failed (error): seed 3`."""
-    return "; ".join(f"{state}: {seeds_text(some)}" for state, some in lost.items())

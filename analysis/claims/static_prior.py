@@ -75,11 +75,11 @@ def _where(field: str, name: str, values: Iterable[Any], sign: str = " = ") -> t
     return tuple(scope(value) for value in values)
 
 
-def _same_size(factors: Sequence[int], dimensions: Sequence[int] = _DIMENSIONS) -> list[Sequence[Fields]]:
+def _same_size(factors: Sequence[int]) -> list[Sequence[Fields]]:
     """DVQ and the VQ with as many codes, and so as many codebook parameters."""
     return [
         (_dvq(d, f, slices), vq(d, f, 16))
-        for d, f, slices in itertools.product(dimensions, factors, _SLICES)
+        for d, f, slices in itertools.product(_DIMENSIONS, factors, _SLICES)
     ]  # fmt: skip
 
 
@@ -95,11 +95,11 @@ def equal_bits(factors: Sequence[int] = _FACTORS) -> list[Sequence[Fields]]:
     ]  # fmt: skip
 
 
-def _larger_codebooks(slices: Sequence[int] = _SLICES) -> list[Sequence[Fields]]:
+def _larger_codebooks() -> list[Sequence[Fields]]:
     """DVQ with K = 16 against one larger codebook with fewer codes than factors."""
     return [
         (_dvq(d, f, count), vq(d, f, size))
-        for d, count, size in itertools.product((16, 64), slices, (256, 1024))
+        for d, count, size in itertools.product((16, 64), _SLICES, (256, 1024))
         for f in _FACTORS if f > size
     ]  # fmt: skip
 

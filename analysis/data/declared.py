@@ -75,11 +75,6 @@ class Declared:
         return self.experiment.measures()
 
     @property
-    def size(self) -> str:
-        """The metric that counts a model's parameters; empty where none does."""
-        return self.experiment.size_column
-
-    @property
     def digest(self) -> str:
         """The column that tells unequal data of one name apart; empty where no data are read."""
         return self.experiment.digest_column

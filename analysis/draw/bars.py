@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
 
 from . import marks
 from .sheet import Sheet
@@ -63,7 +64,7 @@ def part(axes: Axes, row: int, start: float, end: float, colour: str, filling: F
 def interval(axes: Axes, y: float, point: pd.DataFrame, **looks: Any) -> None:
     """The interval of a mean, from a row that `SelectedGrid.means` gave; nothing where it has no value."""
     if point["n"].iloc[0]:
-        marks.describe_row(axes, y, point)
+        marks.describe(axes, point["mean"], [y], point)
         mean, high = float(point["mean"].iloc[0]), float(point["high"].iloc[0])
         axes.errorbar([mean], [y], xerr=[high - mean], **{"color": "black", "marker": "", **looks}, **_INTERVAL)
 
@@ -76,9 +77,11 @@ def dot(axes: Axes, y: float, point: pd.DataFrame, look: Look, *, hollow: bool =
     )  # fmt: skip
 
 
-def reach(on_page: float) -> float:
-    """How far an axis extends beyond its longest bar, to leave room for numbers; on a page."""
-    return 1.1 if current().is_narrow else on_page
+def reach(axes: Axes, longest: float, room: float) -> None:
+    """Sets an axis that holds the longest bar, with ticks up to there; on a page `room` times as long, for numbers."""
+    axes.set_xlim(0, (1.1 if current().is_narrow else room) * longest)
+    ticks = MaxNLocator(8, steps=[1, 2, 5, 10]).tick_values(0, longest)
+    axes.set_xticks([tick for tick in ticks if tick <= longest])
 
 
 def text(axes: Axes, row: float, x: float, words: str) -> None:

@@ -15,14 +15,16 @@ def is_wide(low: float, high: float) -> bool:
     return low > 0 and high >= WIDE * low
 
 
-def limits(low: float, high: float, *, is_log: bool, from_zero: bool) -> tuple[float, float]:
-    """The ends of an axis that holds these values, with room around them; of no finite values, 0 and 1."""
+def limits(
+    low: float, high: float, *, is_log: bool = False, from_zero: bool = False, room: float = _ROOM
+) -> tuple[float, float]:
+    """The ends of an axis that holds these values, with that share of it around them; of no finite values, 0 and 1."""
     if not (math.isfinite(low) and math.isfinite(high)):
         return 0.0, 1.0
     if is_log:
-        room = (high / low) ** _ROOM
-        return low / room, high * room
+        factor = (high / low) ** room
+        return low / factor, high * factor
     if from_zero:
         low, high = min(0.0, low), max(0.0, high)
-    room = _ROOM * ((high - low) or 1.0)
-    return (low if from_zero and low == 0 else low - room), high + room
+    around = room * ((high - low) or 1.0)
+    return (low if from_zero and low == 0 else low - around), high + around

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from textwrap import wrap
 from typing import Any
 
@@ -23,6 +23,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 from matplotlib.transforms import ScaledTranslation
 
 from ..naming import number, unbroken
+from ..output.product import Marks
 from . import labels, marks, scales, style
 from .style import GREY, Look
 
@@ -130,7 +131,7 @@ class Panel:
             points[name].to_numpy(float)[order] for name in ("n", "wanted", "mean", "low", "high")
         )
         at, is_dense = at[order], len(at) > MANY_POINTS
-        marks.describe(self.axes, at, points.iloc[order], look)
+        marks.describe(self.axes, at, mean, points.iloc[order], look=look)
         self._intervals(at, low, high, look, as_band=is_dense)
         self._means(at, mean, look, hollow=hollow, marked=(0, _MARKER_EVERY) if is_dense else None)
         few = (n > 0) & (n < wanted)
@@ -147,7 +148,7 @@ class Panel:
         Every sixth point has a marker, beginning with the one at `phase`, so that those of several models differ.
         """
         steps, mean, low, high = (points[name].to_numpy(float) for name in ("step", "mean", "low", "high"))
-        marks.describe(self.axes, steps, points, look)
+        marks.describe(self.axes, steps, mean, points, look=look)
         self._intervals(steps, low, high, look, as_band=True)
         self._means(steps, mean, look, marked=(phase % _MARKER_EVERY, _MARKER_EVERY))
 
@@ -218,6 +219,7 @@ class Drawn:
     heading: Text | None = None
     """The message as it is drawn, and how much of the top it takes."""
     heading_inches: float = 0.0
+    marks: Marks = field(default_factory=Marks)
 
 
 class Sheet:
@@ -292,7 +294,8 @@ class Sheet:
         entries = [entry for its in legend for entry in its]
         self._own_scales = len(y_limits) > len({self._page_row(i) for i in range(len(self.panels))})
         self._scale(rows_alike, y_limits, from_zero=from_zero)
-        names = self._names(entries)
+        ends = [[panel.ends() for panel in row] for row in self._rows]
+        names = labels.names(ends, self._inches, marks.named(entries))
         elsewhere = {name.entry for its in names for name in its}
         rest = [[entry for entry in its if entry not in elsewhere] for its in [*legend, self._hole_entries()]]
         rows = [part for its in rest for part in _fitting(its, self._letters(_LEGEND_LETTERS))]
@@ -302,7 +305,9 @@ class Sheet:
         beneath = unit * ((_BOTTOM if any(x_labels) else _GAP_INCHES) + label_lines * _LINE_INCHES)
         bottom = text + unit * (len(rows) * _LEGEND_INCHES + _GAP_INCHES) + beneath
         top = unit * (_TOP + (self._title_lines - 1) * _LINE_INCHES)
-        between = [*self._gaps(unit * gap + top, beneath, len(x_labels))]
+        # Panels of a row that have labels of their own take more.
+        own = beneath if len(x_labels) > 1 and self._columns < self._page_columns else 0.0
+        between = [unit * gap + top + own] * (len(self._inches) - 1)
         above = wrap(unbroken(message), self._letters(_MESSAGE_LETTERS), break_on_hyphens=False)
         height = bottom + sum(self._inches) + sum(between) + top + unit * (len(above) * _MESSAGE_INCHES + _EDGE)
         self.figure.set_size_inches(self._format.inches, height)
@@ -327,25 +332,14 @@ class Sheet:
         self._place(left, right, bottom, between, height)
         for panels, its, of_row in zip(self._rows, names, texts, strict=True):
             labels.place(self.figure, panels[-1].axes, its, of_row, unit * labels.GAP_INCHES)
-        marks.place(self.figure, entries)
         return Drawn(
             figure=self.figure, message=message, caption=caption, heading=heading,
-            heading_inches=unit * len(above) * _MESSAGE_INCHES,
+            heading_inches=unit * len(above) * _MESSAGE_INCHES, marks=marks.placed(self.figure, entries),
         )  # fmt: skip
 
     @property
     def _rows(self) -> list[list[Panel]]:
         return [self.panels[i : i + self._columns] for i in range(0, len(self.panels), self._columns)]
-
-    def _names(self, entries: Iterable[Artist]) -> list[list[labels.Name]]:
-        """What is named at the ends of its lines, by rows of panels."""
-        ends = [[panel.ends() for panel in row] for row in self._rows]
-        return labels.names(ends, self._inches, marks.named(entries))
-
-    def _gaps(self, gap: float, beneath: float, labels: int) -> Iterator[float]:
-        """Inches between rows of panels: more where the panels of a row have labels of their own."""
-        for _ in self._inches[1:]:
-            yield gap + (beneath if labels > 1 and self._columns < self._page_columns else 0.0)
 
     def _place(self, left: float, right: float, bottom: float, between: Sequence[float], height: float) -> None:
         """Puts the panels where they belong."""

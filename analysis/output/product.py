@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-from .marks import Marks
 from .numbers import as_csv
 from .tables import Table, latex, markdown
 
@@ -20,6 +20,22 @@ class UnfitError(ValueError):
 def has_pixels(svg: bytes) -> bool:
     """Whether a picture holds images made of pixels."""
     return b"<image" in svg
+
+
+@dataclass(frozen=True, kw_only=True)
+class Marks:
+    """Marks of a drawn figure: what a page says of each."""
+
+    names: Sequence[str] = ()
+    """What models, panels and axes are called."""
+    points: Sequence[Sequence[Any]] = ()
+    """Of each mark: its place from the left and from the top, in thousandths of the picture; the places in `names` of
+    its model and of its panel; where it is along the axis, in words; mean, ends of the interval, or None, and n."""
+
+    def below(self, share: float) -> Marks:
+        """The same of a picture without this share at its top."""
+        points = [[x, round((y - 1000 * share) / (1 - share), 1), *rest] for x, y, *rest in self.points]
+        return replace(self, points=points)
 
 
 @dataclass(frozen=True, kw_only=True)

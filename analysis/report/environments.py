@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 
+import numpy as np
 import pandas as pd
 
 from ..output.tables import Section, Table, columns_of
@@ -49,29 +49,20 @@ def warnings(frame: pd.DataFrame) -> list[str]:
 
 
 def _warnings(environments: pd.DataFrame) -> Iterator[str]:
-    counts = environments[_COUNT].tolist()
+    counts = environments[_COUNT]
     versions = [_versions(text) for text in environments["run_versions"]]
     for package in sorted({package for found in versions for package in found}):
-        of_each = [found.get(package, _NOT_RECORDED) for found in versions]
-        yield from _differing(f"versions of {package}", _added_up(of_each, counts))
-    yield from _differing("devices", _added_up(environments["run_device"], counts))
-    commits = _added_up(environments["run_commit"], counts)
+        of_each = np.array([found.get(package, _NOT_RECORDED) for found in versions])
+        yield from _differing(f"versions of {package}", counts.groupby(of_each).sum())
+    yield from _differing("devices", counts.groupby(environments["run_device"]).sum())
+    commits = counts.groupby(environments["run_commit"]).sum()
     yield from _differing("commits", commits)
-    for commit in sorted(commits):
-        if commit.endswith(_DIRTY):
-            count = counted(commits[commit], "row is", "rows are")
-            yield f"{count} of code that no commit holds: {commit} had changes beside it."
+    for commit, count in commits[commits.index.str.endswith(_DIRTY)].items():
+        its = counted(count, "row is", "rows are")
+        yield f"{its} of code that no commit holds: {commit} had changes beside it."
 
 
-def _added_up(values: Iterable[str], counts: Iterable[int]) -> Counter[str]:
-    """Rows by value."""
-    total = Counter[str]()
-    for value, count in zip(values, counts, strict=True):
-        total[value] += count
-    return total
-
-
-def _differing(what: str, counts: Mapping[str, int] | pd.Series[int]) -> Iterator[str]:
+def _differing(what: str, counts: pd.Series[int]) -> Iterator[str]:
     if len(counts) > 1:
         ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
         values = "; ".join(f"{value} in {counted(count, 'row')}" for value, count in ranked)

@@ -15,8 +15,7 @@ from ..claims import product as claims
 from ..claims.claim import VERDICTS
 from ..data.rows import Rows
 from ..items import SEARCHES, Item
-from ..output.marks import Marks
-from ..output.product import Picture
+from ..output.product import Marks, Picture
 from ..output.sidecar import commits
 from ..output.tables import Table
 from ..output.words import capitalised
@@ -100,13 +99,21 @@ class Report:
     @property
     def refused(self) -> list[Missing]:
         """What cells do not suffice for, of experiments that the stores have rows of, or is wrong with them."""
-        return [_refused(attempt) for attempt in self.attempts if isinstance(attempt, Refused)]
+        return [
+            Missing(item=each.item, state="refused", reason=capitalised(each.reason), details_title="Which",
+                    details=each.details)
+            for each in self.attempts if isinstance(each, Refused)
+        ]  # fmt: skip
 
     @property
     def absent(self) -> list[Missing]:
         """What other cells of the experiments in the stores would give."""
-        groups = self.origin.groups
-        return [_absent(each) for each in self.attempts if isinstance(each, Absent) and each.item.group in groups]
+        reason = "The stores hold none of the cells that it needs."
+        return [
+            Missing(item=each.item, state="not in these stores", reason=reason, details_title="What it needs",
+                    details=each.item.needs.grids)
+            for each in self.attempts if isinstance(each, Absent) and each.item.group in self.origin.groups
+        ]  # fmt: skip
 
     @property
     def decides_claims(self) -> bool:
@@ -201,17 +208,3 @@ def marks_text(marks: Marks) -> str:
     if not marks.points:
         return ""
     return json.dumps([marks.names, marks.points], ensure_ascii=False, separators=(",", ":"))
-
-
-def _refused(attempt: Refused) -> Missing:
-    return Missing(
-        item=attempt.item, state="refused", reason=capitalised(attempt.reason), details_title="Which",
-        details=attempt.details,
-    )  # fmt: skip
-
-
-def _absent(attempt: Absent) -> Missing:
-    return Missing(
-        item=attempt.item, state="not in these stores", details_title="What it needs",
-        details=attempt.item.needs.grids, reason="The stores hold none of the cells that it needs.",
-    )  # fmt: skip

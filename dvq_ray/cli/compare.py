@@ -246,7 +246,7 @@ def _run(
             return code
         screen.print()
         asked.tables.show(screen, store, {each.first_grid: each for each in asked.in_part})
-        screen.print("this is a first look at few rows and seeds; all rows follow")
+        screen.print("this is a first look, at few rows and one seed; all rows and seeds follow")
         screen.print()
     code = _swept(screen, asked.spec, results, _left(budget, began), in_process=in_process)
     screen.print()

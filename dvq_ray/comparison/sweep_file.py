@@ -16,8 +16,8 @@ from dvq_ray.providers import ProviderError
 from dvq_ray.quantizer.base import Quantizer
 from dvq_ray.quantizer.registry import QUANTIZERS
 
-SEEDS, FIRST_SEEDS = 5, 2
-"""Repetitions, unless a user says otherwise, and those of the first look."""
+SEEDS = 5
+"""Repetitions, unless a user says otherwise. The first look has one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +76,7 @@ def sweep_of(
 ) -> Mapping[str, Any]:  # fmt: skip
     """The content of the sweep file. `first` has the fields of the first look, by grid, where there is one."""
     assert experiment.data_sets is not None
-    quick = {grid: {**fields, "seeds": min(FIRST_SEEDS, seeds)} for grid, fields in first.items()}
+    quick = {grid: {**fields, "seeds": 1} for grid, fields in first.items()}
     return {
         "name": name,
         "trainable": experiment.name,

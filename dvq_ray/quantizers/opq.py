@@ -49,9 +49,13 @@ class Opq(Pq):
 
     @classmethod
     def at_bits(cls, bits: int, features: int) -> Mapping[str, Any] | None:
-        """As PQ, from the better of two starts."""
+        """As PQ, from the better of two starts.
+
+        Only 10 rounds, so that a comparison is done in minutes. On text embeddings of 384 features, in 4 slices, 20
+        rounds give a 3% lower error.
+        """
         found = super().at_bits(bits, features)
-        return found and {**found, "rotation_start": "best", "rotation_rounds": 20}
+        return found and {**found, "rotation_start": "best", "rotation_rounds": 10}
 
     def parameters(self, features: int) -> int:
         """All numbers in the codebooks, and the rotation."""

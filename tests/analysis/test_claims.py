@@ -40,6 +40,7 @@ from tests.analysis.made_up_claims import (
 )
 
 ROOT = Path(__file__).parents[2]
+Digits = npt.NDArray[np.float64]
 STATIC = [number for number in BY_NUMBER if BY_NUMBER[number].trainable != "learned_prior"]
 LEARNED = [number for number in BY_NUMBER if BY_NUMBER[number].trainable == "learned_prior"]
 
@@ -237,16 +238,18 @@ def test_the_effect_shown_is_not_the_largest_of_many() -> None:
     """60 cells without any effect: the deepest looks like one, and by the other half of the seeds it is none."""
     reading, random = reading_of("1"), np.random.default_rng(3)
     shown, deepest = [], []
+
+    def sample(values: Digits) -> Sample:
+        return Sample(seeds=tuple(range(20)), values=values, lost={})
+
+    outcome = judged(reading, [(reading.tests[0], place, sample(np.arange(20.0))) for place in range(60)])
     for _ in range(300):
         noise = random.standard_normal((60, 20))
-        samples = [
-            (reading.tests[0], place, Sample(seeds=tuple(range(20)), values=values, lost={}))
-            for place, values in enumerate(noise)
-        ]
-        outcome = judged(reading, samples)
-        assert outcome.deciding is not None
-        assert outcome.deciding.n == 10
-        shown.append(outcome.deciding.effect)
+        cells = [replace(cell, sample=sample(values)) for cell, values in zip(outcome.cells, noise, strict=True)]
+        deciding = replace(outcome, cells=tuple(cells)).deciding
+        assert deciding is not None
+        assert deciding.n == 10
+        shown.append(deciding.effect)
         deepest.append(noise.mean(axis=1).min())
     assert abs(np.mean(shown)) < 4 / np.sqrt(300 * 10)
     assert np.mean(deepest) < -0.4
@@ -362,9 +365,6 @@ def test_json_has_every_cell_with_its_points_and_both_p_values() -> None:
     assert len(cells) == 30
     assert all(len(cell["at"]) == 4 and cell["p_holds"] <= SIGNIFICANCE < cell["p_against"] for cell in cells)
     assert {cell["bootstrap_agrees"] for cell in cells} == {True}
-
-
-Digits = npt.NDArray[np.float64]
 
 
 def test_steps_to_the_others_end_count_from_the_curves() -> None:

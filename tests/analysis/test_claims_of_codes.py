@@ -14,7 +14,7 @@ import pytest
 
 from analysis.claims import product, sentences
 from analysis.claims.claim import Fields
-from analysis.claims.decide import LEAST_SEEDS, Outcome
+from analysis.claims.decide import LEAST_SEEDS, Outcome, decide
 from analysis.claims.learned_prior import CLAIMS
 from analysis.claims.priors import BEST, LADDER
 from analysis.claims.readings import entry
@@ -206,7 +206,7 @@ def test_two_stores_are_given_together(tmp_path: Path) -> None:
         store.merge()
         locations.append(str(tmp_path / name))
     claim = replace(BY_NUMBER["11"], others=(first,))
-    (decision,) = product.decisions(load_rows(locations), [claim])
+    (decision,) = decide([claim], load_rows(locations))
     assert decision.others[0].verdict == "holds", sentences.decided_by(decision.others[0])
 
 

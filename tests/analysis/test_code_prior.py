@@ -165,7 +165,7 @@ def test_a_best_prior_is_chosen_among_those_that_every_model_has() -> None:
 
 def test_rows_with_zeros_for_fields_that_a_prior_has_not_go_with_those_that_leave_them_empty() -> None:
     """Rows of the first version have zeros."""
-    parents, names = images(), [name for name in CODE_PRIOR.axes() if name.startswith("prior_")]
+    parents, names = images(made_up_images.SMALL[:2]), [name for name in CODE_PRIOR.axes() if name.startswith("prior_")]
     cells = of(parents)
     old = [{**row, **{name: row[name] or 0 for name in names}} if row["seed"] == 0 else row for row in cells]
     assert old != cells

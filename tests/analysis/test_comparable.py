@@ -19,6 +19,7 @@ from analysis.data.declared import declared
 from analysis.data.rows import Rows, load_rows
 from analysis.data.selection import Selection
 from analysis.draw import style
+from analysis.draw.sheet import Drawn, Sheet
 from analysis.figures import ITEMS, generic, items
 from analysis.figures.generic.over_axes import Cuts
 from analysis.figures.generic.ranking import ranks
@@ -27,11 +28,21 @@ from analysis.items import Item
 from tests.analysis import made_up_images
 from tests.analysis.made_up import made_up_rows
 
-pytestmark = pytest.mark.usefixtures("unrendered")
+pytestmark = pytest.mark.usefixtures("unrendered", "not_laid_out")
 
 REFERENCE = Path(__file__).parents[2] / "results" / "reference"
 SEARCH = "search_static_slices"
 Mask = npt.NDArray[np.bool_]
+
+
+@pytest.fixture
+def not_laid_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures are drawn, and their captions and numbers made; nothing is placed."""
+
+    def finish(sheet: Sheet, *, message: str, caption: str, **layout: Any) -> Drawn:
+        return Drawn(figure=sheet.figure, message=message, caption=caption)
+
+    monkeypatch.setattr(Sheet, "finish", finish)
 
 
 @cache
@@ -90,16 +101,20 @@ def changed(rows: Rows, trainable: str, column: str, which: Callable[[pd.DataFra
     return replace(rows, frame=frame.assign(**{column: values.infer_objects(), "point_id": ids}))
 
 
-CLOSELY = ("steps", "restarts", "train_samples", "revision", "precision")
+CLOSELY = ("steps", "restarts", "train_samples", "revision")
 """Columns that are changed in every way, a few of each kind; the others between quantizers alone."""
 EVERY_WAY = (between_quantizers, along_an_axis, between_seeds, at_one_point)
 
 
 def kind_of(trainable: str, column: str) -> tuple[object, ...]:
-    """What the rule can tell of a column. Network and training columns of one kind are alike to it and to all items."""
+    """What the rule can tell of a column.
+
+    Network and training columns of one kind are alike to it and to all items, and so are conditions but the digest.
+    """
     known = declared(trainable, ["vq", "dvq"])
     axis = known.axes[column]
-    if axis.role in ("model", "data"):
+    is_condition = column in known.conditions and column != known.digest
+    if axis.role in ("model", "data") and not is_condition:
         return (column,)
     named = [
         (item.name, column in item.needs.draws, column in item.needs.captioned, column in item.needs.apart)
@@ -143,7 +158,7 @@ def silent_mixes(item: Item, rows: Rows, column: str) -> Iterator[str]:
         selection = item.select(rows, item.needs)
     except ValueError:  # refused
         return
-    if selection is None:
+    if selection is None or column not in selection.rows or selection.rows[column].nunique() < 2:  # nothing to mix
         return
     found = problems(selection, allow_missing=True)
     if found:
@@ -179,7 +194,7 @@ def untold(item: Item, selection: Selection, column: str, here: pd.DataFrame) ->
         return
     data = [name for name, axis in selection.declared.axes.items() if axis.role == "data" and name in here]
     with style.printed():
-        caption = item.make(selection).caption
+        caption = (item.draw or item.make)(selection).caption
     is_captioned = column in item.needs.captioned and all(text in caption for text in several)
     if not is_captioned or several_values(here, column, data):
         yield f"{column} varies over {several} and nobody is told: {caption}"

@@ -13,7 +13,7 @@ from analysis.build import Made, make_named
 from analysis.data.rows import load_rows
 from analysis.data.selection import Selection
 from analysis.draw import style
-from analysis.draw.marks import marks_of
+from analysis.draw.sheet import Drawn
 from analysis.figures import ITEMS
 from tests.analysis.command_line import analysis, undrawn
 from tests.analysis.looking import assert_no_text_overlaps_or_leaves_the_page, draw
@@ -36,9 +36,15 @@ def selection(tmp_path_factory: pytest.TempPathFactory) -> Selection:
     return selected
 
 
+def sheet(selection: Selection, form: style.Format) -> Drawn:
+    draw = ITEMS["figure4"].draw
+    assert draw is not None
+    with style.drawn_for(form), style.printed():
+        return draw(selection)
+
+
 def drawn(selection: Selection, form: style.Format) -> Figure:
-    with style.drawn_for(form):
-        return draw("figure4", selection)[0]
+    return sheet(selection, form).figure
 
 
 @pytest.mark.parametrize("form", NARROW_AND_WIDE, ids="-".join)
@@ -53,12 +59,13 @@ def test_a_figure_is_as_wide_as_its_format_and_nothing_overlaps(selection: Selec
 
 
 def test_a_narrow_figure_has_the_same_panels_in_fewer_columns(selection: Selection) -> None:
-    page, column = (drawn(selection, form) for form in (style.PAGE, style.COLUMN))
+    sheets = [sheet(selection, form) for form in (style.PAGE, style.COLUMN)]
+    page, column = (each.figure for each in sheets)
     columns = [len({round(axes.get_position().x0, 3) for axes in figure.axes}) for figure in (page, column)]
     assert columns == [3, 1], "two would break rows of three"
     titles = [[axes.get_title() for axes in figure.axes] for figure in (page, column)]
     assert titles[0] == titles[1]
-    assert len(marks_of(page).points) == len(marks_of(column).points) == 4 * 7 * 5
+    assert [len(each.marks.points) for each in sheets] == [4 * 7 * 5] * 2
 
 
 def test_a_dvq_has_the_colour_of_the_vq_of_as_many_bits_and_another_line(selection: Selection) -> None:
@@ -75,7 +82,7 @@ def test_a_dvq_has_the_colour_of_the_vq_of_as_many_bits_and_another_line(selecti
 
 
 def test_marks_have_the_names_of_the_legend_and_the_numbers_of_the_table(selection: Selection) -> None:
-    marks = marks_of(drawn(selection, style.PAGE))
+    marks = sheet(selection, style.PAGE).marks
     named = {marks.names[point[2]] for point in marks.points}
     assert "DVQ, K = 16, L = 8 (32 bits)" in named
     assert "" not in named

@@ -12,13 +12,8 @@ from typing import Any
 import pytest
 from ray.autoscaler._private.util import prepare_config, validate_config
 
-from dvq_ray.sweep.spec import load_sweep
 from tests.cluster.cluster_file import load, problems, resources
-
-ON_GPUS = [
-    path.name for path in sorted(Path("sweeps").glob("*.yaml"))
-    if "codes_of" not in path.read_text() and load_sweep(path).resources.gpu
-]  # fmt: skip
+from tests.cluster.sweeps_on_gpus import on_gpus
 
 
 def test_ray_accepts_the_file_and_nothing_is_wrong_that_it_would_miss() -> None:
@@ -59,20 +54,19 @@ def test_there_are_no_gpu_nodes_without_work_and_a_stated_number_at_most() -> No
     assert config["provider"]["cache_stopped_nodes"] is False
 
 
-@pytest.mark.parametrize("sweep", ON_GPUS)
-def test_a_trial_of_every_sweep_on_gpus_fits_a_node(sweep: str) -> None:
-    wanted = load_sweep(Path("sweeps") / sweep).resources
+def test_a_trial_of_every_sweep_on_gpus_fits_a_node() -> None:
     types = load()["available_node_types"]
     for name in ("gpu_spot", "gpu_on_demand"):
         offered = resources(types[name])
-        assert wanted.cpu <= offered["CPU"]
-        assert wanted.gpu <= offered["GPU"]
-        # as many trials as fit the GPU must fit the CPUs too, or the GPU idles
-        assert offered["GPU"] / wanted.gpu <= offered["CPU"] / wanted.cpu
+        for sweep, wanted in on_gpus().items():
+            assert wanted.cpu <= offered["CPU"], sweep
+            assert wanted.gpu <= offered["GPU"], sweep
+            # as many trials as fit the GPU must fit the CPUs too, or the GPU idles
+            assert offered["GPU"] / wanted.gpu <= offered["CPU"] / wanted.cpu, sweep
 
 
 def test_some_sweeps_ask_for_gpus() -> None:
-    assert {"cifar10.yaml", "imagenet64.yaml", "search_slices.yaml"} <= {*ON_GPUS}
+    assert {"cifar10.yaml", "imagenet64.yaml", "search_slices.yaml"} <= {*on_gpus()}
 
 
 def test_no_cell_runs_on_the_head() -> None:

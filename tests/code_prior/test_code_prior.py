@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from scipy import stats
 
 from analysis.data.declared import declared
-from dvq_ray import SweepError, load_model, plan
+from dvq_ray import SweepError, load_model, load_results, plan
 from dvq_ray.__main__ import main
 from dvq_ray.experiment.registry import find_experiment
 from dvq_ray.experiments.code_prior.coding import HEADER_BYTES
@@ -35,6 +35,14 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("images")
     run(image_sweep(folder / "pictures"), folder)
     return folder / "images"
+
+
+@pytest.fixture(scope="module")
+def priors(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All priors of all cells of images."""
+    folder = tmp_path_factory.mktemp("priors")
+    run(prior_sweep(images), folder)
+    return folder / "priors"
 
 
 @pytest.fixture(scope="module")
@@ -83,8 +91,8 @@ def problems(store: Path, **more: Any) -> list[str]:
     return str(raised.value).splitlines()[:-1]
 
 
-def test_every_prior_of_every_cell_of_images(images: Path, tmp_path: Path) -> None:
-    frame = run(prior_sweep(images), tmp_path)
+def test_every_prior_of_every_cell_of_images(images: Path, priors: Path) -> None:
+    frame = load_results(priors)
     parents = {row["cell_id"]: row for row in Store(images).load().to_dict("records")}
     assert len(frame) == 5 * len(parents)
     for (cell_id, prior), rows in frame.groupby(["parent_cell_id", "prior"]):
@@ -146,15 +154,17 @@ def test_coded_codes_take_what_the_likelihood_says_and_the_model_writes_them(ima
         assert model.bits(codes).mean() == row["code_bits_per_sample"]
 
 
-def test_run_twice_resumed_or_in_another_order_it_gives_the_same_numbers(images: Path, tmp_path: Path) -> None:
-    sweep = prior_sweep(images, seeds=1)
-    first = results_of(run(sweep, tmp_path / "first"))
+def test_run_twice_resumed_or_in_another_order_it_gives_the_same_numbers(
+    images: Path, priors: Path, tmp_path: Path
+) -> None:
+    sweep, every = prior_sweep(images, seeds=1), load_results(priors)
+    first = results_of(every[every["seed"] == 0])
     run({**sweep, "grids": {"chain": LADDER["chain"]}}, tmp_path / "second")
     pd.testing.assert_frame_equal(results_of(run(sweep, tmp_path / "second")), first)
     assert plan(sweep, results=tmp_path / "second").missing == 0
     status = CliRunner().invoke(main, ["status", str(tmp_path / "second" / "priors")])
     assert status.exit_code == 0, status.output
-    again = CliRunner().invoke(main, ["rerun", str(tmp_path / "first" / "priors"), first["cell_id"][0]])
+    again = CliRunner().invoke(main, ["rerun", str(priors), first["cell_id"][0]])
     assert again.exit_code == 0, again.output
 
 

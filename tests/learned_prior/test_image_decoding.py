@@ -3,9 +3,6 @@ from __future__ import annotations
 import importlib
 import io
 import struct
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +13,7 @@ from dvq_ray.experiments.learned_prior.image_decoding import MOST_PIXELS, Header
 from dvq_ray.experiments.learned_prior.sources import Fit, ImagesError
 from dvq_ray.experiments.learned_prior.torchvision_datasets import torchvision_datasets
 from tests.learned_prior.image_files import GRAY, GRAY_ALPHA, PALETTE, RGB, RGBA, bmp, exif, png, png_chunk, tiff
+from tests.learned_prior.memory import ON_LINUX, taking_less_than
 
 pytestmark = pytest.mark.filterwarnings("ignore:::PIL")
 
@@ -425,7 +423,7 @@ def test_an_image_of_the_right_size_is_not_filtered(fit: Fit) -> None:
 # What cannot be used
 
 
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux says how much memory it was")
+@ON_LINUX
 @pytest.mark.parametrize("fit", ["error", "crop"])
 @pytest.mark.parametrize(
     "header",
@@ -442,17 +440,8 @@ def test_an_image_of_the_right_size_is_not_filtered(fit: Fit) -> None:
     ids=["PPM", "PGM", "PNG", "TIFF", "BMP", "WebP", "PNG without pixels", "PGM without pixels"],
 )
 def test_an_image_that_claims_to_be_huge_takes_no_memory(header: bytes, fit: Fit) -> None:
-    code = (
-        "import sys\n"
-        "from dvq_ray.experiments.learned_prior.image_decoding import *\n"
-        "from dvq_ray.experiments.learned_prior.sources import ImagesError\n"
-        "def most(): return int(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])\n"
-        "before = most()\n"
-        "try: decode(bytes.fromhex(sys.argv[1]), 16, 'x', sys.argv[2])\n"
-        "except ImagesError as error: print(most() - before)"
-    )
-    done = subprocess.run([sys.executable, "-c", code, header.hex(), fit], capture_output=True, text=True, check=True)
-    assert int(done.stdout) < 50_000, "kilobytes"
+    with taking_less_than(50_000), pytest.raises(ImagesError):
+        decode(header, 16, "x", fit)
 
 
 def test_an_image_of_too_many_pixels_says_how_many_there_may_be() -> None:

@@ -1,8 +1,7 @@
 from __future__ import annotations
 
 import io
-import subprocess
-import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from dvq_ray.experiments.learned_prior import image_parquet
 from dvq_ray.experiments.learned_prior.image_parquet import ParquetImages
 from dvq_ray.experiments.learned_prior.images import check, load_images
 from dvq_ray.experiments.learned_prior.sources import ImagesError, ParquetSource
+from tests.learned_prior.memory import ON_LINUX, taking_less_than
 
 SIZE = 8
 CASES = Path(__file__).parents[2].parent / "shared" / "cases"
@@ -140,7 +140,7 @@ def test_columns_with_dots_in_their_names_are_told_apart(name: str) -> None:
     assert list(ParquetImages(str(path), "image").encoded()) == expected
 
 
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux says how much memory it was")
+@ON_LINUX
 def test_a_small_file_that_becomes_large_takes_no_memory(tmp_path: Path) -> None:
     """A page of zeros, and one image of many bytes that a dictionary repeats."""
     zeros = pa.table({"image": pa.array([bytes(70_000_000)], pa.binary())})
@@ -149,20 +149,10 @@ def test_a_small_file_that_becomes_large_takes_no_memory(tmp_path: Path) -> None
     repeated = pa.table({"image": pa.DictionaryArray.from_arrays(np.zeros(2000, np.int32), noise)})
     pq.write_table(repeated, tmp_path / "repeated.parquet", store_schema=False)
     assert (tmp_path / "repeated.parquet").stat().st_size < 1_000_000
-    code = (
-        "import sys\n"
-        "from dvq_ray.experiments.learned_prior.images import *\n"
-        "from dvq_ray.experiments.learned_prior.sources import *\n"
-        "def most(): return int(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])\n"
-        "before = most()\n"
-        "for look in (lambda source: check(source, 8, 'mine'), lambda source: load_images(source, 8)):\n"
-        "    try: look(ParquetSource(train=sys.argv[1], test=sys.argv[1], overlap='allowed'))\n"
-        "    except ImagesError as error: print(error)\n"
-        "print(most() - before)"
-    )
     for name, found in {"zeros": "that become 70,", "repeated": "500,000 bytes that do not decode"}.items():
-        arguments = [sys.executable, "-c", code, str(tmp_path / f"{name}.parquet")]
-        *errors, kilobytes = subprocess.run(arguments, capture_output=True, text=True, check=True).stdout.splitlines()
-        assert len(errors) >= 2
-        assert all(found in error for error in errors)
-        assert int(kilobytes) < 400_000
+        path = str(tmp_path / f"{name}.parquet")
+        bomb = ParquetSource(train=path, test=path, overlap="allowed")
+        for look in (partial(check, name="mine"), load_images):
+            with taking_less_than(400_000), pytest.raises(ImagesError) as raised:
+                look(bomb, 8)
+            assert all(found in line for line in str(raised.value).splitlines())

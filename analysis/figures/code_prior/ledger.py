@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
 
 from ...data.selection import Selection
 from ...draw import bars
@@ -44,9 +43,7 @@ def code_ledger(selection: Selection) -> Drawn:
     blocks = [("Reconstruction, and codes under the best prior", names), ("Codes alone, under each prior", names)]
     sheet, ((totals,), (codes,)) = bars.row_sheet(blocks, columns=1, row_inches=0.27, numbers=True)
     longest = max((_bar(totals, row, entry) for row, entry in enumerate(entries)), default=0.0) or 1
-    totals.set_xlim(0, bars.reach(_ROOM_FOR_NUMBERS) * longest)
-    ticks = MaxNLocator(8, steps=[1, 2, 5, 10]).tick_values(0, longest)
-    totals.set_xticks([tick for tick in ticks if tick <= longest])
+    bars.reach(totals, longest, _ROOM_FOR_NUMBERS)
     for row, entry in enumerate(entries):
         for prior in entry.priors:
             bars.dot(codes, row, entry.point(prior, CODES), replace(entry.look, marker=_marker(prior)), hollow=True)

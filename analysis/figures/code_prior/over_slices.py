@@ -13,13 +13,12 @@ from ...data.selection import Selection
 from ...draw.sheet import Drawn, Sheet, handle
 from ...draw.style import DASHED, Look
 from ...items import figure
-from ...output.messages import best, said
+from ...output.messages import said
 from ...output.words import caveats, sentences
+from .._slices import SEVERAL_SLICE_COUNTS, best_slices, several_slice_counts
 from . import _shared as shared
 from ._shared import PRIOR, RECONSTRUCTION, TOTAL, in_order
 
-_LEAST_SLICE_COUNTS = 3
-"""Models of one width and codebook size that make a line over the number of slices."""
 _COLUMNS = 3
 _FAMILY = ["dimension", "codebook_size"]
 _LOOKS = {
@@ -34,20 +33,12 @@ _OTHER = Look(colour="#3C8D5A", marker="P")
 
 
 def _several_slice_counts(rows: pd.DataFrame) -> Sequence[Grid]:
-    dvq = at(rows, quantizer="dvq")
-    dvq = dvq[dvq[TOTAL].notna()]
-    counts = dvq.groupby(_FAMILY)["slices"].transform("nunique")
-    return shared.of_images(dvq[counts >= _LEAST_SLICE_COUNTS])
+    return shared.of_images(several_slice_counts(rows[rows[TOTAL].notna()], _FAMILY))
 
 
 @figure(
     "Bits per dimension over the number of slices of DVQ at a fixed dimension, under every prior over the codes",
-    shared.needs(
-        TOTAL,
-        RECONSTRUCTION,
-        which=f"dvq with at least {_LEAST_SLICE_COUNTS} values of slices at one dimension and codebook_size",
-        choose=_several_slice_counts,
-    ),
+    shared.needs(TOTAL, RECONSTRUCTION, which=SEVERAL_SLICE_COUNTS, choose=_several_slice_counts),
 )
 def code_totals_over_slices(selection: Selection) -> Drawn:
     """A panel for each width of the latent and codebook size; the lowest total under each prior is filled."""
@@ -102,5 +93,4 @@ def _best_slices(table: pd.DataFrame, family: Mapping[Any, Any]) -> str:
     """The best number of slices under the prior that has the lowest total of all."""
     totals = at(table, **family)
     prior = totals.loc[totals["mean"] == totals["mean"].min(), PRIOR].iloc[0]
-    points = at(totals, prior=prior).to_dict("records")
-    return best([(f"L = {point['slices']}", point) for point in points], f"total under the {prior} prior", "bits/dim")
+    return best_slices(at(totals, prior=prior), f"total under the {prior} prior")

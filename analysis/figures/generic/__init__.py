@@ -23,7 +23,7 @@ from ...items import Draw, Item, drawn
 from ...output.numbers import number_of
 from ...output.product import Product
 from . import every_point, over_axes, ranking, rate, versus
-from ._points import all_points, needs_of, numbers
+from ._points import AllPoints, needs_of, numbers
 
 NAMES = {
     "EXPERIMENT-over-axes": "The main metric over each setting that varies, of every quantizer",
@@ -84,7 +84,7 @@ def item(trainable: str, end: str) -> Item:
     experiment = find_experiment(trainable)
     label = experiment.label or experiment.name.rpartition(":")[2]
     main = experiment.measures()[experiment.main_metric].label
-    metric, select = experiment.main_metric, all_points
+    metric, select = experiment.main_metric, AllPoints.of
     draw: Draw | None = None
     its: Callable[[Selection], pd.DataFrame] = numbers
     make: Callable[[Selection], Product]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from textwrap import wrap
-from typing import Any, TypeVar
+from typing import Any, Self
 
 import pandas as pd
 
@@ -22,8 +22,6 @@ from ...naming import listed
 from ...output.numbers import long_form, number_of
 from ...output.words import sentences, stopping
 
-Kind = TypeVar("Kind", bound="AllPoints")
-
 NUMBERS = ["n", "wanted", "mean", "deviation", "low", "high"]
 _LABEL_LETTERS = 30
 BITS = "code_bits"
@@ -36,6 +34,55 @@ class AllPoints(Selection):
 
     points: pd.DataFrame
     """A row for each: `point_id`, `quantizer`, its settings, the digest of its data where it has one, `BITS`."""
+
+    @classmethod
+    def of(cls, rows: Rows, needs: Needs) -> Self | None:
+        """All points of the needs' trainable; None where there are none.
+
+        Raises `ProviderError` where it is not found.
+        """
+        every = rows.points(needs.trainable)
+        if every.rows.empty:
+            return None
+        names = every.rows["quantizer"]
+        found = declared(needs.trainable, [str(name) for name in names.dropna().unique()])
+        left_out = [f"{int((names == name).sum()):,} cells of {name} ({why})" for name, why in found.unknown.items()]
+        if without := int(names.isna().sum()):
+            left_out.append(f"{without:,} cells without a quantizer")
+        needs = replace(needs, others=(*(needs.others or ()), found.experiment.size_column))
+        frame = needs.narrow(every.rows, found.axes)
+        if left_out:
+            frame = frame[names.isin([*found.quantizers])]
+        frame = frame.reset_index(drop=True)
+        for metric in needs.metrics:
+            if callable(number := number_of(frame, metric)):
+                held = frame[metric].notna() & found.is_whole(frame, metric)
+                frame = frame.assign(**{metric: number(frame[held]).reindex(frame.index)})
+        heads = every.heads[every.heads["quantizer"].isin([*found.quantizers])].drop_duplicates("point_id")
+        heads = heads.astype({"quantizer": str, "point_id": str})
+        if heads.empty:
+            return None
+        grids = [
+            Grid(quantizer=name, axes={"point_id": tuple(sorted(heads.loc[heads["quantizer"] == name, "point_id"]))})
+            for name in found.quantizers
+        ]
+        points = heads[["point_id", "quantizer", *(name for name in found.axes if name in heads)]].reset_index(
+            drop=True
+        )
+        finished = frame[frame["status"] == "ok"]
+        for name in [name for name in found.conditions if name in found.metrics]:  # which failed cells do not have
+            ids = finished["point_id"].astype(str)
+            # Data of which nothing is known are not equal to others.
+            unknown = NOT_RECORDED + ", " + ids if name == found.digest else NOT_RECORDED
+            known = finished[name].astype(object).where(finished[name].notna(), unknown)
+            points[name] = points["point_id"].map(known.groupby(ids).first())
+        seeds = {str(point): tuple(sorted(its)) for point, its in frame.groupby("point_id", observed=True)["seed"]}
+        return cls(
+            needs=needs, declared=found, placed=[(grid, grid.find(frame)) for grid in grids], rows=frame,
+            seeds={(point,): its for point, its in seeds.items()}, left_out=tuple(left_out),
+            curves_and_artifacts=CurvesAndArtifacts(), levels=rows.levels,
+            points=points.assign(**{BITS: found.bits(points)}),
+        )  # fmt: skip
 
     @property
     def metric(self) -> str:
@@ -113,58 +160,6 @@ class AllPoints(Selection):
         return sentences(*parts, self.repetitions_text(), stopping(self), left)
 
 
-def all_points(rows: Rows, needs: Needs) -> AllPoints | None:
-    """All points of the needs' trainable; None where there are none.
-
-    Raises `ProviderError` where it is not found.
-    """
-    return points_as(AllPoints, rows, needs)
-
-
-def points_as(kind: type[Kind], rows: Rows, needs: Needs) -> Kind | None:
-    """The same, as a subclass."""
-    every = rows.points(needs.trainable)
-    if every.rows.empty:
-        return None
-    names = every.rows["quantizer"]
-    found = declared(needs.trainable, [str(name) for name in names.dropna().unique()])
-    left_out = [f"{int((names == name).sum()):,} cells of {name} ({why})" for name, why in found.unknown.items()]
-    if without := int(names.isna().sum()):
-        left_out.append(f"{without:,} cells without a quantizer")
-    needs = replace(needs, others=(*(needs.others or ()), found.size))
-    frame = needs.narrow(every.rows, found.axes)
-    if left_out:
-        frame = frame[names.isin([*found.quantizers])]
-    frame = frame.reset_index(drop=True)
-    for metric in needs.metrics:
-        if callable(number := number_of(frame, metric)):
-            held = frame[metric].notna() & found.is_whole(frame, metric)
-            frame = frame.assign(**{metric: number(frame[held]).reindex(frame.index)})
-    heads = every.heads[every.heads["quantizer"].isin([*found.quantizers])].drop_duplicates("point_id")
-    heads = heads.astype({"quantizer": str, "point_id": str})
-    if heads.empty:
-        return None
-    grids = [
-        Grid(quantizer=name, axes={"point_id": tuple(sorted(heads.loc[heads["quantizer"] == name, "point_id"]))})
-        for name in found.quantizers
-    ]
-    points = heads[["point_id", "quantizer", *(name for name in found.axes if name in heads)]].reset_index(drop=True)
-    finished = frame[frame["status"] == "ok"]
-    for name in [name for name in found.conditions if name in found.metrics]:  # which failed cells do not have
-        ids = finished["point_id"].astype(str)
-        # Data of which nothing is known are not equal to others.
-        unknown = NOT_RECORDED + ", " + ids if name == found.digest else NOT_RECORDED
-        known = finished[name].astype(object).where(finished[name].notna(), unknown)
-        points[name] = points["point_id"].map(known.groupby(ids).first())
-    seeds = {str(point): tuple(sorted(its)) for point, its in frame.groupby("point_id", observed=True)["seed"]}
-    return kind(
-        needs=needs, declared=found, placed=[(grid, grid.find(frame)) for grid in grids], rows=frame,
-        seeds={(point,): its for point, its in seeds.items()}, left_out=tuple(left_out),
-        curves_and_artifacts=CurvesAndArtifacts(), levels=rows.levels,
-        points=points.assign(**{BITS: found.bits(points)}),
-    )  # fmt: skip
-
-
 def needs_of(trainable: str, metric: str) -> Needs:
     """Needs of an item that is made of whatever cells there are."""
     return Needs(
@@ -174,7 +169,7 @@ def needs_of(trainable: str, metric: str) -> Needs:
 
 
 def _no_grids(frame: pd.DataFrame) -> Sequence[Grid]:
-    return ()  # `all_points` finds them
+    return ()  # `AllPoints.of` finds them
 
 
 def points_of(selection: Selection) -> AllPoints:

@@ -18,7 +18,7 @@ from ...draw.style import Look, distinguished
 from ...output.messages import called, is_alike, said, short
 from ...output.product import UnfitError
 from ...output.words import capitalised
-from ._points import AllPoints, points_as, points_of
+from ._points import AllPoints, points_of
 
 _MOST_PANELS, _MOST_LINES = 6, 4
 _MOST_LETTERS = 44
@@ -56,7 +56,7 @@ class Cuts(AllPoints):
 
 def some_points(rows: Rows, needs: Needs) -> AllPoints | None:
     """All points; None also where no two differ in one field alone."""
-    points = points_as(Cuts, rows, needs)
+    points = Cuts.of(rows, needs)
     return points if points and points.cuts else None
 
 
@@ -98,8 +98,9 @@ def _drawn(points: AllPoints, every: Sequence[_Cut], title: str) -> Drawn:
         f"Each line holds all other settings at the values with most points. {capitalised(held)}." if held else "",
         f"Drawn: {len(drawn):,} of {len(points.points):,} points; the .csv has all.",
     )
+    better = f"{metric.better.capitalize()} is better. " if metric.better else ""
     return sheet.finish(
-        message=_message(points, cuts), caption=f"{capitalised(metric.label)} {title}. {_better(metric.better)}{note}",
+        message=_message(points, cuts), caption=f"{capitalised(metric.label)} {title}. {better}{note}",
         x_label="value of the setting", y_label=points.y_label(), footnote=note,
         legend=[[handle(look, points.name(*key)) for key, look in looks.items()]],
     )  # fmt: skip
@@ -194,7 +195,3 @@ def _looks(points: AllPoints, cuts: Sequence[_Cut]) -> dict[tuple[str, Any], Loo
     drawn = {(line.quantizer, line.shade) for cut in cuts for line in cut.lines}
     keys = sorted(drawn, key=lambda key: (order.index(key[0]), key[1] is not None, key[1] or 0))
     return dict(zip(keys, distinguished([points.look(*key) for key in keys]), strict=True))
-
-
-def _better(better: str | None) -> str:
-    return f"{better.capitalize()} is better. " if better else ""

@@ -19,7 +19,7 @@ from ...data.rows import Rows
 from ...data.selection import Selection
 from ...output.product import Product, table_product
 from ...output.tables import Section, Table, columns_of
-from ._points import BITS, AllPoints, points_as, points_of
+from ._points import BITS, AllPoints, points_of
 from .versus import ALIKE, values_by_seed
 
 MOST_GROUPS = 12
@@ -31,7 +31,7 @@ def some_points(rows: Rows, needs: Needs) -> AllPoints | None:
     """All points; None also where no two quantizers have points of equal rates, or there are too many rates."""
     comparison = find_experiment(needs.trainable).comparison
     costs = [name for name in named(comparison).costs if name in rows.frame] if comparison else []
-    points = points_as(AllPoints, rows, replace(needs, others=tuple(costs)))
+    points = AllPoints.of(rows, replace(needs, others=tuple(costs)))
     return points if points and 0 < len(_groups(points)) <= MOST_GROUPS else None
 
 

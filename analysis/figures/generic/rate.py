@@ -21,7 +21,7 @@ from ...naming import listed
 from ...output.messages import said
 from ...output.numbers import long_form
 from ...output.words import capitalised
-from ._points import BITS, AllPoints, points_as, points_of
+from ._points import BITS, AllPoints, points_of
 
 _MOST_PANELS, _MOST_NAMES = 6, 4
 _INCHES = {1: 2.1, 2: 2.1, 3: 1.6}
@@ -35,12 +35,7 @@ _TICKS = 6
 
 @dataclass(frozen=True, kw_only=True)
 class MeasuredRate(AllPoints):
-    """All points, whose rate is a metric: what their codes take when entropy-coded."""
-
-    @property
-    def rate_column(self) -> str:
-        """That metric."""
-        return self.declared.experiment.rate_column
+    """All points, whose rate is the experiment's `rate_column`: what their codes take when entropy-coded."""
 
 
 def with_measured_rate(rows: Rows, needs: Needs) -> MeasuredRate | None:
@@ -48,14 +43,14 @@ def with_measured_rate(rows: Rows, needs: Needs) -> MeasuredRate | None:
     column = find_experiment(needs.trainable).rate_column
     if not column or column not in rows.of(needs.trainable) or rows.of(needs.trainable)[column].isna().all():
         return None
-    return points_as(MeasuredRate, rows, replace(needs, metrics=(*needs.metrics, column)))
+    return MeasuredRate.of(rows, replace(needs, metrics=(*needs.metrics, column)))
 
 
 def _with_rate(points: AllPoints) -> pd.DataFrame:
     """Every point with its numbers, and its rate in the column `BITS`: nominal, or the mean of what was measured."""
     means = points.means()
     if isinstance(points, MeasuredRate):
-        measured = points.means(points.rate_column).set_index("point_id")["mean"]
+        measured = points.means(points.declared.experiment.rate_column).set_index("point_id")["mean"]
         means[BITS] = means["point_id"].map(measured)
     return means
 
@@ -64,11 +59,12 @@ def fronts(selection: Selection) -> pd.DataFrame:
     """Every point with its rate and numbers, and whether it is on the front of the points with equal data."""
     points = points_of(selection)
     means = _with_rate(points)
-    group = _groups(points, means)
-    on_front = np.zeros(len(means), bool)
+    group, on_front = np.zeros(len(means), np.int64), np.zeros(len(means), bool)
+    if points.data_fields:  # the number of each point's combination of these
+        group = means.groupby(points.data_fields, dropna=False, observed=True).ngroup().to_numpy().astype(np.int64)
     sign = -1.0 if points.declared.metrics[points.metric].better == "higher" else 1.0
-    for places in pd.Series(range(len(means))).groupby(group).groups.values():
-        at = np.asarray(places)
+    for panel in np.unique(group):
+        at = group == panel
         on_front[at] = pareto(means[BITS].to_numpy()[at], sign * means["mean"].to_numpy()[at])
     return means.assign(panel=group, **{ON_FRONT: on_front})
 
@@ -175,15 +171,8 @@ def _ticks(points: AllPoints, rates: pd.Series[float]) -> list[float]:
 def _rate_is(points: AllPoints) -> str:
     if not isinstance(points, MeasuredRate):
         return "Rate: bits of the codes of one vector or image, all codes being equally likely"
-    label = points.declared.metrics[points.rate_column].label
+    label = points.declared.metrics[points.declared.experiment.rate_column].label
     return f"Rate: bits that the codes of a test vector or image take after entropy coding ({label}), their mean"
-
-
-def _groups(points: AllPoints, means: pd.DataFrame) -> npt.NDArray[np.int64]:
-    """For each point, the number of its combination of data fields."""
-    if not points.data_fields:
-        return np.zeros(len(means), np.int64)
-    return means.groupby(points.data_fields, dropna=False, observed=True).ngroup().to_numpy().astype(np.int64)
 
 
 def _dots(look: Look) -> Look:

@@ -20,7 +20,7 @@ from ...data.selection import Selection
 from ...data.summary import LEVEL, summaries
 from ...output.product import Product, table_product
 from ...output.tables import Section, Table, columns_of
-from ._points import BITS, NUMBERS, AllPoints, points_as, points_of
+from ._points import BITS, NUMBERS, AllPoints, points_of
 
 EQUAL = "equal"
 """`bits` or `parameters`."""
@@ -38,52 +38,7 @@ def comparisons(selection: Selection) -> pd.DataFrame:
     `wanted`, `mean`, `deviation`, `low`, `high`, `relative` (the mean over B's), `outcome` (of A).
     """
     assert isinstance(selection, Comparable)
-    return _compared(selection, pd.concat(selection.pairs, ignore_index=True))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Comparable(AllPoints):
-    """All points, and those that can be compared."""
-
-    @cached_property
-    def pairs(self) -> Sequence[pd.DataFrame]:
-        """A table for each two quantizers and each of `bits` and `parameters`; a row for each pair of points."""
-        return _pairs(self)
-
-
-def some_points(rows: Rows, needs: Needs) -> AllPoints | None:
-    """All points; None also where no two quantizers have points that can be compared."""
-    points = points_as(Comparable, rows, needs)
-    return points if points and points.pairs else None
-
-
-def _pairs(points: AllPoints) -> list[pd.DataFrame]:
-    table = points.points.copy()
-    kinds = {"bits": table[BITS].round(_DIGITS)}
-    if size := points.declared.size:
-        kinds["parameters"] = points.means(size)["mean"].set_axis(table.index)
-    found = [
-        _paired(points, table.assign(**{_KEY: key}), a, b).assign(**{EQUAL: kind})
-        for kind, key in kinds.items()
-        for a, b in combinations(points.declared.quantizers, 2)
-    ]
-    return [pairs for pairs in found if len(pairs)]
-
-
-def _paired(points: AllPoints, table: pd.DataFrame, a: str, b: str) -> pd.DataFrame:
-    """Points of A and B with equal keys and data, and equal values in fields of network and training that both have."""
-    table = table[table[_KEY].notna()]
-    one, other = table[table["quantizer"] == a], table[table["quantizer"] == b]
-    pairs = one.merge(other, on=[_KEY, *points.data_fields], suffixes=("_a", "_b"))
-    shared = shared_axes(*(points.declared.experiment.variant(quantizer) for quantizer in (a, b)))
-    for name in points.varied:
-        if name in shared and name not in points.data_fields and shared[name].role in ALIKE:
-            ours, theirs = pairs[f"{name}_a"], pairs[f"{name}_b"]
-            pairs = pairs[(ours == theirs) | ours.isna() | theirs.isna()]
-    return pairs.assign(a=a, b=b)
-
-
-def _compared(points: AllPoints, pairs: pd.DataFrame) -> pd.DataFrame:
+    points, pairs = selection, pd.concat(selection.pairs, ignore_index=True)
     metric = points.metric
     values, is_held = values_by_seed(points)
     place_of = pd.Index(points.points["point_id"])
@@ -104,6 +59,44 @@ def _compared(points: AllPoints, pairs: pd.DataFrame) -> pd.DataFrame:
     return pairs[about].assign(metric=metric, wanted=wanted, **found, relative=relative, outcome=outcome)[
         [*about, "metric", *NUMBERS, "relative", "outcome"]
     ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparable(AllPoints):
+    """All points, and those that can be compared."""
+
+    @cached_property
+    def pairs(self) -> Sequence[pd.DataFrame]:
+        """A table for each two quantizers and each of `bits` and `parameters`; a row for each pair of points."""
+        table = self.points.copy()
+        kinds = {"bits": table[BITS].round(_DIGITS)}
+        if size := self.declared.experiment.size_column:
+            kinds["parameters"] = self.means(size)["mean"].set_axis(table.index)
+        found = [
+            _paired(self, table.assign(**{_KEY: key}), a, b).assign(**{EQUAL: kind})
+            for kind, key in kinds.items()
+            for a, b in combinations(self.declared.quantizers, 2)
+        ]
+        return [pairs for pairs in found if len(pairs)]
+
+
+def some_points(rows: Rows, needs: Needs) -> AllPoints | None:
+    """All points; None also where no two quantizers have points that can be compared."""
+    points = Comparable.of(rows, needs)
+    return points if points and points.pairs else None
+
+
+def _paired(points: AllPoints, table: pd.DataFrame, a: str, b: str) -> pd.DataFrame:
+    """Points of A and B with equal keys and data, and equal values in fields of network and training that both have."""
+    table = table[table[_KEY].notna()]
+    one, other = table[table["quantizer"] == a], table[table["quantizer"] == b]
+    pairs = one.merge(other, on=[_KEY, *points.data_fields], suffixes=("_a", "_b"))
+    shared = shared_axes(*(points.declared.experiment.variant(quantizer) for quantizer in (a, b)))
+    for name in points.varied:
+        if name in shared and name not in points.data_fields and shared[name].role in ALIKE:
+            ours, theirs = pairs[f"{name}_a"], pairs[f"{name}_b"]
+            pairs = pairs[(ours == theirs) | ours.isna() | theirs.isna()]
+    return pairs.assign(a=a, b=b)
 
 
 def values_by_seed(points: AllPoints) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
@@ -158,10 +151,8 @@ def _row(points: AllPoints, table: pd.DataFrame) -> Sequence[str]:
 
 
 def _sizes(points: AllPoints) -> str:
-    size = points.declared.size
-    if not size:
-        return "No metric counts parameters. "
-    return f"Parameters: the column {size}. "
+    size = points.declared.experiment.size_column
+    return f"Parameters: the column {size}. " if size else "No metric counts parameters. "
 
 
 def _unmatched(points: AllPoints, table: pd.DataFrame) -> str:

@@ -56,8 +56,15 @@ def comparison(
 
 
 def note(selection: Selection, *subjects: str) -> str:
-    """The footnote of an item: the models, its own subjects, training and, where there are any, holes."""
-    return sentences(_glossary(selection), *subjects, _training(selection), caveats(selection))
+    """The footnote of a figure: the models, its own subjects, data sets, training and, where there are any, holes."""
+    about = f"{_data_sets(selection)}."
+    return sentences(_glossary(selection), *subjects, about, _training(selection), caveats(selection))
+
+
+def table_note(selection: Selection) -> str:
+    """The same of a table, whose subjects are notes of their own; the data sets come last."""
+    models = sentences(_glossary(selection), _training(selection), caveats(selection))
+    return f"{models} {_data_sets(selection)}."
 
 
 def lowest_of_each(
@@ -119,7 +126,7 @@ def _training(selection: Selection) -> str:
     return f"{text}; {precision}." if precision else f"{text}."
 
 
-def data_sets(selection: Selection) -> str:
+def _data_sets(selection: Selection) -> str:
     """The data sets and how many images they have."""
     return ", ".join(_counted(selection, images) for images in data_sets_of(selection.grids))
 

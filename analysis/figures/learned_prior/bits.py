@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
 
 from ...data.needs import Grid, at
 from ...data.selection import Selection
@@ -15,21 +14,21 @@ from ...draw import bars
 from ...draw.sheet import Drawn, Sheet, handle
 from ...draw.style import DASHED, Look
 from ...items import figure
-from ...output.messages import Point, best, said
+from ...output.messages import said
+from .._slices import SEVERAL_SLICE_COUNTS, best_slices, several_slice_counts
 from . import _shared as shared
 from ._columns import DATA_SET, RECONSTRUCTION, UNIFORM_CODES, UNIFORM_TOTAL, UNIGRAM_CODES, UNIGRAM_TOTAL
 from ._models import DataSet, Entry, data_sets_of, entries_of
 
 _ROOM_FOR_NUMBERS = 1.62
 """Width of a panel over its longest bar: the numbers stand to the right."""
-_LEAST_SLICE_COUNTS = 3
-"""Models of one width and codebook size that make a line over the number of slices."""
 _KINDS = {
     RECONSTRUCTION: (Look(colour="#8A8A8A", marker="o"), "reconstruction alone"),
     UNIGRAM_TOTAL: (Look(colour="#111111", marker="s"), "with codes, unigram prior"),
     UNIFORM_TOTAL: (Look(colour="#111111", marker="^", line=DASHED), "with codes, uniform prior"),
 }
 """What is counted, by column. Greys: colours are those of models."""
+_FAMILY = [*DATA_SET, "dimension", "codebook_size"]
 
 
 @figure(
@@ -45,15 +44,12 @@ def bits_split(selection: Selection) -> Drawn:
             for row, entry in enumerate(entries)]  # fmt: skip
     longest = max(ends, default=0.0) or 1
     for (axes,) in panels:
-        axes.set_xlim(0, bars.reach(_ROOM_FOR_NUMBERS) * longest)
-        ticks = MaxNLocator(8, steps=[1, 2, 5, 10]).tick_values(0, longest)
-        axes.set_xticks([tick for tick in ticks if tick <= longest])
+        bars.reach(axes, longest, _ROOM_FOR_NUMBERS)
     note = shared.note(
         selection,
         "Numbers: reconstruction + codes = total ± half of the 95% t-interval of the total, all under the unigram "
         f"prior (how often each code occurs in the training images); in brackets the total under a uniform prior. "
         f"Means of {shared.repetitions(selection)}. Codes by a better prior, such as an autoregressive one, cost less.",
-        f"{shared.data_sets(selection)}.",
     )
     caption = (
         "Bits per dimension of test images, split into what the decoder needs given the codes and what the codes cost. "
@@ -94,10 +90,7 @@ def _bar(axes: Axes, row: int, entry: Entry) -> float:
 
 
 def _several_slice_counts(rows: pd.DataFrame) -> Sequence[Grid]:
-    """DVQ, where enough slice counts of one width and codebook size were run."""
-    dvq = at(rows, quantizer="dvq")
-    counts = dvq.groupby([*DATA_SET, "dimension", "codebook_size"])["slices"].transform("nunique")
-    return shared.model_grids(dvq[counts >= _LEAST_SLICE_COUNTS])
+    return shared.model_grids(several_slice_counts(rows, _FAMILY))
 
 
 @figure(
@@ -106,7 +99,7 @@ def _several_slice_counts(rows: pd.DataFrame) -> Sequence[Grid]:
         RECONSTRUCTION,
         UNIGRAM_TOTAL,
         UNIFORM_TOTAL,
-        which=f"dvq with at least {_LEAST_SLICE_COUNTS} values of slices at one dimension and codebook_size",
+        which=SEVERAL_SLICE_COUNTS,
         choose=_several_slice_counts,
         sweeps=("sweeps/slices.yaml",),
     ),
@@ -115,8 +108,7 @@ def bits_over_slices(selection: Selection) -> Drawn:
     """A panel for each data set, width of the latent and codebook size."""
     tables = {metric: pd.concat([grid.means(metric) for grid in selection.grids]) for metric in _KINDS}
     single = len(data_sets_of(selection.grids)) == 1
-    columns = [*DATA_SET, "dimension", "codebook_size"]
-    families = tables[RECONSTRUCTION][columns].drop_duplicates().sort_values(columns).to_dict("records")
+    families = tables[RECONSTRUCTION][_FAMILY].drop_duplicates().sort_values(_FAMILY).to_dict("records")
     titles = []
     for family in families:
         images = DataSet(dataset=family["dataset"], image_size=family["image_size"])
@@ -132,7 +124,6 @@ def bits_over_slices(selection: Selection) -> Drawn:
         selection,
         f"Means of {shared.repetitions(selection)} with 95% t-intervals. "
         "Unigram prior: how often each code occurs in the training images.",
-        f"{shared.data_sets(selection)}.",
     )
     caption = (
         "Bits per dimension of test images over the number of slices L that DVQ cuts a latent of a fixed width D into, "
@@ -142,14 +133,9 @@ def bits_over_slices(selection: Selection) -> Drawn:
     legend = [handle(look, label, hollow=metric != RECONSTRUCTION) for metric, (look, label) in _KINDS.items()]
     totals = [at(tables[UNIGRAM_TOTAL], **family) for family in families]  # type: ignore[arg-type]
     message = said(*(
-        f"{title}: {best(_by_slices(table), 'total with codes', 'bits/dim')}"
-        for title, table in zip(titles, totals, strict=True)
+        f"{title}: {best_slices(table, 'total with codes')}" for title, table in zip(titles, totals, strict=True)
     ))  # fmt: skip
     return sheet.finish(
         x_label="number of slices L", y_label="bits/dim of test images", legend=[legend], footnote=note,
         message=message, caption=caption,
     )  # fmt: skip
-
-
-def _by_slices(table: pd.DataFrame) -> list[tuple[str, Point]]:
-    return [(f"L = {row['slices']}", row) for row in table.to_dict("records")]

@@ -67,7 +67,6 @@ def code_use_images(selection: Selection) -> Drawn:
         "codebook's codes; equal to K where all are equally frequent.",
         f"Each is a share of K, the mean over the codebooks of a model; means of {shared.repetitions(selection)} with "
         "95% t-intervals.",
-        f"{shared.data_sets(selection)}.",
     )
     return sheet.finish(
         x_label=["codes used / K", "perplexity / K"], footnote=note, y_limits=bars.row_limits(blocks),
@@ -141,7 +140,6 @@ def slice_dependence(selection: Selection) -> Drawn:
         "which it would be were the codes independent. The former is counted: it is at most log2 of the number of "
         "positions (dotted), and too low near that line.",
         f"Means of {shared.repetitions(selection)} with 95% t-intervals.",
-        f"{shared.data_sets(selection)}.",
     )
     legend = [
         [

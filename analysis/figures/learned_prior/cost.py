@@ -17,14 +17,7 @@ from ...naming import plus_minus
 from ...output.product import Product, table_product
 from ...output.tables import Section, Table, columns_of
 from . import _shared as shared
-from ._columns import (
-    DATA_SET,
-    MEMORY,
-    MODEL,
-    PARAMETERS,
-    SPEED,
-    UNIFORM_CODES,
-)  # fmt: skip
+from ._columns import DATA_SET, MEMORY, MODEL, PARAMETERS, SPEED, UNIFORM_CODES
 from ._models import DataSet, Model, labels_of, model_of
 
 _BITS, DURATION = "code_bits_per_image_uniform", "duration_seconds"
@@ -99,7 +92,7 @@ def cost(selection: Selection) -> Product:
         "process, which may have run several cells after each other. Cells may have shared a machine with others. Rows "
         "of different devices or versions are never averaged.",
         "Means ± half of the 95% t-interval over the n seeds that ran there; no interval for a single one. "
-        f"{shared.note(selection)} {shared.data_sets(selection)}.",
+        f"{shared.table_note(selection)}",
     ]
     content = Table(
         name="Cost", title=title, notes=notes,

@@ -59,7 +59,6 @@ def figure6(selection: Selection) -> Drawn:
         "point before; test: all test images.",
         "Losses of the first steps lie above the panels." if any(scale.cuts_lines for scale in scales) else "",
         "Some bands reach out of the panels." if any(scale.cuts_bands for scale in scales) else "",
-        f"{shared.data_sets(selection)}.",
     )
     caption = (
         "Figure 6. Reconstruction loss over the steps of training. Reconstruction is "

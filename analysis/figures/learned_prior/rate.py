@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from ...data.selection import Selection
+from ...draw import scales
 from ...draw.sheet import Drawn, Panel, Sheet, handle, level_handle
 from ...draw.style import ANY
 from ...items import figure
@@ -57,7 +59,6 @@ def equal_bits_images(selection: Selection) -> Drawn:
         "code occurs in the training images), over all parameters that are trained, codebooks included. Models of "
         "equal bits or parameters are drawn beside each other.",
         f"Means of {shared.repetitions(selection)} with 95% t-intervals.",
-        f"{shared.data_sets(selection)}.",
     )
     caption = (
         f"Reconstruction of test images at equal bits and at equal parameters. Reconstruction is "
@@ -95,7 +96,6 @@ def rate_distortion_images(selection: Selection) -> Drawn:
         "No curve of theory stands beside the models: it would take the distribution that the images are from, which "
         "is unknown.",
         f"Means of {shared.repetitions(selection)} with 95% t-intervals of both.",
-        f"{shared.data_sets(selection)}.",
     )
     return sheet.finish(
         message=_at_equal_bits(found, PSNR, "PSNR", "dB", higher=True),
@@ -155,13 +155,8 @@ def _apart(places: Sequence[float], width: float) -> list[float]:
 
 def _limits(entries: Sequence[Entry], *metrics: str) -> tuple[float, float]:
     """A scale that holds these numbers of all models, with their intervals."""
-    points = [entry.numbers(metric) for entry in entries for metric in metrics]
-    lows, highs = ([float(point[column]) for point in points] for column in ("low", "high"))
-    if not np.isfinite(lows).any():
-        return 0.0, 1.0
-    low, high = float(np.nanmin(lows)), float(np.nanmax(highs))
-    room = _ROOM * ((high - low) or 1.0)
-    return low - room, high + room
+    points = pd.concat([entry.point(metric) for entry in entries for metric in metrics])
+    return scales.limits(float(points["low"].min()), float(points["high"].max()), room=_ROOM)
 
 
 def _draw_equal_totals(panel: Panel, limits: tuple[float, float]) -> None:

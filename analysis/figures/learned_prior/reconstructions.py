@@ -66,7 +66,6 @@ def reconstructions(selection: Selection) -> Drawn:
         selection,
         f"One training of each model ({seeds}), not chosen; images evenly spaced through the test set. "
         "Numbers: bits/dim of all test images by this training, reconstruction + codes under a unigram prior.",
-        f"{shared.data_sets(selection)}.",
     )
     caption = (
         "Reconstructions. Test images and the pixels that each model expects given their codes. "

@@ -22,15 +22,7 @@ from ...output.tables import Section, Table, columns_of
 from . import _published as published
 from . import _shared as shared
 from ._best_prior import BEST_PRIOR, BEST_TOTAL, select_with_best_prior
-from ._columns import (
-    MODEL,
-    PARAMETERS,
-    RECONSTRUCTION,
-    UNIFORM_CODES,
-    UNIFORM_TOTAL,
-    UNIGRAM_CODES,
-    UNIGRAM_TOTAL,
-)  # fmt: skip
+from ._columns import MODEL, PARAMETERS, RECONSTRUCTION, UNIFORM_CODES, UNIFORM_TOTAL, UNIGRAM_CODES, UNIGRAM_TOTAL
 from ._models import DataSet, Entry, data_sets_of, models_of
 
 _EMPTY = "–"
@@ -81,8 +73,7 @@ def table1(selection: Selection) -> Product:
         f"Reconstruction: {shared.RECONSTRUCTION_IS}. + codes: with the cost of the codes added, under a uniform prior "
         "or under how often each code occurs in the training images: upper bounds on the negative log-likelihood. "
         f"{likelihood}{_best_priors(selection) if with_best else ''}Numbers of different columns do not compare.",
-        f"Means of {shared.repetitions(selection)} ± half of the 95% t-interval. {shared.note(selection)} "
-        f"{shared.data_sets(selection)}.",
+        f"Means of {shared.repetitions(selection)} ± half of the 95% t-interval. {shared.table_note(selection)}",
     ]
     sources = [f"[{i}] {work.name}: {work.source}. {work.note}" for i, work in enumerate(works, 1)]
     sources += published.caveats(images.dataset for images in data_sets)

@@ -11,8 +11,8 @@ import pandas as pd
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from ...draw.marks import describe_each
-from ...draw.scales import is_wide
+from ...draw.marks import describe
+from ...draw.scales import is_wide, limits
 from ...draw.sheet import Panel
 from ...draw.style import GREY
 
@@ -40,7 +40,7 @@ def means(
     Intervals lie beneath all marks. Those of plain points are pale, so that many of them hide nothing.
     """
     x, mean, many = list(x), table["mean"].to_numpy(float), len(table) > _MANY
-    describe_each(panel.axes, x, table, table["name"].tolist())
+    describe(panel.axes, x, mean, table)
     pale = looks is PLAIN
     panel.axes.errorbar(
         x, mean, yerr=half(table), fmt="none", ecolor=_PALE if pale else looks["color"], elinewidth=0.7,
@@ -65,19 +65,14 @@ def entry(looks: Mapping[str, Any], label: str) -> Line2D:
 class Scale:
     """An axis that holds all intervals of some means; a log axis where the means span decades."""
 
-    low: float
-    high: float
+    limits: tuple[float, float]
+    """As `Sheet.finish` takes them."""
     log: bool
-
-    @property
-    def limits(self) -> tuple[float, float]:
-        """As `Sheet.finish` takes them."""
-        return self.low, self.high
 
     def apply(self, panel: Panel) -> None:
         """As an upright axis. Goes before anything is drawn; the limits themselves are the sheet's."""
         if self.log:
-            panel.log_y(self.low, self.high)
+            panel.log_y(*self.limits)
 
 
 def across(panel: Panel, scale: Scale, *, whole: bool = False) -> None:
@@ -85,7 +80,7 @@ def across(panel: Panel, scale: Scale, *, whole: bool = False) -> None:
     x = panel.axes.xaxis
     if scale.log:
         panel.axes.set_xscale("log")
-        few = scale.high / scale.low <= _FEW_DECADES
+        few = scale.limits[1] / scale.limits[0] <= _FEW_DECADES
         x.set_major_locator(LogLocator(subs=(1.0, 3.0) if few else (1.0,), numticks=6))
         x.set_minor_locator(NullLocator())
     else:
@@ -105,7 +100,6 @@ def scale(table: pd.DataFrame) -> Scale:
     high = min(float(np.fmax(table["high"], table["mean"]).max()), float(mean.max()) + room)
     if is_wide(float(mean.min()), float(mean.max())):
         low = low if low > 0 else float(mean.min()) / 1.3  # an interval may reach below zero, where a log axis ends
-        room = (high / low) ** 0.05
-        return Scale(low=low / room, high=high * room, log=True)
+        return Scale(limits=limits(low, high, is_log=True, room=0.05), log=True)
     room = 0.06 * (high - low) or 0.06 * abs(high) or 1.0
-    return Scale(low=low - room, high=high + room, log=False)
+    return Scale(limits=(low - room, high + room), log=False)

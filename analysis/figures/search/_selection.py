@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
@@ -25,6 +25,7 @@ from ...data.selection import Selection
 from ...data.summary import summaries
 from ...output.numbers import long_form
 from ...output.product import UnfitError
+from ..generic.rate import pareto
 
 if TYPE_CHECKING:
     from dvq_ray.search.history import Suggested
@@ -97,7 +98,7 @@ class SearchSelection(Selection):
                 "sampler": [each.sampler for each in self.suggestions],
                 "monitored_step": [each.monitored[0] if each.monitored else np.nan for each in self.suggestions],
                 "monitored": [each.monitored[1] if each.monitored else np.nan for each in self.suggestions],
-                "best_so_far": _best_so_far(self.suggestions, numbers["mean"], self.signs[metric]),
+                "best_so_far": _best_so_far(self.suggestions, numbers["mean"], self.search.signs[metric]),
                 "wanted": numbers["n"],
                 **numbers,
             }
@@ -105,27 +106,14 @@ class SearchSelection(Selection):
         settings = pd.DataFrame([{field: each.params.get(field) for field in self.fields} for each in self.suggestions])
         return pd.concat([table, settings], axis=1)
 
-    @property
-    def signs(self) -> Mapping[str, float]:
-        """By objective: 1 where less is better, -1 where more is."""
-        return self.search.signs
-
     def best(self) -> list[str]:
         """Ids of the points that no other is better than: one, or the Pareto front, the best of the first objective
         first.
         """  # fmt: skip
         tables = {metric: self.means(metric) for metric in self.search.objectives}
-        costs = np.column_stack([self.signs[metric] * table["mean"].to_numpy() for metric, table in tables.items()])
-        ids = next(iter(tables.values()))["point_id"]
-        if costs.shape[1] == 1:
-            return [ids[int(costs[:, 0].argmin())]]
-        order = np.lexsort((costs[:, 1], costs[:, 0]))
-        found, least = list[str](), np.inf
-        for place in order:
-            if costs[place, 1] < least:
-                least = costs[place, 1]
-                found.append(ids[place])
-        return found
+        costs = [self.search.signs[metric] * table["mean"].to_numpy() for metric, table in tables.items()]
+        front = np.flatnonzero(pareto(costs[0], costs[-1]))  # of one objective, the best point alone
+        return next(iter(tables.values()))["point_id"][front[np.argsort(costs[0][front])]].tolist()
 
     @cached_property
     def _settings(self) -> pd.DataFrame:
@@ -249,6 +237,11 @@ def _best_so_far(
     return found
 
 
-def by_objective(selection: Selection, table_of: Callable[[str], pd.DataFrame]) -> pd.DataFrame:
-    """The tables of all objectives in long form, one after the other."""
-    return long_form(table_of(metric).assign(metric=metric) for metric in searched(selection).search.objectives)
+def by_objective(table_of: Callable[[SearchSelection, str], pd.DataFrame]) -> Callable[[Selection], pd.DataFrame]:
+    """The numbers of an item: the tables of all objectives in long form, one after the other."""
+
+    def numbers(selection: Selection) -> pd.DataFrame:
+        found = searched(selection)
+        return long_form(table_of(found, metric).assign(metric=metric) for metric in found.search.objectives)
+
+    return numbers

@@ -6,12 +6,15 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from textwrap import wrap
+from typing import Any
 
 import pandas as pd
 
+from dvq_ray.sweep.space import Choices
+
 from ...naming import number
 from ...output.messages import Point
-from ...output.words import capitalised, holes
+from ...output.words import capitalised, holes, sentences
 from ._selection import STATES, SearchSelection
 
 _SAMPLERS: Mapping[str, str] = {
@@ -38,12 +41,12 @@ def spoken(field: str) -> str:
 def settings(selection: SearchSelection, point: Point) -> str:
     """`slices 2, codebook size 256`: the searched fields that the point has."""
     pairs = [(field, point[field]) for field in selection.fields if field in point and not pd.isna(point[field])]
-    return ", ".join(f"{spoken(field)} {_value(value)}" for field, value in pairs)
+    return ", ".join(f"{spoken(field)} {value_text(value)}" for field, value in pairs)
 
 
 def better(selection: SearchSelection, name: str) -> str:
     """`lower is better`."""
-    return f"{'lower' if selection.signs[name] > 0 else 'higher'} is better"
+    return f"{'lower' if selection.search.signs[name] > 0 else 'higher'} is better"
 
 
 def named(selection: SearchSelection, table: pd.DataFrame) -> pd.DataFrame:
@@ -75,15 +78,14 @@ def note(
     search = selection.search
     counts = ", ".join(f"{selection.count(state)} {state}" for state in STATES if selection.count(state))
     some = "" if selection.count("complete") == len(selection.suggestions) else "; only complete ones have a value"
-    parts = [
+    return sentences(
         *subjects,
         f"Suggestions by {_samplers(selection)}: {counts}, of {search.suggestions} wanted{some}.",
         f"Means of {repetitions(selection)}{_intervals(selection, intervals)}.",
         *_meanings(selection),
         _fixed(selection),
         holes(selection),
-    ]
-    return " ".join(part for part in parts if part)
+    )
 
 
 def _samplers(selection: SearchSelection) -> str:
@@ -121,12 +123,19 @@ def _meanings(selection: SearchSelection) -> list[str]:
 
 def _fixed(selection: SearchSelection) -> str:
     search = selection.search
-    fixed = [f"{spoken(field)} {_value(value)}" for field, value in search.fixed.items()]
+    fixed = [f"{spoken(field)} {value_text(value)}" for field, value in search.fixed.items()]
     text = f"Fixed: {', '.join(fixed)}." if fixed else ""
     if search.max_bits is not None:
         text += f" No code takes more than {number(search.max_bits)} bits."
     return text.strip()
 
 
-def _value(value: object) -> str:
+def value_text(value: object) -> str:
+    """A value of a field, as people write it."""
     return number(value) if isinstance(value, int | float | str) else str(value)
+
+
+def in_order(axis: Choices) -> list[Any]:
+    """The choices as they stand beside each other: numbers sorted, others as the sweep file has them."""
+    are_numbers = all(isinstance(value, int | float) for value in axis.choices)
+    return sorted(axis.choices) if are_numbers else [*axis.choices]

@@ -37,7 +37,7 @@ def _chosen(selection: SearchSelection) -> list[str]:
         return selection.best()
     (metric,) = selection.search.objectives
     table = selection.means(metric)
-    ranked = table.assign(cost=selection.signs[metric] * table["mean"]).sort_values("cost", kind="stable")
+    ranked = table.assign(cost=selection.search.signs[metric] * table["mean"]).sort_values("cost", kind="stable")
     return [str(point_id) for point_id in ranked["point_id"].head(MOST_POINTS)]
 
 

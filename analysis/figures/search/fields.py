@@ -13,9 +13,9 @@ from matplotlib.lines import Line2D
 from dvq_ray.sweep.space import Axis, Choices
 
 from ...data.selection import Selection
+from ...draw import scales
 from ...draw.sheet import Drawn, Panel, Sheet
 from ...items import figure
-from ...naming import number
 from ...output.messages import is_alike, said, short
 from ...output.words import capitalised
 from . import _marks as marks
@@ -27,20 +27,13 @@ _SPREAD = 0.32
 """Of points with one value, to either side of it; neighbouring values are 1 apart."""
 _MOST_LISTED = 8
 """Values of a range that stand beside each other; more of them lie along an axis of numbers."""
-_ROOM = 0.06
-"""Beside the values of an axis of numbers, as a share of it."""
 _LINE: dict[str, Any] = {"marker": "s", "color": marks.BLACK, "markersize": 4.4}
-
-
-def _means(selection: Selection) -> pd.DataFrame:
-    """A row for each point that has a value, and objective."""
-    return by_objective(selection, searched(selection).means)
 
 
 @figure(
     "The objective over each searched field: all points, and the best at each value",
     search_needs(),
-    numbers=_means,
+    numbers=by_objective(SearchSelection.means),
     select=select_search,
 )
 def search_fields(selection: Selection) -> Drawn:
@@ -61,7 +54,7 @@ def search_fields(selection: Selection) -> Drawn:
             if field:
                 scale.apply(panel)
                 panel.axes.set_title(words.spoken(field), pad=2.5)  # ticks of the panel above take two lines
-                joined |= _draw(panel, found, field, table, found.signs[metric])
+                joined |= _draw(panel, found, field, table, found.search.signs[metric])
     note = words.note(
         found,
         "Each mark is a point that was suggested, in all panels of a row. "
@@ -84,7 +77,7 @@ def _message(selection: SearchSelection, tables: Mapping[str, pd.DataFrame]) -> 
     """The best point by each objective, and how many others cannot be told from it."""
     parts = []
     for metric, table in tables.items():
-        order = (selection.signs[metric] * table["mean"]).sort_values().index
+        order = (selection.search.signs[metric] * table["mean"]).sort_values().index
         first, *others = table.loc[order].to_dict("records")
         alike = sum(is_alike(first, other) for other in others)
         parts.append(
@@ -103,16 +96,15 @@ def _draw(panel: Panel, selection: SearchSelection, field: str, table: pd.DataFr
     values = _listed(axis)
     if values is None:
         assert not isinstance(axis, Choices)
-        room = (axis.high / axis.low) ** _ROOM if axis.log else _ROOM * (axis.high - axis.low) or 0.5
-        ends = (axis.low / room, axis.high * room) if axis.log else (axis.low - room, axis.high + room)
-        marks.across(panel, marks.Scale(low=ends[0], high=ends[1], log=axis.log), whole=axis.whole)
+        ends = scales.limits(axis.low, axis.high, is_log=axis.log)
+        marks.across(panel, marks.Scale(limits=ends, log=axis.log), whole=axis.whole)
         marks.means(panel, here[field].astype(float), here, marks.PLAIN)
         if pd.notna(best[field]):
             panel.axes.plot([float(best[field])], [best["mean"]], linestyle="", **marks.BEST, zorder=5)
         return False
     at = [_equal(here[field], value) for value in values]
     counts = [int(each.sum()) for each in at]
-    texts = [f"{_text(value)}\n({count})" for value, count in zip(values, counts, strict=True)]
+    texts = [f"{words.value_text(value)}\n({count})" for value, count in zip(values, counts, strict=True)]
     panel.axes.set_xticks(range(len(values)), texts, linespacing=1.0)
     panel.axes.tick_params(axis="x", pad=1.5)
     panel.axes.set_xlim(-0.6, len(values) - 0.4)
@@ -147,8 +139,7 @@ def _equal(column: pd.Series[Any], value: Any) -> npt.NDArray[np.bool_]:
 def _listed(axis: Axis) -> Sequence[Any] | None:
     """The values in the order in which they stand beside each other; None where they are too many for that."""
     if isinstance(axis, Choices):
-        numbers = all(isinstance(value, int | float) for value in axis.choices)
-        return sorted(axis.choices) if numbers else axis.choices
+        return words.in_order(axis)
     values = axis.values()
     few = values is not None and (len(values) == 1 or (len(values) <= _MOST_LISTED and not axis.log))
     return values if few else None
@@ -158,7 +149,3 @@ def _aside(count: int) -> Any:
     """Of points that share a value with the best one, which stands in the middle."""
     sides = np.linspace(-_SPREAD, _SPREAD, count + count % 2)
     return sides[:count]
-
-
-def _text(value: Any) -> str:
-    return number(value) if isinstance(value, int | float | str) else str(value)

@@ -12,7 +12,7 @@ from ...data.needs import Needs
 from ...data.rows import Rows
 from ...data.selection import Selection
 from ...draw.looks import known_look
-from ...draw.marks import describe_each
+from ...draw.marks import describe
 from ...draw.sheet import Drawn, Panel, Sheet
 from ...draw.style import GREY
 from ...items import figure
@@ -23,16 +23,11 @@ from . import _words as words
 from ._selection import SearchSelection, by_objective, search_needs, searched, select_search
 
 
-def _front(selection: Selection) -> pd.DataFrame:
-    """A row for each point that has a value, and objective, with whether it is on the front."""
-    found = searched(selection)
-
-    def table(metric: str) -> pd.DataFrame:
-        means = found.means(metric)
-        means.insert(2, "on_front", means["point_id"].isin(found.best()))
-        return means
-
-    return by_objective(selection, table)
+def _front(selection: SearchSelection, metric: str) -> pd.DataFrame:
+    """A row for each point that has a value, with whether it is on the front."""
+    means = selection.means(metric)
+    means.insert(2, "on_front", means["point_id"].isin(selection.best()))
+    return means
 
 
 def _select_two(rows: Rows, needs: Needs) -> SearchSelection | None:
@@ -46,7 +41,7 @@ def _select_two(rows: Rows, needs: Needs) -> SearchSelection | None:
         "the store of one search for two objectives, such as the loss and the rate: every suggestion that ended",
         sweeps=(),
     ),
-    numbers=_front,
+    numbers=by_objective(_front),
     select=_select_two,
 )
 def search_front(selection: Selection) -> Drawn:
@@ -62,7 +57,7 @@ def search_front(selection: Selection) -> Drawn:
     marks.across(panel, marks.scale(x))
     on_front = y["point_id"].isin(front).to_numpy()
     order = x[on_front].sort_values("mean").index
-    steps = "steps-post" if found.signs[across] > 0 else "steps-pre"
+    steps = "steps-post" if found.search.signs[across] > 0 else "steps-pre"
     panel.axes.plot(x["mean"][order], y["mean"][order], color=marks.BLACK, linewidth=1.0, drawstyle=steps, zorder=2)
     shade, looks = _looks(found, y)
     for value, look in looks.items():
@@ -114,7 +109,7 @@ def _looks(selection: SearchSelection, table: pd.DataFrame) -> tuple[str, Mappin
 
 def _marks(panel: Panel, x: pd.DataFrame, y: pd.DataFrame, look: Mapping[str, Any], *, on: bool) -> None:
     if len(x):
-        describe_each(panel.axes, x["mean"], y, y["name"].tolist())
+        describe(panel.axes, x["mean"], y["mean"], y)
         panel.axes.errorbar(
             x["mean"], y["mean"], xerr=marks.half(x), yerr=marks.half(y), linestyle="", elinewidth=0.7, capsize=1.4,
             capthick=0.7, zorder=3 + on, **look, **_filling(look["color"], on=on),

@@ -17,15 +17,10 @@ from . import _words as words
 from ._selection import SearchSelection, by_objective, search_needs, searched, select_search
 
 
-def _histories(selection: Selection) -> pd.DataFrame:
-    """A row for each suggestion and objective."""
-    return by_objective(selection, searched(selection).history)
-
-
 @figure(
     "History of a search: the value of each suggestion, and the best so far",
     search_needs(),
-    numbers=_histories,
+    numbers=by_objective(SearchSelection.history),
     select=select_search,
 )
 def search_history(selection: Selection) -> Drawn:
@@ -76,7 +71,7 @@ def search_history(selection: Selection) -> Drawn:
 def _message(selection: SearchSelection, metric: str, table: pd.DataFrame) -> str:
     """The best suggestion against the first one."""
     known = table[table["state"] == "complete"]
-    first, top = known.iloc[0], known.iloc[int((selection.signs[metric] * known["mean"]).argmin())]
+    first, top = known.iloc[0], known.iloc[int((selection.search.signs[metric] * known["mean"]).argmin())]
     label, of = selection.declared.metrics[metric].label, f"of {len(table)} suggestions"
     if first["suggestion"] == top["suggestion"]:
         return f"{of} none has a better {label} than the first, {short(first['mean'])}"

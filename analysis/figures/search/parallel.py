@@ -14,11 +14,10 @@ from matplotlib.lines import Line2D
 from dvq_ray.sweep.space import Axis, Choices
 
 from ...data.selection import Selection
-from ...draw.marks import describe_each
+from ...draw.marks import describe
 from ...draw.sheet import Drawn, Sheet
 from ...draw.style import GREY
 from ...items import figure
-from ...naming import number
 from ...output.messages import said
 from . import _marks as marks
 from . import _words as words
@@ -56,7 +55,7 @@ def search_parallel(selection: Selection) -> Drawn:
         [_heights(table[field], found.search.space.axes[field]) for field in found.fields]
         + [Normalize(table["mean"].min(), table["mean"].max())(table["mean"].to_numpy(float)).filled(0.5)]
     )
-    order = np.argsort(found.signs[metric] * table["mean"].to_numpy())
+    order = np.argsort(found.search.signs[metric] * table["mean"].to_numpy())
     count = max(1, round(BEST_SHARE * len(table)))
     places = np.arange(len(names))
     for row in order[::-1]:
@@ -65,7 +64,7 @@ def search_parallel(selection: Selection) -> Drawn:
             places, heights[row], color=marks.BLACK if is_best else GREY, linewidth=1.1 if is_best else 0.5,
             alpha=1.0 if is_best else 0.45, zorder=3 if is_best else 2,
         )  # fmt: skip
-    describe_each(panel.axes, [places[-1]] * len(table), table, table["name"].tolist(), height=heights[:, -1])
+    describe(panel.axes, [places[-1]] * len(table), heights[:, -1], table)
     some_absent = bool(np.isclose(heights, _ABSENT).any())
     for place, name in enumerate(names):
         panel.axes.axvline(place, color=marks.BLACK, linewidth=0.7, zorder=1)
@@ -109,7 +108,7 @@ def _message(selection: SearchSelection, best: pd.DataFrame, of: int) -> str:
 def _heights(column: pd.Series[Any], axis: Axis) -> npt.NDArray[np.float64]:
     """Where values lie between the ends of their axis, 0 to 1; choices are equally far apart."""
     if isinstance(axis, Choices):
-        values = _ordered(axis)
+        values = words.in_order(axis)
         top = max(len(values) - 1, 1)
         places = [values.index(value) / top if value in values else np.nan for value in column.tolist()]
         found = np.array(places, np.float64)
@@ -126,18 +125,9 @@ def _ticks(selection: SearchSelection, name: str, table: pd.DataFrame, *, absent
         low, high = float(table["mean"].min()), float(table["mean"].max())
         return [(0.0, f"{low:.4g}"), (1.0, f"{high:.4g}")]
     if isinstance(axis, Choices):
-        values = _ordered(axis)
-        found = [(place / max(len(values) - 1, 1), _text(value)) for place, value in enumerate(values)]
+        values = words.in_order(axis)
+        found = [(place / max(len(values) - 1, 1), words.value_text(value)) for place, value in enumerate(values)]
     else:
         found = [(0.0, f"{axis.low:.4g}"), (1.0, f"{axis.high:.4g}")]
     is_absent = absent and bool(table[name].isna().any())
     return [*found, (_ABSENT, "none")] if is_absent else found
-
-
-def _ordered(axis: Choices) -> list[Any]:
-    numbers = all(isinstance(value, int | float) for value in axis.choices)
-    return sorted(axis.choices) if numbers else list(axis.choices)
-
-
-def _text(value: Any) -> str:
-    return number(value) if isinstance(value, int | float | str) else str(value)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pandas as pd
 
 from ...data.needs import Grid, at, spread
-from ...data.selection import Selection
+from ...data.selection import Metric, Selection
 from ...draw.sheet import Drawn, Sheet
 from ...items import figure
 from ...naming import listed, number
@@ -28,15 +28,13 @@ def _grids(rows: pd.DataFrame) -> Sequence[Grid]:
     ]
 
 
-def _share_used(rows: pd.DataFrame) -> pd.Series[float]:
-    return mean_over_entries(rows, "codes_used") / rows["codebook_size"]
+def _share(column: str) -> Metric:
+    """The mean over the entries of a cell, over the codebook size."""
+    return lambda rows: mean_over_entries(rows, column) / rows["codebook_size"]
 
 
-def _evenness(rows: pd.DataFrame) -> pd.Series[float]:
-    return mean_over_entries(rows, "perplexity") / rows["codebook_size"]
-
-
-_MEASURES = {"codes used / codebook_size": _share_used, "perplexity / codebook_size": _evenness}
+_USED, _PERPLEXITY = _share("codes_used"), _share("perplexity")
+_MEASURES = {"codes used / codebook_size": _USED, "perplexity / codebook_size": _PERPLEXITY}
 
 
 @figure(
@@ -73,7 +71,7 @@ def code_use(selection: Selection) -> Drawn:
         "codebook size K and each range of initial codes: share of the codes that are used (above) and perplexity "
         f"over K (beneath). {'Dashed: k-means with the same K. ' if kmeans else ''}{note}"
     )
-    lines = [line for _, line in vq.means(_share_used).groupby(["codebook_size", "init_bound"])]
+    lines = [line for _, line in vq.means(_USED).groupby(["codebook_size", "init_bound"])]
     return sheet.finish(
         message=said(trend("the share of its codes that plain VQ uses", "the dimension D", lines)), caption=caption,
         x_label=shared.DIMENSION if len(bounds) < 3 else "dimension D", y_label=("codes used / K", "perplexity / K"),

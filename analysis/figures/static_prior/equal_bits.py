@@ -6,8 +6,9 @@ with K^L codes does. The paper compares the former; what slicing gains at a give
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,6 +27,7 @@ from . import _shared as shared
 
 _MOST_ROWS = 4
 _METRIC = "test_mse of dvq / test_mse of vq"
+_MODEL = ("codebook_size", "slices")
 
 
 def _grids(rows: pd.DataFrame) -> Sequence[Grid]:
@@ -52,24 +54,18 @@ def _grids(rows: pd.DataFrame) -> Sequence[Grid]:
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Comparison:
-    """A DVQ and the VQ that it is compared with."""
-
-    equal: str
-    """`parameters` or `bits`."""
-    codebook_size: int
-    slices: int
-    vq_codebook_size: int
+def _models(selection: Selection) -> Iterator[tuple[int, int]]:
+    """Codebook size and slices of each DVQ."""
+    return itertools.product(*(selection["dvq"].axes[axis] for axis in _MODEL))
 
 
-def _comparisons(selection: Selection) -> Iterator[_Comparison]:
-    held, dvq = selection["vq"].axes["codebook_size"], selection["dvq"]
-    for size in dvq.axes["codebook_size"]:
-        for slices in dvq.axes["slices"]:
-            yield _Comparison(equal="parameters", codebook_size=size, slices=slices, vq_codebook_size=size)
-            if size**slices in held:
-                yield _Comparison(equal="bits", codebook_size=size, slices=slices, vq_codebook_size=size**slices)
+def _comparisons(selection: Selection) -> Iterator[dict[str, Any]]:
+    """Each DVQ and each VQ that it is compared with, and what is equal then: `parameters` or `bits`."""
+    held = selection["vq"].axes["codebook_size"]
+    for size, slices in _models(selection):
+        for equal, theirs in (("parameters", size), ("bits", size**slices)):
+            if theirs in held:
+                yield {"equal": equal, "codebook_size": size, "slices": slices, "vq_codebook_size": theirs}
 
 
 def ratios(selection: Selection) -> pd.DataFrame:
@@ -84,10 +80,10 @@ def ratios(selection: Selection) -> pd.DataFrame:
     plain, sliced = (selection[name].table.assign(level=selection[name].levels) for name in ("vq", "dvq"))
     every, tables = sliced.assign(wanted=selection["dvq"].wanted), []
     for comparison in _comparisons(selection):
-        model = {"codebook_size": comparison.codebook_size, "slices": comparison.slices}
-        theirs = at(vq, codebook_size=comparison.vq_codebook_size)
+        model, partner = {axis: comparison[axis] for axis in _MODEL}, comparison["vq_codebook_size"]
+        theirs = at(vq, codebook_size=partner)
         pairs = at(dvq, **model).merge(theirs, on=[*where, "seed"], suffixes=("", "_of_vq")).sort_values("seed")
-        levels = at(plain, codebook_size=comparison.vq_codebook_size)[[*where, "level"]]
+        levels = at(plain, codebook_size=partner)[[*where, "level"]]
         points = at(every, **model).merge(levels, on=where, how="left", suffixes=("", "_of_vq"))
         places = pd.MultiIndex.from_frame(points[where]).get_indexer(pd.MultiIndex.from_frame(pairs[where]))
         numbers = ratio_summaries(
@@ -95,7 +91,7 @@ def ratios(selection: Selection) -> pd.DataFrame:
             points[["level", "level_of_vq"]].max(axis=1).to_numpy(), least=2,
         )  # fmt: skip
         about = points[[*where, "init_bound", "wanted"]]
-        tables.append(pd.DataFrame({**vars(comparison), **about, "metric": _METRIC, **numbers}, index=about.index))
+        tables.append(pd.DataFrame({**comparison, **about, "metric": _METRIC, **numbers}, index=about.index))
     return long_form(tables)
 
 
@@ -114,7 +110,7 @@ def equal_bits(selection: Selection) -> Drawn:
     """Over the number of factors: a row for each dimension, equal parameters beside equal bits."""
     table, dvq = ratios(selection), selection["dvq"]
     dimensions = dvq.axes["dimension"]
-    models = sorted({(c.codebook_size, c.slices) for c in _comparisons(selection)})
+    models = [*_models(selection)]
     looks = dict(zip(models, distinguished([shared.dvq_look(slices) for _, slices in models]), strict=True))
     panels = [(dimension, equal) for dimension in dimensions for equal in ("parameters", "bits")]
     titles = [f"D = {number(dimension)}: equal {equal}, {_partners(table, equal)}" for dimension, equal in panels]
@@ -128,7 +124,7 @@ def equal_bits(selection: Selection) -> Drawn:
             points = at(table, dimension=dimension, equal=equal, codebook_size=size, slices=slices)
             if len(points):
                 panel.points(points["factors"], points, look)
-    bits = dvq.usable.groupby(["codebook_size", "slices"])["bits_per_vector"].first()
+    bits = dvq.usable.groupby([*_MODEL])["bits_per_vector"].first()
     in_bits = {model: f" ({number(value)} bits)" for model, value in bits.items()}
     entries = [handle(look, f"DVQ, K = {number(model[0])}, L = {number(model[1])}{in_bits.get(model, '')}")
                for model, look in looks.items()]  # fmt: skip

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ import pandas as pd
 
 from ...data.needs import Grid, at, axes_of, distinct, ever_run, most_held, spread
 from ...data.selection import Selection
+from ...draw import scales
 from ...draw.sheet import Drawn, Panel, Sheet, handle, level_handle
 from ...draw.style import GREY, THEORY, Look, as_yardstick
 from ...items import figure
@@ -153,5 +153,4 @@ def _limits(values: Sequence[float]) -> tuple[float, float]:
     low, high = min(*values, 0.9), max(*values, 1.0)
     if low <= 0:
         raise UnfitError(f"a distortion of {low:g} has no place on a log axis")
-    room = (high / low) ** 0.07
-    return low / room, high * room if math.isfinite(high) else 1.0
+    return scales.limits(low, high, is_log=True, room=0.07)
