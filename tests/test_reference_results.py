@@ -254,6 +254,7 @@ ON_DESCRIPTORS: dict[str, Fields] = {
     "LFQ without its penalty": {"quantizer": "lfq", "entropy_weight": 0.0},
     "FSQ": {"quantizer": "fsq"},
 }
+ON_EMBEDDINGS = {**ON_DESCRIPTORS, "faiss's `RQ`": {"factory_string": ["RQ8x8", "RQ16x8"]}}
 SETS = ("bigann", "sift")
 
 
@@ -262,35 +263,74 @@ def descriptors() -> pd.DataFrame:
     return pd.read_parquet(ROOT / REFERENCE / "quantizers_descriptors" / "cells")
 
 
-def of_descriptors(rows: pd.DataFrame, dataset: str, bits: int, metric: str = "test_mse", **fields: Any) -> Any:
+@pytest.fixture(scope="module")
+def embeddings() -> pd.DataFrame:
+    return pd.read_parquet(ROOT / REFERENCE / "quantizers_text" / "cells")
+
+
+def of_vectors(rows: pd.DataFrame, bits: int, metric: str = "test_mse", **fields: Any) -> Any:
     """A metric by seed."""
-    for name, value in {"dataset": dataset, "bits_per_vector": bits, **fields}.items():
+    for name, value in {"bits_per_vector": bits, **fields}.items():
         rows = rows[rows[name].isin(value if isinstance(value, list) else [value])]
     return rows.set_index("seed")[metric].sort_index()
 
 
-def test_the_table_of_real_vectors_is_what_the_rows_say(descriptors: pd.DataFrame) -> None:
-    section = FINDINGS.read_text().split("## Real vectors")[1].split("\n## ")[0]
+def of_descriptors(rows: pd.DataFrame, dataset: str, bits: int, metric: str = "test_mse", **fields: Any) -> Any:
+    """A metric by seed on one of the sets."""
+    return of_vectors(rows, bits, metric, dataset=dataset, **fields)
+
+
+def table_of_vectors(heading: str) -> dict[str, list[str]]:
+    """The cells of each quantizer in the table below a heading of the findings."""
+    section = FINDINGS.read_text().split(f"\n{heading}\n")[1].split("\n## ")[0].split("\n### ")[0]
     lines = re.findall(r"^\| (.+) \|$", section, re.MULTILINE)[2:]
-    found = {name: cells for name, *cells in (line.split(" | ") for line in lines)}
+    return {name: cells for name, *cells in (line.split(" | ") for line in lines)}
+
+
+def with_interval(values: Any, scale: float = 1.0) -> str:
+    """The mean of five seeds with the half of its 95% t-interval."""
+    if len(values) < 5:
+        return "–"
+    return f"{scale * values.mean():.1f} ± {scale * stats.t.ppf(0.975, 4) * stats.sem(values):.1f}"
+
+
+def gain_of_five(rows: pd.DataFrame, bits: int, ours: Fields, theirs: Fields) -> tuple[float, float, float]:
+    """The mean paired difference in the test loss and its 95% interval, over the mean of theirs."""
+    losses = [of_vectors(rows, bits, **fields) for fields in (ours, theirs)]
+    difference = (losses[0] - losses[1]) / losses[1].mean()
+    assert len(difference.dropna()) == 5
+    low, high = stats.t.interval(0.95, 4, difference.mean(), stats.sem(difference))
+    return float(difference.mean()), float(low), float(high)
+
+
+def test_the_table_of_descriptors_is_what_the_rows_say(descriptors: pd.DataFrame) -> None:
+    found = table_of_vectors("## Real vectors")
     assert found.keys() == ON_DESCRIPTORS.keys()
     for name, fields in ON_DESCRIPTORS.items():
-        losses = [of_descriptors(descriptors, dataset, bits, **fields) for dataset in SETS for bits in (64, 128)]
-        halves = [stats.t.ppf(0.975, 4) * stats.sem(each) if len(each) == 5 else None for each in losses]
         assert found[name] == [
-            "–" if half is None else f"{each.mean():.1f} ± {half:.1f}"
-            for each, half in zip(losses, halves, strict=True)
+            with_interval(of_descriptors(descriptors, dataset, bits, **fields))
+            for dataset in SETS
+            for bits in (64, 128)
+        ], name
+
+
+def test_the_table_of_embeddings_is_what_the_rows_say(embeddings: pd.DataFrame) -> None:
+    found = table_of_vectors("### Embeddings of texts")
+    assert found.keys() == ON_EMBEDDINGS.keys()
+    for name, fields in ON_EMBEDDINGS.items():
+        losses, recalls = (
+            [of_vectors(embeddings, bits, metric, **fields) for bits in (64, 128)]
+            for metric in ("test_mse", "recall_at_10")
+        )
+        assert found[name] == [
+            *(with_interval(each, 1e6) for each in losses),
+            *(f"{each.mean():.3f}" if len(each) else "–" for each in recalls),
         ], name
 
 
 def test_what_the_findings_say_of_twins_and_of_who_beats_whom_on_real_vectors(descriptors: pd.DataFrame) -> None:
     def gain(dataset: str, bits: int, ours: Fields, theirs: Fields) -> tuple[float, float, float]:
-        """The mean paired difference and its interval, over the mean of theirs."""
-        losses = [of_descriptors(descriptors, dataset, bits, **fields) for fields in (ours, theirs)]
-        difference = (losses[0] - losses[1]) / losses[1].mean()
-        assert len(difference.dropna()) == 5
-        low, high = stats.t.interval(0.95, 4, difference.mean(), stats.sem(difference))
-        return float(difference.mean()), float(low), float(high)
+        return gain_of_five(descriptors[descriptors["dataset"] == dataset], bits, ours, theirs)
 
     columns = [(dataset, bits) for dataset in SETS for bits in (64, 128)]
     best, random = ON_DESCRIPTORS["OPQ, from the best of several starts"], ON_DESCRIPTORS["OPQ, from a random start"]
@@ -334,6 +374,45 @@ def test_what_the_findings_say_of_twins_and_of_who_beats_whom_on_real_vectors(de
         assert gain(dataset, 8, kmeans, {"quantizer": "rvq"})[0] * 100 == pytest.approx(of_rvq, abs=0.05)
     for bits, loss in ((64, 382), (128, 762)):
         assert round(of_descriptors(descriptors, "bigann", bits, quantizer="bsq", entropy_weight=0.1).mean()) == loss
+
+
+def test_what_the_findings_say_of_embeddings(embeddings: pd.DataFrame) -> None:
+    def percent(bits: int, ours: str, theirs: Fields) -> float:
+        """The gain, which must be decided."""
+        mean, low, high = gain_of_five(embeddings, bits, ON_EMBEDDINGS[ours], theirs)
+        assert low * high > 0
+        return 100 * mean
+
+    def is_tied(bits: int, ours: str, theirs: Fields) -> bool:
+        _, low, high = gain_of_five(embeddings, bits, ON_EMBEDDINGS[ours], theirs)
+        return low <= 0 <= high
+
+    rvq, pq, random = "RVQ, trained as in faiss", {"quantizer": "pq"}, "OPQ, from a random start"
+    best = "OPQ, from the best of several starts"
+    assert [round(percent(bits, rvq, pq)) for bits in (64, 128)] == [-49, -55]
+    assert round(percent(64, "LSQ", ON_EMBEDDINGS[rvq])) == -9
+    for signs in ("BSQ without its penalty", "LFQ without its penalty"):
+        assert max(percent(bits, signs, pq) for bits in (64, 128)) < -9
+    gains = [percent(bits, start, pq) for bits in (64, 128) for start in (random, best)]
+    assert (round(max(gains)), round(min(gains))) == (-29, -33)
+    for bits in (64, 128):
+        twin = of_vectors(embeddings, bits, factory_string=f"PQ{bits // 8}x8")
+        assert of_vectors(embeddings, bits, **pq).equals(twin)
+    assert [round(percent(bits, rvq, ON_EMBEDDINGS["faiss's `RQ`"]), 1) for bits in (64, 128)] == [-3.1, -3.6]
+    assert [round(percent(bits, best, ON_EMBEDDINGS[random]), 1) for bits in (64, 128)] == [1.2, 2.3]
+    lsq = [of_vectors(embeddings, 64, **each) for each in (ON_EMBEDDINGS["LSQ"], {"factory_string": "LSQ8x8"})]
+    assert lsq[0].equals(lsq[1])
+    assert round(percent(64, random, {"factory_string": "OPQ8,PQ8x8"}), 1) == 0.9
+    assert is_tied(128, random, {"factory_string": "OPQ16,PQ16x8"})
+    of_rvq = ON_EMBEDDINGS[rvq]
+    for bits, fields, ratio in ((64, of_rvq, 1.2), (128, of_rvq, 1.4), (64, pq, 1.1), (128, pq, 1.1)):
+        test, train = (of_vectors(embeddings, bits, metric, **fields) for metric in ("test_mse", "train_mse"))
+        assert round(test.mean() / train.mean(), 1) == ratio
+    one = "k-means on each slice"
+    others = {*embeddings[embeddings["bits_per_vector"] == 8]["quantizer"]} - {"kmeans"}
+    gains_of_one = {other: round(percent(8, one, {"quantizer": other}), 1) for other in others}
+    assert max(gains_of_one.values()) < 0
+    assert [gains_of_one[other] for other in ("pq", "rvq", "simvq")] == [-14.9, -8.9, -0.7]
 
 
 def test_what_the_findings_count_of_the_verdicts() -> None:
@@ -389,6 +468,52 @@ def test_the_results_page_has_the_verdict_of_the_stores_on_every_claim_and_findi
 
 def test_no_claim_is_decided_by_a_part_of_its_cells() -> None:
     assert not any(decision.outcome.is_so_far for decision in decided())
+
+
+def test_the_five_answers_of_the_results_page_are_what_the_rows_say(
+    descriptors: pd.DataFrame, embeddings: pd.DataFrame
+) -> None:
+    answers = " ".join(PAGE.read_text().split("**Five questions")[1].split("![DVQ against VQ")[0].split())
+    of = {decision.claim.number: decision.outcome for decision in decided()}
+    for number in ("1", "A"):
+        assert f"in {of[number].count('holds')} of {len(of[number].cells)}" in answers
+    holding = [number for number, outcome in of.items() if outcome.verdict == "holds" and not number.isalpha()]
+    assert f"claims {', '.join(holding[:-1])} and {holding[-1]} hold" in answers
+    assert [number for number, outcome in of.items() if outcome.verdict == "holds within"] == ["4"]
+    shown = of["C"].deciding
+    assert shown
+    assert f"takes {100 * shown.effect:.0f}% off" in answers
+
+    groups = pd.read_parquet(ROOT / REFERENCE / "claims_factorial_prior" / "cells").query("dependence == 0")
+    sliced = groups.query("quantizer == 'dvq' and start == 'k-means++' and codebook_size == 16 and groups == 4")
+    plain = pd.read_parquet(ROOT / REFERENCE / "factorial" / "cells").query(
+        "dependence == 0 and quantizer == 'vq' and codebook_size == 1024 and groups == 4"
+    )
+    losses = sliced["test_mse"].mean(), plain["test_mse"].mean()
+    assert "ends at {:.2f} and a VQ of 1,024 codes at {:.1f}".format(*losses) in answers
+    mixed = pd.read_parquet(ROOT / REFERENCE / "claims_dependent_features" / "cells").query(
+        "dependence == 0 and quantizer == 'pq'"
+    )
+    by_mixing = mixed.groupby("mixing")["test_mse"].mean()
+    assert f"PQ's loss is {by_mixing[1] / by_mixing[0]:.1f} times as high" in answers
+
+    def range_of(rows: pd.DataFrame, ours: Fields) -> tuple[int, int]:
+        gains = [100 * gain_of_five(rows, bits, ours, {"quantizer": "pq"})[0] for bits in (64, 128)]
+        return round(-max(gains)), round(-min(gains))
+
+    of_sets = [
+        range_of(descriptors[descriptors["dataset"] == each], {"quantizer": "opq", "rotation_start": "best"})
+        for each in SETS
+    ]
+    assert f"{min(low for low, _ in of_sets)} to {max(high for _, high in of_sets)}% below PQ on descriptors" in answers
+    least, most = range_of(embeddings, {"quantizer": "rvq", "trained_on": "all"})
+    assert f"RVQ {least} to {most}% below it on text embeddings" in answers
+    ledger = (ROOT / "docs/code_prior.md").read_text()
+    leads = re.search(r"\| VQ, four joint codebooks \| (0\.\d+) ± .* \| (0\.\d+) ± .* \| .* \| (0\.\d+) ± ", ledger)
+    assert leads
+    assert (
+        "by {} bits/dim in reconstruction, by {} with the codes under a unigram prior, and by {} under"
+    ).format(*leads.groups()) in answers
 
 
 def test_the_code_on_the_results_page_prints_what_the_page_says(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,7 +44,7 @@ class Rvq(FaissIndexed):
     @classmethod
     def at_bits(cls, bits: int, features: int) -> Mapping[str, Any] | None:
         """A stage of 256 codes for each 8 bits, trained as faiss does: the better way on every set of real vectors
-        that was tried (results/reference/quantizers_descriptors, results/quantizers_text)."""
+        that was tried (results/reference/quantizers_descriptors, results/reference/quantizers_text)."""
         if bits % 8 or bits > 8 * MOST_STAGES or faiss_is_installed("rvq"):
             return None
         return {"stages": bits // 8, "codebook_size": 256, "trained_on": "all"}
