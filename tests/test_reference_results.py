@@ -511,9 +511,9 @@ def test_the_five_answers_of_the_results_page_are_what_the_rows_say(
     ledger = (ROOT / "docs/code_prior.md").read_text()
     leads = re.search(r"\| VQ, four joint codebooks \| (0\.\d+) ± .* \| (0\.\d+) ± .* \| .* \| (0\.\d+) ± ", ledger)
     assert leads
-    assert (
-        "by {} bits/dim in reconstruction, by {} with the codes under a unigram prior, and by {} under"
-    ).format(*leads.groups()) in answers
+    assert ("by {} bits/dim in reconstruction, by {} with the codes under a unigram prior, and by {} under").format(
+        *leads.groups()
+    ) in answers
 
 
 def test_the_code_on_the_results_page_prints_what_the_page_says(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from ...draw.style import DASHED, Look
 from ...items import figure
 from ...output.messages import said
 from ...output.words import caveats, sentences
-from .._slices import SEVERAL_SLICE_COUNTS, best_slices, several_slice_counts
+from ..learned_prior._slices import SEVERAL_SLICE_COUNTS, best_slices, several_slice_counts
 from . import _shared as shared
 from ._shared import PRIOR, RECONSTRUCTION, TOTAL, in_order
 

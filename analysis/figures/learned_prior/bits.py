@@ -15,10 +15,10 @@ from ...draw.sheet import Drawn, Sheet, handle
 from ...draw.style import DASHED, Look
 from ...items import figure
 from ...output.messages import said
-from .._slices import SEVERAL_SLICE_COUNTS, best_slices, several_slice_counts
 from . import _shared as shared
 from ._columns import DATA_SET, RECONSTRUCTION, UNIFORM_CODES, UNIFORM_TOTAL, UNIGRAM_CODES, UNIGRAM_TOTAL
 from ._models import DataSet, Entry, data_sets_of, entries_of
+from ._slices import SEVERAL_SLICE_COUNTS, best_slices, several_slice_counts
 
 _ROOM_FOR_NUMBERS = 1.62
 """Width of a panel over its longest bar: the numbers stand to the right."""

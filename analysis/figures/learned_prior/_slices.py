@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from ..data.needs import at
-from ..output.messages import best
+from ...data.needs import at
+from ...output.messages import best
 
 _LEAST_SLICE_COUNTS = 3
 """Models of one width and codebook size that make a line over the number of slices."""
