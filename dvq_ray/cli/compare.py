@@ -239,15 +239,16 @@ def _run(
     screen.print(f"sweep file: {asked.file}")
     store = Store.under(results, asked.spec.name)
     if asked.in_part:
-        grids = {each.first_grid: asked.sweep["grids"][each.first_grid] for each in asked.in_part}
+        screen.print("first look, at few rows and one seed; all rows and seeds follow")
+    for bits in dict.fromkeys(each.bits for each in asked.in_part):  # one by one: the first table is there in seconds
+        some = {each.first_grid: each for each in asked.in_part if each.bits == bits}
+        grids = {grid: asked.sweep["grids"][grid] for grid in some}
         quick = parse_sweep(write_yaml({**asked.sweep, "grids": grids}), str(asked.file))
         code = _swept(screen, quick, results, _left(budget, began), in_process=True)
         if code == INTERRUPTED:
             return code
         screen.print()
-        asked.tables.show(screen, store, {each.first_grid: each for each in asked.in_part})
-        screen.print("this is a first look, at few rows and one seed; all rows and seeds follow")
-        screen.print()
+        asked.tables.show(screen, store, some)
     code = _swept(screen, asked.spec, results, _left(budget, began), in_process=in_process)
     screen.print()
     every = {each.grid: each for each in asked.contestants}

@@ -82,13 +82,14 @@ def test_the_same_command_resumes_and_another_budget_is_added(file: Path, tmp_pa
     assert "6 cells to run, 6 at hand" in again.output
 
 
-def test_a_large_file_is_looked_at_in_part_first(tmp_path: Path) -> None:
+def test_a_large_file_is_looked_at_in_part_first_one_budget_after_the_other(tmp_path: Path) -> None:
     np.save(tmp_path / "many.npy", clusters(5000, dimension=4))
-    done = compare(tmp_path / "many.npy", "--bits", "2", "--seeds", "2", results=tmp_path)
+    done = compare(tmp_path / "many.npy", "--bits", "2", "4", "--seeds", "2", results=tmp_path)
     assert done.exit_code == 0, done.output
-    head, _, rest = done.output.partition("this is a first look")
-    assert "2 bits, by" in head
-    assert "2 bits, by" in rest
+    head, _, rest = done.output.partition("first look")
+    assert "bits, by" not in head
+    assert re.findall(r"^(\d) bits, by", rest, re.MULTILINE) == ["2", "4", "2", "4"]
+    assert re.search(r"^2 bits, by(?s:.*?) cells to run(?s:.*?)^4 bits, by", rest, re.MULTILINE)
     assert "rows: 2000, seeds: 1}" in (tmp_path / "compare-many.yaml").read_text()
 
 
