@@ -1,5 +1,5 @@
 # `make results` sets up and runs the main job with its figures. `make check` sets up, lints, checks types and runs the
-# tests that need no Ray, in a few minutes; `make test` runs those that need Ray too, as CI does.
+# tests that need no Ray, in some eight minutes; `make test` runs those that need Ray too, as CI does.
 # `make docs` builds the website into site/.
 # PYTHON=python3.12 picks another interpreter.
 
