@@ -59,7 +59,7 @@ def _warnings(environments: pd.DataFrame) -> Iterator[str]:
     yield from _differing("commits", commits)
     for commit, count in commits[commits.index.str.endswith(_DIRTY)].items():
         its = counted(count, "row is", "rows are")
-        yield f"{its} of code that no commit holds: {commit} had changes beside it."
+        yield f"{its} of code that no commit holds: {commit} had uncommitted changes."
 
 
 def _differing(what: str, counts: pd.Series[int]) -> Iterator[str]:

@@ -31,9 +31,8 @@ def numbers_of_ids(ids: pa.Array) -> npt.NDArray[np.uint64] | None:
 
 def order_of_ids(ids: pa.ChunkedArray) -> tuple[npt.NDArray[np.int64], bool]:
     """The places of the ids in their order, and whether one is there twice."""
-    numbers = [
-        numbers_of_ids(chunk) for chunk in ids.chunks if len(chunk)
-    ]  # one by one: they take some times their size
+    # Chunk by chunk: on the way to numbers, ids take several times their memory.
+    numbers = [numbers_of_ids(chunk) for chunk in ids.chunks if len(chunk)]
     held = [its for its in numbers if its is not None]
     if not held or len(held) < len(numbers):
         whole = ids.combine_chunks()
