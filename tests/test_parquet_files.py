@@ -155,6 +155,7 @@ def test_numbers_that_are_missing_may_be_nan(tmp_path: Path) -> None:
 
     change(store, with_nan, ("cells",))
     pd.testing.assert_frame_equal(load_results(store.location), expected)
+    assert store.load(categories=["steps"])["steps"].isna().tolist() == expected["steps"].isna().tolist()
     assert load_results(store.location, where=[("steps", "==", 4000)])["quantizer"].unique() == ["dvq"]
 
 

@@ -301,6 +301,33 @@ def test_columns_of_every_kind_follow_their_ids_whatever_files_they_are_in(folde
         assert frame["test_mse"].tolist() == [1.0, 2.0, 3.0, 4.0]
 
 
+@pytest.mark.parametrize("values", [40, 100, 300])
+def test_categories_are_the_values_of_the_columns_however_many_there_are_in_each_file(
+    folder: Store, values: int
+) -> None:
+    """Of 40 all fit a byte, of 100 those of each file, of 300 those of neither."""
+    for part in range(2):
+        named = [
+            row(
+                f"{part}-{i:03}",
+                sweep=f"sweep {part} {i}",
+                dimension=1000 * part + i,
+                learning_rate=None if i % 3 else i / 7,
+            )
+            for i in range(values)
+        ]
+        put(folder, f"cells/{part}.parquet", cell_table(EXPERIMENT, named))
+    names = ["sweep", "dimension", "learning_rate"]
+    found, expected = folder.load(categories=names), folder.load()
+    for name in names:
+        assert isinstance(found[name].dtype, pd.CategoricalDtype)
+        assert (
+            found[name].astype(object).fillna("none").tolist() == expected[name].astype(object).fillna("none").tolist()
+        )
+    plain = [name for name in expected if name not in names]
+    pd.testing.assert_frame_equal(found[plain], expected[plain], check_exact=True)
+
+
 def test_some_cells_are_read_alone_and_each_by_the_row_that_stands(store: Store) -> None:
     write(store, row("b", status="error", minute=1), row("a"), row("c"))
     write(store, row("b", test_mse=7.0))

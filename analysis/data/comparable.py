@@ -26,6 +26,11 @@ def _has(owner: Owner, value: Any) -> bool:
         return True
 
 
+def _has_floats(values: pd.Series[Any]) -> bool:
+    kind = values.dtype
+    return pd.api.types.is_float_dtype(kind.categories.dtype if isinstance(kind, pd.CategoricalDtype) else kind)
+
+
 def with_comparable_settings(frame: pd.DataFrame) -> tuple[pd.DataFrame, int]:
     """The rows, and how many of them had floats that were rounded. Of cells that then are the same one stands."""
     columns: dict[str, pd.Series[Any]] = {}
@@ -50,8 +55,11 @@ def with_comparable_settings(frame: pd.DataFrame) -> tuple[pd.DataFrame, int]:
                 held = columns.get(name, frame[name]).astype(object)
                 columns[name] = held.mask(here & frame[owner.field].isin(without), np.nan)
     frame = frame.assign(**{name: pd.Series(held.tolist(), frame.index) for name, held in columns.items()})
-    for name in fields & {*frame.select_dtypes("float").columns}:
-        places, floats = pd.factorize(frame[name].to_numpy())
+    for name in sorted(fields & {*frame.columns}):
+        if not _has_floats(frame[name]):
+            continue
+        places, distinct = pd.factorize(frame[name])  # which numbers categories as they are
+        floats = np.asarray(distinct, np.float64)
         short = np.array([float(f"{value:.{_DIGITS}g}") for value in floats])
         if (changed := short != floats).any():
             rounded |= np.append(changed, False)[places]

@@ -27,7 +27,7 @@ class Points:
 
     rows: pd.DataFrame
     heads: pd.DataFrame
-    """One row of each point."""
+    """One row of each point, with settings as plain numbers."""
     of_rows: Places
     """For each row, the place of its point in `heads`."""
 
@@ -35,7 +35,29 @@ class Points:
 def points_of(rows: pd.DataFrame, by: Sequence[str] = ON_ONE_MACHINE) -> Points:
     """The points of the rows; rows that are equal in the columns `by` are one point."""
     firsts, kinds = kinds_of(rows, [name for name in by if name in rows])
-    return Points(rows=rows, heads=rows.iloc[firsts], of_rows=kinds)
+    return Points(rows=rows, heads=plain(rows.iloc[firsts]), of_rows=kinds)
+
+
+def plain(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with numbers that `Rows.frame` holds as categories as numbers. Those of text stay."""
+    held = {str(name): values for name, values in table.items() if _has_number_categories(values)}
+    return table.assign(**{name: plain_numbers(values) for name, values in held.items()})
+
+
+def plain_numbers(values: pd.Series[Any]) -> pd.Series[Any]:
+    """The values; as numbers where they are categories of numbers."""
+    if not _has_number_categories(values):
+        return values
+    codes, held = values.cat.codes.to_numpy(), values.cat.categories.to_numpy()
+    numbers = held[codes] if len(held) else np.full(len(codes), np.nan)
+    if (codes < 0).any():
+        numbers = np.where(codes < 0, np.nan, numbers)
+    return pd.Series(numbers, values.index, name=values.name)
+
+
+def _has_number_categories(values: pd.Series[Any]) -> bool:
+    kind = values.dtype
+    return isinstance(kind, pd.CategoricalDtype) and pd.api.types.is_numeric_dtype(kind.categories.dtype)
 
 
 def kinds_of(frame: pd.DataFrame, columns: Sequence[str]) -> tuple[Places, Places]:
@@ -86,7 +108,7 @@ def unusable_rows(
 
 def floats(values: pd.Series[Any]) -> npt.NDArray[np.float64]:
     """The values as numbers; NaN where there is none."""
-    return pd.to_numeric(values).to_numpy(np.float64, na_value=np.nan)
+    return pd.to_numeric(plain_numbers(values)).to_numpy(np.float64, na_value=np.nan)
 
 
 def _is_finite(values: pd.Series[Any]) -> npt.NDArray[np.bool_]:

@@ -13,7 +13,7 @@ from dvq_ray.store import SUGGESTION
 
 from ..naming import boxes
 from .declared import conditions_of
-from .points import kinds_of
+from .points import kinds_of, plain, plain_numbers
 from .rows import Rows
 from .selection import Selection
 
@@ -41,7 +41,7 @@ def query_of(selection: Selection, rows: Rows) -> str | None:
 def _kept(rows: Rows) -> Iterator[str]:
     """What `--only` kept: rows with the value and rows that have no such field."""
     for column, value in rows.only.items():
-        is_number = pd.api.types.is_numeric_dtype(rows.frame[column])
+        is_number = pd.api.types.is_numeric_dtype(plain_numbers(rows.frame[column]))
         shown = _shown(float(value) if is_number else value)
         rest = f"({column}.isna() and status != 'ok')" if column in conditions_of(rows.frame) else f"{column}.isna()"
         yield f"({column} == {shown} or {rest})"
@@ -76,7 +76,7 @@ def _within(frame: pd.DataFrame, inside: Mask, axes: Sequence[str]) -> Iterator[
 def _of_quantizer(frame: pd.DataFrame, inside: Mask, settings: Sequence[str]) -> str | None:
     """The same for rows of one quantizer."""
     firsts, kinds = kinds_of(frame, settings)
-    points = frame.iloc[firsts]
+    points = plain(frame.iloc[firsts])
     is_chosen = np.bincount(kinds, inside, len(firsts)) > 0
     parts, covered = [], np.ones(len(points), bool)
     for name in settings:

@@ -23,15 +23,26 @@ from dvq_ray.sweep.spec import parse_sweep
 
 from .comparable import with_comparable_settings
 from .declared import conditions_of
-from .points import Points, points_of
+from .points import Points, plain, plain_numbers, points_of
 
 _Read = TypeVar("_Read")
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
+
+
 _SCHEMAS = [cell_schema(experiment) for experiment in built_in_experiments()]
-_OFTEN_EQUAL = {field.name for schema in _SCHEMAS for field in schema if pa.types.is_string(field.type)} - {
+_TEXTS = {field.name for schema in _SCHEMAS for field in schema if pa.types.is_string(field.type)} - {
     "cell_id",
     "error",
 }
-"""Columns of text with few values."""
+_NUMBERS = {
+    name for experiment in built_in_experiments() for quantizer in experiment.quantizers
+    for name in experiment.variant(quantizer).model_fields if _is_number(cell_schema(experiment).field(name).type)
+}  # fmt: skip
+_OFTEN_EQUAL = _TEXTS | _NUMBERS
+"""Columns of text and settings: they have few values."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +60,7 @@ class Rows:
     """One row for each cell of the given stores, sorted by `cell_id`."""
 
     frame: pd.DataFrame
+    """Text and settings are categories, a byte each as long as few differ; `plain` makes numbers of them."""
     stores: tuple[str, ...]
     """Locations as the user gave them."""
     origins: Mapping[str, str] | pd.Series[str] = field(default_factory=dict)
@@ -133,8 +145,8 @@ def load_rows(
     names = np.repeat(np.array(locations, object), [len(part) for part in frames])
     frame = frames[0]
     if len(frames) > 1:
-        frame = pd.concat([part for part in frames if len(part)], ignore_index=True)
-    origins = pd.Series(names, index=frame["cell_id"])
+        frame = pd.concat([plain(part) for part in frames if len(part)], ignore_index=True)
+    origins = pd.Series(pd.Categorical(names), index=frame["cell_id"])
     frame, rounded = with_comparable_settings(frame)
     if rounded:
         notes.append(f"{rounded} cells have floats that are equal to shorter ones up to their last digits; they count "
@@ -228,13 +240,19 @@ def _held(frame: pd.DataFrame) -> Held:
 
 
 def _with_categories(frame: pd.DataFrame) -> pd.DataFrame:
-    """With columns of few values as categories, which are those that it has, in order."""
+    """With columns of few values as categories, which are those that it has, in order.
+
+    Numbers of which some are missing are floats, as they are in a column of numbers.
+    """
     columns = {}
     for name in _OFTEN_EQUAL & {*frame.columns}:
         values = frame[name].astype("category")
         counts = np.bincount(values.cat.codes + 1, minlength=len(values.cat.categories) + 1)[1:]
         held = sorted(values.cat.categories[counts > 0])
-        columns[name] = values if held == [*values.cat.categories] else values.cat.set_categories(held)
+        values = values if held == [*values.cat.categories] else values.cat.set_categories(held)
+        if name in _NUMBERS and values.cat.categories.dtype != np.float64 and counts.sum() < len(values):
+            values = values.cat.rename_categories([*map(float, held)])
+        columns[name] = values
     return frame.assign(**columns)
 
 
@@ -249,7 +267,7 @@ def _keep(frame: pd.DataFrame, column: str, value: str) -> pd.DataFrame:
     """Rows with that value, and rows without one: of quantizers that have no such field, and of failed cells."""
     if column not in frame:
         raise ValueError(f"--only {column}={value}: there is no column {column!r} in the store")
-    values = frame[column]
+    values = plain_numbers(frame[column])
     try:
         same = values == (float(value) if pd.api.types.is_numeric_dtype(values) else value)
     except ValueError:

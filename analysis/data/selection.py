@@ -16,7 +16,7 @@ from .curves_and_artifacts import CurvesAndArtifacts, load_curves_and_artifacts
 from .declared import Declared, declared
 from .differences import differences
 from .needs import Grid, Needs
-from .points import Places, Points, floats, groups_of, unusable_rows
+from .points import Places, Points, floats, groups_of, plain, unusable_rows
 from .rows import Rows
 from .summary import LEVEL, summaries
 
@@ -297,7 +297,7 @@ def _select_grids(
     inside = np.logical_or.reduce([places >= 0 for _, places in placed])[points.of_rows] & is_wanted
     known = declared(needs.trainable, sorted({grid.quantizer for grid, _ in placed}))
     frame = needs.narrow(points.rows, [*known.axes, *(axis for grid, _ in placed for axis in grid.axes)])
-    frame = frame.reset_index(drop=True) if inside.all() else frame[inside].reset_index(drop=True)
+    frame = plain(frame if inside.all() else frame[inside]).reset_index(drop=True)
     of_rows = points.of_rows[inside]
     return Selection(
         needs=needs, declared=known, placed=[(grid, places[of_rows]) for grid, places in placed], rows=frame,

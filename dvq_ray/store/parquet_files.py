@@ -22,6 +22,8 @@ from dvq_ray.store.columns import first_line, known_kinds
 MOST_EXPANSION, ALWAYS_ALLOWED = 1000, 1 << 20
 """Times its own size that a file may take once it is decoded, and bytes that any may take. Equal errors of thousands of
 cells, well compressed, take 700 times."""
+MOST_IN_A_BYTE = 128
+"""Values of a dictionary that has a signed byte for each row."""
 _PANDAS_INDEX = re.compile(r"__index_level_\d+__")
 _WIDTHS = {"BOOLEAN": 1, "INT32": 8, "INT64": 8, "INT96": 12, "FLOAT": 8, "DOUBLE": 8}
 """Bytes in memory of a value of Parquet's types; a text has no fixed number of them."""
@@ -47,19 +49,22 @@ def read_piece(
 ) -> Piece:
     """The columns that are requested, or all but some, in a store's types; those that it does not have are left out.
 
-    Columns of text may come as dictionaries, which is many times lighter where values are few. With `ahead`, parts of
-    the file are requested together. Raises `UnusableFileError` where a row has no value for one of the `keys`, where a
-    column holds something else than it should, and where the file would take far more memory than it has bytes; and
-    whatever pyarrow raises where it is no Parquet file.
+    Columns of text and numbers may come as dictionaries, which are many times lighter where values are few. With
+    `ahead`, parts of the file are requested together. Raises `UnusableFileError` where a row has no value for one of
+    the `keys`, where a column holds something else than it should, and where the file would take far more memory than
+    it has bytes; and whatever pyarrow raises where it is no Parquet file.
     """
     metadata, schema = _opened(file, keys)
     names = [name for name in schema.names if (name not in without if columns is None else name in columns)]
     size, unsure = _size_by_footer(file, metadata, names)
-    texts = {name for name in names if name in as_dictionaries and _is_text(_kind(name, schema.field(name).type))}
+    few = {name: _kind(name, schema.field(name).type) for name in names if name in as_dictionaries}
+    texts = {name for name, kind in few.items() if _is_text(kind)}
+    numbers = {name for name, kind in few.items() if _is_number(kind)}
     reader = pq.ParquetFile(file, metadata=metadata, read_dictionary=[*texts.union(unsure)], pre_buffer=ahead)
     read = reader.read(names, use_threads=False)
     _check_texts(file, size, read.select(unsure))
-    table = pa.table({name: _cast(name, read[name], keep_dictionary=name in texts) for name in names})
+    cast = {name: _cast(name, read[name], keep_dictionary=name in texts) for name in names}
+    table = pa.table(cast | {name: with_small_indices(cast[name]) for name in texts.union(numbers)})
     if empty := [name for name in keys if name in names and table[name].null_count]:
         raise UnusableFileError(f" is not a file of a store: there are rows without {', '.join(empty)}")
     return _in_kinds(schema), table
@@ -166,6 +171,18 @@ def _cast(name: str, column: pa.ChunkedArray, *, keep_dictionary: bool) -> pa.Ch
         return column.cast(wanted)
     except (pa.ArrowException, TypeError, OverflowError) as error:
         raise UnusableFileError(f"{_mismatch(name, column.type)} ({first_line(error)})") from error
+
+
+def with_small_indices(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """A column as one dictionary, with a byte for each row where that suffices. A NaN is a missing value."""
+    if kinds.is_null(column.type):
+        return column
+    if kinds.is_floating(column.type):
+        column = pc.if_else(pc.is_nan(column), None, column)
+    whole = column.dictionary_encode().unify_dictionaries().combine_chunks()
+    is_small = len(whole.dictionary) <= MOST_IN_A_BYTE
+    indices = whole.indices.cast(pa.int8() if is_small else pa.int32())
+    return pa.chunked_array([pa.DictionaryArray.from_arrays(indices, whole.dictionary)])
 
 
 def _mismatch(name: str, kind: pa.DataType) -> str:

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from dvq_ray.store.columns import ATTEMPT, KEYS, first_line, known_kinds
 from dvq_ray.store.parquet_files import (
+    MOST_IN_A_BYTE,
     Piece,
     UnusableFileError,
     check_piece,
@@ -84,8 +85,9 @@ class Reader:
     ) -> pa.Table:
         """The files as one table with the columns of all of them; a column that a file does not have is empty there.
 
-        Where no `columns` are named these are all but those in `without`. Columns of text may come as dictionaries,
-        which is many times lighter where values are few. Rows for which `where` is not true are not read.
+        Where no `columns` are named these are all but those in `without`. Columns of text and numbers may come as
+        dictionaries, which are many times lighter where values are few. Rows for which `where` is not true are not
+        read.
         """
         if where is not None:
             return self._scan(files, columns, where)
@@ -94,7 +96,7 @@ class Reader:
         if not pieces:
             return _with_columns("", schema.empty_table(), columns or schema.names)
         tables = [table if columns is None else _with_columns(path, table, columns) for path, (_, table) in pieces]
-        return pa.concat_tables(tables, promote_options="permissive")
+        return pa.concat_tables(_with_wide_indices(tables), promote_options="permissive")
 
     def each_file(
         self,
@@ -258,6 +260,29 @@ def _with_columns(path: str, table: pa.Table, columns: Sequence[str]) -> pa.Tabl
         else:
             arrays[name] = table[name] if name in table.column_names else pa.nulls(table.num_rows)
     return pa.table(arrays)
+
+
+def _with_wide_indices(tables: Sequence[pa.Table]) -> list[pa.Table]:
+    """The tables; where the dictionaries of a column have more values together than bytes number, with more bytes."""
+    held: dict[str, list[pa.Array]] = {}
+    for table in tables:
+        for name, column in zip(table.column_names, table.columns, strict=True):
+            if pa.types.is_dictionary(column.type) and column.type.index_type == pa.int8():
+                held.setdefault(name, []).extend(chunk.dictionary for chunk in column.chunks)
+    wide = {name for name, dictionaries in held.items() if _count(dictionaries) > MOST_IN_A_BYTE}
+    widened = []
+    for table in tables:
+        for place, field in enumerate(table.schema):
+            if field.name in wide and pa.types.is_dictionary(field.type):
+                column = table[place].cast(pa.dictionary(pa.int32(), field.type.value_type))
+                table = table.set_column(place, field.name, column)
+        widened.append(table)
+    return widened
+
+
+def _count(dictionaries: Sequence[pa.Array]) -> int:
+    """How many different values they have together."""
+    return sum(map(len, dictionaries)) and len(pa.concat_arrays(dictionaries).unique())
 
 
 def _with_schema(table: pa.Table, schema: pa.Schema) -> pa.Table:

@@ -47,7 +47,8 @@ class Rows:
     ) -> pd.DataFrame:
         """One row for each cell, sorted by `cell_id`; `where` keeps the rows for which it is true.
 
-        `categories` names columns of text that is often the same: they come as pandas' categories, which are light.
+        `categories` names columns of text or numbers of which few differ: they come as pandas' categories, which are
+        light.
         Where no `columns` are named all are read but for those in `without`, and rows have the values of fields that
         were added after they had been stored (`Settings.added`).
 

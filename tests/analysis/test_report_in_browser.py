@@ -304,8 +304,8 @@ def test_the_page_of_a_sweep_that_runs_reloads_itself_and_keeps_what_is_unfolded
     page.get_by_text("sweep.yaml, as run").or_(page.get_by_text("What would decide them")).first.click()
     assert page.locator("details[open]").count() == 1
     path.write_bytes(content.replace(b"What was not made", b"By now"))
-    page.get_by_text("By now").wait_for(timeout=5000)
-    page.locator("details[open]").wait_for(state="attached", timeout=5000)  # its script runs later
+    page.get_by_text("By now").wait_for(timeout=30_000)
+    page.locator("details[open]").wait_for(state="attached", timeout=30_000)  # its script runs later
     page.get_by_label("Stay as it is").check()
     path.write_bytes(content.replace(b"What was not made", b"Later"))
     page.wait_for_timeout(1500)

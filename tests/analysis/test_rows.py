@@ -2,10 +2,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
+from analysis.data.points import plain
 from analysis.data.rows import load_rows
-from dvq_ray.store import StoreError
+from dvq_ray.store import Store, StoreError
 from tests.analysis import made_up_images as images
 from tests.analysis.made_up import rows, write
 
@@ -29,12 +31,24 @@ def test_a_kept_value_keeps_quantizers_that_have_no_such_field(tmp_path: Path) -
     kmeans = rows(2, **{**POINT, "quantizer": "kmeans"})
     store = write(tmp_path, [*rows(2, **POINT, learning_rate=[0.1, 0.3]), *kmeans])
     frame = load_rows([store], {"learning_rate": "0.3"}).frame
-    assert sorted(zip(frame["quantizer"], frame["learning_rate"].fillna(0.0), strict=True)) == [
+    assert sorted(zip(frame["quantizer"], plain(frame)["learning_rate"].fillna(0.0), strict=True)) == [
         ("kmeans", 0.0),
         ("kmeans", 0.0),
         ("vq", 0.3),
         ("vq", 0.3),
     ]
+
+
+def test_settings_are_held_as_categories_and_come_back_as_the_numbers_that_were_stored(tmp_path: Path) -> None:
+    kmeans = rows(2, **{**POINT, "quantizer": "kmeans"})
+    store = write(tmp_path, [*rows(2, **{**POINT, "dimension": [8, 16]}, learning_rate=[0.1, 0.3]), *kmeans])
+    stored = Store(store).load()
+    for loaded in (load_rows([store]), load_rows([store, write(tmp_path / "other", rows([7], **POINT))])):
+        held = loaded.frame[loaded.frame["cell_id"].isin(stored["cell_id"])].reset_index(drop=True)
+        assert {str(held[name].dtype) for name in ("dimension", "learning_rate", "steps")} == {"category"}
+        for name in ("dimension", "learning_rate", "steps", "factors", "slices"):
+            pd.testing.assert_series_equal(plain(held)[name], stored[name], check_exact=True)
+            assert plain(held)[name].dtype == loaded.points("static_prior").heads[name].dtype
 
 
 @pytest.mark.parametrize(

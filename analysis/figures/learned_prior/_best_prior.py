@@ -11,6 +11,7 @@ from dvq_ray.experiment.registry import find_experiment
 
 from ...data.best_of_others import best_of_others
 from ...data.needs import Needs
+from ...data.points import plain
 from ...data.rows import Rows
 from ...data.selection import Selection, select
 
@@ -33,6 +34,7 @@ def _with_best_prior(frame: pd.DataFrame) -> pd.DataFrame:
         return frame
     own = frame[(frame["trainable"] == "code_prior") & (frame["status"] == "ok") & frame["total_bits_per_dim"].notna()]
     kinds = [name for name in find_experiment("code_prior").axes() if name.startswith(_PRIOR)]
+    own = plain(own)
     own = own.assign(**own[kinds[1:]].fillna(0))  # a prior without a field
     costs = {
         str(parent): its.pivot_table(values=_CODES, index=kinds, columns=_SEED, observed=True).dropna()

@@ -20,6 +20,7 @@ from dvq_ray.sweep.spec import SweepSpec, parse_sweep
 from ...data.curves_and_artifacts import CurvesAndArtifacts
 from ...data.declared import declared
 from ...data.needs import Grid, Needs
+from ...data.points import plain
 from ...data.rows import Rows
 from ...data.selection import Selection
 from ...data.summary import summaries
@@ -153,7 +154,7 @@ def select_search(rows: Rows, needs: Needs) -> SearchSelection | None:
     search = spec.search
     assert search is not None
     suggestions = _suggested(location, len(rows.frame))
-    here = rows.frame[origins == location]
+    here = plain(rows.frame[origins == location])
     cells = here[here["cell_id"].isin({cell_id for each in suggestions for cell_id in each.cell_ids})]
     cells = cells.sort_values("cell_id", ignore_index=True)
     latest = {each.point_id: each for each in suggestions if each.state == "complete"}
