@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from dvq_ray.comparison.sweep_file import (
     sweep_of,
 )
 from dvq_ray.declarations.values import causes
+from dvq_ray.execution.progress import Progress
 from dvq_ray.experiment.data_sets import DataSets, DataSource
 from dvq_ray.experiment.experiment import Experiment
 from dvq_ray.experiment.named import named
@@ -240,16 +242,17 @@ def _run(
     store = Store.under(results, asked.spec.name)
     if asked.in_part:
         screen.print("first look, at few rows and one seed; all rows and seeds follow")
+    run = _Runs(screen, results, began, budget)
     for bits in dict.fromkeys(each.bits for each in asked.in_part):  # one by one: the first table is there in seconds
         some = {each.first_grid: each for each in asked.in_part if each.bits == bits}
         grids = {grid: asked.sweep["grids"][grid] for grid in some}
         quick = parse_sweep(write_yaml({**asked.sweep, "grids": grids}), str(asked.file))
-        code = _swept(screen, quick, results, _left(budget, began), in_process=True)
+        code = run.briefly(quick)
         if code == INTERRUPTED:
             return code
         screen.print()
         asked.tables.show(screen, store, some)
-    code = _swept(screen, asked.spec, results, _left(budget, began), in_process=in_process)
+    code = run.run(asked.spec, in_process=in_process)
     screen.print()
     every = {each.grid: each for each in asked.contestants}
     places = asked.tables.show(screen, store, every)
@@ -265,18 +268,43 @@ def _run(
     return max(code, _exit_code(command("analyse"), [store.location, *only]))
 
 
-def _swept(screen: Console, spec: SweepSpec, results: str, budget: float | None, *, in_process: bool) -> int:
-    run = SweepRun(
-        spec, results, in_process=in_process, address=None, max_concurrent=None, retry_failed=False,
-        time_budget=budget, gpu_hours=None,
-    )  # fmt: skip
-    for line in run.prepare_store():
-        complain(f"warning: {line}")
-    return run.run(screen)
+class _Runs:
+    """The sweeps of one comparison, which share its time. What they have to note is said once."""
+
+    def __init__(self, screen: Console, results: str, began: float, budget: float | None) -> None:
+        self._screen = screen
+        self._results = results
+        self._began = began
+        self._budget = budget
+        self._noted = set[str]()
+
+    def run(self, spec: SweepSpec, *, in_process: bool) -> int:
+        """Runs a sweep and prints what came of it. Returns the exit code."""
+        return self._prepared(spec, in_process=in_process).run(self._screen)
+
+    def briefly(self, spec: SweepSpec) -> int:
+        """The same in this process with no more than its progress: the sweep of all its cells tells of failures."""
+        on_screen = partial(_progress, self._screen)
+        return self._prepared(spec, in_process=True).run(Console(quiet=True), on_screen)
+
+    def _prepared(self, spec: SweepSpec, *, in_process: bool) -> SweepRun:
+        left = None if self._budget is None else max(self._budget - (time.monotonic() - self._began), 0.001)
+        run = SweepRun(
+            spec, self._results, in_process=in_process, address=None, max_concurrent=None, retry_failed=False,
+            time_budget=left, gpu_hours=None, note=self._note,
+        )  # fmt: skip
+        for line in run.prepare_store():
+            complain(f"warning: {line}")
+        return run
+
+    def _note(self, text: str) -> None:
+        if text not in self._noted:
+            complain(f"note: {text}")
+        self._noted.add(text)
 
 
-def _left(budget: float | None, began: float) -> float | None:
-    return None if budget is None else max(budget - (time.monotonic() - began), 0.001)
+def _progress(screen: Console, total: int, total_seconds: float, _: Console, *, metric: str) -> Progress:
+    return Progress(total, total_seconds, screen, metric=metric)
 
 
 def _exit_code(command: click.Command, words: Sequence[str]) -> int:

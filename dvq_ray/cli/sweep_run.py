@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import click
 from rich.console import Console
 
 from dvq_ray.cli.grids import print_plan, run_plan
@@ -32,10 +31,15 @@ REFUSALS = (SweepFileError, SearchError, DataError, StoreError, ResourcesError)
 """Errors that say why a sweep cannot be run. The text of each is for its user."""
 
 
+def _note(text: str) -> None:
+    complain(f"note: {text}")
+
+
 class SweepRun:
     """A sweep with its store, its budget and what it runs on.
 
-    `results` is the folder or URI that holds the stores; `time_budget` is in seconds. Making one starts nothing.
+    `results` is the folder or URI that holds the stores; `time_budget` is in seconds; `note` gets what a user should
+    know of a sweep that can run. Making one starts nothing.
     """
 
     def __init__(
@@ -49,6 +53,7 @@ class SweepRun:
         retry_failed: bool,
         time_budget: float | None,
         gpu_hours: float | None,
+        note: Callable[[str], None] = _note,
     ) -> None:
         self.spec = spec
         self.store = Store.under(results, spec.name)
@@ -56,6 +61,7 @@ class SweepRun:
         self._executor: Executor = InProcess() if in_process else UnderTune(address, max_concurrent)
         self._at_once = 1 if in_process else max_concurrent
         self._retry_failed = retry_failed
+        self._note = note
         # A cluster computes elsewhere: its data sets need not be on this machine, nor its processors like this one.
         self._is_local = in_process or cluster_address(address) is None
 
@@ -110,10 +116,9 @@ class SweepRun:
         """Says which files are missing that cells should have kept: a search computes no cell again for them."""
         if missing := missing_kept(self.spec, self.store):
             kept = ", ".join(sorted(self.spec.keep))
-            click.echo(
-                f"note: {len(missing):,} cells are done, but have not kept all of: {kept}. A search does not compute "
-                "them again; name other --results to have all of them",
-                err=True,
+            self._note(
+                f"{len(missing):,} cells are done, but have not kept all of: {kept}. A search does not compute "
+                "them again; name other --results to have all of them"
             )
 
     def _problems_of_plan(self, plan: Plan) -> list[str]:
@@ -131,7 +136,7 @@ class SweepRun:
         device = self.spec.surroundings().device
         problems = [*dict.fromkeys(missing for each in settings if (missing := each.missing_here(device)))]
         if data_sets := self.spec.experiment.data_sets:
-            problems += data_sets.problems(settings, self.spec.data, lambda text: click.echo(f"note: {text}", err=True))
+            problems += data_sets.problems(settings, self.spec.data, self._note)
         return problems
 
     def _problems_of_store(self) -> list[str]:
