@@ -7,6 +7,8 @@ from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
+import pyarrow as pa
+
 from . import build, figures, needs_text
 from .build import Absent, Attempt, Made, Refused
 from .claims import product as claims
@@ -42,6 +44,7 @@ def make(
     items = {name: item for name, item in wanted.items() if item is not None}
     for trainable in {item.needs.trainable for item in items.values()}:
         rows.points(trainable)  # found once, before there are processes
+    pa.default_memory_pool().release_unused()  # a tenth of what these processes would hold together
     with workers(rows) as submit:
         deciding = submit(claims.results) if CLAIMS in named or not named else None
         making = [

@@ -53,9 +53,10 @@ class Stored:
         self.experiment = find_experiment(trainable)
         self._store = rows
         self._points: dict[tuple[tuple[str, Any], ...], Point] = {}
-        self._frame = rows.frame[(rows.frame["trainable"] == trainable).to_numpy(bool)]
+        here = (rows.frame["trainable"] == trainable).to_numpy(bool, copy=True)
         if claims:
-            self._frame = self._frame[self._frame["cell_id"].isin(self._wanted(claims))]
+            here &= rows.frame["cell_id"].isin(self._wanted(claims)).to_numpy(bool)
+        self._frame = rows.frame[here]
         self._places: dict[tuple[str, range], npt.NDArray[np.int64]] = {}
         self._unusable: dict[tuple[str, ...], Mapping[int, str]] = {}
         self._columns: dict[str, Array] = {}
