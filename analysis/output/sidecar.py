@@ -61,12 +61,15 @@ def not_shown(selection: Selection, rows: Rows) -> dict[str, int]:
     of_grids = selection.rows
     if SUGGESTION in of_grids:
         of_grids = of_grids[of_grids[SUGGESTION].isna()]
-    every, shown = (
-        frame["quantizer"].astype(object).fillna("without a quantizer").value_counts()
-        for frame in (rows.of(selection.needs.trainable), of_grids)
-    )
+    every, shown = (_by_quantizer(frame) for frame in (rows.of(selection.needs.trainable), of_grids))
     left = every.sub(shown, fill_value=0).sort_index()
     return {str(quantizer): int(count) for quantizer, count in left.items() if count > 0}
+
+
+def _by_quantizer(frame: pd.DataFrame) -> pd.Series[int]:
+    counts = frame["quantizer"].value_counts(dropna=False)
+    counts.index = counts.index.astype(object).fillna("without a quantizer")
+    return counts
 
 
 def provenance(rows: Rows) -> dict[str, Any]:
