@@ -301,12 +301,12 @@ def test_columns_of_every_kind_follow_their_ids_whatever_files_they_are_in(folde
         assert frame["test_mse"].tolist() == [1.0, 2.0, 3.0, 4.0]
 
 
-@pytest.mark.parametrize("values", [40, 100, 300])
+@pytest.mark.parametrize("values", [(40, 40), (100, 100), (300, 300), (40, 300), (300, 100)])
 def test_categories_are_the_values_of_the_columns_however_many_there_are_in_each_file(
-    folder: Store, values: int
+    folder: Store, values: tuple[int, int]
 ) -> None:
-    """Of 40 all fit a byte, of 100 those of each file, of 300 those of neither."""
-    for part in range(2):
+    """A byte numbers 40 and 40 together, 100 and 100 only apart, and 300 not at all."""
+    for part, count in enumerate(values):
         named = [
             row(
                 f"{part}-{i:03}",
@@ -314,7 +314,7 @@ def test_categories_are_the_values_of_the_columns_however_many_there_are_in_each
                 dimension=1000 * part + i,
                 learning_rate=None if i % 3 else i / 7,
             )
-            for i in range(values)
+            for i in range(count)
         ]
         put(folder, f"cells/{part}.parquet", cell_table(EXPERIMENT, named))
     names = ["sweep", "dimension", "learning_rate"]
