@@ -4,7 +4,7 @@ The store is written as a merge leaves it, outside of the timing: real cells of 
 Each command runs as users run it, by turns with the same of another checkout where one is named; its memory is that of
 all its processes together. The parts of the analysis then run one by one in one process. The naive way is
 `pandas.read_parquet` of everything, then mean, deviation and number of every point by `groupby`: the least that an
-analysis by hand would do.
+analysis by hand would do. `--ten-million` takes ten million rows, and runs two commands alone.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pathlib import Path
 
 import click
 
-from benchmarks.made_up_rows import EXPERIMENT, write_store
+from benchmarks.made_up_rows import EXPERIMENT, SEEDS, write_store
 from benchmarks.static_prior.tables import say, show, spread
 
 ROUNDS = 5
@@ -107,6 +107,14 @@ def _commands(store: str, out: str) -> dict[str, list[str]]:
     }
 
 
+def _commands_for_many(store: str, out: str) -> dict[str, list[str]]:
+    """Those that are used on ten million rows; the others would hold all columns of all rows."""
+    return {
+        "status": ["-m", "dvq_ray.status", store],
+        "a figure": ["-m", "analysis", store, "--item", "figure3a", "--out", out],
+    }
+
+
 def _measure(arguments: list[str], checkout: str) -> tuple[float, float, float]:
     """Seconds, CPU seconds and the memory of all processes together."""
     started, before, peak_kib = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN), 0
@@ -150,11 +158,14 @@ def _measured(way: str, location: str) -> list[tuple[str, float, float, float]]:
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--quick", is_flag=True, help="A fifteenth of the rows and one round, to see that everything works.")
+@click.option("--ten-million", "are_many", is_flag=True, help="Ten million rows: the status and one figure.")
 @click.option("--store", type=click.Path(exists=True), help="Measure on this store, named made_up, and make none up.")
 @click.option("--against", type=click.Path(exists=True), help="Another checkout, whose commands are run by turns.")
 @click.option("--rounds", default=ROUNDS, show_default=True)
 @click.option("--way", type=click.Choice(list(WAYS)), hidden=True, help="Run one way in this process.")
-def main(quick: bool, store: str | None, against: str | None, rounds: int, way: str | None) -> None:
+def main(
+    quick: bool, are_many: bool, store: str | None, against: str | None, rounds: int, way: str | None
+) -> None:  # fmt: skip
     """Print seconds and memory of each command, of each phase of the analysis, and of the naive way."""
     if way is not None:
         assert store is not None
@@ -164,21 +175,23 @@ def main(quick: bool, store: str | None, against: str | None, rounds: int, way: 
         if store is None:
             store = f"{folder}/made_up"
             Path(store).mkdir()
-            count = write_store(Path(store), quick=quick, rows_of_a_file=200_000)
+            repetitions = 10 * SEEDS if are_many else SEEDS
+            count = write_store(Path(store), quick=quick, rows_of_a_file=200_000, repetitions=repetitions)
             say(f"a store of {count:,} rows in {len(list(Path(store, 'cells').iterdir())):,} files")
         checkouts = {"": str(Path(__file__).parents[1])} | (
             {"before: ": str(Path(against).resolve())} if against else {}
         )
+        commands = _commands_for_many if are_many else _commands
         found: dict[str, list[tuple[float, float, float]]] = {}
         for _ in range(1 if quick else rounds):
-            for name, arguments in _commands(os.path.abspath(store), f"{folder}/out").items():
+            for name, arguments in commands(os.path.abspath(store), f"{folder}/out").items():
                 for when, checkout in checkouts.items():
                     found.setdefault(f"{when}{name}", []).append(_measure(arguments, checkout))
-        phases = {name: _measured(name, store) for name in WAYS}
+        phases = {} if are_many else {name: _measured(name, store) for name in WAYS}
     say(f"commands, min / median / max of rounds by turns; load at the end {os.getloadavg()[0]:.1f}")
     show(
         ("command", "seconds", "CPU seconds", "peak GiB", "wanted"),
-        [(name, *(spread([run[place] for run in runs]) for place in range(3)), _wanted(name))
+        [(name, *(spread([run[place] for run in runs]) for place in range(3)), "" if are_many else _wanted(name))
          for name, runs in found.items()],
     )  # fmt: skip
     for name, its in phases.items():

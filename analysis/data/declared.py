@@ -23,7 +23,7 @@ from dvq_ray.quantizer.registry import QUANTIZERS
 from dvq_ray.store.rows import python_value
 
 from ..naming import number
-from .points import kinds_of
+from .points import kinds_of, plain
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +114,8 @@ class Declared:
         ]
         kinds = points.groupby(["quantizer", *deciding], dropna=False, observed=True, sort=False).ngroup().to_numpy()
         _, firsts = np.unique(kinds, return_index=True)
-        return np.array([self._number(row, number) for row in points.iloc[firsts].to_dict("records")])[kinds]
+        records = plain(points.iloc[firsts]).to_dict("records")
+        return np.array([self._number(row, number) for row in records])[kinds]
 
     def _number(self, row: Mapping[Any, Any], number: Callable[[Any], float]) -> float:
         try:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from ..naming import box_text, boxes, number
 from .declared import Declared
-from .points import Places, kinds_of
+from .points import Places, kinds_of, plain
 
 if TYPE_CHECKING:
     from .selection import SelectedGrid, Selection
@@ -76,7 +76,7 @@ def _stored_points(selection: Selection) -> pd.DataFrame:
     for i, grid in enumerate(selection.grids):
         inside = np.flatnonzero(grid.places >= 0)
         firsts, _ = kinds_of(rows.iloc[inside], by)
-        found.append(rows.iloc[inside[firsts]].assign(grid=i, place=grid.places[inside[firsts]]))
+        found.append(plain(rows.iloc[inside[firsts]]).assign(grid=i, place=grid.places[inside[firsts]]))
     return pd.concat(found, ignore_index=True)
 
 

@@ -14,7 +14,6 @@ from ...data.curves_and_artifacts import CurvesAndArtifacts
 from ...data.declared import declared
 from ...data.differences import NOT_RECORDED
 from ...data.needs import Grid, Needs
-from ...data.points import plain
 from ...data.rows import Rows
 from ...data.selection import Selection
 from ...draw.looks import look_of
@@ -51,7 +50,7 @@ class AllPoints(Selection):
         if without := int(names.isna().sum()):
             left_out.append(f"{without:,} cells without a quantizer")
         needs = replace(needs, others=(*(needs.others or ()), found.experiment.size_column))
-        frame = plain(needs.narrow(every.rows, found.axes))
+        frame = needs.narrow(every.rows, found.axes)
         if left_out:
             frame = frame[names.isin([*found.quantizers])]
         frame = frame.reset_index(drop=True)
