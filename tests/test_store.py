@@ -303,9 +303,10 @@ def test_columns_of_every_kind_follow_their_ids_whatever_files_they_are_in(folde
 
 @pytest.mark.parametrize("values", [(40, 40), (100, 100), (300, 300), (40, 300), (300, 100)])
 def test_categories_are_the_values_of_the_columns_however_many_there_are_in_each_file(
-    folder: Store, values: tuple[int, int]
+    folder: Store, values: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A byte numbers 40 and 40 together, 100 and 100 only apart, and 300 not at all."""
+    monkeypatch.setattr("dvq_ray.store.parquet_files._MANY_ROWS", 1)
     for part, count in enumerate(values):
         named = [
             row(

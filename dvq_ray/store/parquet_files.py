@@ -24,6 +24,8 @@ MOST_EXPANSION, ALWAYS_ALLOWED = 1000, 1 << 20
 cells, well compressed, take 700 times."""
 MOST_IN_A_BYTE = 128
 """Values of a dictionary that has a signed byte for each row."""
+_MANY_ROWS = 1000
+"""Rows of a file from which on it pays to make the indices of its texts small."""
 _PANDAS_INDEX = re.compile(r"__index_level_\d+__")
 _WIDTHS = {"BOOLEAN": 1, "INT32": 8, "INT64": 8, "INT96": 12, "FLOAT": 8, "DOUBLE": 8}
 """Bytes in memory of a value of Parquet's types; a text has no fixed number of them."""
@@ -64,7 +66,8 @@ def read_piece(
     read = reader.read(names, use_threads=False)
     _check_texts(file, size, read.select(unsure))
     cast = {name: _cast(name, read[name], keep_dictionary=name in texts) for name in names}
-    table = pa.table(cast | {name: with_small_indices(cast[name]) for name in texts.union(numbers)})
+    shrunk = texts | numbers if metadata.num_rows >= _MANY_ROWS else numbers
+    table = pa.table(cast | {name: _with_small_indices(cast[name]) for name in shrunk})
     if empty := [name for name in keys if name in names and table[name].null_count]:
         raise UnusableFileError(f" is not a file of a store: there are rows without {', '.join(empty)}")
     return _in_kinds(schema), table
@@ -173,7 +176,7 @@ def _cast(name: str, column: pa.ChunkedArray, *, keep_dictionary: bool) -> pa.Ch
         raise UnusableFileError(f"{_mismatch(name, column.type)} ({first_line(error)})") from error
 
 
-def with_small_indices(column: pa.ChunkedArray) -> pa.ChunkedArray:
+def _with_small_indices(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """A column as one dictionary, with a byte for each row where that suffices. A NaN is a missing value."""
     if kinds.is_null(column.type):
         return column
