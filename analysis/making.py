@@ -44,7 +44,7 @@ def make(
     items = {name: item for name, item in wanted.items() if item is not None}
     for trainable in {item.needs.trainable for item in items.values()}:
         rows.points(trainable)  # found once, before there are processes
-    pa.default_memory_pool().release_unused()  # a tenth of what these processes would hold together
+    pa.default_memory_pool().release_unused()  # or each process would keep it too
     with workers(rows) as submit:
         deciding = submit(claims.results) if CLAIMS in named or not named else None
         making = [

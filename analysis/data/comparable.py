@@ -12,7 +12,7 @@ from dvq_ray.experiment.registry import find_experiment
 from dvq_ray.providers import ProviderError
 from dvq_ray.store.attempts import best_rows
 
-from .points import kinds_of
+from .points import kind_of, kinds_of
 
 _DIGITS = 12
 """Significant digits of a setting; floats that differ in later ones are equal."""
@@ -24,11 +24,6 @@ def _has(owner: Owner, value: Any) -> bool:
         return owner.has(value)
     except ProviderError:
         return True
-
-
-def _has_floats(values: pd.Series[Any]) -> bool:
-    kind = values.dtype
-    return pd.api.types.is_float_dtype(kind.categories.dtype if isinstance(kind, pd.CategoricalDtype) else kind)
 
 
 def with_comparable_settings(frame: pd.DataFrame) -> tuple[pd.DataFrame, int]:
@@ -55,10 +50,8 @@ def with_comparable_settings(frame: pd.DataFrame) -> tuple[pd.DataFrame, int]:
                 held = columns.get(name, frame[name]).astype(object)
                 columns[name] = held.mask(here & frame[owner.field].isin(without), np.nan)
     frame = frame.assign(**{name: pd.Series(held.tolist(), frame.index) for name, held in columns.items()})
-    for name in sorted(fields & {*frame.columns}):
-        if not _has_floats(frame[name]):
-            continue
-        places, distinct = pd.factorize(frame[name])  # which numbers categories as they are
+    for name in [name for name in fields & {*frame.columns} if pd.api.types.is_float_dtype(kind_of(frame[name]))]:
+        places, distinct = pd.factorize(frame[name])
         floats = np.asarray(distinct, np.float64)
         short = np.array([float(f"{value:.{_DIGITS}g}") for value in floats])
         if (changed := short != floats).any():

@@ -39,25 +39,25 @@ def points_of(rows: pd.DataFrame, by: Sequence[str] = ON_ONE_MACHINE) -> Points:
 
 
 def plain(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with numbers that `Rows.frame` holds as categories as numbers. Those of text stay."""
+    """The table with each column of numbers that `Rows.frame` holds as categories turned back into numbers."""
     held = {str(name): values for name, values in table.items() if _has_number_categories(values)}
     return table.assign(**{name: plain_numbers(values) for name, values in held.items()})
 
 
 def plain_numbers(values: pd.Series[Any]) -> pd.Series[Any]:
-    """The values; as numbers where they are categories of numbers."""
+    """The values, turned back into numbers if they are categories of numbers."""
     if not _has_number_categories(values):
         return values
-    codes, held = values.cat.codes.to_numpy(), values.cat.categories.to_numpy()
-    numbers = held[codes] if len(held) else np.full(len(codes), np.nan)
-    if (codes < 0).any():
-        numbers = np.where(codes < 0, np.nan, numbers)
-    return pd.Series(numbers, values.index, name=values.name)
+    return pd.Series(np.asarray(values), values.index, name=values.name)
+
+
+def kind_of(values: pd.Series[Any]) -> Any:
+    """The dtype of the values themselves, whether or not they are held as categories."""
+    return values.dtype.categories.dtype if isinstance(values.dtype, pd.CategoricalDtype) else values.dtype
 
 
 def _has_number_categories(values: pd.Series[Any]) -> bool:
-    kind = values.dtype
-    return isinstance(kind, pd.CategoricalDtype) and pd.api.types.is_numeric_dtype(kind.categories.dtype)
+    return isinstance(values.dtype, pd.CategoricalDtype) and pd.api.types.is_numeric_dtype(kind_of(values))
 
 
 def kinds_of(frame: pd.DataFrame, columns: Sequence[str]) -> tuple[Places, Places]:

@@ -13,7 +13,7 @@ from dvq_ray.store import SUGGESTION
 
 from ..naming import boxes
 from .declared import conditions_of
-from .points import kinds_of, plain, plain_numbers
+from .points import kind_of, kinds_of, plain
 from .rows import Rows
 from .selection import Selection
 
@@ -41,7 +41,7 @@ def query_of(selection: Selection, rows: Rows) -> str | None:
 def _kept(rows: Rows) -> Iterator[str]:
     """What `--only` kept: rows with the value and rows that have no such field."""
     for column, value in rows.only.items():
-        is_number = pd.api.types.is_numeric_dtype(plain_numbers(rows.frame[column]))
+        is_number = pd.api.types.is_numeric_dtype(kind_of(rows.frame[column]))
         shown = _shown(float(value) if is_number else value)
         rest = f"({column}.isna() and status != 'ok')" if column in conditions_of(rows.frame) else f"{column}.isna()"
         yield f"({column} == {shown} or {rest})"

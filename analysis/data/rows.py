@@ -26,12 +26,6 @@ from .declared import conditions_of
 from .points import Points, plain, plain_numbers, points_of
 
 _Read = TypeVar("_Read")
-
-
-def _is_number(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
-
-
 _SCHEMAS = [cell_schema(experiment) for experiment in built_in_experiments()]
 _TEXTS = {field.name for schema in _SCHEMAS for field in schema if pa.types.is_string(field.type)} - {
     "cell_id",
@@ -39,10 +33,11 @@ _TEXTS = {field.name for schema in _SCHEMAS for field in schema if pa.types.is_s
 }
 _NUMBERS = {
     name for experiment in built_in_experiments() for quantizer in experiment.quantizers
-    for name in experiment.variant(quantizer).model_fields if _is_number(cell_schema(experiment).field(name).type)
+    for name in experiment.variant(quantizer).model_fields
+    if cell_schema(experiment).field(name).type in (pa.int64(), pa.float64())
 }  # fmt: skip
 _OFTEN_EQUAL = _TEXTS | _NUMBERS
-"""Columns of text and settings: they have few values."""
+"""Columns with few different values: text and settings."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +55,7 @@ class Rows:
     """One row for each cell of the given stores, sorted by `cell_id`."""
 
     frame: pd.DataFrame
-    """Text and settings are categories, a byte each as long as few differ; `plain` makes numbers of them."""
+    """Text and settings are held as categories, which take a byte each if there are few; `plain` gives numbers back."""
     stores: tuple[str, ...]
     """Locations as the user gave them."""
     origins: Mapping[str, str] | pd.Series[str] = field(default_factory=dict)
@@ -242,7 +237,7 @@ def _held(frame: pd.DataFrame) -> Held:
 def _with_categories(frame: pd.DataFrame) -> pd.DataFrame:
     """With columns of few values as categories, which are those that it has, in order.
 
-    Numbers of which some are missing are floats, as they are in a column of numbers.
+    Integers become floats if some are missing, as in an ordinary column.
     """
     columns = {}
     for name in _OFTEN_EQUAL & {*frame.columns}:

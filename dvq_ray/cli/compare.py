@@ -242,17 +242,17 @@ def _run(
     store = Store.under(results, asked.spec.name)
     if asked.in_part:
         screen.print("first look, at few rows and one seed; all rows and seeds follow")
-    run = _Runs(screen, results, began, budget)
+    runs = _Runs(screen, results, began, budget)
     for bits in dict.fromkeys(each.bits for each in asked.in_part):  # one by one: the first table is there in seconds
         some = {each.first_grid: each for each in asked.in_part if each.bits == bits}
         grids = {grid: asked.sweep["grids"][grid] for grid in some}
         quick = parse_sweep(write_yaml({**asked.sweep, "grids": grids}), str(asked.file))
-        code = run.briefly(quick)
+        code = runs.briefly(quick)
         if code == INTERRUPTED:
             return code
         screen.print()
         asked.tables.show(screen, store, some)
-    code = run.run(asked.spec, in_process=in_process)
+    code = runs.run(asked.spec, in_process=in_process)
     screen.print()
     every = {each.grid: each for each in asked.contestants}
     places = asked.tables.show(screen, store, every)
@@ -269,7 +269,7 @@ def _run(
 
 
 class _Runs:
-    """The sweeps of one comparison, which share its time. What they have to note is said once."""
+    """The sweeps of one comparison. They share its time budget, and each note is printed once."""
 
     def __init__(self, screen: Console, results: str, began: float, budget: float | None) -> None:
         self._screen = screen
@@ -283,7 +283,7 @@ class _Runs:
         return self._prepared(spec, in_process=in_process).run(self._screen)
 
     def briefly(self, spec: SweepSpec) -> int:
-        """The same in this process with no more than its progress: the sweep of all its cells tells of failures."""
+        """Runs a sweep in this process and prints only its progress; the full sweep reports any failures later."""
         on_screen = partial(_progress, self._screen)
         return self._prepared(spec, in_process=True).run(Console(quiet=True), on_screen)
 

@@ -38,8 +38,8 @@ def _note(text: str) -> None:
 class SweepRun:
     """A sweep with its store, its budget and what it runs on.
 
-    `results` is the folder or URI that holds the stores; `time_budget` is in seconds; `note` gets what a user should
-    know of a sweep that can run. Making one starts nothing.
+    `results` is the folder or URI that holds the stores; `time_budget` is in seconds; `note` is
+    called with anything worth telling the user that does not stop the sweep. Making one starts nothing.
     """
 
     def __init__(

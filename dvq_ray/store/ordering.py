@@ -15,7 +15,7 @@ Order = npt.NDArray[np.int64]
 def in_order(names: list[str], arrays: list[pa.ChunkedArray], order: Order, categories: Collection[str]) -> pa.Table:
     """The rows at these places of the columns, which are taken out of `arrays`.
 
-    What comes as a dictionary is plain text or numbers afterwards, except in `categories`.
+    Dictionaries become plain text or numbers, except in `categories`.
     """
     places = pa.array(order)
 

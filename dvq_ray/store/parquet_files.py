@@ -23,9 +23,9 @@ MOST_EXPANSION, ALWAYS_ALLOWED = 1000, 1 << 20
 """Times its own size that a file may take once it is decoded, and bytes that any may take. Equal errors of thousands of
 cells, well compressed, take 700 times."""
 MOST_IN_A_BYTE = 128
-"""Values of a dictionary that has a signed byte for each row."""
+"""The most values that a dictionary can have whose indices are signed bytes."""
 _MANY_ROWS = 1000
-"""Rows of a file from which on it pays to make the indices of its texts small."""
+"""In a file with fewer rows, small indices for text cost more time than they are worth."""
 _PANDAS_INDEX = re.compile(r"__index_level_\d+__")
 _WIDTHS = {"BOOLEAN": 1, "INT32": 8, "INT64": 8, "INT96": 12, "FLOAT": 8, "DOUBLE": 8}
 """Bytes in memory of a value of Parquet's types; a text has no fixed number of them."""
@@ -177,7 +177,7 @@ def _cast(name: str, column: pa.ChunkedArray, *, keep_dictionary: bool) -> pa.Ch
 
 
 def _with_small_indices(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """A column as one dictionary, with a byte for each row where that suffices. A NaN is a missing value."""
+    """The column as one dictionary, whose indices take one byte each if it has few values. NaN counts as missing."""
     if kinds.is_null(column.type):
         return column
     if kinds.is_floating(column.type):

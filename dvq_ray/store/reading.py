@@ -263,7 +263,7 @@ def _with_columns(path: str, table: pa.Table, columns: Sequence[str]) -> pa.Tabl
 
 
 def _with_wide_indices(tables: Sequence[pa.Table]) -> list[pa.Table]:
-    """The tables; where the dictionaries of a column have more values together than bytes number, with more bytes."""
+    """The tables, with wider indices in columns whose dictionaries together have too many values for one byte."""
     held: dict[str, list[pa.Array]] = {}
     for table in tables:
         for name, column in zip(table.column_names, table.columns, strict=True):
@@ -272,16 +272,17 @@ def _with_wide_indices(tables: Sequence[pa.Table]) -> list[pa.Table]:
     wide = {name for name, dictionaries in held.items() if _count(dictionaries) > MOST_IN_A_BYTE}
     widened = []
     for table in tables:
-        for place, field in enumerate(table.schema):
-            if field.name in wide and pa.types.is_dictionary(field.type):
-                column = table[place].cast(pa.dictionary(pa.int32(), field.type.value_type))
-                table = table.set_column(place, field.name, column)
+        for name in wide.intersection(table.column_names):
+            kind = table[name].type
+            if pa.types.is_dictionary(kind):
+                column = table[name].cast(pa.dictionary(pa.int32(), kind.value_type))
+                table = table.set_column(table.column_names.index(name), name, column)
         widened.append(table)
     return widened
 
 
 def _count(dictionaries: Sequence[pa.Array]) -> int:
-    """How many different values they have together."""
+    """The number of different values in all of them."""
     return sum(map(len, dictionaries)) and len(pa.concat_arrays(dictionaries).unique())
 
 

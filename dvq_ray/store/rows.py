@@ -47,10 +47,9 @@ class Rows:
     ) -> pd.DataFrame:
         """One row for each cell, sorted by `cell_id`; `where` keeps the rows for which it is true.
 
-        `categories` names columns of text or numbers of which few differ: they come as pandas' categories, which are
-        light.
-        Where no `columns` are named all are read but for those in `without`, and rows have the values of fields that
-        were added after they had been stored (`Settings.added`).
+        `categories` names columns of text or numbers with few different values: they come as pandas' categories, which
+        are light. Where no `columns` are named all are read but for those in `without`, and rows have the values of
+        fields that were added after they had been stored (`Settings.added`).
 
         Lists stay in Arrow's form, in which a million of them are light; each comes out as a list of Python's. Raises
         `StoreError` where a file cannot be read.
