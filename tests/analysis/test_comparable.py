@@ -60,7 +60,7 @@ def base(store: str) -> Rows:
 
 
 STORES = {
-    "static_prior": "static_prior", "factorial": "factorial_prior", "photos": "learned_prior",
+    "static_prior": "static_prior", "factorial": "factorial_prior", "cifar10_lossless": "learned_prior",
     "slices": "learned_prior", SEARCH: "static_prior",
 }  # fmt: skip
 
@@ -135,7 +135,7 @@ def cases() -> Iterator[Any]:
             kind = kind_of(trainable, column)
             for which in EVERY_WAY if column in CLOSELY else (between_quantizers,):
                 is_first = kind not in seen or column in CLOSELY
-                is_main = which == between_quantizers or store in ("static_prior", "photos")
+                is_main = which == between_quantizers or store in ("static_prior", "cifar10_lossless")
                 marks = [] if is_first and is_main else [pytest.mark.slow]
                 yield pytest.param(store, column, which, marks=marks, id=f"{store}-{column}-{which.__name__}")
             seen.add(kind)
@@ -248,4 +248,4 @@ def test_every_item_is_looked_at_in_some_store() -> None:
     }
     of_two_objectives = {"search_front"}
     of_codes_of_another_store = {"code_ledger", "code_ledger_table", "code_totals_over_slices"}
-    assert {*items(base("photos"))} - looked_at == of_two_objectives | of_codes_of_another_store
+    assert {*items(base("cifar10_lossless"))} - looked_at == of_two_objectives | of_codes_of_another_store

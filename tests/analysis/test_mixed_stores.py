@@ -220,6 +220,6 @@ def test_a_log_axis_has_no_place_for_zero() -> None:
 
 
 def test_numbers_of_curves_say_how_many_repetitions_they_should_be_from() -> None:
-    path = Path(__file__).parents[2] / "results" / "reference" / "photos" / "figures" / "figure6.csv"
+    path = Path(__file__).parents[2] / "results" / "reference" / "cifar10_lossless" / "figures" / "figure6.csv"
     assert pd.read_csv(path)["wanted"].notna().all()
     assert json.loads(path.with_suffix(".json").read_text())["item"] == "figure6"
