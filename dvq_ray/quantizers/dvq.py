@@ -45,9 +45,9 @@ class Dvq(CodebookQuantizer):
 
     @classmethod
     def at_bits(cls, bits: int, features: int) -> Mapping[str, Any] | None:
-        """The fewest slices with up to 256 codes each."""
+        """The fewest slices with up to 256 codes each. None where one is enough: that is VQ."""
         found = slices_at_bits(bits, features)
-        return found and {"slices": found[0], "codebook_size": found[1]}
+        return {"slices": found[0], "codebook_size": found[1]} if found and found[0] > 1 else None
 
     def codebooks(self) -> int:
         """One for each slice."""

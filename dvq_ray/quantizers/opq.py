@@ -49,12 +49,12 @@ class Opq(Pq):
 
     @classmethod
     def at_bits(cls, bits: int, features: int) -> Mapping[str, Any] | None:
-        """As PQ, from the better of two starts.
+        """As PQ, from the better of two starts. None for one slice, to which a rotation does nothing.
 
         Only 10 rounds, so that a comparison takes minutes. Where features are many, more lower the error further.
         """
         found = super().at_bits(bits, features)
-        return found and {**found, "rotation_start": "best", "rotation_rounds": 10}
+        return {**found, "rotation_start": "best", "rotation_rounds": 10} if found and found["slices"] > 1 else None
 
     def parameters(self, features: int) -> int:
         """All numbers in the codebooks, and the rotation."""
