@@ -30,6 +30,8 @@ class Entry:
     is_so_far: bool
     cells: str
     """Says how many hold."""
+    holding: str
+    """In how many: `3 of 3 cells`; empty where nothing was tested."""
     decided_by: str
 
     @property
@@ -54,10 +56,14 @@ class ClaimEntry:
 
     @property
     def small_text(self) -> str:
-        """`holds: −0.42 [−0.45, −0.39] bits/dim`; a dash where the claim has no verdict at small scale."""
+        """Verdict, cells in which it holds and effect: `holds, 3 of 3 cells: −0.42 [−0.45, −0.39] bits/dim`.
+
+        A dash where the claim has no verdict at small scale.
+        """
         if self.small is None:
             return "–"
-        return f"{self.small.verdict_text}: {self.small.effect}" if self.small.effect else self.small.verdict_text
+        small = self.small
+        return f"{small.verdict_text}, {small.holding}: {small.effect}" if small.effect else small.verdict_text
 
 
 def entry(decision: Decision) -> ClaimEntry:
@@ -83,5 +89,6 @@ def _entry(outcome: Outcome) -> Entry:
         verdict_text=sentences.verdict(outcome),
         is_so_far=outcome.is_so_far,
         cells=sentences.cells(outcome) if shown else "",
+        holding=sentences.holding(outcome) if shown else "",
         decided_by=sentences.decided_by(outcome),
     )

@@ -127,10 +127,16 @@ def left_out(outcome: Outcome) -> Iterator[str]:
         yield f"{_place(tests, varying, out)}: {out.why}".removeprefix(": ")
 
 
+def holding(outcome: Outcome) -> str:
+    """`17 of 30 cells`."""
+    total = len(outcome.cells)
+    return f"{outcome.count('holds')} of {total} cell{'s' * (total > 1)}"
+
+
 def cells(outcome: Outcome) -> str:
     """`17 of 30 cells hold (57%), 13 against`."""
     total, holds, against = len(outcome.cells), outcome.count("holds"), outcome.count("against")
-    text = f"{holds} of {total} {'cell holds' if total == 1 else 'cells hold'}"
+    text = f"{holding(outcome)} {'holds' if total == 1 else 'hold'}"
     text += f" ({outcome.share:.0%})" if total > 1 else ""
     text += f", {against} against" if against else ""
     undecided = total - holds - against
