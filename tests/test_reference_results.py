@@ -19,13 +19,11 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from analysis.build import Made, make
 from analysis.claims import product as claims
 from analysis.claims import sentences
 from analysis.claims.decide import Decision, decide
 from analysis.claims.readings import entry
 from analysis.data.rows import load_rows
-from analysis.figures import ITEMS
 from dvq_ray.search.history import search_coverage
 from dvq_ray.store import Store
 from dvq_ray.sweep.cells import expand
@@ -37,11 +35,15 @@ FINDINGS = ROOT / "docs" / "findings.md"
 STORES = sorted(path.parent.name for path in (ROOT / REFERENCE).glob("*/sweep.yaml"))
 
 
-ANALYSE_ALL = """
+OF_CLAIMS_ALONE = ("claims_static_prior", "claims_factorial_prior", "claims_dependent_features")
+"""Their cells make no figure."""
+SOME_ITEMS = {**dict.fromkeys(OF_CLAIMS_ALONE, ("claims",)), "cifar10_lossless": ("figure6", "table1")}
+"""Of the last, the same models of more seeds and steps have all the others."""
+ANALYSE_ALL = f"""
 import sys
 from analysis.__main__ import main
 for name in sys.argv[2:]:
-    some = ["--item", "claims"] if name.startswith("claims_") else []  # cells of claims, and of no figure
+    some = [word for item in {SOME_ITEMS}.get(name, ()) for word in ("--item", item)]
     try:
         main(["results/reference/" + name, "--out", sys.argv[1] + "/" + name, *some])
     except SystemExit as end:
@@ -68,16 +70,6 @@ def test_committed_figures_are_regenerated_byte_for_byte_whatever_the_user_has_s
         assert different == [], name
 
 
-def test_the_committed_ledger_is_made_of_the_committed_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(ROOT)
-    store = Path("results", "code_prior_cifar10_lossless")
-    for name in ("code_ledger", "code_ledger_table"):
-        made = make(ITEMS[name], load_rows([str(store)]), allow_missing=False)
-        assert isinstance(made, Made)
-        for suffix, content in made.product.files.items():
-            assert (ROOT / store / "figures" / f"{name}{suffix}").read_bytes() == content, suffix
-
-
 @pytest.mark.parametrize("name", STORES)
 def test_committed_figures_fit_the_text_of_a_page(name: str) -> None:
     for path in (ROOT / REFERENCE / name / "figures").glob("*.png"):
@@ -88,9 +80,10 @@ def test_committed_figures_fit_the_text_of_a_page(name: str) -> None:
 
 @pytest.mark.parametrize("name", STORES)
 def test_a_committed_store_holds_every_cell_of_the_sweep_that_was_run_and_its_sweep_file_wants_them_all(
-    name: str,
+    name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The sweep file may have got more cells since."""
+    monkeypatch.chdir(ROOT)  # where the stores are that sweeps of priors name
     spec = load_sweep(ROOT / "sweeps" / f"{name}.yaml")
     frame = pd.read_parquet(ROOT / REFERENCE / name / "cells")
     assert set(frame["status"]) == {"ok"}
@@ -163,43 +156,99 @@ def test_what_the_findings_say_of_where_codes_start(static_prior: pd.DataFrame, 
     assert round(rows["test_mse"].mean(), 1) == loss
 
 
+DVQ, USUAL, JOINT, MATCHED = "dvq64", "vq16", "vq16x4", "vq64"
+BY_ROW, ONE_CODE_A_ROW = "svq16", "svq16x8"
+
+
+def with_models(rows: pd.DataFrame) -> pd.DataFrame:
+    joint = rows[["joint_codebooks", "joint_positions"]].max(axis=1).fillna(1).astype(int).astype(str)
+    return rows.assign(
+        model=rows["quantizer"] + rows["dimension"].astype(int).astype(str) + ("x" + joint).replace("x1", "")
+    )
+
+
 @pytest.fixture(scope="module")
-def cifar10_lossless() -> pd.DataFrame:
-    frame = pd.read_parquet(ROOT / REFERENCE / "cifar10_lossless" / "cells")
-    joint = frame[["joint_codebooks", "joint_positions"]].max(axis=1).fillna(1).astype(int).astype(str)
-    names = frame["quantizer"] + frame["dimension"].astype(str) + ("x" + joint).replace("x1", "")
-    return frame.assign(model=names)
+def small_models() -> pd.DataFrame:
+    return with_models(pd.read_parquet(ROOT / REFERENCE / "claims_cifar10_lossless" / "cells"))
 
 
-def test_what_the_findings_say_of_small_trainings_on_real_images(cifar10_lossless: pd.DataFrame) -> None:
-    frame = cifar10_lossless
-    assert set(frame["train_images"] + frame["test_images"]) == {6187}
-    assert set(frame.groupby("model").size()) == {3}
-    reconstruction, total = "reconstruction_bits_per_dim", "total_bits_per_dim_unigram"
-    expected = {
-        reconstruction: {"dvq64": 4.80, "vq16": 5.42, "vq64": 5.48, "vq16x4": 5.15},
-        total: {"dvq64": 5.29, "vq16": 5.55, "vq64": 5.60, "vq16x4": 5.64, "svq16": 5.49, "svq16x8": 6.10},
+@pytest.fixture(scope="module")
+def small_priors() -> pd.DataFrame:
+    return with_models(pd.read_parquet(ROOT / REFERENCE / "code_prior_cifar10_lossless" / "cells"))
+
+
+def leads_of_dvq(rows: pd.DataFrame, other: str, column: str) -> Any:
+    """By how much the other is above DVQ, for each of the eight seeds."""
+    by_model = rows.pivot_table(index="seed", columns="model", values=column)
+    leads = (by_model[other] - by_model[DVQ]).to_numpy()
+    assert np.isfinite(leads).sum() == 8
+    return leads
+
+
+def section_of(heading: str) -> str:
+    """The findings below a heading, on one line."""
+    return " ".join(FINDINGS.read_text().split(f"\n{heading}\n")[1].split("\n## ")[0].split())
+
+
+def test_what_the_findings_say_of_small_models(small_models: pd.DataFrame, small_priors: pd.DataFrame) -> None:
+    section = section_of("## The learned prior, at small scale")
+    assert set(small_models.groupby("model").size()) == {8}
+    assert set(small_models["train_images"] + small_models["test_images"]) == {6187}
+    mean = {
+        column: {str(model): float(value) for model, value in small_models.groupby("model")[column].mean().items()}
+        for column in ("reconstruction_bits_per_dim", "train_reconstruction_bits_per_dim", "total_bits_per_dim_unigram")
     }
-    for column, values in expected.items():
-        means = frame.groupby("model")[column].mean().round(2).to_dict()
-        assert {model: means[model] for model in values} == values
-    assert frame.query("dimension == 64")["parameters"].nunique() == 1
-    assert frame.query("model in ('dvq64', 'vq16x4')")["code_bits_per_dim_uniform"].nunique() == 1
-    totals = frame.pivot_table(index="seed", columns="model", values=total)
-    alone = frame.pivot_table(index="seed", columns="model", values=reconstruction)
-    for other, gain, half_width in (("vq16", 0.26, 0.03), ("vq64", 0.31, 0.10), ("vq16x4", 0.35, 0.07)):
-        difference = totals[other] - totals["dvq64"]
-        assert round(difference.mean(), 2) == gain
-        assert round(float(stats.t.ppf(0.975, 2) * stats.sem(difference)), 2) == half_width
-        if other != "vq16x4":
-            assert difference.mean() < 0.5 * (alone[other] - alone["dvq64"]).mean()
-    assert (totals["svq16"] < totals["vq16"]).all()
+    reconstruction, total = "reconstruction_bits_per_dim", "total_bits_per_dim_unigram"
+    for column, models in (
+        (reconstruction, (DVQ, USUAL, MATCHED, JOINT)),
+        (total, (DVQ, USUAL, MATCHED, JOINT)),
+        (reconstruction, (BY_ROW, USUAL, ONE_CODE_A_ROW)),
+    ):
+        values = [f"{mean[column][model]:.2f}" for model in models]
+        assert re.search("[^0-9].*?".join(map(re.escape, values)), section), values
+    gain = 1 - mean[reconstruction][DVQ] / mean[reconstruction][USUAL]
+    assert f"{100 * gain:.0f}% below" in section
+    assert small_models.query("dimension == 64")["parameters"].nunique() == 1
+    assert small_models.query("model in (@DVQ, @JOINT)")["code_bits_per_dim_uniform"].nunique() == 1
+    leads = [leads_of_dvq(small_models, other, total) for other in (USUAL, MATCHED, JOINT)]
+    said = [f"{each.mean():.2f} (± {stats.t.ppf(0.975, 7) * stats.sem(each):.2f})" for each in leads]
+    assert "{}, {} and {}, paired by seed".format(*said) in section
+    best = small_priors[small_priors["prior"] == "spatial"]
+    by_best = [leads_of_dvq(best, other, "total_bits_per_dim").mean() for other in (JOINT, MATCHED)]
+    by_unigram = [leads_of_dvq(small_models, other, total).mean() for other in (JOINT, MATCHED)]
+    assert (
+        f"four joint codebooks by {by_unigram[0]:.2f} under the unigram prior and by {by_best[0]:.2f} under the best "
+        f"one, of a VQ of its size by {by_unigram[1]:.2f} and {by_best[1]:.2f}"
+    ) in section
+    share = (best["code_bits_per_sample"] / best["uniform_bits_per_sample"])[best["model"] == DVQ].mean()
+    assert f"{100 * share:.0f}% of their nominal rate" in section
+    excess = [mean[reconstruction][each] - mean[f"train_{reconstruction}"][each] for each in mean[reconstruction]]
+    assert f"{min(excess):.2f} to {max(excess):.2f} bits/dim more than training images" in section
 
 
-def test_what_the_findings_say_of_the_dependence_of_slices(cifar10_lossless: pd.DataFrame) -> None:
-    means = cifar10_lossless.query("quantizer == 'dvq'").mean(numeric_only=True)
-    assert round(means["slice_dependence_bits_refit"], 2) == 0.74
-    assert round(means["slice_dependence_bits_shuffled"], 2) == 2.51
+def test_what_the_findings_say_of_the_capacity_of_codebooks(small_models: pd.DataFrame) -> None:
+    found = small_models.groupby("model")["code_cross_entropy_bits"].mean()
+    one, alike, joint, sliced = (f"{float(found[model]):.1f}" for model in (USUAL, MATCHED, JOINT, DVQ))
+    assert one == alike
+    said = f"take {one} bits of a position. Four take {joint} bits on the same features and {sliced} on slices"
+    assert said in section_of("## The learned prior, at small scale")
+
+
+def test_what_the_findings_say_of_the_dependence_of_slices(small_models: pd.DataFrame) -> None:
+    means = small_models[small_models["model"] == DVQ].mean(numeric_only=True)
+    assert (
+        f"share {means['slice_dependence_bits_refit']:.2f} bits. With the features dealt to the slices at random they "
+        f"share {means['slice_dependence_bits_shuffled']:.2f}"
+    ) in section_of("## The learned prior, at small scale")
+
+
+def test_the_codes_of_the_small_models_are_those_of_the_reference_rows(small_models: pd.DataFrame) -> None:
+    """Codes take too much room here. Priors read them from the store that the sweep file names."""
+    kept = ROOT / "results" / "claims_cifar10_lossless"
+    rows = pd.read_parquet(kept / "cells").set_index("cell_id")
+    pd.testing.assert_frame_equal(rows, small_models.drop(columns="model").set_index("cell_id").loc[rows.index])
+    assert len(rows) == 48
+    assert {path.parent.name for path in kept.glob("artifacts/*/codes.parquet")} == {*rows.index}
 
 
 def test_two_slices_of_many_codes_are_the_best_use_of_sixteen_bits_that_the_search_found() -> None:
@@ -420,6 +469,12 @@ def test_what_the_findings_count_of_the_verdicts() -> None:
     counts = [verdicts.count(verdict) for verdict in ("holds", "holds within", "fails", "not run")]
     said = "{} hold, {} holds in part, {} fail, {} wait for GPUs; the tenth is two".format(*counts)
     assert said in " ".join(FINDINGS.read_text().split())
+    at_small_scale = [decision.small.verdict for decision in decided() if decision.small]
+    counts = [at_small_scale.count(verdict) for verdict in ("holds", "fails", "not run")]
+    assert sum(counts) == 8
+    assert "at small scale {} of these hold, {} fail, {} is not run".format(*counts) in " ".join(
+        FINDINGS.read_text().split()
+    )
 
 
 def test_cells_that_were_run_twice_came_out_the_same_to_the_bit(static_prior: pd.DataFrame) -> None:
@@ -433,7 +488,7 @@ def test_cells_that_were_run_twice_came_out_the_same_to_the_bit(static_prior: pd
 
 
 PAGE = ROOT / REFERENCE / "README.md"
-DECIDING = ("claims_static_prior", "claims_factorial_prior", "claims_dependent_features")
+DECIDING = (*OF_CLAIMS_ALONE, "claims_cifar10_lossless", "code_prior_cifar10_lossless")
 """The stores that have the protocol's cells."""
 
 
@@ -467,11 +522,12 @@ def test_the_results_page_has_the_verdict_of_the_stores_on_every_claim_and_findi
 
 
 def test_no_claim_is_decided_by_a_part_of_its_cells() -> None:
-    assert not any(decision.outcome.is_so_far for decision in decided())
+    outcomes = [each for decision in decided() for each in (decision.outcome, decision.small) if each]
+    assert not any(outcome.is_so_far for outcome in outcomes)
 
 
 def test_the_five_answers_of_the_results_page_are_what_the_rows_say(
-    descriptors: pd.DataFrame, embeddings: pd.DataFrame
+    descriptors: pd.DataFrame, embeddings: pd.DataFrame, small_priors: pd.DataFrame
 ) -> None:
     answers = " ".join(PAGE.read_text().split("**Five questions")[1].split("![DVQ against VQ")[0].split())
     of = {decision.claim.number: decision.outcome for decision in decided()}
@@ -480,6 +536,11 @@ def test_the_five_answers_of_the_results_page_are_what_the_rows_say(
     holding = [number for number, outcome in of.items() if outcome.verdict == "holds" and not number.isalpha()]
     assert f"claims {', '.join(holding[:-1])} and {holding[-1]} hold" in answers
     assert [number for number, outcome in of.items() if outcome.verdict == "holds within"] == ["4"]
+    small = {decision.claim.number: decision.small.verdict for decision in decided() if decision.small}
+    said = re.search(r"On small models DVQ does (.*?); but (.*?)\.", answers)
+    assert said
+    for words, verdict in zip(said.groups(), ("holds", "fails"), strict=True):
+        assert {small[number] for number in re.findall(r"\((\d+)\)", words)} == {verdict}
     shown = of["C"].deciding
     assert shown
     assert f"takes {100 * shown.effect:.0f}% off" in answers
@@ -508,12 +569,21 @@ def test_the_five_answers_of_the_results_page_are_what_the_rows_say(
     assert f"{min(low for low, _ in of_sets)} to {max(high for _, high in of_sets)}% below PQ on descriptors" in answers
     least, most = range_of(embeddings, {"quantizer": "rvq", "trained_on": "all"})
     assert f"RVQ {least} to {most}% below it on text embeddings" in answers
-    ledger = (ROOT / "docs/code_prior.md").read_text()
-    leads = re.search(r"\| VQ, four joint codebooks \| (0\.\d+) ± .* \| (0\.\d+) ± .* \| .* \| (0\.\d+) ± ", ledger)
-    assert leads
-    assert ("by {} bits/dim in reconstruction, by {} with the codes under a unigram prior, and by {} under").format(
-        *leads.groups()
-    ) in answers
+    priors = {name: small_priors[small_priors["prior"] == name] for name in ("unigram", "spatial")}
+    leads = [
+        leads_of_dvq(rows, JOINT, column).mean()
+        for rows, column in (
+            (priors["unigram"], "reconstruction_bits_per_dim"),
+            (priors["unigram"], "total_bits_per_dim"),
+            (priors["spatial"], "total_bits_per_dim"),
+        )
+    ]
+    assert (
+        "by {:.3f} bits/dim in reconstruction, by {:.3f} with the codes under a unigram prior, and by {:.3f} under"
+    ).format(*leads) in answers
+    ours = priors["spatial"][priors["spatial"]["model"] == DVQ]
+    share = (ours["code_bits_per_sample"] / ours["uniform_bits_per_sample"]).mean()
+    assert f"{100 * share:.0f}% of their nominal rate" in answers
 
 
 def test_the_code_on_the_results_page_prints_what_the_page_says(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -332,7 +332,7 @@ def test_the_sweep_that_is_shipped_goes_with_the_parents_that_are(images: Path) 
 
 def test_the_numbers_of_the_page_are_those_of_the_rows() -> None:
     by = ["quantizer", "dimension", "joint_codebooks", "joint_positions"]
-    rows = pd.read_parquet(ROOT / "results" / "code_prior_cifar10_lossless" / "cells")
+    rows = pd.read_parquet(ROOT / "results" / "reference" / "code_prior_cifar10_lossless" / "cells")
     totals = rows.pivot_table(index=by, columns="prior", values="total_bits_per_dim")[ladder()]
     best = rows[rows["prior"] == "spatial"].groupby(by)[["reconstruction_bits_per_dim", "coded_bytes"]].mean()
     lines = [
@@ -348,14 +348,14 @@ def test_the_numbers_of_the_page_are_those_of_the_rows() -> None:
     for other in (("vq", 16, 4, 1), ("svq", 16, 1, 1), ("vq", 16, 1, 1), ("vq", 64, 1, 1)):
         theirs, ours = (of_models.xs(model, level=by) for model in (other, ("dvq", 64, 1, 1)))
         leads = (theirs - ours)[["reconstruction", "unigram", "chain", "spatial"]].to_numpy(float)
-        assert len(leads) == 3
-        halves = stats.t.ppf(0.975, 2) * stats.sem(leads)
+        assert len(leads) == 8
+        halves = stats.t.ppf(0.975, 7) * stats.sem(leads)
         texts = [f"{mean:.3f} ± {half:.3f}" for mean, half in zip(leads.mean(axis=0), np.asarray(halves), strict=True)]
         assert f"| {' | '.join(texts)} |" in page
 
 
 def test_the_nominal_rate_of_codes_that_stand_for_several_positions_is_a_share_of_them() -> None:
-    rows = pd.read_parquet(ROOT / "results" / "code_prior_cifar10_lossless" / "cells")
+    rows = pd.read_parquet(ROOT / "results" / "reference" / "code_prior_cifar10_lossless" / "cells")
     found = declared("code_prior", ["dvq", "svq", "vq"]).bits(rows)
     nominal = rows["uniform_bits_per_sample"] / 64  # positions of an image
     assert {*found} == {24.0, 6.0, 0.75}

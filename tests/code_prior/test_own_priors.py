@@ -150,7 +150,7 @@ def test_rows_of_both_forms_have_the_ids_of_their_settings(blobs: Path, tmp_path
     """Rows of the first version have zeros where a prior has no such field."""
     experiment = find_experiment("code_prior")
     new = run(ladder_of(blobs, "unigram"), tmp_path)
-    old = pd.read_parquet(ROOT / "results" / "code_prior_cifar10_lossless" / "cells")
+    old = pd.read_parquet(ROOT / "results" / "reference" / "code_prior_cifar10_lossless" / "cells")
     assert {*old.loc[old["prior"] == "uniform", "prior_width"].fillna(-1)} == {0, -1}  # the store has both forms
     for frame in (old, new):
         for row in frame.to_dict("records"):
