@@ -81,7 +81,7 @@ def test_at_small_scale_a_claim_holds_or_fails_beside_not_run(number: str) -> No
         assert code == 1
         found = entry(decision)
         assert found.small
-        assert found.small_text == f"{verdict}, {found.small.holding}: {found.small.effect}"
+        assert found.small_text == f"{verdict}, {found.small.holding}; {found.small.statistic}: {found.small.effect}"
         assert found.small in found.beside
 
 
@@ -92,7 +92,7 @@ def test_files_say_which_verdicts_are_of_small_models() -> None:
     assert "| at small scale |" in claims
     line, static = (next(each for each in claims.splitlines() if each.startswith(f"| {n} |")) for n in ("13", "1"))
     assert "| not run |" in line
-    assert "| holds, 2 of 2 cells: 1.2" in line
+    assert "| holds, 2 of 2 cells; SVQ with P = 1 − VQ, reconstruction: 1.2" in line
     assert static.rstrip().endswith("| – |")
     assert "| 13 | at small scale |" in others
     claim, other = json.loads(files[".json"])["claims"]
