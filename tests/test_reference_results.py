@@ -39,7 +39,18 @@ OF_CLAIMS_ALONE = ("claims_static_prior", "claims_factorial_prior", "claims_depe
 """Their cells make no figure."""
 CHECKS = ("cifar10_lossless", "cifar10_jpeg")
 """Models of the claims at small scale with fewer seeds, on another processor and on other images."""
-SOME_ITEMS = {**dict.fromkeys(OF_CLAIMS_ALONE, ("claims",)), **dict.fromkeys(CHECKS, ("figure6", "table1"))}
+COMPARISONS = {
+    "quantizers_blobs": "static_prior",
+    "quantizers_factorial_blobs": "factorial_prior",
+    "quantizers_descriptors": "vectors",
+    "quantizers_text": "vectors",
+}
+"""Stores that compare all quantizers, with the prefix of their items; they decide no claim."""
+SOME_ITEMS = {
+    **dict.fromkeys(OF_CLAIMS_ALONE, ("claims",)),
+    **dict.fromkeys(CHECKS, ("figure6", "table1")),
+    **{name: tuple(f"{of}-{item}" for item in ("rate", "ranking", "versus")) for name, of in COMPARISONS.items()},
+}
 ANALYSE_ALL = f"""
 import sys
 from analysis.__main__ import main
@@ -350,20 +361,119 @@ def table_of_vectors(heading: str) -> dict[str, list[str]]:
     return {name: cells for name, *cells in (line.split(" | ") for line in lines)}
 
 
-def with_interval(values: Any, scale: float = 1.0) -> str:
-    """The mean of five seeds with the half of its 95% t-interval."""
-    if len(values) < 5:
+def with_interval(values: Any, scale: float = 1.0, *, seeds: int = 5, digits: int = 1) -> str:
+    """The mean with the half of its 95% t-interval."""
+    if values.empty:
         return "–"
-    return f"{scale * values.mean():.1f} ± {scale * stats.t.ppf(0.975, 4) * stats.sem(values):.1f}"
+    assert len(values) == seeds
+    half = stats.t.ppf(0.975, seeds - 1) * stats.sem(values)
+    return f"{scale * values.mean():.{digits}f} ± {scale * half:.{digits}f}"
 
 
-def gain_of_five(rows: pd.DataFrame, bits: int, ours: Fields, theirs: Fields) -> tuple[float, float, float]:
+def gain_by_seed(
+    rows: pd.DataFrame, bits: int, ours: Fields, theirs: Fields, seeds: int = 5
+) -> tuple[float, float, float]:
     """The mean paired difference in the test loss and its 95% interval, over the mean of theirs."""
     losses = [of_vectors(rows, bits, **fields) for fields in (ours, theirs)]
     difference = (losses[0] - losses[1]) / losses[1].mean()
-    assert len(difference.dropna()) == 5
-    low, high = stats.t.interval(0.95, 4, difference.mean(), stats.sem(difference))
+    assert len(difference.dropna()) == seeds
+    low, high = stats.t.interval(0.95, seeds - 1, difference.mean(), stats.sem(difference))
     return float(difference.mean()), float(low), float(high)
+
+
+ON_BLOBS: dict[str, Fields] = {
+    "RVQ, trained on the best candidate": {"quantizer": "rvq", "trained_on": "best", "beam": 5},
+    "RVQ, trained as in faiss": {"quantizer": "rvq", "trained_on": "all"},
+    "LSQ": {"quantizer": "lsq"},
+    "`VectorQuantize`, `ResidualVQ` of vector-quantize-pytorch": {
+        "library_call": [
+            "VectorQuantize(codebook_size=256)",
+            *(f"ResidualVQ(num_quantizers={stages}, codebook_size=256)" for stages in (2, 4)),
+        ]
+    },
+    "k-means on each slice": {"quantizer": "kmeans"},
+    "PQ": {"quantizer": "pq"},
+    "OPQ, from a random start": {"quantizer": "opq"},
+    "DVQ, from a uniform start": {"quantizer": "dvq"},
+    "GRVQ": {"quantizer": "grvq"},
+    "VQ, from a uniform start": {"quantizer": "vq"},
+    "SimVQ": {"quantizer": "simvq"},
+    "BSQ": {"quantizer": "bsq"},
+    "LFQ": {"quantizer": "lfq"},
+    "FSQ": {"quantizer": "fsq"},
+    "4 bits of each principal component": {"quantizer": "faiss"},
+}
+OF_BLOBS = ("quantizers_blobs", "quantizers_factorial_blobs")
+
+
+def on_blobs(name: str) -> pd.DataFrame:
+    return pd.read_parquet(ROOT / REFERENCE / name / "cells")
+
+
+def test_the_table_of_blobs_is_what_the_rows_say() -> None:
+    found = table_of_vectors("## All quantizers on two kinds of blobs")
+    assert found.keys() == ON_BLOBS.keys()
+    for name, fields in ON_BLOBS.items():
+        assert found[name] == [
+            with_interval(of_vectors(on_blobs(store), bits, **fields), seeds=8, digits=2)
+            for store in OF_BLOBS
+            for bits in (8, 16, 32)
+        ], name
+
+
+def test_what_the_findings_say_of_who_beats_whom_on_blobs() -> None:
+    section = " ".join(
+        FINDINGS.read_text().split("\n## All quantizers on two kinds of blobs\n")[1].split("\n## ")[0].split()
+    )
+    plain, product = (on_blobs(store) for store in OF_BLOBS)
+
+    def percent(rows: pd.DataFrame, bits: int, ours: str, theirs: str) -> float:
+        """The gain, which must be decided."""
+        mean, low, high = gain_by_seed(rows, bits, ON_BLOBS[ours], ON_BLOBS[theirs], seeds=8)
+        assert low * high > 0, (bits, ours, theirs)
+        return 100 * mean
+
+    def times(rows: pd.DataFrame, bits: int, ours: str, theirs: str) -> str:
+        assert percent(rows, bits, ours, theirs) > 0
+        means = [of_vectors(rows, bits, **ON_BLOBS[name]).mean() for name in (ours, theirs)]
+        return f"{means[0] / means[1]:.1f}"
+
+    of_all, best, slices = "RVQ, trained as in faiss", "RVQ, trained on the best candidate", "k-means on each slice"
+    assert (
+        "has {}, {} and {} times RVQ's loss".format(*(times(plain, bits, slices, best) for bits in (16, 24, 32)))
+        in section
+    )
+    others = [
+        min((of_all, best), key=lambda name: of_vectors(product, bits, **ON_BLOBS[name]).mean()) for bits in (24, 32)
+    ]
+    assert others == [of_all, of_all]
+    assert (
+        "the better RVQ has {}, {} and {} times the loss of k-means".format(
+            *(times(product, bits, name, slices) for bits, name in ((16, best), (24, of_all), (32, of_all)))
+        )
+        in section
+    )
+    random = "OPQ, from a random start"
+    assert (
+        "has {}, {} and {} times the loss".format(*(times(product, bits, random, slices) for bits in (16, 24, 32)))
+        in section
+    )
+    assert "{}, {} and {} times as high".format(*(times(plain, bits, of_all, best) for bits in (16, 24, 32))) in section
+    lower = [-percent(product, bits, of_all, best) for bits in (24, 32)]
+    assert "{:.0f} and {:.0f}% lower".format(*lower) in section
+    dvq = "DVQ, from a uniform start"
+    assert (
+        "{:.1f} and {:.1f}% below k-means".format(*(-percent(plain, bits, dvq, slices) for bits in (24, 32))) in section
+    )
+    assert (
+        "has {}, {} and {} times its loss on factorial blobs".format(
+            *(times(product, bits, dvq, slices) for bits in (16, 24, 32))
+        )
+        in section
+    )
+    for name in ("PQ", random, best, dvq):
+        _, low, high = gain_by_seed(product, 8, ON_BLOBS[name], ON_BLOBS[slices], seeds=8)
+        assert -0.02 < low < 0 < high < 0.02
 
 
 def test_the_table_of_descriptors_is_what_the_rows_say(descriptors: pd.DataFrame) -> None:
@@ -393,7 +503,7 @@ def test_the_table_of_embeddings_is_what_the_rows_say(embeddings: pd.DataFrame) 
 
 def test_what_the_findings_say_of_twins_and_of_who_beats_whom_on_real_vectors(descriptors: pd.DataFrame) -> None:
     def gain(dataset: str, bits: int, ours: Fields, theirs: Fields) -> tuple[float, float, float]:
-        return gain_of_five(descriptors[descriptors["dataset"] == dataset], bits, ours, theirs)
+        return gain_by_seed(descriptors[descriptors["dataset"] == dataset], bits, ours, theirs)
 
     columns = [(dataset, bits) for dataset in SETS for bits in (64, 128)]
     best, random = ON_DESCRIPTORS["OPQ, from the best of several starts"], ON_DESCRIPTORS["OPQ, from a random start"]
@@ -442,12 +552,12 @@ def test_what_the_findings_say_of_twins_and_of_who_beats_whom_on_real_vectors(de
 def test_what_the_findings_say_of_embeddings(embeddings: pd.DataFrame) -> None:
     def percent(bits: int, ours: str, theirs: Fields) -> float:
         """The gain, which must be decided."""
-        mean, low, high = gain_of_five(embeddings, bits, ON_EMBEDDINGS[ours], theirs)
+        mean, low, high = gain_by_seed(embeddings, bits, ON_EMBEDDINGS[ours], theirs)
         assert low * high > 0
         return 100 * mean
 
     def is_tied(bits: int, ours: str, theirs: Fields) -> bool:
-        _, low, high = gain_of_five(embeddings, bits, ON_EMBEDDINGS[ours], theirs)
+        _, low, high = gain_by_seed(embeddings, bits, ON_EMBEDDINGS[ours], theirs)
         return low <= 0 <= high
 
     rvq, pq, random = "RVQ, trained as in faiss", {"quantizer": "pq"}, "OPQ, from a random start"
@@ -564,13 +674,20 @@ def test_the_five_answers_of_the_results_page_are_what_the_rows_say(
     assert shown
     assert f"takes {100 * shown.effect:.0f}% off" in answers
 
-    groups = pd.read_parquet(ROOT / REFERENCE / "claims_factorial_prior" / "cells").query("dependence == 0")
-    sliced = groups.query("quantizer == 'dvq' and start == 'k-means++' and codebook_size == 16 and groups == 4")
-    plain = pd.read_parquet(ROOT / REFERENCE / "factorial" / "cells").query(
-        "dependence == 0 and quantizer == 'vq' and codebook_size == 1024 and groups == 4"
-    )
-    losses = sliced["test_mse"].mean(), plain["test_mse"].mean()
-    assert "ends at {:.2f} and a VQ of 1,024 codes at {:.1f}".format(*losses) in answers
+    plain, product = (
+        on_blobs(name).query("bits_per_vector == 16").groupby("point_id").agg(
+            {"quantizer": "first", "slices": "first", "test_mse": "mean"}
+        )
+        for name in OF_BLOBS
+    )  # fmt: skip
+    whole = product[(product["slices"] == 1)]["test_mse"].min()
+    sliced = [rows[rows["quantizer"] == "kmeans"]["test_mse"].item() for rows in (plain, product)]
+    assert sliced[1] == product["test_mse"].min()
+    assert "has a third of the loss of the best quantizer on all features" in answers
+    assert round(whole / sliced[1]) == 3
+    stages = plain[plain["quantizer"] == "rvq"]["test_mse"].min()
+    assert stages == plain["test_mse"].min()
+    assert f"without groups {sliced[0] / stages:.1f} times RVQ's" in answers
     mixed = pd.read_parquet(ROOT / REFERENCE / "claims_dependent_features" / "cells").query(
         "dependence == 0 and quantizer == 'pq'"
     )
@@ -578,16 +695,19 @@ def test_the_five_answers_of_the_results_page_are_what_the_rows_say(
     assert f"PQ's loss is {by_mixing[1] / by_mixing[0]:.1f} times as high" in answers
 
     def range_of(rows: pd.DataFrame, ours: Fields) -> tuple[int, int]:
-        gains = [100 * gain_of_five(rows, bits, ours, {"quantizer": "pq"})[0] for bits in (64, 128)]
+        gains = [100 * gain_by_seed(rows, bits, ours, {"quantizer": "pq"})[0] for bits in (64, 128)]
         return round(-max(gains)), round(-min(gains))
 
     of_sets = [
         range_of(descriptors[descriptors["dataset"] == each], {"quantizer": "opq", "rotation_start": "best"})
         for each in SETS
     ]
-    assert f"{min(low for low, _ in of_sets)} to {max(high for _, high in of_sets)}% below PQ on descriptors" in answers
+    assert (
+        f"from a good start is {min(low for low, _ in of_sets)} to {max(high for _, high in of_sets)}% below PQ on both"
+        in answers
+    )
     least, most = range_of(embeddings, {"quantizer": "rvq", "trained_on": "all"})
-    assert f"RVQ {least} to {most}% below it on text embeddings" in answers
+    assert f"RVQ on text embeddings, {least} to {most}% below PQ" in answers
     priors = {name: small_priors[small_priors["prior"] == name] for name in ("unigram", "spatial")}
     leads = [
         leads_of_dvq(rows, JOINT, column).mean()
@@ -600,6 +720,7 @@ def test_the_five_answers_of_the_results_page_are_what_the_rows_say(
     assert (
         "by {:.3f} bits/dim in reconstruction, by {:.3f} with the codes under a unigram prior, and by {:.3f} under"
     ).format(*leads) in answers
+    assert f"take away {100 * (1 - leads[2] / leads[0]):.0f}% of its lead" in answers
     ours = priors["spatial"][priors["spatial"]["model"] == DVQ]
     share = (ours["code_bits_per_sample"] / ours["uniform_bits_per_sample"]).mean()
     assert f"{100 * share:.0f}% of their nominal rate" in answers
