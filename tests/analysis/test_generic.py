@@ -21,6 +21,7 @@ from analysis.draw.looks import look_of
 from analysis.draw.style import FAMILIES
 from analysis.figures import generic
 from analysis.figures.generic._points import AllPoints
+from analysis.figures.generic.over_axes import Cuts
 from analysis.figures.generic.ranking import ranking, ranks
 from analysis.figures.generic.rate import ON_FRONT, fronts, pareto
 from analysis.figures.generic.versus import comparisons
@@ -109,6 +110,10 @@ def test_points_are_drawn_over_what_their_codes_take_when_entropy_coded() -> Non
     assert table.loc[table[ON_FRONT], "mean"].tolist() != nominal.loc[nominal[ON_FRONT], "mean"].tolist()
     found = made(cells, "entropy-rate")
     assert "after entropy coding (rate, unigram prior), their mean" in found.product.caption
+    without = {name: value for name, value in cells[0].items() if name != "entropy_bits_per_vector"}
+    same_point = [cell for cell in cells if cell["point_id"] != without["point_id"]]
+    caption = made([*same_point, without], "entropy-rate").product.caption
+    assert "Points without a rate, which their cells did not measure: 1." in caption
     some = [{name: value for name, value in cell.items() if name != "entropy_bits_per_vector"} for cell in cells]
     assert the_item(some, "entropy-rate").select(made_up_rows(some), the_item(some, "entropy-rate").needs) is None
     names = generic.items(made_up_rows(cells))
@@ -270,6 +275,18 @@ def test_all_points_are_in_the_numbers_and_the_note_says_how_many_are_drawn() ->
     points = len({cell["point_id"] for cell in cells})
     assert len(csv_of(found)) == points
     assert f"of {points} points; the .csv has all" in found.product.caption
+
+
+def test_lines_follow_what_a_quantizer_has_and_nothing_else() -> None:
+    """K-means has no stages, though rows may say that it has one; older rows say nothing."""
+    older = [{**cell, "stages": None} for cell in rows(quantizer="kmeans", codebook_size=256, slices=[1, 2], **DATA)]
+    newer = rows(quantizer="kmeans", codebook_size=256, slices=[4, 8], **DATA)
+    stages = rows(quantizer="rvq", codebook_size=256, stages=[1, 2], **DATA)
+    found = selected([*older, *newer, *stages], "over-axes")
+    assert isinstance(found, Cuts)
+    (line,) = next(cut for cut in found.cuts if cut.field == "slices").lines
+    assert [*line.points["slices"]] == [1, 2, 4, 8]
+    assert all("k-means at M" not in cut.held for cut in found.cuts)
 
 
 def test_any_metric_can_be_drawn_over_any_field() -> None:

@@ -133,7 +133,7 @@ def _cut(points: AllPoints, means: pd.DataFrame, field: str) -> _Cut:
     for quantizer in points.declared.quantizers:
         its = here[here["quantizer"] == quantizer]
         shade = points.declared.shade(quantizer)
-        others = [name for name in points.varied if name not in (field, shade) and its[name].notna().any()]
+        others = [name for name in points.varied if name not in (field, shade) and points.declared.has(quantizer, name)]
         its, its_held = _most(its, others, field)
         own = {name: value for name, value in its_held.items() if name not in held and here[name].nunique() > 1}
         found = [*_lines(its, quantizer, field, shade if shade in its else "")]

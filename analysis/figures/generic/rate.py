@@ -126,7 +126,7 @@ def rate(selection: Selection) -> Drawn:
         f"Drawn: {len(chosen)} of {len(held)} settings of the data ({listed(points.data_fields)}); the .csv has all."
         if left else "",
         f"Points also differ in {listed(others)}." if others else "",
-        f"{unknown:,} points whose settings are not valid in this version have no rate." if unknown else "",
+        f"Points without a rate, {_why_none(points)}: {unknown:,}." if unknown else "",
     )  # fmt: skip
     return sheet.finish(
         message=_message(points, table),
@@ -173,6 +173,13 @@ def _rate_is(points: AllPoints) -> str:
         return "Rate: bits of the codes of one vector or image, all codes being equally likely"
     label = points.declared.metrics[points.declared.experiment.rate_column].label
     return f"Rate: bits that the codes of a test vector or image take after entropy coding ({label}), their mean"
+
+
+def _why_none(points: AllPoints) -> str:
+    """Why a point has no rate."""
+    if isinstance(points, MeasuredRate):
+        return "which their cells did not measure"
+    return "as their settings are not valid in this version"
 
 
 def _dots(look: Look) -> Look:
