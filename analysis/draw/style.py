@@ -261,6 +261,12 @@ def _luminance(colour: str) -> float:
     return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
 
 
+_SPARE = "os^DvPX*dhp<>H8"
+"""Markers for groups whose own are taken."""
+_NEAR = 0.4
+"""Colours less far apart, by red, green and blue from 0 to 1, need markers that differ."""
+
+
 def distinguished(looks: Sequence[Look]) -> list[Look]:
     """The looks; those that share colour and marker get different lines, as long as there are any left."""
     seen: dict[tuple[str, str], int] = {}
@@ -270,6 +276,26 @@ def distinguished(looks: Sequence[Look]) -> list[Look]:
         seen[look.colour, look.marker] = place + 1
         found.append(replace(look, line=_LINES[place % len(_LINES)]))
     return found
+
+
+def unlike(groups: Sequence[Sequence[Look]]) -> list[list[Look]]:
+    """The looks of each group, such as those of a quantizer, for points that no line joins.
+
+    A marker that a group before has in a similar colour gives way to one that none has, as long as there are any.
+    """
+    found: list[list[Look]] = []
+    for group in groups:
+        markers = dict[str, str]()
+        for look in group:
+            taken = {other.marker for its in found for other in its if _is_near(other.colour, look.colour)}
+            spare = (marker for marker in (look.marker, *_SPARE) if marker not in {*taken, *markers.values()})
+            markers.setdefault(look.marker, next(spare, look.marker))
+        found.append([replace(look, marker=markers[look.marker]) for look in group])
+    return found
+
+
+def _is_near(colour: str, other: str) -> bool:
+    return math.dist(to_rgb(colour), to_rgb(other)) < _NEAR
 
 
 def as_yardstick(look: Look) -> Look:

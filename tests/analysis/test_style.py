@@ -11,7 +11,18 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from analysis.draw.looks import _family_of, known_look
-from analysis.draw.style import FAMILIES, GREY, THEORY, Look, contrast, distinguished, page_svg, printed, rendered
+from analysis.draw.style import (
+    FAMILIES,
+    GREY,
+    THEORY,
+    Look,
+    contrast,
+    distinguished,
+    page_svg,
+    printed,
+    rendered,
+    unlike,
+)
 from analysis.figures.static_prior._shared import dvq_look, kmeans_look, vq_look
 
 Matrix = NDArray[np.float64]
@@ -76,6 +87,19 @@ def test_models_of_equal_colour_get_lines_of_their_own() -> None:
     assert [look.colour for look in looks] == [dvq_look(slices).colour for slices in (4, 8, 4, 4)]
     assert (looks[0].line, looks[1].line) == ("-", "-")
     assert len({str(look.line) for look in (looks[0], looks[2], looks[3])}) == 3
+
+
+def test_points_of_quantizers_of_like_colours_get_markers_of_their_own() -> None:
+    greys = [[known_look(name, value) for value in (1, 4)] for name in ("kmeans", "opq", "pq")]
+    blues = [[known_look("vq", 256)], [known_look("simvq", 256)]]
+    looks = unlike([*greys, [dvq_look(2), dvq_look(4)], *blues])
+    markers = [{look.marker for look in group} for group in looks]
+    assert len(set.union(*markers[:3])) == 3  # one for each quantizer, whatever its value
+    assert markers[4] != markers[5]
+    assert looks[3] == [dvq_look(2), dvq_look(4)]  # nothing else is orange
+    assert [[look.colour for look in group] for group in looks[:3]] == [
+        [look.colour for look in group] for group in greys
+    ]
 
 
 def test_kmeans_has_the_colour_of_the_vq_that_it_is_held_against() -> None:

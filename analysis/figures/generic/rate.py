@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,11 +13,11 @@ import pandas as pd
 
 from dvq_ray.experiment.registry import find_experiment
 
-from ...data.needs import Needs, spread
+from ...data.needs import Needs, distinct, spread
 from ...data.rows import Rows
 from ...data.selection import Selection
 from ...draw.sheet import Drawn, Sheet, handle
-from ...draw.style import THEORY, Look
+from ...draw.style import THEORY, Look, unlike
 from ...naming import listed
 from ...output.messages import said
 from ...output.numbers import long_form
@@ -99,20 +100,18 @@ def rate(selection: Selection) -> Drawn:
     sheet = Sheet(titles, columns=columns, inches=_INCHES[-(-len(chosen) // columns)] if columns > 1 else 3.0)
     entries = dict[tuple[str, str], tuple[Look, str]]()
     drawn = table[table["panel"].isin(chosen) & table[BITS].notna()]
+    looks = _looks(points, drawn)
     for panel, group in zip(sheet.panels, chosen, strict=True):
         here = drawn[drawn["panel"] == group]
         if here.empty:
             continue
         panel.log_x(_ticks(points, here[BITS]), most=_TICKS)
-        for quantizer in points.declared.quantizers:
-            its = here[here["quantizer"] == quantizer]
-            shade = points.declared.shade(quantizer)
-            kinds = its.groupby(shade) if shade in its else [(None, its)]
-            for value, some in kinds:
-                if len(some):
-                    look = points.look(quantizer, value)
-                    panel.points(some[BITS], some, _dots(look))
-                    entries.setdefault((quantizer, look.colour), (look, points.name(quantizer, value)))
+        for (quantizer, value), look in looks.items():
+            some = here[here["quantizer"] == quantizer]
+            some = some if value is None else some[some[points.declared.shade(quantizer)] == value]
+            if len(some):
+                panel.points(some[BITS], some, look)
+                entries.setdefault((quantizer, look.colour), (look, points.name(quantizer, value)))
         front = here[here[ON_FRONT]].sort_values(BITS)
         panel.axes.step(front[BITS], front["mean"], where="post", color=THEORY.colour, linewidth=0.9, zorder=2)
     left = len(held) - len(chosen)
@@ -132,7 +131,7 @@ def rate(selection: Selection) -> Drawn:
         message=_message(points, table),
         caption=f"{capitalised(points.declared.metrics[points.metric].label)} over rate for every quantizer. {note}",
         x_label="rate (bits)", y_label=points.y_label(), footnote=note, from_zero=False,
-        legend=[[handle(_dots(look), name) for look, name in _few(entries)], [handle(THEORY, "front")]],
+        legend=[[handle(look, name) for look, name in _few(points, entries)], [handle(THEORY, "front")]],
     )  # fmt: skip
 
 
@@ -182,13 +181,24 @@ def _why_none(points: AllPoints) -> str:
     return "as their settings are not valid in this version"
 
 
-def _dots(look: Look) -> Look:
-    return replace(look, line="")
+def _looks(points: AllPoints, drawn: pd.DataFrame) -> Mapping[tuple[str, Any], Look]:
+    """How each quantizer is drawn, by its values of the field along which it darkens; no two alike."""
+    values = dict[str, Sequence[Any]]()
+    for quantizer in points.declared.quantizers:
+        its, shade = drawn[drawn["quantizer"] == quantizer], points.declared.shade(quantizer)
+        if len(its):
+            values[quantizer] = (distinct(its, shade) if shade in its else ()) or (None,)
+    looks = unlike([[points.look(quantizer, value) for value in its] for quantizer, its in values.items()])
+    found = [
+        ((quantizer, value), replace(look, line=""))
+        for (quantizer, its), group in zip(values.items(), looks, strict=True)
+        for value, look in zip(its, group, strict=True)
+    ]
+    found.sort(key=lambda entry: entry[1].marker == ".")  # dots are drawn above what would hide them
+    return dict(found)
 
 
-def _few(entries: Mapping[tuple[str, str], tuple[Look, str]]) -> Iterable[tuple[Look, str]]:
+def _few(points: AllPoints, entries: Mapping[tuple[str, str], tuple[Look, str]]) -> Iterable[tuple[Look, str]]:
     """At most four looks of each quantizer, from the lightest to the darkest."""
-    by_quantizer: dict[str, list[tuple[Look, str]]] = {}
-    for (quantizer, _), entry in entries.items():
-        by_quantizer.setdefault(quantizer, []).append(entry)
-    return [entry for its in by_quantizer.values() for entry in spread(its, _MOST_NAMES)]
+    for quantizer in points.declared.quantizers:
+        yield from spread([entry for (name, _), entry in entries.items() if name == quantizer], _MOST_NAMES)
