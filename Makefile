@@ -28,7 +28,7 @@ check: lint
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m "not ray and not slow"
 
 test: lint
-	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal --durations 15
 
 docs: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
