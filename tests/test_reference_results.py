@@ -267,6 +267,26 @@ def test_what_the_findings_say_of_all_images_of_cifar10() -> None:
     ) in section_of("## The learned prior, at small scale")
 
 
+def test_what_the_findings_say_of_tiny_imagenet() -> None:
+    """Of its images at 32x32: the others are still to run."""
+    rows = with_models(pd.read_parquet(ROOT / "results" / "claims_tiny_imagenet" / "cells"))
+    assert set(rows["dataset"]) == {"tiny_imagenet32"}
+    assert rows["data_sha256"].nunique() == 1
+    assert (set(rows["train_images"]), set(rows["test_images"]), set(rows["steps"])) == ({17_961}, {2_039}, {10_000})
+    wanted = {cell.cell_id for cell in expand(load_sweep(ROOT / "sweeps" / "claims_tiny_imagenet.yaml"))[0]}
+    assert {*rows["cell_id"]} <= wanted
+    said = [
+        f"{lead.mean():.2f} (± {stats.t.ppf(0.975, 7) * stats.sem(lead):.2f})"
+        for other in (USUAL, MATCHED)
+        for column in ("reconstruction_bits_per_dim", "total_bits_per_dim_unigram")
+        for lead in [leads_of_dvq(rows, other, column)]
+    ]
+    assert (
+        "DVQ is {} below the usual VQ in reconstruction and {} with the codes counted, and {} and {} below the VQ of its "
+        "size"
+    ).format(*said) in section_of("## The learned prior, at small scale")
+
+
 def test_the_codes_of_the_small_models_are_those_of_the_reference_rows(small_models: pd.DataFrame) -> None:
     """Codes take too much room here. Priors read them from the store that the sweep file names."""
     kept = ROOT / "results" / "claims_cifar10_lossless"
