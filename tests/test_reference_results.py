@@ -282,8 +282,8 @@ def test_what_the_findings_say_of_tiny_imagenet() -> None:
         for lead in [leads_of_dvq(rows, other, column)]
     ]
     assert (
-        "DVQ is {} below the usual VQ in reconstruction and {} with the codes counted, and {} and {} below the VQ of its "
-        "size"
+        "DVQ is {} below the usual VQ in reconstruction and {} with the codes counted, and {} and {} below the VQ of "
+        "its size"
     ).format(*said) in section_of("## The learned prior, at small scale")
 
 
