@@ -442,9 +442,7 @@ def test_the_table_of_blobs_is_what_the_rows_say() -> None:
 
 
 def test_what_the_findings_say_of_who_beats_whom_on_blobs() -> None:
-    section = " ".join(
-        FINDINGS.read_text().split("\n## All quantizers on two kinds of blobs\n")[1].split("\n## ")[0].split()
-    )
+    section = section_of("## All quantizers on two kinds of blobs")
     plain, product = (on_blobs(store) for store in OF_BLOBS)
 
     def percent(rows: pd.DataFrame, bits: int, ours: str, theirs: str) -> float:

@@ -261,12 +261,6 @@ def _luminance(colour: str) -> float:
     return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
 
 
-_SPARE = "os^DvPX*dhp<>H8"
-"""Markers for groups whose own are taken."""
-_NEAR = 0.4
-"""Colours less far apart, by red, green and blue from 0 to 1, need markers that differ."""
-
-
 def distinguished(looks: Sequence[Look]) -> list[Look]:
     """The looks; those that share colour and marker get different lines, as long as there are any left."""
     seen: dict[tuple[str, str], int] = {}
@@ -276,6 +270,12 @@ def distinguished(looks: Sequence[Look]) -> list[Look]:
         seen[look.colour, look.marker] = place + 1
         found.append(replace(look, line=_LINES[place % len(_LINES)]))
     return found
+
+
+_SPARE = "os^DvPX*dhp<>H8"
+"""Markers for groups whose own are taken."""
+_NEAR = 0.4
+"""Colours less far apart, by red, green and blue from 0 to 1, need markers that differ."""
 
 
 def unlike(groups: Sequence[Sequence[Look]]) -> list[list[Look]]:

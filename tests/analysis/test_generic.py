@@ -111,8 +111,8 @@ def test_points_are_drawn_over_what_their_codes_take_when_entropy_coded() -> Non
     found = made(cells, "entropy-rate")
     assert "after entropy coding (rate, unigram prior), their mean" in found.product.caption
     without = {name: value for name, value in cells[0].items() if name != "entropy_bits_per_vector"}
-    same_point = [cell for cell in cells if cell["point_id"] != without["point_id"]]
-    caption = made([*same_point, without], "entropy-rate").product.caption
+    other_points = [cell for cell in cells if cell["point_id"] != without["point_id"]]
+    caption = made([*other_points, without], "entropy-rate").product.caption
     assert "Points without a rate, which their cells did not measure: 1." in caption
     some = [{name: value for name, value in cell.items() if name != "entropy_bits_per_vector"} for cell in cells]
     assert the_item(some, "entropy-rate").select(made_up_rows(some), the_item(some, "entropy-rate").needs) is None

@@ -182,7 +182,7 @@ def _why_none(points: AllPoints) -> str:
 
 
 def _looks(points: AllPoints, drawn: pd.DataFrame) -> Mapping[tuple[str, Any], Look]:
-    """How each quantizer is drawn, by its values of the field along which it darkens; no two alike."""
+    """How each quantizer is drawn, by its values of the field along which it darkens."""
     values = dict[str, Sequence[Any]]()
     for quantizer in points.declared.quantizers:
         its, shade = drawn[drawn["quantizer"] == quantizer], points.declared.shade(quantizer)
