@@ -726,6 +726,12 @@ def test_the_five_answers_of_the_results_page_are_what_the_rows_say(
     )
     least, most = range_of(embeddings, {"quantizer": "rvq", "trained_on": "all"})
     assert f"RVQ on text embeddings, {least} to {most}% below PQ" in answers
+    lsq = -100 * gain_by_seed(embeddings, 64, {"quantizer": "lsq"}, {"quantizer": "rvq", "trained_on": "all"})[0]
+    assert f"(LSQ, fitted at 64 bits alone, is another {lsq:.0f}% below)" in answers
+    assert set(embeddings.loc[embeddings["quantizer"] == "lsq", "bits_per_vector"]) == {64}
+    for name, best in zip(OF_BLOBS, ("rvq", "kmeans"), strict=True):
+        means = on_blobs(name).groupby(["bits_per_vector", "quantizer", "point_id"])["test_mse"].mean()
+        assert [means[bits].idxmin()[0] for bits in (16, 24, 32)] == [best] * 3
     priors = {name: small_priors[small_priors["prior"] == name] for name in ("unigram", "spatial")}
     leads = [
         leads_of_dvq(rows, JOINT, column).mean()
