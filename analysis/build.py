@@ -11,13 +11,13 @@ from typing import Any
 from dvq_ray.store import StoreError
 from dvq_ray.store.columns import first_line
 
-from . import figures, items
+from . import figures
 from .data.query import query_of
 from .data.rows import Rows, load_rows
 from .data.selection import Selection
-from .draw.style import PAGE, Format, drawn_for
+from .draw.style import PAGE, Format
 from .items import Item
-from .output.product import Picture, Product, UnfitError
+from .output.product import Output, Product, UnfitError
 from .output.sidecar import not_shown, sidecar
 
 
@@ -27,7 +27,7 @@ class Made:
 
     item: Item
     product: Product
-    """With `.json` among its files, which says what it was made from."""
+    """With `.json` among its files, where they are wanted, which says what it was made from."""
     alternative: str
     """What a figure shows, for those who do not see it."""
     cell_count: int
@@ -39,8 +39,6 @@ class Made:
     """A line for each grid that would be there if it were complete."""
     alone: str = ""
     """The one of several stores that it was made of; empty where it is of all."""
-    narrow: Picture | None = None
-    """The figure for narrow screens; None for a table, and where no page is made."""
     query: str | None = None
     """Selects the item's rows among all rows of the stores; None where that takes more than a few words."""
     not_shown: Mapping[str, int]
@@ -67,24 +65,26 @@ class Absent:
 Attempt = Made | Refused | Absent
 
 
-def make(item: Item, rows: Rows, *, allow_missing: bool, for_page: bool = False, form: Format = PAGE) -> Attempt:
-    """Makes the item, with what only a page needs where it is for one. An error in it refuses this item alone."""
+def make(
+    item: Item, rows: Rows, *, allow_missing: bool, output: Output = Output.FILES, form: Format = PAGE
+) -> Attempt:  # fmt: skip
+    """Makes the item, with what its outputs need. An error in it refuses this item alone."""
     try:
         selection = item.select(rows, item.needs)
         if selection is None:
             return Absent(item=item)
         if found := problems(selection, allow_missing=allow_missing):
             return Refused(item=item, reason=found[0], details=found[1:])
-        with drawn_for(form):
-            product = item.make(selection)
-        narrow = items.narrow(selection, item.draw) if for_page and item.draw else None
-        query = query_of(selection, rows) if for_page else None
+        product = item.product(selection, output, form)
+        if Output.FILES in output:
+            beside = {".json": sidecar(item.name, product, selection, rows)}
+            product = replace(product, files={**product.files, **beside})
+        query = query_of(selection, rows) if Output.PAGE in output else None
     except Exception as error:
         return Refused(item=item, reason=reason(error))
     return Made(
         item=item,
-        product=replace(product, files={**product.files, ".json": sidecar(item.name, product, selection, rows)}),
-        narrow=narrow,
+        product=product,
         query=query,
         not_shown=not_shown(selection, rows),
         alternative=f"{item.title}. Drawn: {selection.shown()}. The caption follows.",

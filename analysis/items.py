@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 import pandas as pd
 
@@ -14,7 +13,7 @@ from .data.selection import Selection, select
 from .draw import style
 from .draw.sheet import Drawn
 from .output.numbers import as_csv, declared_numbers
-from .output.product import Picture, Product
+from .output.product import Output, Picture, Product
 
 Draw = Callable[[Selection], Drawn]
 Select = Callable[[Rows, Needs], Selection | None]
@@ -32,15 +31,34 @@ class Item:
     name: str
     title: str
     needs: Needs
-    make: Callable[[Selection], Product]
+    make: Callable[[Selection], Product] | None = None
+    """Makes the table; None for a figure."""
     draw: Draw | None = None
     """Draws the figure; None for a table."""
+    numbers: Callable[[Selection], pd.DataFrame] = declared_numbers
+    """Those of a figure, for the `.csv` beside it."""
     select: Select = select
 
     @property
     def group(self) -> str:
         """Its heading in the report: its trainable, or that of all searches."""
         return self.needs.trainable or SEARCHES
+
+    def product(
+        self, selection: Selection, output: Output = Output.FILES, form: style.Format = style.PAGE
+    ) -> Product:  # fmt: skip
+        """Makes the item of its rows; `form` is what the files of a figure are drawn for."""
+        if self.make:
+            return self.make(selection)
+        assert self.draw
+        with style.drawn_for(form), style.printed():
+            found = self.draw(selection)
+            files = style.rendered(found.figure) if Output.FILES in output else {}
+            picture = _picture(found) if Output.PAGE in output else None
+        return Product(
+            files={**files, ".csv": as_csv(self.numbers(selection))}, message=found.message, caption=found.caption,
+            picture=picture, narrow=_narrow(selection, self.draw) if Output.PAGE in output else None,
+        )  # fmt: skip
 
     def __reduce__(self) -> tuple[Callable[..., Item], tuple[str, ...]]:
         return _named, (self.name,)  # a process that gets it by name need not be able to pickle its functions
@@ -54,25 +72,10 @@ def figure(
     select: Select = select,
 ) -> Callable[[Draw], Item]:
     """Declares a figure. Beside it goes a `.csv` of the declared metrics and curves, or of other numbers."""
-
-    def declared(draw: Draw) -> Item:
-        make = partial(drawn, draw=draw, numbers=numbers)
-        return Item(name=draw.__name__, title=title, needs=needs, make=make, draw=draw, select=select)
-
-    return declared
+    return lambda draw: Item(name=draw.__name__, title=title, needs=needs, draw=draw, numbers=numbers, select=select)
 
 
-def drawn(selection: Selection, *, draw: Draw, numbers: Callable[[Selection], pd.DataFrame]) -> Product:
-    """A figure as a product, with a `.csv` of its numbers."""
-    with style.printed():
-        found = draw(selection)
-        files = style.rendered(found.figure)
-        picture = _picture(found)
-    files[".csv"] = as_csv(numbers(selection))
-    return Product(files=files, message=found.message, caption=found.caption, picture=picture)
-
-
-def narrow(selection: Selection, draw: Draw) -> Picture:
+def _narrow(selection: Selection, draw: Draw) -> Picture:
     """The figure again, for a screen as wide as a column of text."""
     with style.drawn_for(style.COLUMN), style.printed():
         return _picture(draw(selection))

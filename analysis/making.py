@@ -15,7 +15,7 @@ from .claims import product as claims
 from .data.rows import Rows
 from .draw.style import PAGE, Format
 from .figures import generic
-from .output.product import write_files
+from .output.product import Output, write_files
 from .report import page
 from .report.render import render
 from .workers import workers
@@ -45,10 +45,11 @@ def make(
     for trainable in {item.needs.trainable for item in items.values()}:
         rows.points(trainable)  # found once, before there are processes
     pa.default_memory_pool().release_unused()  # or each process would keep it too
+    output = Output.FILES if named else Output.PAGE if page_only else Output.FILES | Output.PAGE
     with workers(rows) as submit:
         deciding = submit(claims.results) if CLAIMS in named or not named else None
         making = [
-            submit(build.make_named, name, allow_missing=allow_missing, for_page=not named, form=form) for name in items
+            submit(build.make_named, name, allow_missing=allow_missing, output=output, form=form) for name in items
         ]
         describing = None if named else submit(page.origin_of)
         attempts = []

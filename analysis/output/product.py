@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from enum import Flag, auto
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,15 @@ from .tables import Table, latex, markdown
 
 class UnfitError(ValueError):
     """Nothing is missing from the stores, and yet the item cannot be made of them; says why."""
+
+
+class Output(Flag):
+    """What an item is made for. What only the other one needs is not drawn."""
+
+    FILES = auto()
+    """Files of its own, such as `figure3a.png`."""
+    PAGE = auto()
+    """A place in the report."""
 
 
 def has_pixels(svg: bytes) -> bool:
@@ -63,7 +73,9 @@ class Product:
     table: Table | None = None
     """None for a figure."""
     picture: Picture | None = None
-    """A figure as a page shows it."""
+    """A figure as a page shows it; None for a table, and where no page is made."""
+    narrow: Picture | None = None
+    """The same for narrow screens."""
 
 
 def table_product(table: Table, numbers: pd.DataFrame, label: str, caption: str = "") -> Product:

@@ -34,7 +34,7 @@ def analysis(*arguments: str | Path, items: Mapping[str, Item] = ITEMS, dpi: int
 
 def undrawn(names: Collection[str], *, drawn: Collection[str] = ()) -> dict[str, Item]:
     """Items of these names, each with its own needs. Their pictures are their numbers, except of those in `drawn`."""
-    return {name: ITEMS[name] if name in drawn else replace(ITEMS[name], make=_numbers) for name in names}
+    return {name: ITEMS[name] if name in drawn else replace(ITEMS[name], make=_numbers, draw=None) for name in names}
 
 
 def _numbers(selection: Selection) -> Product:

@@ -17,7 +17,7 @@ from analysis.data.rows import load_rows
 from analysis.data.selection import Selection
 from analysis.draw.sheet import Drawn
 from analysis.items import Item, figure
-from analysis.output.product import Product, UnfitError
+from analysis.output.product import Output, Product, UnfitError
 from analysis.output.tables import Column, Section, Table
 from analysis.report.page import Report, origin_of
 from analysis.report.render import render
@@ -101,10 +101,10 @@ def report_of(
     *stores: str,
     items: Mapping[str, Item] | None = None,
     only: Mapping[str, str] | None = None,
-    for_page: bool = False,
+    output: Output = Output.FILES | Output.PAGE,
     **how: Any,
 ) -> bytes:
     held, wanted = load_rows(stores, only), (ITEMS if items is None else items).values()
-    attempts = [make(item, held, allow_missing=True, for_page=for_page) for item in wanted]
+    attempts = [make(item, held, allow_missing=True, output=output) for item in wanted]
     origin, results = origin_of(held), claims.results(held)
     return render(Report(attempts=attempts, claims=results, origin=origin, **how))

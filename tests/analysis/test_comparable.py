@@ -194,7 +194,7 @@ def untold(item: Item, selection: Selection, column: str, here: pd.DataFrame) ->
         return
     data = [name for name, axis in selection.declared.axes.items() if axis.role == "data" and name in here]
     with style.printed():
-        caption = (item.draw or item.make)(selection).caption
+        caption = (item.draw or item.product)(selection).caption
     is_captioned = column in item.needs.captioned and all(text in caption for text in several)
     if not is_captioned or several_values(here, column, data):
         yield f"{column} varies over {several} and nobody is told: {caption}"
@@ -232,7 +232,7 @@ def mixes_of_generic(selection: Selection, item: Item, column: str) -> Iterator[
             yield f"points of unequal {column} are ranked together"
     elif item.name.endswith("rate") and points.nunique() > 1 and role != "model":
         with style.printed():
-            product = item.make(selection)
+            product = item.product(selection)
         numbers = pd.read_csv(io.BytesIO(product.files[".csv"]))
         names = (label, selection.declared.axes[column].symbol or label)
         fields = selection.data_fields  # type: ignore[attr-defined]

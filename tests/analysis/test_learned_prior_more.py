@@ -192,7 +192,7 @@ def test_slice_dependence_leaves_out_models_with_one_code_at_a_position() -> Non
     selection = selected("slice_dependence", cells)
     names = [entry.label for entries in entries_of(selection).values() for entry in entries]
     assert names == ["VQ, D = 16, J = 4", "DVQ, D = 64, L = 4"]
-    product = ITEMS["slice_dependence"].make(selection)
+    product = ITEMS["slice_dependence"].product(selection)
     numbers = pd.read_csv(io.BytesIO(product.files[".csv"])).set_index(["quantizer", "metric"])
     for column in ("slice_dependence_bits", "slice_dependence_bits_refit", "slice_dependence_bits_shuffled"):
         expected = summary(cells, column, quantizer="dvq")
@@ -210,7 +210,7 @@ def test_slice_dependence_leaves_out_models_with_one_code_at_a_position() -> Non
 
 def test_code_use_is_the_mean_over_codebooks_as_a_share_of_their_size() -> None:
     selection = selected("code_use_images", sweep())
-    numbers = pd.read_csv(io.BytesIO(ITEMS["code_use_images"].make(selection).files[".csv"])).set_index(
+    numbers = pd.read_csv(io.BytesIO(ITEMS["code_use_images"].product(selection).files[".csv"])).set_index(
         ["quantizer", "dimension", "joint_codebooks", "metric"]
     )
     assert numbers.loc[("vq", 16, 1, "codes_used / codebook_size"), "mean"] == 1
@@ -235,7 +235,7 @@ def test_costs_of_different_devices_and_versions_are_never_averaged() -> None:
     other = {"run_device": "Another", "images_per_second": 600.0}
     newer = {"run_versions": '{"python": "3.12.1", "torch": "2.14.0"}', "images_per_second": 900.0}
     cells = [{**cell, **(other if cell["seed"] == 2 else newer if cell["seed"] == 1 else {})} for cell in cells]
-    product = ITEMS["cost"].make(selected("cost", cells))
+    product = ITEMS["cost"].product(selected("cost", cells))
     assert set(product.files) == {".csv", ".md", ".tex"}
     table = pd.read_csv(io.BytesIO(product.files[".csv"]))
     assert sorted(table["images_per_second"]) == [300, 300, 600, 600, 900, 900]
@@ -251,7 +251,7 @@ def test_costs_of_different_devices_and_versions_are_never_averaged() -> None:
 
 def test_the_table_of_costs_counts_and_has_intervals_where_seeds_are_several() -> None:
     cells = [{**cell, "images_per_second": 300.0 + 10 * cell["seed"]} for cell in sweep(SMALL[:4])]
-    product = ITEMS["cost"].make(selected("cost", failing(cells, quantizer="dvq", seed=1)))
+    product = ITEMS["cost"].product(selected("cost", failing(cells, quantizer="dvq", seed=1)))
     speed = summary_of([300, 310, 320])
     table = pd.read_csv(io.BytesIO(product.files[".csv"])).set_index("model")
     line = table.loc["VQ, D = 16"]
@@ -287,7 +287,7 @@ def test_figures_of_unequal_trainings_are_refused(name: str) -> None:
 
 def test_equal_rows_give_equal_bytes() -> None:
     cells = sweep()
-    first, second = (ITEMS["slice_dependence"].make(selected("slice_dependence", order)) for order in
+    first, second = (ITEMS["slice_dependence"].product(selected("slice_dependence", order)) for order in
                      (cells, cells[::-1]))  # fmt: skip
     assert first.files == second.files
     assert first.caption == second.caption

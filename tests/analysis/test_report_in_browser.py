@@ -80,7 +80,7 @@ def test_it_opens_from_disk_without_errors_or_requests(browser: Browser, address
     assert "file" in requests
     assert set(requests) <= {"file", "data"}
     widths = page.locator("img").evaluate_all("images => images.map(image => image.naturalWidth)")
-    assert len(widths) == 2
+    assert len(widths) == 4
     assert all(width > 0 for width in widths)
     assert page.locator("body").evaluate("body => getComputedStyle(body).maxWidth") != "none"
     page.close()
@@ -163,7 +163,7 @@ def test_figures_are_dark_in_the_dark_and_white_on_paper(page: Page) -> None:
 
 def test_photographs_keep_their_colours_in_the_dark(browser: Browser, tmp_path: Path) -> None:
     report = small_report.report_of(
-        made_up.write(tmp_path / "store", small_report.cells()), items={"shown": small_report.PHOTOGRAPH}, for_page=True
+        made_up.write(tmp_path / "store", small_report.cells()), items={"shown": small_report.PHOTOGRAPH}
     )
     (tmp_path / "report.html").write_bytes(report)
     page = browser.new_page(color_scheme="dark")
@@ -176,7 +176,7 @@ def test_a_page_without_files_beside_it_holds_numbers_and_pictures(browser: Brow
     cells = [*made_up.rows(3, quantizer="vq", **MANY)]
     items = {"over": generic.item("static_prior", "over-axes")}
     store = made_up.write(tmp_path / "store", cells)
-    (tmp_path / "report.html").write_bytes(small_report.report_of(store, items=items, for_page=True, has_files=False))
+    (tmp_path / "report.html").write_bytes(small_report.report_of(store, items=items, has_files=False))
     page = browser.new_page()
     page.goto((tmp_path / "report.html").as_uri())
     for name, begins in (("SVG", "<svg "), ("CSV", "dimension,")):
@@ -199,7 +199,7 @@ def figures(tmp_path_factory: pytest.TempPathFactory) -> str:
     held = [*made_up.rows(4, quantizer="vq", **MANY), *made_up.rows(4, quantizer="dvq", slices=2, **MANY)]
     store = made_up.write(folder / "blobs", held)
     items = {end: generic.item("static_prior", end) for end in ("over-axes", "points")}
-    (folder / "report.html").write_bytes(small_report.report_of(store, items=items, for_page=True))
+    (folder / "report.html").write_bytes(small_report.report_of(store, items=items))
     return (folder / "report.html").as_uri()
 
 

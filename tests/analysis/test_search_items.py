@@ -13,6 +13,7 @@ from analysis.build import Absent, Attempt, Made, Refused, make
 from analysis.data.rows import load_rows
 from analysis.figures import ITEMS
 from analysis.figures.search._selection import SearchSelection, searched
+from analysis.output.product import Output
 from dvq_ray.search.identity import study_name
 from dvq_ray.store import Store
 from dvq_ray.sweep.spec import parse_sweep
@@ -167,7 +168,7 @@ def test_the_history_shows_what_was_stopped_failed_and_repeated(eventful: str) -
 @pytest.mark.parametrize("name", ["search_history", "search_fields", "search_parallel", "search_front"])
 def test_a_mark_is_named_by_its_suggestion_and_fields(eventful: str, two: str, name: str) -> None:
     store = two if name == "search_front" else eventful
-    made = make(ITEMS[name], load_rows([store]), allow_missing=False, for_page=True)
+    made = make(ITEMS[name], load_rows([store]), allow_missing=False, output=Output.PAGE)
     assert isinstance(made, Made)
     assert made.product.picture is not None
     marks = made.product.picture.marks

@@ -184,7 +184,7 @@ def test_points_lie_at_the_rate_of_their_codes_and_the_curve_is_that_of_the_stor
 
 
 def test_use_of_codes_is_a_share_of_the_codebook() -> None:
-    table = _csv(ITEMS["code_use"].make(_selected("code_use")).files[".csv"])
+    table = _csv(ITEMS["code_use"].product(_selected("code_use")).files[".csv"])
     used = table[(table["quantizer"] == "vq") & (table["metric"] == "codes used / codebook_size")]
     assert set(zip(used["init_bound"], used["mean"], strict=True)) == {(1, 1.0), (10, 0.5)}
     evenness = table[(table["quantizer"] == "kmeans") & (table["metric"] == "perplexity / codebook_size")]
@@ -243,7 +243,7 @@ def test_ticks_of_many_digits_do_not_push_labels_off_the_page() -> None:
 
 def test_a_figure_brings_the_numbers_that_it_draws_and_equal_rows_equal_bytes() -> None:
     selection = _selected("static_prior_appendix")
-    product = ITEMS["static_prior_appendix"].make(selection)
+    product = ITEMS["static_prior_appendix"].product(selection)
     table = _csv(product.files[".csv"])
     assert list(table.columns) == [
         "quantizer", "dimension", "factors", "codebook_size", "init_bound", "slices", "metric",
@@ -253,7 +253,7 @@ def test_a_figure_brings_the_numbers_that_it_draws_and_equal_rows_equal_bytes() 
     points = selection["vq"].means("test_mse")
     for column in ("dimension", "factors", "codebook_size", "init_bound", "n", "mean", "deviation", "low", "high"):
         np.testing.assert_array_equal(losses[column], points[column])
-    again = ITEMS["static_prior_appendix"].make(_selected("static_prior_appendix", _sweep()[::-1]))
+    again = ITEMS["static_prior_appendix"].product(_selected("static_prior_appendix", _sweep()[::-1]))
     assert dict(again.files) == dict(product.files)
     with_lists = _selected("code_use")
     assert digest(with_lists) == digest(_selected("code_use", _sweep()[::-1]))
@@ -262,7 +262,7 @@ def test_a_figure_brings_the_numbers_that_it_draws_and_equal_rows_equal_bytes() 
 
 
 def test_the_table_of_factors_says_losses_bits_and_parameters() -> None:
-    product = ITEMS["static_prior_table"].make(_selected("static_prior_table"))
+    product = ITEMS["static_prior_table"].product(_selected("static_prior_table"))
     lines = product.files[".md"].decode().splitlines()
     assert lines[2] == "| quantizer | bits | parameters | test loss: F = 16 | test loss: F = 64 |"
     half = stats.t.ppf(0.975, 2) * stats.sem([20.0, 20.1, 23.2])
@@ -278,7 +278,7 @@ def test_the_table_of_factors_says_losses_bits_and_parameters() -> None:
 def test_the_table_of_dimensions_has_a_section_for_each_bound_and_says_what_is_missing() -> None:
     cells = _failed(_sweep(), quantizer="vq", codebook_size=4, dimension=4, init_bound=10.0)
     cells = _failed(cells, quantizer="vq", codebook_size=4, dimension=16, init_bound=10.0, seed=2)
-    product = ITEMS["static_prior_table_dimensions"].make(_selected("static_prior_table_dimensions", cells))
+    product = ITEMS["static_prior_table_dimensions"].product(_selected("static_prior_table_dimensions", cells))
     text = product.files[".md"].decode()
     assert [line.strip("|* ") for line in text.splitlines() if line.startswith("| **")] == [
         "initial codes uniform in ±1", "initial codes uniform in ±10", "k-means",
@@ -292,7 +292,7 @@ def test_the_cost_of_fits_is_reported_by_machine() -> None:
         {**cell, "run_device": "other processor"} if cell["quantizer"] == "vq" and cell["dimension"] == 16 else cell
         for cell in _sweep()
     ]
-    product = ITEMS["static_prior_cost"].make(_selected("static_prior_cost", cells))
+    product = ITEMS["static_prior_cost"].product(_selected("static_prior_cost", cells))
     table = _csv(product.files[".csv"])
     assert set(table["run_device"]) == {"made-up processor", "other processor"}
     vq = table[(table["quantizer"] == "vq") & (table["codebook_size"] == 4) & (table["dimension"] == 16)].iloc[0]

@@ -53,7 +53,7 @@ def test_intervals_are_those_that_all_looks_hold_with_together(store: str) -> No
     assert selection.hole_count() == 0  # points with other numbers of seeds lack none
     said = "Seeds were added at 2 points until they decided; these intervals are wider"
     assert stopping(selection).startswith(said)
-    assert said in item.make(selection).caption
+    assert said in item.product(selection).caption
 
 
 def test_comparisons_of_pairs_have_the_same_intervals(store: str) -> None:

@@ -19,7 +19,7 @@ from dvq_ray.experiment.registry import find_experiment
 
 from ...data.rows import Rows, known_experiments
 from ...data.selection import Selection
-from ...items import Draw, Item, drawn
+from ...items import Draw, Item
 from ...output.numbers import number_of
 from ...output.product import Product
 from . import every_point, over_axes, ranking, rate, versus
@@ -87,7 +87,7 @@ def item(trainable: str, end: str) -> Item:
     metric, select = experiment.main_metric, AllPoints.of
     draw: Draw | None = None
     its: Callable[[Selection], pd.DataFrame] = numbers
-    make: Callable[[Selection], Product]
+    make: Callable[[Selection], Product] | None = None
     match end:
         case "over-axes":
             title, draw = f"{main} over each setting ({label})", over_axes.over_axes
@@ -112,7 +112,7 @@ def item(trainable: str, end: str) -> Item:
             draw = partial(over_axes.over, field=field)
     return GenericItem(
         name=f"{slug(trainable)}-{end}", title=title[0].upper() + title[1:], needs=needs_of(trainable, metric),
-        make=partial(drawn, draw=draw, numbers=its) if draw else make, draw=draw, select=select,
+        make=make, draw=draw, numbers=its, select=select,
     )  # fmt: skip
 
 
