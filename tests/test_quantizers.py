@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import partial
 from typing import Any
 
@@ -22,6 +23,7 @@ from dvq_ray.quantizer.codebooks import EmaCodebooks, GradientCodebooks, KMeansS
 from dvq_ray.quantizer.module import Quantized
 from dvq_ray.quantizer.nearest import nearest_codes
 from dvq_ray.quantizers.dvq import Dvq
+from dvq_ray.quantizers.fsq import Fsq
 from dvq_ray.quantizers.svq import Svq
 from dvq_ray.quantizers.vq import JointVq
 
@@ -711,3 +713,8 @@ def test_latents_without_positions_are_one_vector() -> None:
 def test_errors_are_reported_with_what_is_allowed(wrong: Callable[[], Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         wrong()
+
+
+def test_the_bits_of_many_codes_are_rounded_once() -> None:
+    """In whatever version of Python: from 3.12 on its own sum rounds otherwise than before."""
+    assert Fsq(quantizer="fsq", levels="7x7x7x7x7x7x7").bits() == float(7 * Fraction(math.log2(7)))

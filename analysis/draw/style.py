@@ -121,6 +121,8 @@ _OUTSIDE = re.compile(r"<\?xml.*?\?>|<!DOCTYPE.*?>|<metadata>.*?</metadata>", re
 _DIGITS = re.compile(r"scale\([^)]*\)|base64,[^\"]*|\d+\.\d{3,}")
 """Numbers with more digits than show in print, and what is not to be rounded."""
 _TAG = re.compile(r"<[^>]*>")
+_HASHED = re.compile(r'(?<=["#])([A-Za-z]+?)[0-9a-f]{10}(?=[")])')
+"""Ids of what is used again: matplotlib makes them of places down to their last bit, which Python's version decides."""
 
 
 def page_svg(figure: Figure, *, without_inches: float = 0.0) -> bytes:
@@ -162,7 +164,15 @@ def _svg(figure: Figure) -> bytes:
     raw = io.StringIO()
     figure.savefig(raw, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     text = _OUTSIDE.sub("", raw.getvalue())
-    text = _TAG.sub(lambda tag: _DIGITS.sub(_rounded, tag[0]), text)  # and not what stands in the figure
+    names: dict[str, str] = {}
+
+    def named(found: re.Match[str]) -> str:
+        return names.setdefault(found[0], f"{found[1]}{len(names)}")
+
+    def tidied(tag: re.Match[str]) -> str:
+        return _HASHED.sub(named, _DIGITS.sub(_rounded, tag[0]))
+
+    text = _TAG.sub(tidied, text)  # and not what stands in the figure
     text = re.sub(r"\s+", " ", text).replace("> <", "><").strip()
     text = re.sub(r'style="[^"]*"', lambda m: m[0].replace("; ", ";").replace(": ", ":"), text)
     return f"{text}\n".encode()

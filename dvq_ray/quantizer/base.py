@@ -105,7 +105,8 @@ class Quantizer(Settings):
 
     def bits(self, vectors: int = 1) -> float:
         """Bits of the codes of so many vectors, all codes being equally likely."""
-        return vectors * sum(math.log2(size) for size in self.codebook_sizes())
+        # Python's own sum rounds otherwise from 3.12 on.
+        return vectors * math.fsum(math.log2(size) for size in self.codebook_sizes())
 
     def products(self, features: int) -> float:
         """About how many multiplications it takes to encode one vector."""

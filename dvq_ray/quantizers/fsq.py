@@ -3,7 +3,6 @@ quantization: VQ-VAE made simple", arXiv 2309.15505)."""
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
@@ -61,10 +60,6 @@ class Fsq(Quantizer):
 
         levels = self.codebook_sizes()
         return ProjectedModule(features=features, levels=levels, rounding=Levels(levels), generator=generator)
-
-    def bits(self, vectors: int = 1) -> float:
-        """log2 of the levels of each channel."""
-        return vectors * sum(math.log2(count) for count in self.codebook_sizes())
 
 
 QUANTIZER = Fsq

@@ -125,6 +125,19 @@ def test_places_are_rounded_and_numbers_that_one_reads_are_not() -> None:
     assert re.search(r"<[^>]*\d\.\d{3}", svg.split("</style>")[1]) is None
 
 
+def test_the_last_bit_of_a_place_changes_nothing() -> None:
+    def drawn(width: float) -> bytes:
+        with printed():
+            figure = Figure(figsize=(2, 1))
+            axes = figure.add_axes((0.25, 0.25, width, 0.5))
+            axes.plot([0, 1, 2], [1, 0, 1], marker="o")
+            axes.hlines([0.5], 0, 2)
+            return rendered(figure)[".svg"]
+
+    assert drawn(0.5) == drawn(np.nextafter(0.5, 1))
+    assert b"clip-path" in drawn(0.5)
+
+
 def test_a_page_gets_the_picture_without_its_top() -> None:
     with printed():
         figure = Figure(figsize=(2, 1))
