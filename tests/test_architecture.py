@@ -3,6 +3,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 CORE = [
     "sweep.spec", "sweep.cells", "store", "sweep.plan", "execution.pack", "quantizer.codebook_module", "fitting.kernel",
     "fitting.reference", "experiments.static_prior.run", "experiments.learned_prior.run",
@@ -17,6 +19,7 @@ def modules_after(*statements: str) -> list[set[str]]:
     return [{name.partition(".")[0] for name in line.split()} for line in printed.splitlines()]
 
 
+@pytest.mark.long
 def test_the_core_imports_no_ray() -> None:
     imported = modules_after(*(f"import dvq_ray.{module}" for module in CORE))
     assert [module for module, packages in zip(CORE, imported, strict=True) if "ray" in packages] == []
@@ -28,6 +31,7 @@ def test_planning_imports_nothing_that_computes() -> None:
     assert not heavy & imported
 
 
+@pytest.mark.long
 def test_analysis_imports_nothing_that_computes() -> None:
     (imported,) = modules_after("import analysis.__main__")
     assert not {"ray", "torch", "numba", "sklearn"} & imported

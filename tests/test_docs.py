@@ -170,6 +170,7 @@ class Reader:
             parse_sweep(write_yaml({"name": "part", **rest, **data}), block.where)
 
 
+@pytest.mark.long
 def test_every_command_and_block_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(ROOT / "examples"))

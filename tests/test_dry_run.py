@@ -67,6 +67,7 @@ def dangling_link(folder: Path) -> None:
     (folder / "results").symlink_to(folder / "nowhere")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("before", "text", "arguments", "code"),
     [

@@ -69,6 +69,7 @@ def elsewhere() -> dict[str, list[str]]:
     return found
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("quantizer", FITS)
 def test_the_same_cell_gives_the_same_bytes_in_a_fresh_process_too(
     quantizer: str, elsewhere: dict[str, list[str]]
@@ -78,11 +79,13 @@ def test_the_same_cell_gives_the_same_bytes_in_a_fresh_process_too(
     assert faiss.omp_get_max_threads() == 2, "what it was before"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("quantizer", FITS)
 def test_another_seed_starts_elsewhere(quantizer: str) -> None:
     assert digest(fit(quantizer, vectors())) != digest(fit(quantizer, vectors(), seed=1))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("quantizer", "twin"),
     [
@@ -250,6 +253,7 @@ def test_codes_cost_what_faiss_stores_without_padding(factory: str, bits: list[i
     assert (sum(bits) + 7) // 8 == index.sa_code_size()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("factory", ["PQ2x4", "OPQ2,PQ2x4", "RQ3x4", "PRQ2x2x3", "LSQ2x4"])
 def test_numbers_are_those_of_the_trained_codebooks_and_rotations(factory: str) -> None:
     swig: Any = faiss

@@ -46,6 +46,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
     return rows(folder)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("content", [b"", b"PAR1 cut off", b"x" * 5000])
 def test_a_broken_file_is_set_aside_by_name_and_its_cells_run_again(
     tmp_path: Path, undisturbed: pd.DataFrame, content: bytes
@@ -82,6 +83,7 @@ main()
 """
 
 
+@pytest.mark.long
 def test_two_drivers_on_one_store_leave_each_cell_once_and_compute_none_twice(
     tmp_path: Path, undisturbed: pd.DataFrame
 ) -> None:

@@ -286,6 +286,7 @@ def test_a_sweep_that_is_done_says_so_and_a_merge_leaves_that_alone(tmp_path: Pa
     assert "driver" not in text_of(Store(tmp_path / "tiny"))  # there is nothing to wait for
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("number", "said"),
     [
@@ -311,6 +312,7 @@ def test_an_interrupted_sweep_and_a_killed_one_are_distinguished_from_one_that_r
     assert "next python -m dvq_ray.sweep" in text_of(store)
 
 
+@pytest.mark.long
 def test_on_object_storage_a_driver_writes_seldom(tmp_path: Path) -> None:
     with serving() as storage:
         results = storage.uri()

@@ -108,6 +108,7 @@ def test_no_p_value_is_smaller_than_the_least_of_so_many_values(n: int) -> None:
     assert inference.p_above(np.linspace(1, 1.001, n)) == inference.least_p(n)
 
 
+@pytest.mark.long
 def test_thousands_of_values_take_no_more_memory_than_some() -> None:
     import tracemalloc
 

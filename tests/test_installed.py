@@ -110,6 +110,7 @@ def test_the_wheel_has_one_top_level_name_and_all_that_a_user_needs(wheel: Path,
     assert digest_of_sources(tmp_path / "dvq_ray") == digest_of_sources(CHECKOUT / "dvq_ray")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_an_example_is_swept_looked_at_and_analysed(script: Path, folder: Path, example: str) -> None:
     ran = run(script, folder, "sweep", f"{example}.yaml", "--in-process", *EXAMPLES[example])

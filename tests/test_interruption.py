@@ -157,6 +157,7 @@ checkpoint_seconds: 0.2
 """A cell of half an hour or so, which keeps a checkpoint as soon as it has begun."""
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
 def test_a_training_in_one_process_keeps_what_it_has(number: signal.Signals, tmp_path: Path) -> None:
     write_pictures(tmp_path)
@@ -174,6 +175,7 @@ def test_a_training_in_one_process_keeps_what_it_has(number: signal.Signals, tmp
     assert len(list(checkpoints.glob("[0-9a-f]*"))) == 1
 
 
+@pytest.mark.long
 def test_nohup_keeps_a_sweep_running(tmp_path: Path) -> None:
     def ignore_hangups() -> None:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)

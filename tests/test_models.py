@@ -157,6 +157,7 @@ def test_faiss_decodes_the_same_codes_to_the_same_vectors(fixed: dict[str, Any],
         assert index.ntotal == 100
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("fixed", [{}, {"scale": "none", "centre": False}, {"centre": False}])
 @pytest.mark.parametrize(
     "grid",

@@ -17,6 +17,7 @@ def test_a_rate_leaves_the_start_out() -> None:
     assert orchestration._rate(slow_start) == pytest.approx(4.0)
 
 
+@pytest.mark.long
 def test_what_a_cell_costs_and_what_commands_take_is_measured(tmp_path: Path) -> None:
     found = parts(tmp_path, 100, 10)
     checkout = Checkout(name="this", path=HERE)

@@ -154,6 +154,7 @@ def names(pair: tuple[Act, Act]) -> str:
     return "-".join(act.__name__ for act in pair)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("pair", [*PAIRS, *((second, first) for first, second in PAIRS[1:])], ids=names)
 def test_nothing_is_lost_wherever_one_interrupts_the_other(tmp_path: Path, begun: World, pair: tuple[Act, Act]) -> None:
     for first in itertools.count(1):

@@ -125,6 +125,7 @@ KEPT: dict[str, Change] = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", KEPT)
 def test_values_that_fit_are_read_whatever_types_they_were_written_in(tmp_path: Path, kind: str) -> None:
     store = fill(tmp_path / "store")
@@ -168,6 +169,7 @@ def with_column(name: str, values: Any, kind: pa.DataType | None = None) -> Chan
     return replaced
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "values", "kind", "reason"),
     [
@@ -278,6 +280,7 @@ BOMBS: dict[str, Callable[[], tuple[pa.Table, dict[str, Any]]]] = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", BOMBS)
 def test_a_small_file_that_would_take_much_memory_is_refused_before_it_does(tmp_path: Path, kind: str) -> None:
     store = fill(tmp_path / "store")

@@ -130,6 +130,7 @@ def failures(name: str, fields: Mapping[str, Any], *, finds_nearest: bool) -> se
     return found
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "test"),
     [

@@ -147,6 +147,7 @@ def life(disk: DiskImage) -> Iterator[Life]:
         yield life
 
 
+@pytest.mark.long
 def test_nothing_that_was_acknowledged_is_lost(life: Life) -> None:
     for turn in range(4):
         life.write_sweep()
@@ -175,6 +176,7 @@ def test_without_syncing_it_would_be_lost(life: Life, monkeypatch: pytest.Monkey
         unsynced()
 
 
+@pytest.mark.long
 def test_cells_of_a_pack_are_safe_once_they_are_committed(life: Life, monkeypatch: pytest.MonkeyPatch) -> None:
     for turn in range(12):
         cells = [life.attempt(f"fast{turn}-{number}") for number in range(4)]

@@ -563,6 +563,7 @@ def test_autocast_changes_nothing(case: Case) -> None:
     assert gradient.dtype == torch.bfloat16
 
 
+@pytest.mark.long
 @every_case
 def test_compiles_to_one_graph(case: Case) -> None:
     torch._dynamo.reset()

@@ -311,6 +311,7 @@ def many(spec: SweepSpec, *values: Values) -> Looks:
     return Questions(points_of(spec)).look(rows(table))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("spread", SPREADS)
 def test_of_equal_quantizers_at_most_one_in_twenty_wins_or_loses(spread: str) -> None:
     places = f"place: {[*range(1000)]}"
@@ -336,6 +337,7 @@ def test_nineteen_in_twenty_intervals_hold_the_mean_where_adding_stopped(spread:
     assert np.mean([look.low <= 10 <= look.high for look in ended]) >= 0.95
 
 
+@pytest.mark.long
 def test_a_difference_is_found_sooner_where_it_is_large() -> None:
     places = f"place: {[*range(300)]}"
     text = PAIR.replace('Plain"}', f'Plain", {places}}}').replace('Better"}}', f'Better", {places}}}}}')

@@ -64,6 +64,7 @@ for name in sys.argv[2:]:
 """
 
 
+@pytest.mark.long
 def test_committed_figures_are_regenerated_byte_for_byte_whatever_the_user_has_set(tmp_path: Path) -> None:
     settings, out = tmp_path / "matplotlibrc", tmp_path / "out"
     settings.write_text("lines.linewidth: 9.0\nfont.family: serif\n")

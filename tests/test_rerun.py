@@ -55,6 +55,7 @@ def test_a_stored_cell_runs_again_and_is_identical(tmp_path: Path) -> None:
     assert result.output.rstrip().endswith("identical")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("device", [None, AMD])
 @pytest.mark.parametrize(("factor", "verdict", "code"), [(1.001, "within tolerance", 0), (1.5, "different", 1)])
 def test_a_fit_that_differs_is_reported_whatever_computed_it(

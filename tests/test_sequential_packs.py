@@ -308,6 +308,7 @@ class Meddling(SequentialPacks):
         return pack
 
 
+@pytest.mark.long
 def test_what_another_driver_writes_meanwhile_does_no_harm(
     tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -318,6 +319,7 @@ def test_what_another_driver_writes_meanwhile_does_no_harm(
     assert decisions(tmp_path) == decisions(whole)
 
 
+@pytest.mark.long
 def test_two_drivers_at_once_come_to_the_same_decisions(tmp_path: Path, whole: Path) -> None:
     path = write(tmp_path)
     path.write_text(NOISY)

@@ -118,6 +118,7 @@ def test_a_store_that_does_not_exist_is_an_error_to_watch_too(tmp_path: Path, mo
     assert CliRunner().invoke(status, [str(tmp_path / "nowhere"), "--watch"]).exit_code == 2
 
 
+@pytest.mark.long
 def test_on_a_terminal_the_state_is_redrawn_until_the_sweep_ends(tmp_path: Path) -> None:
     text = TINY.replace("steps: 20", "steps: 4000").replace("seeds: 2", "seeds: 3")
     command = [sys.executable, "-m", "dvq_ray.sweep", str(write(tmp_path, text)), "--in-process"]

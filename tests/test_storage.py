@@ -87,6 +87,7 @@ def test_an_invalid_location_is_reported(location: str, message: str) -> None:
         Store(location)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "name", ["a[b]", "[red]", "*", "a?b", "50% off", "%41", "a#b", "a b", "a:b", "é", "{x}", "./~x", "-x"]
 )
@@ -288,6 +289,7 @@ def test_a_missing_object_is_none_and_its_removal_no_error(s3: ObjectStorage, re
     assert [info.base_name for info in remote.files(remote.root)] == ["kept"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("denied", [{"methods": ["DELETE"]}, {"methods": ["PUT"]}, {"path": "-cells-"}])
 def test_a_merge_that_fails_in_the_middle_loses_nothing(s3: ObjectStorage, denied: dict[str, object]) -> None:
     store = Store(s3.uri())
@@ -341,6 +343,7 @@ for n in range(3):
 """
 
 
+@pytest.mark.long
 def test_two_processes_that_write_and_merge_at_once_lose_nothing(s3: ObjectStorage) -> None:
     uri = s3.uri()
     with s3.failing(*PASSING, every=40):
@@ -358,6 +361,7 @@ def test_two_processes_that_write_and_merge_at_once_lose_nothing(s3: ObjectStora
         store.merge()
 
 
+@pytest.mark.long
 def test_a_sweep_on_object_storage_that_fails_now_and_then_has_the_rows_of_one_in_a_folder(
     s3: ObjectStorage, tmp_path: Path
 ) -> None:

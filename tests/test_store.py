@@ -203,6 +203,7 @@ def end() -> None:
     raise KeyboardInterrupt
 
 
+@pytest.mark.long
 def test_a_merge_that_died_before_it_removed_the_old_files_doubles_nothing(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -483,6 +484,7 @@ def broken(kind: str) -> bytes | pa.Table:
     return b"no Parquet at all"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("kind", "reason"),
     [

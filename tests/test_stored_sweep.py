@@ -109,6 +109,7 @@ def ids(spec: SweepSpec) -> tuple[list[str], Mapping[str, list[str]]]:
     return [cell.cell_id for cell in cells], by_grid
 
 
+@pytest.mark.long
 @settings(
     max_examples=120, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

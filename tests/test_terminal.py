@@ -201,6 +201,7 @@ def command_line(module: str, *arguments: str) -> str:
     return shlex.join([sys.executable, "-m", module, *arguments])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("where", SHELL)
 @pytest.mark.parametrize(("arguments", "code"), [((), 7), (("--help",), 0), (("--nonsense",), 2)])
 def test_a_command_without_its_output_has_the_exit_code_that_it_always_has(
@@ -219,6 +220,7 @@ def test_a_command_without_its_output_has_the_exit_code_that_it_always_has(
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("where", ["a pipe whose reader leaves at once", "everything closed", "a full disk for both"])
 def test_a_sweep_carries_on_without_its_output(tmp_path: Path, where: str) -> None:
     line = command_line("dvq_ray.sweep", str(write(tmp_path)), "--results", str(tmp_path), "--in-process")
@@ -243,6 +245,7 @@ def test_a_status_that_nobody_reads_has_its_exit_code_and_says_nothing(failed: P
     assert ran.stdout == b"tiny: 0 of 8 cells done, 8 failed, 0 missing\n"
 
 
+@pytest.mark.long
 def test_an_analysis_that_nobody_reads_writes_its_files(failed: Path, tmp_path: Path) -> None:
     ran = shell(f"{command_line('analysis', str(failed), '--out', str(tmp_path / '[/a] :b:'))} | true")
     assert ran.stderr == b""
@@ -250,6 +253,7 @@ def test_an_analysis_that_nobody_reads_writes_its_files(failed: Path, tmp_path: 
     assert (tmp_path / "[" / "a] :b:" / "report.html").exists()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("env", "name"),
     [
@@ -264,6 +268,7 @@ def test_characters_that_the_output_lacks_are_numbers(failed: Path, env: dict[st
     assert name in ran.stdout.splitlines()[-1]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("module", ["dvq_ray.sweep sweeps/smoke.yaml --results", "analysis"])
 def test_a_name_that_is_not_text_is_reported_by_its_numbers(module: str) -> None:
     ran = shell(f"{shlex.quote(sys.executable)} -m {module} $'/nowhere/\\xff'", PYTHONIOENCODING="latin1")

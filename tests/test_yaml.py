@@ -44,6 +44,7 @@ def exactly(value: Any) -> Any:
     return ([*map(exactly, value)],) if isinstance(value, list) else (type(value), value)
 
 
+@pytest.mark.long
 @settings(max_examples=200, deadline=None, derandomize=True)
 @given(data=st.dictionaries(texts, values))
 def test_what_is_written_reads_back_as_the_same_values_and_types(data: dict[str, Any]) -> None:

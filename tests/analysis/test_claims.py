@@ -75,6 +75,7 @@ def test_a_finding_holds_where_it_is_true_and_fails_where_it_is_not(number: str)
     assert decided(number, about(number, otherwise)).outcome.verdict == "fails"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", [claim.number for claim in product.CLAIMS])
 def test_a_claim_holds_where_it_is_true_and_fails_where_it_is_false(number: str) -> None:
     true, false = (as_the_paper_says, reversed_world) if number in STATIC else (paper_bits, other_bits)
@@ -85,6 +86,7 @@ def test_a_claim_holds_where_it_is_true_and_fails_where_it_is_false(number: str)
     assert decided(number, about(number, false)).outcome.verdict == "fails"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", ["1", "2", "4", "5", "6", "7", "8", "10a", "11", "12", "13", "15"])
 def test_noise_leaves_a_claim_undecided_and_says_how_many_seeds_would_do(number: str) -> None:
     world = as_the_paper_says if number in STATIC else paper_bits
@@ -255,6 +257,7 @@ def test_the_effect_shown_is_not_the_largest_of_many() -> None:
     assert np.mean(deepest) < -0.4
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("spread", verdicts.SPREADS)
 @pytest.mark.parametrize("number", ["8", "10a", "12"])
 def test_no_effect_gives_a_verdict_in_at_most_one_of_twenty_stores(spread: str, number: str) -> None:

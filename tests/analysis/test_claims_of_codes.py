@@ -68,6 +68,7 @@ def test_every_claim_about_images_has_a_verdict_at_small_scale() -> None:
     assert all(claim.small.name == "at small scale" for claim in CLAIMS if claim.small)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", SMALL)
 def test_at_small_scale_a_claim_holds_or_fails_beside_not_run(number: str) -> None:
     for world, verdict in ((paper_bits, "holds"), (other_bits, "fails")):

@@ -141,6 +141,7 @@ def cases() -> Iterator[Any]:
             seen.add(kind)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("store", "column", "which"), [*cases()])
 def test_a_column_that_differs_is_drawn_or_captioned_or_refused(
     store: str, column: str, which: Callable[[pd.DataFrame, Mask], Mask]
@@ -242,6 +243,7 @@ def mixes_of_generic(selection: Selection, item: Item, column: str) -> Iterator[
             yield f"{column} differs within a panel and nobody is told"
 
 
+@pytest.mark.long
 def test_every_item_is_looked_at_in_some_store() -> None:
     looked_at = {
         name for store in STORES for name, item in items(base(store)).items() if item.select(base(store), item.needs)

@@ -110,6 +110,7 @@ def out(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.long
 def test_equal_stores_give_equal_bytes_whatever_the_order_of_their_cells(out: Path, tmp_path: Path) -> None:
     (store,) = json.loads((out / "table1.json").read_text())["stores"]
     again = write(tmp_path / "again" / Path(store).name, sweep()[::-1])
@@ -148,6 +149,7 @@ def test_the_author_and_the_matched_baseline_are_models_of_their_own() -> None:
     assert [model.label(varying_in(models)) for model in models] == ["VQ, K = 32", "VQ, K = 64", "VQ, K = 64, J = 2"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", DRAWN)
 def test_text_is_readable_and_in_nobodys_way(name: str, photos: Path, paper: tuple[Path, ...]) -> None:
     for stores in ((photos,), paper):
@@ -219,6 +221,7 @@ def test_table1_keeps_reconstruction_and_bounds_in_columns_of_their_own(out: Pat
     assert "PixelCNN" not in text  # nothing was published of these images
 
 
+@pytest.mark.long
 def test_table1_has_a_column_group_for_each_data_set_and_published_numbers_where_they_belong(
     paper: tuple[Path, ...], tmp_path: Path
 ) -> None:
@@ -298,6 +301,7 @@ def test_originals_that_differ_are_not_drawn_as_one_row(tmp_path: Path) -> None:
     assert "show different originals" in output
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("content", [b"no picture", png(np.zeros((63, 256, 3), np.uint8))])
 def test_a_broken_picture_is_named(content: bytes, tmp_path: Path) -> None:
     cells = sweep(SMALL[:2], 2)
@@ -317,6 +321,7 @@ def test_failed_cells_are_named_and_only_the_items_that_need_them_refused(tmp_pa
     assert {path.stem for path in (tmp_path / "figures").iterdir()} == {"reconstructions", *ALWAYS}
 
 
+@pytest.mark.long
 def test_allow_missing_makes_everything_with_holes_and_says_so(tmp_path: Path) -> None:
     cells = failing(sweep(), "diverged", quantizer="dvq", seed=1)
     store = write(tmp_path, failing(cells, "out_of_memory", joint_codebooks=4))
@@ -342,6 +347,7 @@ def test_allow_missing_makes_everything_with_holes_and_says_so(tmp_path: Path) -
     assert len(hatched) == 8
 
 
+@pytest.mark.long
 def test_a_data_set_of_which_nothing_is_left_is_drawn_empty(tmp_path: Path) -> None:
     cells = [*sweep(SMALL[:2]), *failing(sweep(SMALL[:2], dataset="cifar10"), "error", dataset="cifar10")]
     result = analysis(write(tmp_path, cells), "--allow-missing")
@@ -368,6 +374,7 @@ def test_a_curve_that_ends_early_is_a_hole(tmp_path: Path) -> None:
     assert selected("figure6", tmp_path).holes() == [f"vq: seed 2 with {whole - 4} of {whole} values of its curve"]
 
 
+@pytest.mark.long
 def test_models_that_were_trained_unalike_are_refused_until_one_training_is_kept(tmp_path: Path) -> None:
     cells = [*sweep(SMALL[:3], 2), *sweep(SMALL[3:4], 2, steps=800)]
     store = write(tmp_path, cells)
@@ -395,6 +402,7 @@ def test_the_advice_keeps_the_training_that_most_cells_have(tmp_path: Path) -> N
     assert "keep one with --only ema_decay=0\n" in output
 
 
+@pytest.mark.long
 def test_the_digest_is_of_the_curves_and_pictures_too(out: Path, tmp_path: Path) -> None:
     cells = sweep()
     store = Store(tmp_path / "store")

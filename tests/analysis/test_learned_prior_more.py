@@ -139,6 +139,7 @@ def test_equal_bits_and_equal_parameters_on_every_data_set() -> None:
     assert "n = 3 seeds (CIFAR-10 32×32) and n = 2 seeds" in caption
 
 
+@pytest.mark.long
 def test_distortion_over_rate_says_why_no_theory_is_drawn_and_names_what_lacks() -> None:
     cells = failing(sweep(), joint_codebooks=4)
     figure, caption = draw("rate_distortion_images", selected("rate_distortion_images", cells))

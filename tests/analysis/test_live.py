@@ -35,6 +35,7 @@ def run(monkeypatch: pytest.MonkeyPatch, store: str, out: Path, states: Iterator
     return analysis(store, "--out", out, "--live", *more, items=undrawn(["figure3b"]))
 
 
+@pytest.mark.long
 def test_the_page_is_made_again_where_there_are_new_rows_and_reloads_itself_until_the_sweep_ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

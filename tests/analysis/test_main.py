@@ -16,6 +16,8 @@ from analysis.figures import ITEMS, generic
 from tests.analysis.command_line import ALWAYS, analysis, undrawn
 from tests.analysis.made_up import Row, row, rows, write
 
+pytestmark = pytest.mark.long
+
 SHARED: dict[str, Any] = {"codebook_size": [4, 16], "factors": [16, 64]}
 FIGURES = (
     "figure3a",

@@ -138,6 +138,7 @@ def _loss(cell: Row) -> Any:
     return (5.0 if cell["codebook_size"] == 4 else 1.0) * cell["factors"] / 16
 
 
+@pytest.mark.long
 def test_equal_bits_says_who_is_better_where() -> None:
     assert message("equal_bits", blobs(_loss)) == (
         "At equal bits VQ has a lower loss than DVQ at 4 of 4 points; "
@@ -153,6 +154,7 @@ def test_equal_bits_says_who_is_better_where() -> None:
     )
 
 
+@pytest.mark.long
 def test_figure4_and_the_appendix_follow_the_rows() -> None:
     assert "DVQ with K = 4 has a lower loss than VQ with K = 4 at 8 of 8 points" in message("figure4", blobs(_loss))
     reverse = blobs(lambda cell: _reversed(_loss(cell)))

@@ -22,6 +22,7 @@ def s3() -> Iterator[ObjectStorage]:
         yield server
 
 
+@pytest.mark.long
 def test_a_store_on_object_storage_gives_the_files_of_one_in_a_folder(s3: ObjectStorage, tmp_path: Path) -> None:
     here, there = Store(tmp_path / "store"), Store.under(s3.uri(), "store")
     write(tmp_path / "store", rows(2, **POINTS))

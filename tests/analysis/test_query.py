@@ -35,6 +35,7 @@ def check(*stores: str, only: Mapping[str, str] | None = None) -> dict[str, str 
     return found
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "stores",
     [

@@ -165,6 +165,7 @@ def test_the_history_shows_what_was_stopped_failed_and_repeated(eventful: str) -
     assert "winner's curse" in caption
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["search_history", "search_fields", "search_parallel", "search_front"])
 def test_a_mark_is_named_by_its_suggestion_and_fields(eventful: str, two: str, name: str) -> None:
     store = two if name == "search_front" else eventful

@@ -183,6 +183,7 @@ def test_points_lie_at_the_rate_of_their_codes_and_the_curve_is_that_of_the_stor
     assert panel.get_yscale() == "log"
 
 
+@pytest.mark.long
 def test_use_of_codes_is_a_share_of_the_codebook() -> None:
     table = _csv(ITEMS["code_use"].product(_selected("code_use")).files[".csv"])
     used = table[(table["quantizer"] == "vq") & (table["metric"] == "codes used / codebook_size")]

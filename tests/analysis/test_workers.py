@@ -58,6 +58,7 @@ def test_a_process_that_dies_ends_the_work_and_does_not_hang_it() -> None:
         submit(_die).result()
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nothing is forked")
 def test_reading_leaves_no_threads_that_a_fork_would_lose(tmp_path: Path) -> None:
     store = write(tmp_path / "store", rows(2, quantizer="vq", dimension=2, codebook_size=4, factors=16))

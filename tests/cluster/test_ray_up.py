@@ -19,6 +19,8 @@ from tests.cluster import stack
 from tests.cluster.account import MINE, Up, cluster_up
 from tests.cluster.cluster_file import GPU_FILE, load
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:

@@ -24,6 +24,7 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
         yield account
 
 
+@pytest.mark.long
 def test_spot_nodes_come_for_trials_up_to_the_limit_and_no_others(up: Up) -> None:
     with autoscaling(up, trials=100) as rounds:
         rounds.run(12)
@@ -31,6 +32,7 @@ def test_spot_nodes_come_for_trials_up_to_the_limit_and_no_others(up: Up) -> Non
         assert rounds.asked[ON_DEMAND] == 0
 
 
+@pytest.mark.long
 def test_ray_asks_for_spot_again_and_again_where_aws_refuses_it_and_never_for_on_demand(up: Up) -> None:
     """A refusal leaves an instance ALLOCATION_FAILED, and Ray lowers the priority of types with ALLOCATION_TIMEOUT
     alone. Where this fails Ray has been mended, and `cluster/README.md` has to say so.
@@ -42,6 +44,7 @@ def test_ray_asks_for_spot_again_and_again_where_aws_refuses_it_and_never_for_on
         assert rounds.billed() == []
 
 
+@pytest.mark.long
 def test_the_commands_of_the_readme_switch_a_running_cluster_to_on_demand_nodes(up: Up, tmp_path: Path) -> None:
     (edit,) = [command for command in commands() if "priority" in command and command.startswith("sed ")]
     (again,) = [command for command in commands() if "--no-restart" in command and "on_demand" in command]
@@ -63,6 +66,7 @@ def test_the_commands_of_the_readme_switch_a_running_cluster_to_on_demand_nodes(
     assert [i["InstanceId"] for i in up.instances() if i["InstanceType"].startswith("m7i")] == before[:1]
 
 
+@pytest.mark.long
 def test_nodes_whose_setup_fails_are_replaced_for_as_long_as_there_is_work_and_no_longer(up: Up) -> None:
     """`--gpu-hours` counts trials that run, and none does: `--time-budget` ends the sweep, and so the demand."""
     with autoscaling(up, trials=3, setup_succeeds=False) as rounds:
@@ -77,6 +81,7 @@ def test_nodes_whose_setup_fails_are_replaced_for_as_long_as_there_is_work_and_n
         assert rounds.asked.total() == asked
 
 
+@pytest.mark.long
 def test_nodes_end_themselves_where_the_head_is_gone(up: Up) -> None:
     with autoscaling(up, trials=2) as rounds:
         rounds.run(5)
@@ -129,6 +134,7 @@ def test_a_node_ends_itself_once_ray_has_not_run_for_long(raylet: str, minutes: 
         assert int((tmp_path / "now").read_text()) == minutes
 
 
+@pytest.mark.long
 def test_a_changed_address_leaves_the_head_alone_and_a_changed_image_replaces_it(up: Up) -> None:
     def heads() -> list[tuple[str, str]]:
         found = [instance for instance in up.instances() if instance["InstanceType"].startswith("m7i")]

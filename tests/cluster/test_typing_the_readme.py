@@ -63,6 +63,7 @@ class Shell:
         return ""
 
 
+@pytest.mark.long
 def test_each_command_for_aws_does_what_the_page_says(empty: Up, tmp_path: Path) -> None:
     page = commands()
     lines = page[: next(number for number, line in enumerate(page) if line.startswith("export IMAGE=registry"))]

@@ -91,6 +91,7 @@ def problems(store: Path, **more: Any) -> list[str]:
     return str(raised.value).splitlines()[:-1]
 
 
+@pytest.mark.long
 def test_every_prior_of_every_cell_of_images(images: Path, priors: Path) -> None:
     frame = load_results(priors)
     parents = {row["cell_id"]: row for row in Store(images).load().to_dict("records")}
@@ -154,6 +155,7 @@ def test_coded_codes_take_what_the_likelihood_says_and_the_model_writes_them(ima
         assert model.bits(codes).mean() == row["code_bits_per_sample"]
 
 
+@pytest.mark.long
 def test_run_twice_resumed_or_in_another_order_it_gives_the_same_numbers(
     images: Path, priors: Path, tmp_path: Path
 ) -> None:

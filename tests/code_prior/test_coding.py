@@ -31,6 +31,7 @@ def drawn(layout: Layout, samples: int) -> Codes:
     return codes
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
 @pytest.mark.parametrize("name", ladder())
 def test_codes_come_back_and_take_what_the_prior_says(name: str, layout: Layout) -> None:

@@ -48,6 +48,7 @@ def pixels(models: Models, tmp_path_factory: pytest.TempPathFactory) -> Any:
     return load_images(FolderSource.model_validate(source), 8).test
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["dvq", "svq", "vq", "categorical"])
 def test_images_come_back_and_take_the_bits_that_are_said(name: str, models: Models, pixels: Any) -> None:
     autoencoder, prior = models[name]

@@ -110,6 +110,7 @@ def in_codebooks(kept: float) -> Codes:
     return np.stack([first, second, copied(rng, second, kept)], axis=2)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("name", "kept"), [("chain", KEPT), ("chain", 1.0), ("spatial", KEPT)])
 def test_chain_and_spatial_find_what_codebooks_tell_of_each_other(name: str, kept: float) -> None:
     codes, layout = in_codebooks(kept), Layout(3, 3, (4, 4, 4), shared=True)
@@ -120,6 +121,7 @@ def test_chain_and_spatial_find_what_codebooks_tell_of_each_other(name: str, kep
     assert fitted("unigram", train, layout).bits(test).mean() == pytest.approx(9 * 6, rel=0.001)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kept", [KEPT, 1.0])
 def test_spatial_finds_what_neighbours_tell_of_each_other(kept: float) -> None:
     """Each code is that of the position above, or a new one; the first row is drawn."""

@@ -198,6 +198,7 @@ def test_bfloat16_autocast_leaves_the_codes_and_the_likelihood_in_float32() -> N
     assert all(gradient.isfinite().all() for gradient in gradients)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("logistic_mixtures", [0, 3])
 def test_the_losses_compile_to_one_graph_with_the_same_gradients(logistic_mixtures: int) -> None:
     settings = QUANTIZERS[2].model_copy(update={"logistic_mixtures": logistic_mixtures})

@@ -88,6 +88,7 @@ def outcomes(seeds: list[int], **fields: Any) -> list[Outcome]:
     return [event for event in run_module.run(settings(**fields), seeds, surroundings) if isinstance(event, Outcome)]
 
 
+@pytest.mark.long
 @torch._dynamo.config.patch(recompile_limit=2)  # type: ignore[untyped-decorator]
 def test_every_point_of_a_worker_is_compiled_once_for_its_own_sizes(backend: Counting) -> None:
     """Torch compiles a function so many times, eight by default, and then runs it as it is."""

@@ -49,6 +49,7 @@ def test_images_that_would_mislead_are_rejected_before_the_start(case: str, mess
     assert not (tmp_path / "results").exists()
 
 
+@pytest.mark.long
 @shared
 @pytest.mark.parametrize(
     "case", ["05-exif/sweep", "13-appledouble/sweep", "13-appledouble/macosx", "25-flat-images/plain", "27-rgba/sweep"]

@@ -77,6 +77,7 @@ def numbered_photographs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sklearn.datasets.load_sample_image", photograph)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("image_size", [8, 20, 32, 64])
 def test_train_and_test_photos_share_no_pixel(image_size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     numbered_photographs(monkeypatch)
@@ -139,6 +140,7 @@ def test_a_data_set_is_decoded_once(tmp_path: Path) -> None:
     assert load_images(source.model_copy(), SIZE) is first
 
 
+@pytest.mark.long
 def test_photographs_and_parquet_need_no_torch(tmp_path: Path) -> None:
     source = parquet_files(tmp_path, made_up_images(2), made_up_images(1, seed=1))
     code = (
@@ -152,6 +154,7 @@ def test_photographs_and_parquet_need_no_torch(tmp_path: Path) -> None:
     assert not {"ray", "torch", "torchvision"} & set(printed.split())
 
 
+@pytest.mark.long
 def test_torchvision_data_sets_load_with_any_torch() -> None:
     code = (
         "from dvq_ray.experiments.learned_prior.torchvision_datasets import torchvision_datasets\n"

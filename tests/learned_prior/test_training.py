@@ -121,6 +121,7 @@ def results(done: Outcome) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     return metrics, [{k: v for k, v in point.items() if k != "training_seconds"} for point in done.curve]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("model", MODELS)
 def test_a_training_that_is_cut_off_twice_ends_with_the_bytes_of_one_that_is_not(data: DataSet, model: str) -> None:
     cell, kept = settings(**MODELS[model]), Kept()
@@ -261,6 +262,7 @@ def test_metrics_add_up(data: DataSet, model: str) -> None:
         assert m["code_cross_entropy_bits"] == pytest.approx(bits)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("model", MODELS)
 def test_codes_that_are_kept_are_those_that_were_measured(data: DataSet, model: str) -> None:
     cell, kept = settings(**MODELS[model]), Kept()
@@ -347,6 +349,7 @@ def test_equal_seeds_give_quantizers_the_same_encoder_and_the_same_batches() -> 
         assert torch.equal(one, other)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("model", ["dvq", "categorical"])
 def test_the_loss_is_one_graph_without_a_break_for_a_gpu_to_compile(data: DataSet, model: str) -> None:
     one = training(**MODELS[model])

@@ -72,6 +72,7 @@ WARNED: dict[str, Callable[[bytes], bytes]] = {
 }  # fmt: skip
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("case", WARNED)
 def test_a_damaged_search_resumes_with_all_that_was_computed(case: str, ran: Ran) -> None:
     damaged = WARNED[case](ran.content)
@@ -127,6 +128,7 @@ def test_what_is_set_aside_is_the_end_of_the_file_to_the_byte(ran: Ran) -> None:
     assert [path.read_bytes() for path in ran.set_aside] == [tail]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_a_search_cut_off_at_any_line_looks_as_it_did(sampler: str, searches: dict[str, Ran], tmp_path: Path) -> None:
     ran = searches[sampler].copy(tmp_path / "search")
@@ -163,6 +165,7 @@ def damages(ran: Ran, draw: random.Random) -> Iterator[bytes]:
         )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_whatever_is_damaged_no_value_goes_to_another_point(
     sampler: str, searches: dict[str, Ran], tmp_path: Path
@@ -176,6 +179,7 @@ def test_whatever_is_damaged_no_value_goes_to_another_point(
         assert found is None or all("states" in problem for problem in ran.problems(WANTED, found, all_numbers=False))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("sampler", SAMPLERS)
 @pytest.mark.parametrize("more", range(3))
 def test_whatever_is_damaged_the_search_ends_with_what_was_wanted(

@@ -68,6 +68,7 @@ def problems(folder: Path) -> list[str]:
     return found
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", range(8))
 def test_a_store_is_right_after_any_history(seed: int, tmp_path: Path) -> None:
     draw = random.Random(seed)

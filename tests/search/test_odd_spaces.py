@@ -99,6 +99,7 @@ def test_a_start_may_leave_the_quantizer_open(sampler: str, tmp_path: Path) -> N
     assert second.params == {"quantizer": QUANTIZER, "level": 1.0}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_a_range_of_one_value_and_one_choice_are_drawn(sampler: str, tmp_path: Path) -> None:
     space = f"{{level: {{choices: {LEVELS}}}, spread: {{low: 0.5, high: 0.5}}, steps: {{choices: [16]}}}}"
@@ -107,6 +108,7 @@ def test_a_range_of_one_value_and_one_choice_are_drawn(sampler: str, tmp_path: P
     assert "9 complete" in result.output
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_a_search_of_several_quantizers_resumes_as_it_would_have_continued(sampler: str, tmp_path: Path) -> None:
     head = HEAD.replace(f'fixed: {{quantizer: "{QUANTIZER}"}}\n', "")

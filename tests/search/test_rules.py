@@ -75,6 +75,7 @@ def states(folder: Path, place: int = 0) -> list[TrialState]:
 # Early stopping
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "rule",
     [
@@ -181,6 +182,7 @@ def test_a_change_of_the_sampler_is_recorded(tmp_path: Path) -> None:
 # Several quantizers
 
 
+@pytest.mark.long
 def test_a_point_has_the_fields_of_its_quantizer_alone(tmp_path: Path) -> None:
     names = f'{{choices: ["{QUANTIZER}", "{OTHER}"]}}'
     space = f"{{quantizer: {names}, level: {{choices: [1.0, 2.0]}}, width: {{choices: [1, 2, 3]}}}}"
@@ -309,6 +311,7 @@ def test_a_point_within_the_margin_does_not_count(tmp_path: Path) -> None:
     assert (store(tmp_path).load().groupby("level").size() <= 8).all()
 
 
+@pytest.mark.long
 def test_a_small_regret_ends_a_search(tmp_path: Path) -> None:
     levels = [i / 50 for i in range(100)]
     space = "{level: {low: 0.0, high: 2.0}}"

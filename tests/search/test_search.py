@@ -99,6 +99,7 @@ def test_what_cannot_be_is_never_suggested(tmp_path: Path) -> None:
 SAMPLERS = ["tpe", "gp", "random", "nsga2", "nsga3"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_a_point_is_suggested_once_and_a_search_ends_with_its_space(sampler: str, tmp_path: Path) -> None:
     result = run(tmp_path, text=text(suggestions=10, sampler=sampler))
@@ -246,6 +247,7 @@ def test_two_objectives_give_a_front(tmp_path: Path) -> None:
     assert result.output.count("  front: ") == len(front)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("sampler", ["tpe", "gp", "cmaes", "random", "nsga2", "nsga3"])
 def test_every_sampler_works_and_continues_without_a_warning(sampler: str, tmp_path: Path) -> None:
     space = "{init_bound: {low: 0.1, high: 10.0, log: true}, learning_rate: {low: 0.01, high: 0.5}}"
@@ -301,6 +303,7 @@ def test_a_search_keeps_its_journal_in_a_folder(tmp_path: Path) -> None:
     assert "a search keeps its journal in a folder" in result.output
 
 
+@pytest.mark.long
 def test_killed_at_random_moments_it_ends_with_the_wanted_suggestions_and_no_cell_twice(tmp_path: Path) -> None:
     wanted = 25
     changed = text(suggestions=wanted, sampler="tpe") + "    init_bound: {low: 0.1, high: 10.0, log: true}\n"

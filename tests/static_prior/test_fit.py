@@ -199,6 +199,7 @@ def test_the_kernel_runs_on_cpus_only() -> None:
         fit_codebooks([], learning_rates=[0.1], implementation="compiled", device="cuda")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("implementation", "unwanted"), [("compiled", "torch"), ("torch", "numba")])
 def test_an_implementation_does_not_import_the_other_one(implementation: str, unwanted: str) -> None:
     code = f"""

@@ -43,6 +43,7 @@ def assert_codes_agree(result: CodebookFitResult, expected: CodebookFitResult) -
     assert apart.mean() <= (0.02 if result.codebooks.shape[2] == 1 else 0)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("dimension", "codes", "slices"), GRID)
 def test_a_few_steps_agree_with_float64(dimension: int, codes: int, slices: int) -> None:
     problem = make_problem(dimension, codes, slices, steps=25)
@@ -70,6 +71,7 @@ def test_other_starts_agree_with_float64(init_bound: float) -> None:
     np.testing.assert_array_equal(result.code_counts, expected.code_counts)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("dimension", "codes", "slices"), [(2, 16, 1), (8, 64, 1), (16, 16, 4), (64, 64, 8), (64, 256, 1)]
 )
@@ -166,6 +168,7 @@ def output_of(code: str, environment: dict[str, str], cache: Path) -> str:
 ON_X86 = pytest.mark.skipif(sys.platform != "linux" or os.uname().machine != "x86_64", reason="names an x86 processor")
 
 
+@pytest.mark.long
 @ON_X86
 @pytest.mark.parametrize(("name", "features"), [("haswell", "+avx2,+fma,+avx"), ("generic", "")])
 def test_bytes_are_the_same_with_narrower_registers(name: str, features: str, tmp_path: Path) -> None:
@@ -192,6 +195,7 @@ for function in (kernel.train, kernel.evaluate):
 """
 
 
+@pytest.mark.long
 @ON_X86
 def test_kernel_compiles_for_64_bit_arm_with_fused_vectors(tmp_path: Path) -> None:
     # Numba's own optimiser would leave instructions of x86 in the code.

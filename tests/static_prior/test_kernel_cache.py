@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.long
+
 COMPILES = """\
 import numpy as np
 from dvq_ray.fitting import compiled, kernel_cache

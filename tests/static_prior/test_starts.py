@@ -156,6 +156,7 @@ def test_a_module_whose_codes_cannot_be_set_is_refused(monkeypatch: pytest.Monke
         )  # fmt: skip
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("groups", [2, 4, 8])
 def test_slices_find_the_centres_of_their_group_where_uniform_starts_leave_many_without_a_code(groups: int) -> None:
     by_start = {

@@ -94,6 +94,7 @@ def test_a_large_file_is_looked_at_in_part_first_one_budget_after_the_other(tmp_
     assert "rows: 2000, seeds: 1}" in (tmp_path / "compare-many.yaml").read_text()
 
 
+@pytest.mark.long
 def test_the_report_is_of_all_rows_and_no_item_is_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "many.npy", clusters(5000, dimension=4))
     words = [str(tmp_path / "many.npy"), "--bits", "2", "--seeds", "2", "--results", str(tmp_path), "--in-process"]
@@ -374,6 +375,7 @@ def test_cautions_are_those_of_the_rows() -> None:
     ]
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not REAL.exists(), reason="needs the small real data sets")
 def test_real_embeddings_are_compared(tmp_path: Path) -> None:
     rows = np.load(REAL / "text_train.npy")[:1500]

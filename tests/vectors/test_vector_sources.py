@@ -179,6 +179,7 @@ def bucket() -> Iterator[ObjectStorage]:
         yield storage
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["npy", "npy in Fortran order", "bvecs", "parquet of lists", "csv", "hdf5"])
 def test_files_in_object_storage_are_the_same_data(name: str, tmp_path: Path, bucket: ObjectStorage) -> None:
     description = dict(described(tmp_path, name, TRAIN, TEST))

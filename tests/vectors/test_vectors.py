@@ -177,6 +177,7 @@ FIELDS: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("quantizer", find_experiment("vectors").quantizers)
 def test_every_quantizer_is_swept(quantizer: str, tmp_path: Path, mine: Mapping[str, Any]) -> None:
     sweep = {
@@ -202,6 +203,7 @@ def test_a_gpu_agrees_with_the_cpu(mine: Mapping[str, Any]) -> None:
         assert outcome.metrics["test_mse"] == pytest.approx(measured(mine, seed)["test_mse"], rel=0.02)
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not REAL.exists(), reason="needs the small real data sets")
 @pytest.mark.parametrize(
     ("name", "ending", "variance"), [("bigann", "bvecs", 141_626), ("sift", "fvecs", 95_013), ("text", "npy", 0.139)]
