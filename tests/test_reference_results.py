@@ -382,7 +382,7 @@ def table_of_vectors(heading: str) -> dict[str, list[str]]:
     return {name: cells for name, *cells in (line.split(" | ") for line in lines)}
 
 
-def with_interval(values: Any, scale: float = 1.0, *, seeds: int = 5, digits: int = 1) -> str:
+def with_interval(values: Any, scale: float = 1.0, *, seeds: int = 8, digits: int = 1) -> str:
     """The mean with the half of its 95% t-interval."""
     if values.empty:
         return "–"
@@ -392,7 +392,7 @@ def with_interval(values: Any, scale: float = 1.0, *, seeds: int = 5, digits: in
 
 
 def gain_by_seed(
-    rows: pd.DataFrame, bits: int, ours: Fields, theirs: Fields, seeds: int = 5
+    rows: pd.DataFrame, bits: int, ours: Fields, theirs: Fields, seeds: int = 8
 ) -> tuple[float, float, float]:
     """The mean paired difference in the test loss and its 95% interval, over the mean of theirs."""
     losses = [of_vectors(rows, bits, **fields) for fields in (ours, theirs)]
@@ -436,7 +436,7 @@ def test_the_table_of_blobs_is_what_the_rows_say() -> None:
     assert found.keys() == ON_BLOBS.keys()
     for name, fields in ON_BLOBS.items():
         assert found[name] == [
-            with_interval(of_vectors(on_blobs(store), bits, **fields), seeds=8, digits=2)
+            with_interval(of_vectors(on_blobs(store), bits, **fields), digits=2)
             for store in OF_BLOBS
             for bits in (8, 16, 32)
         ], name
@@ -448,7 +448,7 @@ def test_what_the_findings_say_of_who_beats_whom_on_blobs() -> None:
 
     def percent(rows: pd.DataFrame, bits: int, ours: str, theirs: str) -> float:
         """The gain, which must be decided."""
-        mean, low, high = gain_by_seed(rows, bits, ON_BLOBS[ours], ON_BLOBS[theirs], seeds=8)
+        mean, low, high = gain_by_seed(rows, bits, ON_BLOBS[ours], ON_BLOBS[theirs])
         assert low * high > 0, (bits, ours, theirs)
         return 100 * mean
 
@@ -491,7 +491,7 @@ def test_what_the_findings_say_of_who_beats_whom_on_blobs() -> None:
         in section
     )
     for name in ("PQ", random, best, dvq):
-        _, low, high = gain_by_seed(product, 8, ON_BLOBS[name], ON_BLOBS[slices], seeds=8)
+        _, low, high = gain_by_seed(product, 8, ON_BLOBS[name], ON_BLOBS[slices])
         assert -0.02 < low < 0 < high < 0.02
 
 
@@ -546,10 +546,10 @@ def test_what_the_findings_say_of_twins_and_of_who_beats_whom_on_real_vectors(de
         return min(mean for mean, _, _ in gains) * 100, max(mean for mean, _, _ in gains) * 100
 
     pq, kmeans = {"quantizer": "pq"}, {"quantizer": "kmeans"}
-    assert range_of(best, pq) == pytest.approx((-15.5, -4.2), abs=0.05)
-    assert range_of(random, pq) == pytest.approx((3.4, 80.9), abs=0.05)
-    assert range_of(ON_DESCRIPTORS["DVQ, from k-means++"], pq) == pytest.approx((-2.2, -0.7), abs=0.05)
-    assert range_of(ON_DESCRIPTORS["DVQ, from a uniform start"], kmeans) == pytest.approx((0.9, 5.0), abs=0.05)
+    assert range_of(best, pq) == pytest.approx((-15.6, -4.2), abs=0.05)
+    assert range_of(random, pq) == pytest.approx((3.3, 80.4), abs=0.05)
+    assert range_of(ON_DESCRIPTORS["DVQ, from k-means++"], pq) == pytest.approx((-2.3, -0.7), abs=0.05)
+    assert range_of(ON_DESCRIPTORS["DVQ, from a uniform start"], kmeans) == pytest.approx((0.9, 4.9), abs=0.05)
     rvq = ON_DESCRIPTORS["RVQ, trained as in faiss"]
     assert gain("bigann", 128, rvq, best)[0] == pytest.approx(0.28, abs=0.005)
     for dataset, fields, ratio in (("sift", rvq, 3.5), ("sift", pq, 1.26), ("bigann", rvq, 2.0)):
@@ -557,14 +557,14 @@ def test_what_the_findings_say_of_twins_and_of_who_beats_whom_on_real_vectors(de
             of_descriptors(descriptors, dataset, 128, metric, **fields) for metric in ("test_mse", "train_mse")
         )
         assert test.mean() / train.mean() == pytest.approx(ratio, abs=0.05)
-    for dataset, of_pq, of_rvq in (("bigann", -15.4, -6.6), ("sift", -8.9, -1.2)):
+    for dataset, of_pq, of_rvq in (("bigann", -15.4, -6.5), ("sift", -8.7, -1.1)):
         at_8 = descriptors[(descriptors["dataset"] == dataset) & (descriptors["bits_per_vector"] == 8)]
         others = {*at_8["quantizer"]} - {"kmeans"}
         assert others == {"vq", "simvq", "pq", "opq", "dvq", "rvq"}
         assert all(gain(dataset, 8, kmeans, {"quantizer": other})[2] < 0 for other in others)
         assert gain(dataset, 8, kmeans, pq)[0] * 100 == pytest.approx(of_pq, abs=0.05)
         assert gain(dataset, 8, kmeans, {"quantizer": "rvq"})[0] * 100 == pytest.approx(of_rvq, abs=0.05)
-    for bits, loss in ((64, 382), (128, 762)):
+    for bits, loss in ((64, 384), (128, 765)):
         assert round(of_descriptors(descriptors, "bigann", bits, quantizer="bsq", entropy_weight=0.1).mean()) == loss
 
 
@@ -591,11 +591,10 @@ def test_what_the_findings_say_of_embeddings(embeddings: pd.DataFrame) -> None:
         twin = of_vectors(embeddings, bits, factory_string=f"PQ{bits // 8}x8")
         assert of_vectors(embeddings, bits, **pq).equals(twin)
     assert [round(percent(bits, rvq, ON_EMBEDDINGS["faiss's `RQ`"]), 1) for bits in (64, 128)] == [-3.1, -3.6]
-    assert [round(percent(bits, best, ON_EMBEDDINGS[random]), 1) for bits in (64, 128)] == [1.2, 2.3]
+    assert [round(percent(bits, best, ON_EMBEDDINGS[random]), 1) for bits in (64, 128)] == [1.5, 2.3]
     lsq = [of_vectors(embeddings, 64, **each) for each in (ON_EMBEDDINGS["LSQ"], {"factory_string": "LSQ8x8"})]
     assert lsq[0].equals(lsq[1])
-    assert round(percent(64, random, {"factory_string": "OPQ8,PQ8x8"}), 1) == 0.9
-    assert is_tied(128, random, {"factory_string": "OPQ16,PQ16x8"})
+    assert all(is_tied(bits, random, {"factory_string": f"OPQ{bits // 8},PQ{bits // 8}x8"}) for bits in (64, 128))
     of_rvq = ON_EMBEDDINGS[rvq]
     for bits, fields, ratio in ((64, of_rvq, 1.2), (128, of_rvq, 1.4), (64, pq, 1.1), (128, pq, 1.1)):
         test, train = (of_vectors(embeddings, bits, metric, **fields) for metric in ("test_mse", "train_mse"))
