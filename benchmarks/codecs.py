@@ -129,7 +129,7 @@ PAIRS = (
 def main(quick: bool, names: Sequence[str]) -> None:
     """Print a table of losses and times."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    samples, steps, rounds = (2048, 50, 1) if quick else (16384, 500, 3)
+    samples, steps, rounds = (2048, 50, 1) if quick else (16384, 500, 5)
     rows = []
     say(
         f"{samples} vectors in {DIMENSION} dimensions, 256 blobs; {steps} steps of {BATCH}; one thread, load "
