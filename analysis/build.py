@@ -27,7 +27,7 @@ class Made:
 
     item: Item
     product: Product
-    """With `.json` among its files, where they are wanted, which says what it was made from."""
+    """If files are wanted, the `.json` among them says what the item was made from."""
     alternative: str
     """What a figure shows, for those who do not see it."""
     cell_count: int
@@ -68,7 +68,7 @@ Attempt = Made | Refused | Absent
 def make(
     item: Item, rows: Rows, *, allow_missing: bool, output: Output = Output.FILES, form: Format = PAGE
 ) -> Attempt:  # fmt: skip
-    """Makes the item, with what its outputs need. An error in it refuses this item alone."""
+    """Makes the item for these outputs. An error in it refuses this item alone."""
     try:
         selection = item.select(rows, item.needs)
         if selection is None:
@@ -77,8 +77,8 @@ def make(
             return Refused(item=item, reason=found[0], details=found[1:])
         product = item.product(selection, output, form)
         if Output.FILES in output:
-            beside = {".json": sidecar(item.name, product, selection, rows)}
-            product = replace(product, files={**product.files, **beside})
+            files = {**product.files, ".json": sidecar(item.name, product, selection, rows)}
+            product = replace(product, files=files)
         query = query_of(selection, rows) if Output.PAGE in output else None
     except Exception as error:
         return Refused(item=item, reason=reason(error))

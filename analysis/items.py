@@ -36,7 +36,7 @@ class Item:
     draw: Draw | None = None
     """Draws the figure; None for a table."""
     numbers: Callable[[Selection], pd.DataFrame] = declared_numbers
-    """Those of a figure, for the `.csv` beside it."""
+    """The figure's numbers, written to the `.csv` beside it."""
     select: Select = select
 
     @property

@@ -717,5 +717,5 @@ def test_errors_are_reported_with_what_is_allowed(wrong: Callable[[], Any], mess
 
 
 def test_the_bits_of_many_codes_are_rounded_once() -> None:
-    """In whatever version of Python: from 3.12 on its own sum rounds otherwise than before."""
+    """Whatever the version of Python: 3.12 changed how `sum` rounds floats."""
     assert Fsq(quantizer="fsq", levels="7x7x7x7x7x7x7").bits() == float(7 * Fraction(math.log2(7)))

@@ -122,7 +122,7 @@ _DIGITS = re.compile(r"scale\([^)]*\)|base64,[^\"]*|\d+\.\d{3,}")
 """Numbers with more digits than show in print, and what is not to be rounded."""
 _TAG = re.compile(r"<[^>]*>")
 _HASHED = re.compile(r'(?<=["#])([A-Za-z]+?)[0-9a-f]{10}(?=[")])')
-"""Ids of what is used again: matplotlib makes them of places down to their last bit, which Python's version decides."""
+"""Ids of shared elements. Matplotlib hashes coordinates to the last bit, which differs between versions of Python."""
 
 
 def page_svg(figure: Figure, *, without_inches: float = 0.0) -> bytes:

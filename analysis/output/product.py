@@ -19,7 +19,7 @@ class UnfitError(ValueError):
 
 
 class Output(Flag):
-    """What an item is made for. What only the other one needs is not drawn."""
+    """What an item is made for. Nothing is rendered that no output needs."""
 
     FILES = auto()
     """Files of its own, such as `figure3a.png`."""

@@ -105,7 +105,7 @@ class Quantizer(Settings):
 
     def bits(self, vectors: int = 1) -> float:
         """Bits of the codes of so many vectors, all codes being equally likely."""
-        # Python's own sum rounds otherwise from 3.12 on.
+        # Python 3.12 changed how sum rounds; fsum is the same in every version.
         return vectors * math.fsum(math.log2(size) for size in self.codebook_sizes())
 
     def products(self, features: int) -> float:

@@ -175,7 +175,7 @@ def test_what_writes_nothing_takes_no_item_to_write(store: Path) -> None:
 def test_an_item_with_failed_cells_is_refused_and_the_others_are_drawn(tmp_path: Path) -> None:
     bad = {"quantizer": "dvq", "dimension": 16, "slices": 4, "factors": 64}
     cells = failed(sweep(), "diverged", **bad, seed=1)
-    result = analysis(write(tmp_path / "store", cells), items=UNDRAWN)
+    result = analysis(write(tmp_path / "store", cells), items={**UNDRAWN, "figure3a": ITEMS["figure3a"]})
     assert result.exit_code == 1
     lines = result.output.splitlines()
     at = next(i for i, line in enumerate(lines) if line.startswith("figure4"))
@@ -198,6 +198,7 @@ def test_an_item_with_failed_cells_is_refused_and_the_others_are_drawn(tmp_path:
         "code_use",
         "static_prior_table_dimensions",
     }
+    assert report.count("<img") == 2, "of the one that is drawn, for wide screens and for narrow ones"
     assert "1 of 60 cells are missing or failed" in report
 
 
