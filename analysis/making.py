@@ -53,12 +53,14 @@ def make(
         ]
         describing = None if named else submit(page.origin_of)
         attempts = []
-        for line in (f"{padded(name)}not in this store" for name in wanted if name not in items):
-            say(line)
         for attempt in (future.result() for future in making):
             for line in _settled(folder, attempt, with_files=not page_only):
                 say(line)
             attempts.append(attempt)
+        absent = [name for name in wanted if name not in items]
+        absent += [attempt.item.name for attempt in attempts if isinstance(attempt, Absent)]
+        if absent:
+            say(f"not in this store: {', '.join(absent)}")
         if deciding:
             results = _decided(deciding)
             written = [] if page_only else write_files(folder, CLAIMS, results.files)
@@ -97,11 +99,11 @@ def _decided(deciding: Future[claims.Results]) -> claims.Results:
 
 
 def _settled(folder: Path, attempt: Attempt, *, with_files: bool) -> list[str]:
-    """Writes the files of the item where it is made; returns what is printed about it."""
+    """Writes the files of the item where it is made; returns what is printed of what the store has."""
     name = attempt.item.name
     match attempt:
         case Absent():
-            return [f"{padded(name)}not in this store"]
+            return []
         case Refused():
             stale = f" ({folder / name}.* are of an earlier run)" if (folder / f"{name}.json").exists() else ""
             return [f"{padded(name)}refused{stale}: {attempt.reason}", *needs_text.indented(attempt.details)]
