@@ -88,6 +88,12 @@ def test_what_is_left_follows_from_measured_durations_and_from_how_many_ran_at_o
     assert "GPU" not in text
 
 
+def test_cells_that_do_not_say_which_device_made_them_count_as_on_a_cpu(store: Store) -> None:
+    fill(store, [done(CELLS[0], ended_ago=7200, seconds=1800.0, run_device="NVIDIA H200")])
+    fill(store, [done(cell, ended_ago=3600, seconds=3600.0, run_device=None) for cell in CELLS[1:3]])
+    assert "so far 0.5 GPU hours and 2.0 CPU hours" in text_of(told(store))
+
+
 def test_the_next_command_that_is_printed_resumes_the_sweep(store: Store) -> None:
     fill(store, [done(CELLS[0], ended_ago=7200, seconds=1.0)])
     label, *command = shlex.split(told(store).output.splitlines()[-1])

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -21,7 +22,7 @@ from dvq_ray.experiment.registry import find_experiment
 from dvq_ray.store import Store, StoreError, cell_schema, curve_schema
 from dvq_ray.store.attempts import file_name
 from dvq_ray.store.columns import cell_table
-from dvq_ray.store.identities import order_of_ids
+from dvq_ray.store.identities import keys_of_ids, repeated
 from dvq_ray.store.merging import Merger
 from dvq_ray.store.storage import Storage
 from dvq_ray.sweep.coverage import Coverage, coverage
@@ -661,7 +662,8 @@ def test_ids_are_in_the_order_of_their_text_whatever_they_are() -> None:
     hexadecimal = [f"{number:016x}" for number in (2**64 - 1, 3, 2**63, 10, 0xABCDEF)]
     for ids in (hexadecimal, [*hexadecimal, "A" * 16], [*hexadecimal, "a"], ["b", "ä", "a"]):
         for array in (pa.chunked_array([ids]), pa.chunked_array([["x", *ids]]).slice(1)):
-            order, is_repeated = order_of_ids(array)
-            assert [ids[place] for place in order] == sorted(ids, key=str.encode)
-            assert not is_repeated
-        assert order_of_ids(pa.chunked_array([[*ids, ids[0]]]))[1]
+            keys = keys_of_ids(array)
+            assert [ids[place] for place in np.argsort(keys)] == sorted(ids, key=str.encode)
+            assert not len(repeated(keys))
+        keys = keys_of_ids(pa.chunked_array([[*ids, ids[0]], [ids[0]]]))
+        assert repeated(keys).tolist() == [keys[0]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -29,17 +30,18 @@ def numbers_of_ids(ids: pa.Array) -> npt.NDArray[np.uint64] | None:
     return octets.view(">u8").ravel().astype(np.uint64)
 
 
-def order_of_ids(ids: pa.ChunkedArray) -> tuple[npt.NDArray[np.int64], bool]:
-    """The places of the ids in their order, and whether one is there twice."""
+def keys_of_ids(ids: pa.ChunkedArray) -> npt.NDArray[np.uint64]:
+    """A number for each id, equal where ids are equal and in their order."""
     # Chunk by chunk: on the way to numbers, ids take several times their memory.
     numbers = [numbers_of_ids(chunk) for chunk in ids.chunks if len(chunk)]
     held = [its for its in numbers if its is not None]
-    if not held or len(held) < len(numbers):
-        whole = ids.combine_chunks()
-        order = pc.sort_indices(whole)
-        ordered = whole.take(order)
-        return order.to_numpy(), bool(pc.any(pc.equal(ordered[1:], ordered[:-1])).as_py())
-    every = np.concatenate(held)
-    places = np.argsort(every)
-    in_order = every[places]
-    return places, bool((in_order[1:] == in_order[:-1]).any())
+    if len(held) < len(numbers):
+        codes, _ = pd.factorize(ids.to_numpy(), sort=True)
+        return np.asarray(codes, np.uint64)
+    return np.concatenate([np.empty(0, np.uint64), *held])
+
+
+def repeated(keys: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """The keys that are there twice or more."""
+    in_order = np.sort(keys)
+    return np.unique(in_order[1:][in_order[1:] == in_order[:-1]])

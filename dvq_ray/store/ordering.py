@@ -12,18 +12,19 @@ import pyarrow as pa
 Order = npt.NDArray[np.int64]
 
 
-def in_order(names: list[str], arrays: list[pa.ChunkedArray], order: Order, categories: Collection[str]) -> pa.Table:
-    """The rows at these places of the columns, which are taken out of `arrays`.
+def in_order(
+    names: list[str], arrays: list[pa.ChunkedArray], order: Order | None, categories: Collection[str]
+) -> pa.Table:
+    """The rows at these places of the columns, which are taken out of `arrays`; all rows as they are, for None.
 
     Dictionaries become plain text or numbers, except in `categories`.
     """
-    places = pa.array(order)
 
     def one(column: int) -> None:
         array = arrays[column]
-        if array.null_count < len(order):  # a column without values is in any order
+        if order is not None and array.null_count < len(order):  # a column without values is in any order
             whole = array.combine_chunks()
-            array = _lists_at(whole, order) if pa.types.is_list(whole.type) else whole.take(places)
+            array = _lists_at(whole, order) if pa.types.is_list(whole.type) else whole.take(pa.array(order))
             del whole
         if pa.types.is_dictionary(array.type) and names[column] not in categories:
             array = array.cast(array.type.value_type)

@@ -19,7 +19,7 @@ from dvq_ray.experiment.registry import find_experiment
 from dvq_ray.providers import ProviderError
 from dvq_ray.store import attempts
 from dvq_ray.store.columns import ATTEMPT, STANDING, known_kinds
-from dvq_ray.store.identities import numbers_of_ids, order_of_ids
+from dvq_ray.store.identities import keys_of_ids, repeated
 from dvq_ray.store.ordering import in_order
 from dvq_ray.store.reading import Reader
 from dvq_ray.store.storage import OutOfReachError, Storage, StoreError
@@ -44,8 +44,11 @@ class Rows:
         *,
         categories: Collection[str] = (),
         without: Collection[str] = (),
+        sort: bool = True,
     ) -> pd.DataFrame:
         """One row for each cell, sorted by `cell_id`; `where` keeps the rows for which it is true.
+
+        Without `sort` they are as the files have them, which takes less time and memory.
 
         `categories` names columns of text or numbers with few different values: they come as pandas' categories, which
         are light. Where no `columns` are named all are read but for those in `without`, and rows have the values of
@@ -54,7 +57,7 @@ class Rows:
         Lists stay in Arrow's form, in which a million of them are light; each comes out as a list of Python's. Raises
         `StoreError` where a file cannot be read.
         """
-        table = self._table(columns, where, categories, without)
+        table = self._table(columns, where, categories, without, sort=sort)
         if table is None:
             return pd.DataFrame(columns=list(columns or STANDING))
         frame: pd.DataFrame = table.to_pandas(
@@ -122,7 +125,7 @@ class Rows:
 
     def table(self, columns: Sequence[str] | None = None, where: pc.Expression | None = None) -> pa.Table | None:
         """Loads rows as an Arrow table, reading only those that `where` keeps; None if there is no file."""
-        return self._table(columns, where, (), ())
+        return self._table(columns, where, (), (), sort=True)
 
     def _table(
         self,
@@ -130,13 +133,17 @@ class Rows:
         where: pc.Expression | None,
         categories: Collection[str],
         without: Collection[str],
+        *,
+        sort: bool,
     ) -> pa.Table | None:
         names = None if columns is None else list(dict.fromkeys([*columns, *STANDING]))
         found = self._reader.load("cells", lambda files: self._read_standing(files, names, where, categories, without))
         if found is None:
             return None
-        table, order = found
+        table, keys = found
         del found
+        order = np.argsort(keys) if sort else None
+        del keys
         names = list(columns or table.column_names)
         arrays = table.select(names).columns
         del table
@@ -149,18 +156,16 @@ class Rows:
         where: pc.Expression | None,
         categories: Collection[str],
         without: Collection[str],
-    ) -> tuple[pa.Table, npt.NDArray[np.int64]]:
-        """The rows that stand, and their places in the order of their cells' ids."""
+    ) -> tuple[pa.Table, npt.NDArray[np.uint64]]:
+        """The rows that stand, and the keys of their cells' ids."""
         # Texts that are often the same are read and put in order as numbers. What a filter may read stays plain text.
         as_dictionaries = {*categories, *_texts()} - {"cell_id"} if where is None else set()
         table = self._reader.read(files, columns, where, as_dictionaries, without)
         every = table if where is None else self._reader.read(files, STANDING)
-        order, is_repeated = order_of_ids(every["cell_id"])
-        if is_repeated:
+        keys = keys_of_ids(every["cell_id"])
+        if len(repeated(keys)):
             table = self._standing(every, table)
-        if table is not every:
-            order, _ = order_of_ids(table["cell_id"])
-        return table, order
+        return table, keys if table is every else keys_of_ids(table["cell_id"])
 
     def _standing(self, every: pa.Table, table: pa.Table) -> pa.Table:
         """The rows of `table` that stand among `every` row; a filter must not hide them from those they beat."""
@@ -196,20 +201,16 @@ class Rows:
         ids = self._reader.each_file(files, ["cell_id"], lambda _, table: table["cell_id"].combine_chunks())
         if not ids:
             return {}
-        numbers = {path: numbers_of_ids(its) for path, its in ids.items()}
-        if any(its is None for its in numbers.values()):  # made-up ids
-            codes, _ = pd.factorize(np.concatenate([*ids.values()]))
-            ends = np.cumsum([len(its) for its in ids.values()])
-            numbers = dict(zip(ids, np.split(codes.astype(np.uint64), ends[:-1]), strict=True))
+        ends = np.cumsum([len(its) for its in ids.values()])
+        keys = keys_of_ids(pa.chunked_array([*ids.values()]))
+        held = dict(zip(ids, np.split(keys, ends[:-1]), strict=True))
         del ids
-        held = {path: its for path, its in numbers.items() if its is not None}
-        in_order = np.sort(np.concatenate([*held.values()]))
-        repeated = np.unique(in_order[1:][in_order[1:] == in_order[:-1]])
-        if not len(repeated):
+        twice = repeated(keys)
+        if not len(twice):
             return {}
 
         def rivals(path: str, table: pa.Table) -> pd.DataFrame:
-            places = np.flatnonzero(np.isin(held[path], repeated))
+            places = np.flatnonzero(np.isin(held[path], twice))
             found: pd.DataFrame = table.take(pa.array(places)).to_pandas()
             return found.assign(file=path, place=places)
 

@@ -6,8 +6,9 @@ import re
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import pandas as pd
 
 from dvq_ray.sweep.cells import Cell, Point
@@ -20,6 +21,7 @@ RECENT = timedelta(minutes=10)
 """The rate is that of the cells that were finished this long before the last one."""
 RECENT_CELLS = 100
 """The rate is that of at least this many cells, where the run has them."""
+_SECOND = np.timedelta64(1, "s")
 _GPU = re.compile(r"NVIDIA|GeForce|Tesla|Quadro|TITAN|Instinct|Radeon (?!Graphics)")
 """What only names of GPUs hold, as torch says them; processors with graphics of their own call it Radeon Graphics."""
 
@@ -50,22 +52,28 @@ def pace(rows: pd.DataFrame, now: datetime) -> Pace | None:
     A training that resumed from a checkpoint says when its last part began and how long all parts took, so its end is
     only known to lie before `now`.
     """
-    timed = rows[["run_id", "run_started_at", "duration_seconds"]].dropna(subset=["run_started_at", "duration_seconds"])
-    if timed.empty:
+    seconds = rows["duration_seconds"].to_numpy(np.float64, na_value=np.nan)
+    started = pd.to_datetime(rows["run_started_at"], utc=True).to_numpy("datetime64[us]")
+    is_timed = np.isfinite(seconds) & ~np.isnat(started)
+    if not is_timed.any():
         return None
-    started, seconds = timed["run_started_at"], timed["duration_seconds"].clip(lower=0.0)
-    ended = started + pd.to_timedelta(seconds.round(3), unit="s")
-    ended = ended.where(ended <= now, now)
+    seconds, started = np.maximum(seconds[is_timed], 0.0), started[is_timed]
+    ended = started + (seconds * 1e6).round().astype("timedelta64[us]")
+    ended = np.minimum(ended, np.datetime64(now.astimezone(UTC).replace(tzinfo=None), "us"))
     last = ended.max()
-    ended = ended[timed["run_id"] == timed["run_id"].iloc[int(ended.argmax())]].sort_values(ascending=False)
-    recent = ended.index[: max(RECENT_CELLS, int((ended >= last - RECENT).sum()))]
-    span = max((last - started[recent].min()).total_seconds(), 1e-3)
+    runs = pd.factorize(rows["run_id"])[0][is_timed]
+    is_own = runs == runs[ended.argmax()]
+    recent = np.flatnonzero(is_own & (ended >= last - RECENT))
+    if len(recent) < RECENT_CELLS:
+        own = np.flatnonzero(is_own)
+        recent = own[np.argsort(ended[own])[-RECENT_CELLS:]]
+    span = max(float((last - started[recent].min()) / _SECOND), 1e-3)
     return Pace(
         cells=len(recent),
         span_seconds=span,
-        at_once=(ended[recent] - started[recent]).sum().total_seconds() / span,
+        at_once=float((ended[recent] - started[recent]).sum() / _SECOND) / span,
         longest_seconds=float(seconds[recent].max()),
-        last=last.to_pydatetime(),
+        last=pd.Timestamp(last, tz="UTC").to_pydatetime(),
     )
 
 
@@ -125,8 +133,9 @@ def is_gpu(device: str) -> bool:
 
 def hours(rows: pd.DataFrame, resources: Resources) -> dict[str, float]:
     """Hours of each kind of device that cells with a duration took, `GPU` and `CPU`, by what each trial holds."""
-    timed = rows[rows["duration_seconds"].notna()]
-    by_device = timed.groupby(timed["run_device"].fillna("").astype(str))["duration_seconds"].sum()
-    on_gpu = [is_gpu(str(device)) for device in by_device.index]
-    gpu, cpu = float(by_device[on_gpu].sum()), float(by_device.sum()) - float(by_device[on_gpu].sum())
+    places, devices = pd.factorize(rows["run_device"], use_na_sentinel=False)
+    seconds = np.nan_to_num(rows["duration_seconds"].to_numpy(np.float64, na_value=0.0))
+    by_device = np.bincount(places, seconds, len(devices))
+    on_gpu = np.array([isinstance(device, str) and is_gpu(device) for device in devices], bool)
+    gpu, cpu = float(by_device[on_gpu].sum()), float(by_device[~on_gpu].sum())
     return {"GPU": gpu * (resources.gpu or 1.0) / 3600, "CPU": cpu * resources.cpu / 3600}

@@ -164,14 +164,15 @@ def columns_of(spec: SweepSpec) -> list[str]:
 
 
 def load_rows(spec: SweepSpec, store: Store, columns: Collection[str] = (), **options: Any) -> pd.DataFrame:
-    """The rows of a store with `columns_of` the sweep, and with `columns`."""
+    """The rows of a store with `columns_of` the sweep, and with `columns`; in any order, unless rules read numbers."""
     names = [*dict.fromkeys([*columns, *columns_of(spec)])]
+    has_rules = bool(spec.rules())  # a sum of numbers depends on their order
     try:
-        return store.load(names, **options)
+        return store.load(names, sort=has_rules, **options)
     except OutOfReachError:
         raise
     except StoreError:  # perhaps of a metric that no file has, in a store of another trainable
-        if not spec.rules():
+        if not has_rules:
             raise
         return store.load(**options).reindex(columns=names)
 

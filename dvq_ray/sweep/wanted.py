@@ -121,8 +121,8 @@ class WantedCells(Sequence[Cell]):
             points = self._ids.get_indexer(pd.Index([point_id for point_id, _ in its], dtype=object))
             own = _Kinds([seeds for _, seeds in its])
             of_point = np.repeat(points, own.counts)
-            repetitions = self._kinds.find(of_point, own.every_seed())
-            found[name] = np.unique(self._starts[of_point] + repetitions)
+            places = self._starts[of_point] + self._kinds.find(of_point, own.every_seed())
+            found[name] = places if (places[1:] > places[:-1]).all() else np.unique(places)
         return found
 
 
@@ -141,7 +141,8 @@ class _Kinds:
 
     def every_seed(self) -> npt.NDArray[np.int64]:
         """Of one point after the other."""
-        return np.array([seed for kind in self._kind_of.tolist() for seed in self._kinds[kind]], np.int64)
+        kinds = [np.array(its, np.int64) for its in self._kinds]
+        return np.concatenate([np.empty(0, np.int64), *(kinds[kind] for kind in self._kind_of.tolist())])
 
     def find(self, points: npt.NDArray[np.int64], seeds: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Which of its point's repetitions each seed is; -1 for none."""
