@@ -303,16 +303,17 @@ def test_columns_of_every_kind_follow_their_ids_whatever_files_they_are_in(folde
         assert frame["test_mse"].tolist() == [1.0, 2.0, 3.0, 4.0]
 
 
+@pytest.mark.parametrize("sort", [True, False])
 @pytest.mark.parametrize("values", [(40, 40), (100, 100), (300, 300), (40, 300), (300, 100)])
 def test_categories_are_the_values_of_the_columns_however_many_there_are_in_each_file(
-    folder: Store, values: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+    folder: Store, values: tuple[int, int], sort: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A byte numbers 40 and 40 together, 100 and 100 only apart, and 300 not at all."""
     monkeypatch.setattr("dvq_ray.store.parquet_files._MANY_ROWS", 1)
     for part, count in enumerate(values):
         named = [
             row(
-                f"{part}-{i:03}",
+                f"{1 - part}-{i:03}",
                 sweep=f"sweep {part} {i}",
                 dimension=1000 * part + i,
                 learning_rate=None if i % 3 else i / 7,
@@ -321,7 +322,9 @@ def test_categories_are_the_values_of_the_columns_however_many_there_are_in_each
         ]
         put(folder, f"cells/{part}.parquet", cell_table(EXPERIMENT, named))
     names = ["sweep", "dimension", "learning_rate"]
-    found, expected = folder.load(categories=names), folder.load()
+    found, expected = folder.load(categories=names, sort=sort), folder.load()
+    assert found["cell_id"].is_monotonic_increasing == sort
+    found = found.sort_values("cell_id", ignore_index=True)
     for name in names:
         assert isinstance(found[name].dtype, pd.CategoricalDtype)
         assert (
@@ -661,9 +664,13 @@ def test_summaries_go_by_made_up_ids_too_and_need_the_column(folder: Store) -> N
 def test_ids_are_in_the_order_of_their_text_whatever_they_are() -> None:
     hexadecimal = [f"{number:016x}" for number in (2**64 - 1, 3, 2**63, 10, 0xABCDEF)]
     for ids in (hexadecimal, [*hexadecimal, "A" * 16], [*hexadecimal, "a"], ["b", "ä", "a"]):
-        for array in (pa.chunked_array([ids]), pa.chunked_array([["x", *ids]]).slice(1)):
-            keys = keys_of_ids(array)
+        for arrays in (
+            [pa.array(ids)],
+            [pa.array(["x", *ids])[1:]],
+            [pa.array(ids[:1], pa.large_string()), pa.array(ids[1:])],
+        ):
+            keys = keys_of_ids(arrays)
             assert [ids[place] for place in np.argsort(keys)] == sorted(ids, key=str.encode)
             assert not len(repeated(keys))
-        keys = keys_of_ids(pa.chunked_array([[*ids, ids[0]], [ids[0]]]))
+        keys = keys_of_ids([pa.array([*ids, ids[0]]), pa.array(ids[:1])])
         assert repeated(keys).tolist() == [keys[0]]

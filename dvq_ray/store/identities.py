@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -30,13 +32,13 @@ def numbers_of_ids(ids: pa.Array) -> npt.NDArray[np.uint64] | None:
     return octets.view(">u8").ravel().astype(np.uint64)
 
 
-def keys_of_ids(ids: pa.ChunkedArray) -> npt.NDArray[np.uint64]:
-    """A number for each id, equal where ids are equal and in their order."""
-    # Chunk by chunk: on the way to numbers, ids take several times their memory.
-    numbers = [numbers_of_ids(chunk) for chunk in ids.chunks if len(chunk)]
+def keys_of_ids(ids: Sequence[pa.Array]) -> npt.NDArray[np.uint64]:
+    """A number for each id, of one array after the other: equal where ids are equal, and in their order."""
+    # Array by array: on the way to numbers, ids take several times their memory.
+    numbers = [numbers_of_ids(its) for its in ids if len(its)]
     held = [its for its in numbers if its is not None]
     if len(held) < len(numbers):
-        codes, _ = pd.factorize(ids.to_numpy(), sort=True)
+        codes, _ = pd.factorize(np.concatenate([its.to_numpy(zero_copy_only=False) for its in ids]), sort=True)
         return np.asarray(codes, np.uint64)
     return np.concatenate([np.empty(0, np.uint64), *held])
 

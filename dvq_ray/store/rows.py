@@ -162,10 +162,10 @@ class Rows:
         as_dictionaries = {*categories, *_texts()} - {"cell_id"} if where is None else set()
         table = self._reader.read(files, columns, where, as_dictionaries, without)
         every = table if where is None else self._reader.read(files, STANDING)
-        keys = keys_of_ids(every["cell_id"])
+        keys = keys_of_ids(every["cell_id"].chunks)
         if len(repeated(keys)):
             table = self._standing(every, table)
-        return table, keys if table is every else keys_of_ids(table["cell_id"])
+        return table, keys if table is every else keys_of_ids(table["cell_id"].chunks)
 
     def _standing(self, every: pa.Table, table: pa.Table) -> pa.Table:
         """The rows of `table` that stand among `every` row; a filter must not hide them from those they beat."""
@@ -202,7 +202,7 @@ class Rows:
         if not ids:
             return {}
         ends = np.cumsum([len(its) for its in ids.values()])
-        keys = keys_of_ids(pa.chunked_array([*ids.values()]))
+        keys = keys_of_ids([*ids.values()])
         held = dict(zip(ids, np.split(keys, ends[:-1]), strict=True))
         del ids
         twice = repeated(keys)
