@@ -183,9 +183,11 @@ def main(
         )
         commands = _commands_for_many if are_many else _commands
         found: dict[str, list[tuple[float, float, float]]] = {}
-        for _ in range(1 if quick else rounds):
+        for turn in range(1 if quick else rounds):
+            # Who goes second may get pages that the first has just given back, so they take turns at that too.
+            in_turn = [*checkouts.items()][:: -1 if turn % 2 else 1]
             for name, arguments in commands(os.path.abspath(store), f"{folder}/out").items():
-                for when, checkout in checkouts.items():
+                for when, checkout in in_turn:
                     found.setdefault(f"{when}{name}", []).append(_measure(arguments, checkout))
         phases = {} if are_many else {name: _measured(name, store) for name in WAYS}
     say(f"commands, min / median / max of rounds by turns; load at the end {os.getloadavg()[0]:.1f}")
