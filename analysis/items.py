@@ -36,7 +36,7 @@ class Item:
     draw: Draw | None = None
     """Draws the figure; None for a table."""
     numbers: Callable[[Selection], pd.DataFrame] = declared_numbers
-    """The figure's numbers, written to the `.csv` beside it."""
+    """The figure's numbers, written to a `.csv` file next to it."""
     select: Select = select
 
     @property

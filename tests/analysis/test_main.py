@@ -243,9 +243,9 @@ def test_what_a_store_has_nothing_for_is_a_line_and_no_failure(tmp_path: Path) -
     store = write(tmp_path / "store", rows(3, quantizer="vq", dimension=[2, 4], init_bound=1.0, **SHARED))
     result = analysis(store, items=FEW)
     assert result.exit_code == 0, result.output
-    lacking = [line for line in result.output.splitlines() if "not in this store" in line]
-    assert len(lacking) == 1
-    assert "figure4" in lacking[0].removeprefix("not in this store: ").split(", ")
+    absent = [line for line in result.output.splitlines() if "not in this store" in line]
+    assert len(absent) == 1
+    assert "figure4" in absent[0].removeprefix("not in this store: ").split(", ")
 
 
 def test_a_folder_that_cannot_be_written_to_exits_with_2(store: Path, tmp_path: Path) -> None:
