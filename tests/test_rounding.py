@@ -84,6 +84,28 @@ def test_the_penalty_of_one_bit_is_the_library_s() -> None:
     torch.testing.assert_close(Signs(sphere=False, entropy_weight=0.1)(channels)[1], expected, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("sphere", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_signs_that_all_vectors_are_sure_of_get_no_gradient_from_the_penalty(
+    sphere: bool, dtype: torch.dtype, sign: float
+) -> None:
+    channels = torch.cat([sign * (3 + random(2, 40, 1).abs()), random(2, 40, 1, seed=1)], -1).to(dtype)
+    channels.requires_grad_()
+    _, penalty = Signs(sphere=sphere, entropy_weight=1.0)(channels)
+    gradient = torch.autograd.grad(penalty, channels)[0]
+    assert penalty.isfinite() and gradient.isfinite().all()
+    if not sphere:  # on a sphere the other channel moves this one
+        assert (gradient[..., 0] == 0).all()
+    assert (gradient[..., 1] != 0).any()
+
+
+def test_the_penalty_of_signs_has_the_gradient_of_its_definition() -> None:
+    channels = (0.01 * random(1, 30, 3).double()).requires_grad_()
+    assert torch.autograd.gradcheck(lambda each: Signs(sphere=False, entropy_weight=1.0)(each)[1], channels)
+    assert torch.autograd.gradcheck(lambda each: Signs(sphere=True, entropy_weight=1.0)(each)[1], channels)
+
+
 def test_codes_of_bsq_lie_on_the_sphere_and_no_direction_is_further_than_the_bound() -> None:
     bits = 8
     channels = random(1, 4000, bits)

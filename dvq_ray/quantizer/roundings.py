@@ -70,6 +70,9 @@ class Signs(Rounding):
         log_odds = 4 * INVERSE_TEMPERATURE * size * placed
         of_each = _entropy(log_odds).sum(-1).mean()
         mean = log_odds.sigmoid().flatten(0, -2).mean(0)
+        # Where all vectors are sure of one sign, a mean of exactly 0 or 1 would have an infinite gradient.
+        precision = torch.finfo(mean.dtype)
+        mean = mean.clamp(precision.tiny, 1 - precision.eps / 2)
         of_mean = (torch.special.entr(mean) + torch.special.entr(1 - mean)).sum()
         return straight_through(signs, placed), self.entropy_weight * (of_each - of_mean)
 
