@@ -94,7 +94,8 @@ def test_signs_that_all_vectors_are_sure_of_get_no_gradient_from_the_penalty(
     channels.requires_grad_()
     _, penalty = Signs(sphere=sphere, entropy_weight=1.0)(channels)
     gradient = torch.autograd.grad(penalty, channels)[0]
-    assert penalty.isfinite() and gradient.isfinite().all()
+    assert penalty.isfinite()
+    assert gradient.isfinite().all()
     if not sphere:  # on a sphere the other channel moves this one
         assert (gradient[..., 0] == 0).all()
     assert (gradient[..., 1] != 0).any()

@@ -210,6 +210,25 @@ class QuantizerContract:
         (gradient,) = torch.autograd.grad(quantized.latents.sum(), latents)
         assert gradient.any(), "the decoder's gradient does not reach the encoder"
 
+    def test_gradients_are_finite_where_vectors_are_alike_zero_or_far_away(self) -> None:
+        settings = self.make()
+        if not settings.learns_by_gradient():
+            return
+        import torch
+
+        drawn = torch.randn(2, self.features, 8, 8, generator=torch.Generator().manual_seed(1))
+        alike = drawn[:1, :, :1, :1].expand_as(drawn)
+        kinds = {"alike": alike, "zero": 0 * drawn, "far away": 1000 * drawn, "near 0": drawn / 1e6}
+        for name, vectors in kinds.items():
+            module = settings.build(self.features, torch.Generator().manual_seed(0))
+            latents = vectors.clone().requires_grad_()
+            quantized = module(latents)
+            loss = quantized.latents.square().mean() + quantized.codebook_loss + quantized.commitment_loss
+            loss.backward()
+            found = {"latents": latents, **dict(module.named_parameters())}
+            broken = [of for of, each in found.items() if each.grad is not None and not each.grad.isfinite().all()]
+            assert not broken, f"gradients of {', '.join(broken)} where vectors are {name}"
+
     def _check_module(self, settings: Quantizer) -> None:
         import torch
 
