@@ -89,9 +89,9 @@ class Declared:
 
     def value(self, field: str, value: Any) -> str:
         """A field and its value in few words: `K = 16`."""
-        if field == self.digest:
-            return f"{field} = {str(value)[:8]}"
         axis = self.axes[field]
+        if field == self.digest or axis.is_id:
+            return f"{axis.symbol or axis.label if axis.is_id else field} = {str(value)[:8]}"
         return f"{axis.symbol or axis.label} = {axis.value(number(value))}"
 
     def bits(self, points: pd.DataFrame) -> npt.NDArray[np.float64]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import re
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -84,6 +86,24 @@ def test_models_are_called_by_what_they_differ_in() -> None:
     table = made("code_ledger_table", of(images())).product.files[".md"].decode()
     for label in ("DVQ, D = 64, L = 4", "VQ, D = 16, J = 4", "VQ, D = 64", "SVQ, D = 16, L = 8, P = 8"):
         assert f"**{label}**" in table
+
+
+def test_models_are_listed_by_their_mean_total_under_their_best_prior() -> None:
+    models = [{"quantizer": "dvq", "dimension": 64, "slices": slices} for slices in (2, 4, 8)]
+    cells = pd.DataFrame(of(images(models=tuple(models))))
+    cells["total_bits_per_dim"] = 5 + cells["slices"] / 100 + (cells["prior"] != "chain")
+    lucky = (cells["slices"] == 8) & (cells["seed"] == 0) & (cells["prior"] == "uniform")
+    cells.loc[lucky, "total_bits_per_dim"] = 5.0
+    rows: list[Any] = cells.to_dict("records")
+    table = made("code_ledger_table", rows).product.files[".md"].decode()
+    assert re.findall(r"\*\*DVQ, L = (\d)\*\*", table) == ["2", "4", "8"]
+
+
+def test_one_slice_is_named_beside_several() -> None:
+    models = [{"quantizer": "dvq", "dimension": 64, "slices": slices} for slices in (1, 2)]
+    table = made("code_ledger_table", of(images(models=tuple(models)))).product.files[".md"].decode()
+    assert "**DVQ, L = 1**" in table
+    assert "**DVQ, L = 2**" in table
 
 
 def test_unequal_priors_of_one_name_are_refused() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import pickle
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,18 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.lines import Line2D
 from scipy.stats import ttest_rel
 
 from analysis.build import Made, Refused, make
 from analysis.data.rows import Rows
 from analysis.draw.looks import look_of
-from analysis.draw.style import FAMILIES
+from analysis.draw.sheet import Panel, handle
+from analysis.draw.style import FAMILIES, Look
 from analysis.figures import generic
+from analysis.figures.generic import rate as rate_figure
 from analysis.figures.generic._points import AllPoints
-from analysis.figures.generic.over_axes import Cuts
+from analysis.figures.generic.over_axes import Cuts, fitting, over, over_axes
 from analysis.figures.generic.ranking import ranking, ranks
 from analysis.figures.generic.rate import ON_FRONT, fronts, pareto
 from analysis.figures.generic.versus import comparisons
@@ -31,6 +35,7 @@ from dvq_ray.quantizers.vq import Vq
 from tests.analysis import made_up_images
 from tests.analysis.command_line import analysis, undrawn
 from tests.analysis.made_up import Row, made_up_rows, row, rows, write
+from tests.analysis.made_up_priors import LADDER, of, vectors
 
 DATA: Any = {"dimension": 16, "factors": 64}
 
@@ -93,6 +98,23 @@ def test_rates_are_those_of_the_codes_and_fronts_are_of_equal_data() -> None:
         ("kmeans", 256, 1): 8,
     }  # fmt: skip
     assert table.loc[table["factors"] == 1024, ON_FRONT].all()  # nothing else has these data
+
+
+@pytest.mark.parametrize(("sizes", "named"), [(7, 7), (8, 8), (9, 4)])
+def test_a_legend_names_all_points_of_a_quantizer_where_they_are_few(
+    monkeypatch: pytest.MonkeyPatch, sizes: int, named: int
+) -> None:
+    cells = rows(quantizer="vq", codebook_size=[2 ** (i + 1) for i in range(sizes)], init_bound=1.0, **DATA)
+    entries = list[str]()
+
+    def noted(look: Look, name: str) -> Line2D:
+        entries.append(name)
+        return handle(look, name)
+
+    monkeypatch.setattr(rate_figure, "handle", noted)
+    drawn = rate_figure.rate(selected([*cells], "rate"))
+    assert len(entries) == named + 1, "and the front"
+    assert drawn.message.endswith(f"of {sizes} points of VQ are on the Pareto fronts, by means.")
 
 
 def test_points_are_drawn_over_what_their_codes_take_when_entropy_coded() -> None:
@@ -287,6 +309,65 @@ def test_lines_follow_what_a_quantizer_has_and_nothing_else() -> None:
     (line,) = next(cut for cut in found.cuts if cut.field == "slices").lines
     assert [*line.points["slices"]] == [1, 2, 4, 8]
     assert all("k-means at M" not in cut.held for cut in found.cuts)
+
+
+def test_values_that_are_names_go_from_the_worst_to_the_best_without_lines_between_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    drawn = list[tuple[list[float], str]]()
+    monkeypatch.setattr(Panel, "points", lambda self, x, points, look: drawn.append(([*x], look.line)))
+    cuts = selected(of(vectors()), "over-axes", "code_prior")
+    over_axes(cuts)
+    priors = [*LADDER]  # from what costs most to what costs least
+    assert isinstance(cuts, Cuts)
+    (cut,) = (cut for cut in cuts.cuts if cut.field == "prior")
+    places = [[float(priors.index(name)) for name in line.points["prior"]] for line in cut.lines]
+    assert [x for x, line in drawn if not line] == places
+    assert {line for _, line in drawn} == {"", "-"}, "slices are numbers, and have lines"
+
+
+@pytest.mark.parametrize("bounds", [[0.0, 1.0, 10.0], [1.0, 10.0]])
+def test_values_that_are_numbers_have_lines_even_without_a_log_scale(
+    monkeypatch: pytest.MonkeyPatch, bounds: list[float]
+) -> None:
+    cells = [
+        cell | {"init_bound": bound}
+        for bound in bounds
+        for cell in rows(quantizer="vq", codebook_size=16, init_bound=bound or 0.5, **DATA)
+    ]
+    drawn = list[tuple[list[float], str]]()
+    monkeypatch.setattr(Panel, "points", lambda self, x, points, look: drawn.append(([*x], look.line)))
+    over(selected(cells, "test_mse-over-init_bound"), "init_bound")
+    assert [([*range(3)] if 0 in bounds else bounds, "-")] == drawn
+
+
+def test_an_id_is_no_axis_and_does_not_part_points_that_something_else_tells_apart() -> None:
+    cuts = selected(of(vectors()), "over-axes", "code_prior")
+    assert isinstance(cuts, Cuts)
+    assert {cut.field for cut in cuts.cuts} == {"prior", "slices"}
+    (cut,) = (cut for cut in cuts.cuts if cut.field == "prior")
+    assert [line.shade for line in cut.lines] == [2, 4]
+    assert not cut.held
+    wide = rows(quantizer="dvq", dimension=32, factors=64, codebook_size=16, slices=2)
+    cuts = selected(of([*vectors(), *wide]), "over-axes", "code_prior")  # two parents with two slices
+    assert isinstance(cuts, Cuts)
+    (cut,) = (cut for cut in cuts.cuts if cut.field == "prior")
+    assert re.fullmatch("DVQ at point of the parent = [0-9a-f]{8}", cut.held)
+    assert all(line.points["parent_point_id"].nunique() == 1 for line in cut.lines)
+
+
+@pytest.mark.parametrize(("letters", "columns"), [(12, 3), (13, 2), (20, 2), (21, 1), (200, 2)])
+def test_names_of_values_get_the_width_they_need(letters: int, columns: int) -> None:
+    """With two more panels of numbers; names of more than 80 letters have no panel."""
+    names = [end * letters for end in "ab"]
+    cells = [cell | {"start": names[cell["start"] == "k-means++"]}
+             for cell in rows(quantizer="kmeans", codebook_size=[16, 64], slices=[1, 2],
+                              start=["random", "k-means++"], **DATA)]  # fmt: skip
+    cuts = selected(cells, "over-axes")
+    assert isinstance(cuts, Cuts)
+    found, beside = fitting(cuts, cuts.cuts)
+    assert beside == columns
+    assert len(found) == (2 if letters == 200 else 3)
 
 
 def test_any_metric_can_be_drawn_over_any_field() -> None:

@@ -138,19 +138,20 @@ def _varying(rows: pd.DataFrame) -> list[str]:
 def _label(grid: Grid, rows: pd.DataFrame, varying: Sequence[str]) -> str:
     """`DVQ, D = 64, L = 4`."""
     head, parts = _heads(grid.rows(rows[rows["dimension"].notna()])), [label_of(grid.quantizer)]
+    shade = QUANTIZERS.find(grid.quantizer).value.shade
     axes = find_experiment(TRAINABLE).axes([grid.quantizer])
     for name in varying:
         value = head[name].iloc[0] if len(head) else None
         axis = axes.get(name)
         if name == "dimension" and len(head):
             parts.append(f"D = {number(value)}")
-        elif axis is not None and name in grid.axes and value != axis.neutral:
+        elif axis is not None and name in grid.axes and (value != axis.neutral or name == shade):
             parts.append(f"{axis.symbol or axis.label} = {number(value)}")
     return ", ".join(parts)
 
 
 def _order(grid: Grid, rows: pd.DataFrame) -> tuple[Any, ...]:
-    best = grid.rows(rows)[TOTAL].min()
+    best = grid.rows(rows).groupby(PRIOR, observed=True)[TOTAL].mean().min()
     return (float("inf") if pd.isna(best) else float(best), grid.name)
 
 

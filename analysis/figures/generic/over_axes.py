@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -20,9 +20,10 @@ from ...output.product import UnfitError
 from ...output.words import capitalised
 from ._points import AllPoints, points_of
 
-_MOST_PANELS, _MOST_LINES = 6, 4
-_MOST_LETTERS = 44
-"""Of the names of values beneath a panel, gaps included; a field with more is only in the `.csv`."""
+_MOST_PANELS, _MOST_LINES = {1: 4, 2: 6, 3: 6}, 4
+"""Panels, by how many are beside each other; lines of a quantizer in a panel."""
+_MOST_LETTERS = {1: 80, 2: 44, 3: 28}
+"""Of the names of values beneath a panel, gaps included, by how many panels are beside each other."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +44,16 @@ class _Cut:
     """The other settings, in words."""
     lines: Sequence[_Line]
 
+    @cached_property
+    def means(self) -> pd.Series[float]:
+        """The mean of all lines at each value of the field."""
+        return pd.concat([line.points for line in self.lines]).groupby(self.field)["mean"].mean()
+
+    @property
+    def is_of_numbers(self) -> bool:
+        """Whether the values of the field are numbers and not names."""
+        return all(isinstance(value, int | float) and not isinstance(value, bool) for value in self.means.index)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Cuts(AllPoints):
@@ -51,7 +62,8 @@ class Cuts(AllPoints):
     @cached_property
     def cuts(self) -> Sequence[_Cut]:
         """A cut along each field that varies."""
-        return _cuts(self, [name for name in self.varied if name not in self.declared.conditions])
+        axes, conditions = self.declared.axes, self.declared.conditions
+        return _cuts(self, [name for name in self.varied if name not in conditions and not axes[name].is_id])
 
 
 def some_points(rows: Rows, needs: Needs) -> AllPoints | None:
@@ -82,28 +94,45 @@ def _cuts(points: AllPoints, fields: Sequence[str]) -> Sequence[_Cut]:
 
 
 def _drawn(points: AllPoints, every: Sequence[_Cut], title: str) -> Drawn:
-    fitting = [cut for cut in every if sum(len(text) + 2 for text in _texts(points, cut)) <= _MOST_LETTERS] or every
-    cuts = sorted(fitting, key=lambda cut: -sum(len(line.points) for line in cut.lines))[:_MOST_PANELS]
+    cuts, columns = fitting(points, every)
     looks = _looks(points, cuts)
     axes, metric = points.declared.axes, points.declared.metrics[points.metric]
-    sheet = Sheet([axes[cut.field].title() for cut in cuts], columns=min(3, len(cuts)), inches=1.9)
+    sheet = Sheet([axes[cut.field].title() for cut in cuts], columns=columns, inches=1.9)
+    lined = set[tuple[str, Any]]()
     for panel, cut in zip(sheet.panels, cuts, strict=True):
         place = _axis(panel, points, cut)
         for line in cut.lines:
-            at = line.points[cut.field].map(place)
-            panel.points(at, line.points, looks[line.quantizer, line.shade])
+            look, at = looks[line.quantizer, line.shade], line.points[cut.field].map(place)
+            panel.points(at, line.points, look if cut.is_of_numbers else replace(look, line=""))  # names have no order
+            lined |= {(line.quantizer, line.shade)} if cut.is_of_numbers else set()
     drawn = {point for cut in cuts for line in cut.lines for point in line.points["point_id"]}
     held = "; ".join(f"{axes[cut.field].label}: {cut.held}" for cut in cuts if cut.held)
     note = points.note(
-        f"Each line holds all other settings at the values with most points. {capitalised(held)}." if held else "",
+        f"All other settings are at the values with most points. {capitalised(held)}." if held else "",
         f"Drawn: {len(drawn):,} of {len(points.points):,} points; the .csv has all.",
     )
     better = f"{metric.better.capitalize()} is better. " if metric.better else ""
     return sheet.finish(
         message=_message(points, cuts), caption=f"{capitalised(metric.label)} {title}. {better}{note}",
         x_label="value of the setting", y_label=points.y_label(), footnote=note,
-        legend=[[handle(look, points.name(*key)) for key, look in looks.items()]],
+        legend=[[handle(look if key in lined else replace(look, line=""), points.name(*key))
+                 for key, look in looks.items()]],
     )  # fmt: skip
+
+
+def fitting(points: AllPoints, every: Sequence[_Cut]) -> tuple[Sequence[_Cut], int]:
+    """The cuts to draw, those with most points first, and how many are beside each other: names need room.
+
+    Cuts whose names have no room in the widest panel are only in the `.csv`.
+    """
+    letters = {cut.field: sum(len(text) + 2 for text in _texts(points, cut)) for cut in every}
+    some = [cut for cut in every if letters[cut.field] <= _MOST_LETTERS[1]] or every
+    some = sorted(some, key=lambda cut: -sum(len(line.points) for line in cut.lines))
+    for columns in range(min(3, len(some)), 0, -1):
+        cuts = some[: _MOST_PANELS[columns]]
+        if all(letters[cut.field] <= _MOST_LETTERS[columns] for cut in cuts):
+            break
+    return cuts, columns
 
 
 def _message(points: AllPoints, cuts: Sequence[_Cut]) -> str:
@@ -134,6 +163,7 @@ def _cut(points: AllPoints, means: pd.DataFrame, field: str) -> _Cut:
         its = here[here["quantizer"] == quantizer]
         shade = points.declared.shade(quantizer)
         others = [name for name in points.varied if name not in (field, shade) and points.declared.has(quantizer, name)]
+        others = _without_ids_that_follow(points, its, others, shade)
         its, its_held = _most(its, others, field)
         own = {name: value for name, value in its_held.items() if name not in held and here[name].nunique() > 1}
         found = [*_lines(its, quantizer, field, shade if shade in its else "")]
@@ -141,6 +171,19 @@ def _cut(points: AllPoints, means: pd.DataFrame, field: str) -> _Cut:
             words.append(f"{points.name(quantizer)} at {points.settings_text(*zip(*own.items(), strict=True))}")
         lines += found
     return _Cut(field=field, held="; ".join(words), lines=lines)
+
+
+def _without_ids_that_follow(points: AllPoints, its: pd.DataFrame, names: Sequence[str], shade: str) -> list[str]:
+    """The fields less any id that a line's own value and the others decide."""
+    ids = [name for name in names if points.declared.axes[name].is_id]
+    rest = [name for name in (*names, shade) if name in its and name not in ids]
+    if not ids or not rest:
+        return [*names]
+    count = its.groupby(rest, dropna=False, observed=True).ngroups
+    return [
+        name for name in names
+        if name not in ids or its.groupby([*rest, name], dropna=False, observed=True).ngroups > count
+    ]  # fmt: skip
 
 
 def _lines(its: pd.DataFrame, quantizer: str, field: str, shade: str) -> Iterator[_Line]:
@@ -169,7 +212,7 @@ def _most(frame: pd.DataFrame, by: Sequence[str], field: str) -> tuple[pd.DataFr
 
 def _axis(panel: Panel, points: AllPoints, cut: _Cut) -> dict[Any, float]:
     """Sets the panel's axis; where each value of the field lies on it."""
-    values, texts = _values(cut), _texts(points, cut)
+    values, texts = _values(points, cut), _texts(points, cut)
     if not texts:
         panel.log_x(values, most=6)
         return {value: float(value) for value in values}
@@ -178,14 +221,18 @@ def _axis(panel: Panel, points: AllPoints, cut: _Cut) -> dict[Any, float]:
     return {value: float(place) for place, value in enumerate(values)}
 
 
-def _values(cut: _Cut) -> list[Any]:
-    return sorted({value for line in cut.lines for value in line.points[cut.field]})
+def _values(points: AllPoints, cut: _Cut) -> list[Any]:
+    """Numbers by their size; names from the worst mean of all lines to the best, or to the highest where none is."""
+    if cut.is_of_numbers:
+        return sorted(cut.means.index)
+    is_lower_better = points.declared.metrics[points.metric].better == "lower"
+    return [*cut.means.sort_values(ascending=not is_lower_better, kind="stable").index]
 
 
 def _texts(points: AllPoints, cut: _Cut) -> list[str]:
-    """What stands beneath the values of a field; none of numbers, which have a scale."""
-    values = _values(cut)
-    if all(isinstance(value, int | float) and value > 0 for value in values):
+    """What stands beneath the values of a field; none of numbers above 0, which have a scale."""
+    values = _values(points, cut)
+    if cut.is_of_numbers and all(value > 0 for value in values):
         return []
     return [points.declared.axes[cut.field].value(value) for value in values]
 

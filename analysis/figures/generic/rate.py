@@ -24,7 +24,9 @@ from ...output.numbers import long_form
 from ...output.words import capitalised
 from ._points import BITS, AllPoints, points_of
 
-_MOST_PANELS, _MOST_NAMES = 6, 4
+_MOST_PANELS = 6
+_MOST_NAMES, _ALL_NAMES = 4, 8
+"""Names of one quantizer in the legend, where those of all would be more than so many."""
 _INCHES = {1: 2.1, 2: 2.1, 3: 1.6}
 """Heights of panels, by rows of them."""
 _NARROW = 30
@@ -141,6 +143,8 @@ def _message(points: AllPoints, table: pd.DataFrame) -> str:
     if counts.empty:
         return said("no point has a rate and a value")
     (name, most), *others = [(points.declared.label(str(name)), count) for name, count in counts.items()]
+    if table["quantizer"].nunique() == 1:
+        return said(f"{most} of {len(table)} points of {name} are on the Pareto fronts, by means")
     rest = "".join(f", {name} {count}" for name, count in others)
     return said(
         f"on the Pareto fronts, by means, {name} has {most} of {counts.sum()} points{rest}; {_clear(table)} can be "
@@ -199,6 +203,7 @@ def _looks(points: AllPoints, drawn: pd.DataFrame) -> Mapping[tuple[str, Any], L
 
 
 def _few(points: AllPoints, entries: Mapping[tuple[str, str], tuple[Look, str]]) -> Iterable[tuple[Look, str]]:
-    """At most four looks of each quantizer, from the lightest to the darkest."""
+    """All looks; where they are many, at most four of each quantizer, from the lightest to the darkest."""
+    most = _MOST_NAMES if len(entries) > _ALL_NAMES else _ALL_NAMES
     for quantizer in points.declared.quantizers:
-        yield from spread([entry for (name, _), entry in entries.items() if name == quantizer], _MOST_NAMES)
+        yield from spread([entry for (name, _), entry in entries.items() if name == quantizer], most)

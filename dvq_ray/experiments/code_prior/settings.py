@@ -69,7 +69,7 @@ class CodePriorSettings(Settings):
         name: Owner(field="prior", has=partial(_takes, field=name)) for name in OWN_FIELDS
     }
 
-    parent_point_id: Annotated[str, Field(pattern="^[0-9a-f]{16}$"), Axis(label="point of the parent")]
+    parent_point_id: Annotated[str, Field(pattern="^[0-9a-f]{16}$"), Axis(label="point of the parent", is_id=True)]
     """Point id of the cells whose codes are learned, in the store that `codes_of` names."""
     prior: Annotated[str, AfterValidator(_full_name), Axis(label="prior", example=["uniform", "unigram", "chain"])]
     """`uniform`, `unigram`, `positional` (a table for each position), `chain` (each codebook given those before it at
