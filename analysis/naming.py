@@ -25,8 +25,9 @@ def plus_minus(mean: float, half: float, places: int) -> str:
     """`26.43 ± 0.05` with so many places; significant digits of what would be zero with these."""
     if mean and abs(mean) < 10.0**-places:
         return f"{mean:.3g} ± {half:.1g}"
-    rounded = f"{half:.{places}f}"
-    return f"{mean:.{places}f} ± {f'{half:.1g}' if half and not float(rounded) else rounded}"
+    rounded = [f"{half:.{places + more}f}" for more in range(3)]
+    shown = next((text for text in rounded if float(text)), f"{half:.1g}") if half else rounded[0]
+    return f"{mean:.{places}f} ± {shown}"
 
 
 def listed(values: Iterable[Any]) -> str:

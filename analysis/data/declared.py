@@ -92,7 +92,7 @@ class Declared:
         axis = self.axes[field]
         if field == self.digest or axis.is_id:
             return f"{axis.symbol or axis.label if axis.is_id else field} = {str(value)[:8]}"
-        return f"{axis.symbol or axis.label} = {axis.value(number(value))}"
+        return setting(axis, value)
 
     def bits(self, points: pd.DataFrame) -> npt.NDArray[np.float64]:
         """Bits of the codes of one vector or image, all codes being equally likely, for each point: [points]."""
@@ -123,6 +123,12 @@ class Declared:
         except ValueError:  # of an earlier revision, whose settings are no longer valid
             return np.nan
         return number(settings)
+
+
+def setting(axis: Axis, value: Any) -> str:
+    """A value and what it is of: `K = 16`."""
+    shown = axis.value(number(value))
+    return shown if axis.stands_alone else f"{axis.symbol or axis.label} = {shown}"
 
 
 @cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from textwrap import wrap
 from typing import Any, Literal
 
 import pandas as pd
@@ -12,6 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
+from ..naming import unbroken
 from . import marks
 from .sheet import Sheet
 from .style import GREY, Look, current
@@ -21,6 +23,8 @@ Filling = Literal["full", "light", "hatched"]
 
 _MOST_INCHES = 5.2
 """Height of all rows above each other; many rows are closer together than a few."""
+_LETTERS = 38
+"""Of a line of a name: numbers to the right of bars need room."""
 _HEIGHT = 0.62
 """Height of a bar, as a share of its row."""
 _WITH_NUMBERS_BENEATH = 1.9
@@ -46,9 +50,14 @@ def row_sheet(
     for i, its in enumerate(axes):
         names = blocks[i // columns][1]
         sheet.panels[i].grid = "xy" if guides else "x"
-        its.set_yticks(range(len(names)), list(names))
+        its.set_yticks(range(len(names)), [_in_lines(name) for name in names])
         its.tick_params(axis="y", length=0)
     return sheet, [axes[i : i + columns] for i in range(0, len(axes), columns)]
+
+
+def _in_lines(name: str) -> str:
+    lines = [line for part in name.split("\n") for line in wrap(unbroken(part), _LETTERS)]
+    return "\n".join(lines).replace("\N{NO-BREAK SPACE}", " ")
 
 
 def row_limits(blocks: Sequence[tuple[str, Sequence[str]]]) -> list[tuple[float, float]]:

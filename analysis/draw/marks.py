@@ -107,7 +107,8 @@ def _short(value: float) -> float | None:
 
 
 def _texts(ticks: Iterable[float], labels: Iterable[str]) -> dict[float, str]:
-    return {float(tick): label for tick, label in zip(ticks, labels, strict=False) if label}
+    """Labels in one line each."""
+    return {float(tick): " ".join(label.split()) for tick, label in zip(ticks, labels, strict=False) if label}
 
 
 def _name(look: Look, called: Mapping[Look, str]) -> str:

@@ -30,6 +30,8 @@ class Axis:
     """A value, or a list of several, for a first sweep; None: the default serves."""
     names: Mapping[str, str] | None = None
     """What values are called that are not shown as they are: `{"cifar10": "CIFAR-10"}`."""
+    stands_alone: bool = False
+    """Whether a value needs no name before it: `PQ8x8`, and not `factory string = PQ8x8`."""
     is_id: bool = False
     """Whether values only tell things apart: they are shortened, and no figure has them along an axis."""
 

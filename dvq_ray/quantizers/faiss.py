@@ -50,7 +50,9 @@ class Faiss(Quantizer):
         Rule(fields=("features", "dimension"), breach=_is_of),
     )
 
-    factory_string: Annotated[str, Field(min_length=1), Axis(label="factory string", example="PQ4x8")]
+    factory_string: Annotated[
+        str, Field(min_length=1), Axis(label="factory string", example="PQ4x8", stands_alone=True)
+    ]
     """What faiss makes: `PQ8x8`, `OPQ16,PQ16x8`, `RQ8x8`, `LSQ8x8`, `SQ4`, `RaBitQ`, ..."""
     features: Annotated[Count, Axis(label="features", role="data", example=16)]
     """Numbers in a vector. What a string means, and how many bits it takes, depends on them."""

@@ -108,7 +108,9 @@ class VectorQuantizePytorch(Quantizer):
     )
 
     library_call: Annotated[
-        str, Field(min_length=1), Axis(label="library call", example="VectorQuantize(codebook_size=16)")
+        str,
+        Field(min_length=1),
+        Axis(label="library call", example="VectorQuantize(codebook_size=16)", stands_alone=True),
     ]
     """Such as `ResidualVQ(num_quantizers=4, codebook_size=256)`, without `dim`: a class and arguments by name."""
 

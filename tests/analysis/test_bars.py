@@ -95,6 +95,25 @@ def test_names_numbers_and_legends_fit_the_page(figure: Figure) -> None:
     assert left.x0 * 7 > 1.3  # room for the long name
 
 
+def test_long_names_are_broken_between_words_and_leave_room_for_numbers() -> None:
+    name = "library, ResidualVQ(num_quantizers=2, codebook_size=64)"
+    blocks = [("first", [name, "DVQ, D = 64, L = 4, K = 512, J = 16, P = 8", "two\nlines"])]
+    with style.printed():
+        sheet, ((axes,),) = bars.row_sheet(blocks, columns=1, row_inches=0.27, numbers=True)
+        for row in range(3):
+            bars.part(axes, row, 0, 7, "#2389BF", "full")
+            bars.text(axes, row, 7, "7.324 + 0.030 = 7.354 (positional)")
+        bars.reach(axes, 7, 1.75)
+        figure = sheet.finish(
+            x_label="bits", footnote="A note.", y_limits=bars.row_limits(blocks), caption="", message="A message."
+        ).figure
+    assert [label.get_text() for label in axes.get_yticklabels()] == [
+        "library, ResidualVQ(num_quantizers=2,\ncodebook_size=64)", "DVQ, D = 64, L = 4, K = 512, J = 16,\nP = 8",
+        "two\nlines",
+    ]  # fmt: skip
+    assert_no_text_overlaps_or_leaves_the_page(figure, least=10)
+
+
 def test_many_rows_are_closer_together_so_that_the_figure_fits_a_page() -> None:
     blocks = [("many", [f"model {i}" for i in range(60)])]
     with style.printed():

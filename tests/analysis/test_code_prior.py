@@ -88,6 +88,19 @@ def test_models_are_called_by_what_they_differ_in() -> None:
         assert f"**{label}**" in table
 
 
+def test_a_model_is_called_by_what_its_quantizer_declares_and_by_no_training_that_does_not_vary() -> None:
+    models: list[dict[str, Any]] = [
+        {"quantizer": "bsq", "sign_bits": 16, "entropy_weight": 0.1},
+        {"quantizer": "fsq", "levels": "8x5"},
+        {"quantizer": "vector_quantize_pytorch", "library_call": "LFQ(codebook_size=256)"},
+    ]
+    (parent,) = vectors(seeds=1)[:1]
+    parents = [{**parent, **model, "point_id": f"{place:016x}"} for place, model in enumerate(models)]
+    table = made("code_ledger_table", of(parents)).product.files[".md"].decode()
+    names = re.findall(r"\*\*([A-Zl][^*]*)\*\*", table.split("prior, bytes")[1])
+    assert sorted(names) == ["BSQ, signs = 16", "FSQ, levels = 8x5", r"library, LFQ(codebook\_size=256)"]
+
+
 def test_models_are_listed_by_their_mean_total_under_their_best_prior() -> None:
     models = [{"quantizer": "dvq", "dimension": 64, "slices": slices} for slices in (2, 4, 8)]
     cells = pd.DataFrame(of(images(models=tuple(models))))

@@ -100,6 +100,14 @@ def test_rates_are_those_of_the_codes_and_fronts_are_of_equal_data() -> None:
     assert table.loc[table["factors"] == 1024, ON_FRONT].all()  # nothing else has these data
 
 
+def test_rates_that_are_no_whole_numbers_are_written_in_few_digits(monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = list[list[str]]()
+    monkeypatch.setattr(Panel, "log_x", lambda self, values, texts, most: ticks.append([*texts]))
+    cells = rows(quantizer="vq", codebook_size=[27, 40, 256], init_bound=1.0, **DATA)
+    rate_figure.rate(selected([*cells], "rate"))
+    assert ticks == [["4.755", "5.322", "8"]]
+
+
 @pytest.mark.parametrize(("sizes", "named"), [(7, 7), (8, 8), (9, 4)])
 def test_a_legend_names_all_points_of_a_quantizer_where_they_are_few(
     monkeypatch: pytest.MonkeyPatch, sizes: int, named: int

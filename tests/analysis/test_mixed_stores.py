@@ -159,6 +159,7 @@ def test_fields_that_were_added_later_count_as_the_value_that_older_cells_had(mo
 
 @pytest.mark.parametrize(("mean", "half", "text"), [
     (1.234e-13, 5.6e-15, "1.23e-13 ± 6e-15"), (26.4321, 0.0512, "26.43 ± 0.05"), (26.4321, 1e-9, "26.43 ± 1e-09"),
+    (26.4321, 0.004, "26.43 ± 0.004"), (26.4321, 0.0004, "26.43 ± 0.0004"), (26.4321, 0.00004, "26.43 ± 4e-05"),
     (0.0, 0.0, "0.00 ± 0.00"),
 ])  # fmt: skip
 def test_tiny_numbers_keep_significant_digits(mean: float, half: float, text: str) -> None:

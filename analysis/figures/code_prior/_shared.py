@@ -14,7 +14,7 @@ from dvq_ray.experiment.registry import find_experiment
 from dvq_ray.experiments.code_prior.registry import ladder
 from dvq_ray.quantizer.registry import QUANTIZERS
 
-from ...data.declared import label_of
+from ...data.declared import label_of, setting
 from ...data.needs import Grid, Needs, distinct
 from ...data.selection import SelectedGrid, Selection
 from ...data.summary import summaries
@@ -132,7 +132,11 @@ def _varying(rows: pd.DataFrame) -> list[str]:
     """Columns in which the parents differ."""
     heads = _heads(rows[rows["dimension"].notna()])
     fields = dict.fromkeys(name for quantizer in heads["quantizer"].unique() for name in _own_fields(str(quantizer)))
-    return [name for name in ("dimension", *fields) if name in heads and heads[name].nunique(dropna=False) > 1]
+    axes = find_experiment(TRAINABLE).axes(list(map(str, heads["quantizer"].unique())))
+    no_model = {name for name, axis in axes.items() if axis.role != "model"}
+    return [
+        name for name in ("dimension", *fields) if name in heads and heads[name].nunique(dropna=name in no_model) > 1
+    ]
 
 
 def _label(grid: Grid, rows: pd.DataFrame, varying: Sequence[str]) -> str:
@@ -146,7 +150,7 @@ def _label(grid: Grid, rows: pd.DataFrame, varying: Sequence[str]) -> str:
         if name == "dimension" and len(head):
             parts.append(f"D = {number(value)}")
         elif axis is not None and name in grid.axes and (value != axis.neutral or name == shade):
-            parts.append(f"{axis.symbol or axis.label} = {number(value)}")
+            parts.append(setting(axis, value))
     return ", ".join(parts)
 
 

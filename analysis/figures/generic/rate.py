@@ -107,7 +107,8 @@ def rate(selection: Selection) -> Drawn:
         here = drawn[drawn["panel"] == group]
         if here.empty:
             continue
-        panel.log_x(_ticks(points, here[BITS]), most=_TICKS)
+        ticks = _ticks(points, here[BITS])
+        panel.log_x(ticks, [f"{tick:.0f}" if tick.is_integer() else f"{tick:.4g}" for tick in ticks], most=_TICKS)
         for (quantizer, value), look in looks.items():
             some = here[here["quantizer"] == quantizer]
             some = some if value is None else some[some[points.declared.shade(quantizer)] == value]
@@ -167,7 +168,7 @@ def _clear(table: pd.DataFrame) -> int:
 def _ticks(points: AllPoints, rates: pd.Series[float]) -> list[float]:
     """The rates themselves where they are few whole numbers, as nominal ones are."""
     if not isinstance(points, MeasuredRate):
-        return sorted(rates.unique())
+        return sorted(map(float, rates.unique()))
     return [round(float(tick), 1) for tick in np.geomspace(rates.min(), rates.max(), _TICKS)]
 
 
