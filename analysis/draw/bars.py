@@ -56,7 +56,7 @@ def row_sheet(
 
 
 def _in_lines(name: str) -> str:
-    lines = [line for part in name.split("\n") for line in wrap(unbroken(part), _LETTERS)]
+    lines = [line for part in name.split("\n") for line in wrap(unbroken(part), _LETTERS, break_on_hyphens=False)]
     return "\n".join(lines).replace("\N{NO-BREAK SPACE}", " ")
 
 
