@@ -99,12 +99,7 @@ class AllPoints(Selection):
         """Columns that decide what is quantized, without any that follows from those before it."""
         named = {*self.declared.experiment.seeds_by}
         deciding = [name for name in self.varied if self.declared.axes[name].role == "data" or name in named]
-        found, count = list[str](), 1
-        for name in deciding:
-            groups = self.points.groupby([*found, name], dropna=False, observed=True).ngroups
-            if groups > count:
-                found, count = [*found, name], groups
-        return found
+        return telling_apart(self.points, deciding)
 
     def means(self, metric: str = "") -> pd.DataFrame:
         """The points with `NUMBERS` of a metric, in the order of `points`."""
@@ -158,6 +153,16 @@ class AllPoints(Selection):
         lines = [*self.holes(), *self.left_out]
         left = f"Not used: {'; '.join(lines)}." if lines else ""
         return sentences(*parts, self.repetitions_text(), stopping(self), left)
+
+
+def telling_apart(points: pd.DataFrame, columns: Sequence[str], *, beside: Sequence[str] = ()) -> list[str]:
+    """Of these columns, those that tell points apart which the ones `beside` them, and those before, do not."""
+    found, count = list[str](), points.groupby([*beside], dropna=False, observed=True).ngroups if beside else 1
+    for name in columns:
+        groups = points.groupby([*beside, *found, name], dropna=False, observed=True).ngroups
+        if groups > count:
+            found, count = [*found, name], groups
+    return found
 
 
 def needs_of(trainable: str, metric: str) -> Needs:

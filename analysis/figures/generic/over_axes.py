@@ -18,7 +18,7 @@ from ...draw.style import Look, distinguished
 from ...output.messages import called, is_alike, said, short
 from ...output.product import UnfitError
 from ...output.words import capitalised
-from ._points import AllPoints, points_of
+from ._points import AllPoints, points_of, telling_apart
 
 _MOST_PANELS, _MOST_LINES = {1: 4, 2: 6, 3: 6}, 4
 """Panels, by how many are beside each other; lines of a quantizer in a panel."""
@@ -177,13 +177,8 @@ def _without_ids_that_follow(points: AllPoints, its: pd.DataFrame, names: Sequen
     """The fields less any id that a line's own value and the others decide."""
     ids = [name for name in names if points.declared.axes[name].is_id]
     rest = [name for name in (*names, shade) if name in its and name not in ids]
-    if not ids or not rest:
-        return [*names]
-    count = its.groupby(rest, dropna=False, observed=True).ngroups
-    return [
-        name for name in names
-        if name not in ids or its.groupby([*rest, name], dropna=False, observed=True).ngroups > count
-    ]  # fmt: skip
+    needed = telling_apart(its, ids, beside=rest)
+    return [name for name in names if name not in ids or name in needed]
 
 
 def _lines(its: pd.DataFrame, quantizer: str, field: str, shade: str) -> Iterator[_Line]:
