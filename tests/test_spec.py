@@ -362,7 +362,7 @@ def test_a_sweep_keeps_what_its_experiment_can(tmp_path: Path, monkeypatch: pyte
     found = problems(write(tmp_path, LEARNED + "keep: [code, 3]\n" + LEARNED_GRID))
     assert found == [
         "FILE:3: keep[1]: found 3; allowed: a valid string",
-        'FILE:3: keep[0]: found "code"; did you mean codes? allowed: codes, model',
+        'FILE:3: keep[0]: found "code"; did you mean codes? allowed: codes, latents, model',
     ]
     monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "examples"))
     text = (HEAD + f"grids: {{a: {GOOD_GRID}}}\nkeep: [codes]\n").replace("static_prior", '"sphere:EXPERIMENT"')

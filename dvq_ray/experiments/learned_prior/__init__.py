@@ -2,7 +2,7 @@
 
 from dvq_ray.experiment.data_sets import DataSets
 from dvq_ray.experiment.experiment import Experiment
-from dvq_ray.experiments.learned_prior import sources
+from dvq_ray.experiments.learned_prior import kept_latents, sources
 from dvq_ray.experiments.learned_prior.settings import LearnedPriorCurve, LearnedPriorMetrics, fields_for
 from dvq_ray.models.files import FILES as MODEL_FILES
 from dvq_ray.quantizer import kept_codes
@@ -34,7 +34,11 @@ EXPERIMENT = Experiment(
     steps_field="steps",
     usual_quantizer="dvq",
     seeds_by=("dataset", "image_size"),
-    keeps={"codes": (kept_codes.FILE,), "model": MODEL_FILES},
+    keeps={
+        "codes": (kept_codes.FILE,),
+        "latents": (kept_latents.TRAIN, kept_latents.TEST),
+        "model": MODEL_FILES,
+    },
     model="dvq_ray.experiments.learned_prior.model:AutoencoderModel",
     elapsed_column="training_seconds",
 )

@@ -87,7 +87,7 @@ class CodeSample:
 
     def add(self, codes: Codes) -> None:
         """Takes what it wants of `codes` [N, L, C] of the next images."""
-        step = 1 if self._most is None else _spacing(self._images, codes.shape[2], self._most)
+        step = 1 if self._most is None else spacing(self._images, codes.shape[2], self._most)
         first = -self._seen % step
         self._kept.append(codes[first::step].astype(self._type))
         self._seen += len(codes)
@@ -101,10 +101,10 @@ class CodeSample:
 
 def evenly_spaced(codes: Codes, most_positions: int = MOST_SAMPLED_POSITIONS) -> Codes:
     """Of the `codes` [N, L, C] those that a `CodeSample` of so many positions keeps."""
-    return codes[:: _spacing(len(codes), codes.shape[2], most_positions)]
+    return codes[:: spacing(len(codes), codes.shape[2], most_positions)]
 
 
-def _spacing(images: int, positions: int, most_positions: int) -> int:
+def spacing(images: int, positions: int, most_positions: int) -> int:
     """From one image to the next of those that have at most so many positions in all; at least one image is."""
     return max(1, -(-images // max(1, most_positions // positions)))
 

@@ -16,7 +16,7 @@ from PIL import Image
 
 from dvq_ray.experiment.experiment import Outcome, Underway
 from dvq_ray.experiment.surroundings import CellFiles, Surroundings
-from dvq_ray.experiments.learned_prior import compilation, image_metrics, rate
+from dvq_ray.experiments.learned_prior import compilation, image_metrics, kept_latents, rate
 from dvq_ray.experiments.learned_prior.code_counts import (
     MOST_SAMPLED_POSITIONS,
     CodeCounts,
@@ -95,6 +95,10 @@ def _cell(
     files.write_artifact(image_metrics.FILE, image_metrics.images_file(of_images))
     if "codes" in surroundings.keep:
         files.write_artifact(kept_codes.FILE, kept_codes.codes_file(codes))
+    if "latents" in surroundings.keep:
+        for name, images in ((kept_latents.TRAIN, data.train), (kept_latents.TEST, data.test)):
+            content = kept_latents.latents_file(training.model, images, device, settings.batch_size)
+            files.write_artifact(name, content)
     if "model" in surroundings.keep:
         files.write_model({}, state_arrays(training.model), data.images.sha256)
     yield Outcome(metrics=asdict(metrics), curve=training.curve, duration_seconds=seconds)
