@@ -74,16 +74,27 @@ class Panel:
         self.has_crosses = False
 
     def log_x(self, values: Sequence[float], texts: Sequence[str] | None = None, *, most: int = 8) -> None:
-        """A log2 axis with ticks at the given values, thinned to `most` of them."""
+        """A log2 axis with ticks at the given values, thinned to `most` of them, none touching the next."""
         self.axes.set_xscale("log", base=2)
         written = list(texts or map(number, values))
         step = -(-len(values) // most)
         shown = list(range(len(values) - 1, -1, -step))[::-1]
         while sum(len(written[i]) + 2 for i in shown) > self._tick_letters and len(shown) > 2:
             shown = shown[1::2] if len(shown) % 2 == 0 else shown[::2]
+        shown = self._apart(values, written, shown)
         self.axes.set_xticks([values[i] for i in shown], [written[i] for i in shown])
         self.axes.xaxis.set_minor_locator(NullLocator())
         self.axes.set_xlim(min(values) / 1.4, max(values) * 1.4)
+
+    def _apart(self, values: Sequence[float], written: Sequence[str], shown: Sequence[int]) -> list[int]:
+        """Those of the `shown` whose labels have room: the last one, and before it each that is far enough away."""
+        letters = self._tick_letters / math.log(1.4**2 * max(values) / min(values))
+        apart = [shown[-1]]
+        for i in reversed(shown[:-1]):
+            widths = (len(written[i]) + len(written[apart[-1]])) / 2
+            if math.log(values[apart[-1]] / values[i]) * letters > widths:
+                apart.append(i)
+        return apart[::-1]
 
     def log_y(self, low: float, high: float) -> None:
         """A log axis with ticks at 1, 2 and 5 of each power of ten: fewer where it spans many, even ones where few.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import pandas as pd
 import pytest
@@ -117,3 +118,27 @@ def test_looks_without_a_line_have_a_legend() -> None:
             x_label="", footnote="", legend=[[handle(dots, "dots")]], message="A message.", caption=""
         ).figure
     assert in_legend(figure) == ["dots"]
+
+
+@pytest.mark.parametrize(
+    ("values", "shown"),
+    [
+        ([1, 10, 17.3, 300, 4096], ["1", "17.3", "300", "4096"]),
+        ([1, 1000, 1024], ["1", "1024"]),
+        ([1, 2, 4, 8, 16, 32], ["1", "2", "4", "8", "16", "32"]),
+        ([7], ["7"]),
+    ],
+)
+@pytest.mark.parametrize("panels", [2, 3])
+def test_no_tick_of_a_log_axis_touches_the_next(values: list[float], shown: list[str], panels: int) -> None:
+    with style.drawn_for(style.PAGE), style.printed():
+        sheet = Sheet([""] * panels, columns=panels, inches=1.6)
+        for panel in sheet.panels:
+            panel.log_x(values)
+            panel.points(values, _means([1.0] * len(values)), LOOKS[0])
+        figure = sheet.finish(x_label="x", y_label="y", footnote="", legend=[], message="", caption="").figure
+        figure.canvas.draw()
+        labels = sheet.panels[0].axes.get_xticklabels()
+        boxes = [label.get_window_extent() for label in labels]
+    assert [label.get_text() for label in labels] == shown
+    assert all(one.x1 < other.x0 for one, other in pairwise(boxes))
