@@ -44,6 +44,8 @@ _TICK_LETTERS = 44
 """Letters of all tick labels of an axis, gaps included; of more labels, every other is left out."""
 _TICK_LETTERS_PER_INCH, _TITLE_LETTERS_PER_INCH, _LABEL_INCHES = 19, 15, 0.75
 """The same in narrow formats, and room for the label of y."""
+_DIGITS_PER_INCH = 14
+"""Of tick labels that touch each other."""
 _CROSS_POINTS = 4.2
 _MARKER_EVERY = 6
 MANY_POINTS = 30
@@ -60,9 +62,9 @@ _CROSS: dict[str, Any] = {"linestyle": "", "marker": "x", "markersize": _CROSS_P
 class Panel:
     """One coordinate system of a sheet."""
 
-    def __init__(self, axes: Axes, title: str = "", *, tick_letters: int = _TICK_LETTERS) -> None:
+    def __init__(self, axes: Axes, title: str, *, tick_letters: int, digits: int) -> None:
         self.axes = axes
-        self._tick_letters = tick_letters
+        self._tick_letters, self._digits = tick_letters, digits
         axes.set_title(title, pad=7, y=1.0)  # where it is anyway: matplotlib then need not measure all tick labels
         self.grid = "xy"
         """The axes whose ticks have lines across the panel."""
@@ -88,11 +90,11 @@ class Panel:
 
     def _apart(self, values: Sequence[float], written: Sequence[str], shown: Sequence[int]) -> list[int]:
         """Those of the `shown` whose labels have room: the last one, and before it each that is far enough away."""
-        letters = self._tick_letters / math.log(1.4**2 * max(values) / min(values))
+        digits = self._digits / math.log(1.4**2 * max(values) / min(values))
         apart = [shown[-1]]
         for i in reversed(shown[:-1]):
             widths = (len(written[i]) + len(written[apart[-1]])) / 2
-            if math.log(values[apart[-1]] / values[i]) * letters > widths:
+            if math.log(values[apart[-1]] / values[i]) * digits > widths:
                 apart.append(i)
         return apart[::-1]
 
@@ -263,7 +265,10 @@ class Sheet:
         letters = self._panel_letters(_TICK_LETTERS_PER_INCH) if self._format.is_narrow else _TICK_LETTERS
         written = [self._wrapped(title) for title in titles]
         self._title_lines = max(title.count("\n") + 1 for title in written)
-        self.panels = [Panel(its, title, tick_letters=letters) for its, title in zip(axes, written, strict=False)]
+        digits = self._panel_letters(_DIGITS_PER_INCH)
+        self.panels = [
+            Panel(its, title, tick_letters=letters, digits=digits) for its, title in zip(axes, written, strict=False)
+        ]
         """Row by row; the last row may be short."""
 
     def _page_row(self, place: int) -> int:
@@ -275,7 +280,7 @@ class Sheet:
         return int(on_page * self._format.inches / style.PAGE.inches / self._unit)
 
     def _panel_letters(self, per_inch: float = _TITLE_LETTERS_PER_INCH) -> int:
-        """How many letters fit across a panel of a narrow format."""
+        """How many letters fit across a panel."""
         inches = (self._format.inches / self._unit - _LABEL_INCHES) / self._columns
         return max(int(per_inch * inches), 8)
 

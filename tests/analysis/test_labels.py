@@ -123,16 +123,16 @@ def test_looks_without_a_line_have_a_legend() -> None:
 @pytest.mark.parametrize(
     ("values", "shown"),
     [
-        ([1, 10, 17.3, 300, 4096], ["1", "17.3", "300", "4096"]),
+        ([0.05, 1, 10, 17.3], ["0.05", "1", "17.3"]),
+        ([16, 64, 256, 1024, 4096], ["16", "64", "256", "1024", "4096"]),
         ([1, 1000, 1024], ["1", "1024"]),
         ([1, 2, 4, 8, 16, 32], ["1", "2", "4", "8", "16", "32"]),
         ([7], ["7"]),
     ],
 )
-@pytest.mark.parametrize("panels", [2, 3])
-def test_no_tick_of_a_log_axis_touches_the_next(values: list[float], shown: list[str], panels: int) -> None:
+def test_no_tick_of_a_log_axis_touches_the_next(values: list[float], shown: list[str]) -> None:
     with style.drawn_for(style.PAGE), style.printed():
-        sheet = Sheet([""] * panels, columns=panels, inches=1.6)
+        sheet = Sheet(["", "", ""], columns=3, inches=1.6)
         for panel in sheet.panels:
             panel.log_x(values)
             panel.points(values, _means([1.0] * len(values)), LOOKS[0])
