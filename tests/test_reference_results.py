@@ -46,7 +46,10 @@ COMPARISONS = {
     "quantizers_text": "vectors",
 }
 """Stores that compare all quantizers, with the prefix of their items; they decide no claim."""
+WIDER = ("figure3a", "figure3b", "figure4", "equal_bits", "code_use", "static_prior_cost")
+"""What more dimensions and factors add to the figures of `static_prior`."""
 SOME_ITEMS = {
+    "static_prior_wide": WIDER,
     **dict.fromkeys(OF_CLAIMS_ALONE, ("claims",)),
     **dict.fromkeys(CHECKS, ("figure6", "table1")),
     **{name: tuple(f"{of}-{item}" for item in ("rate", "ranking", "versus")) for name, of in COMPARISONS.items()},
