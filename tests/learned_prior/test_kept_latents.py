@@ -69,5 +69,6 @@ def test_of_many_images_evenly_spaced_ones_are_kept(most: int, kept: Any, monkey
 def file_of(some: Images) -> Any:
     cpu = Device("cpu")
     with cpu.prepared():
-        content = latents_file(training(data=some).model, DataSet(some, cpu).train, cpu, 4)
+        one = training(data=some)
+        content = latents_file(one.model, DataSet(some, cpu).train, cpu, one.settings)
     return np.load(io.BytesIO(content), allow_pickle=False)

@@ -77,7 +77,7 @@ def evaluate(
         see_codes(_small(made.quantized.indices, made.quantized.codebook_size))
         codebook_loss += made.quantized.codebook_loss.double() * len(rows)
         if kept < latent_positions:
-            latents.append(made.latents.float().flatten(2).mT.flatten(0, 1)[: latent_positions - kept].cpu())
+            latents.append(by_position(made.latents)[: latent_positions - kept].cpu())
             kept += len(latents[-1])
     return Evaluation(
         nats=torch.cat(nats).cpu().numpy(),
@@ -85,6 +85,11 @@ def evaluate(
         codebook_loss=float(codebook_loss) / len(images),
         latents=torch.cat(latents).numpy() if latents else None,
     )
+
+
+def by_position(latents: Tensor) -> Tensor:
+    """Latents [B, dimension, h, w] as vectors float32 [B * h * w, dimension], row by row within an image."""
+    return latents.float().flatten(2).mT.flatten(0, 1)
 
 
 @torch.no_grad()

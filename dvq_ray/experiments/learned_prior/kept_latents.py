@@ -13,27 +13,28 @@ import numpy as np
 if TYPE_CHECKING:
     from dvq_ray.experiments.learned_prior.autoencoder import Autoencoder
     from dvq_ray.experiments.learned_prior.device import Device, ImageSet
+    from dvq_ray.experiments.learned_prior.settings import LearnedPriorSettings
 
 TRAIN, TEST = "train_latents.npy", "test_latents.npy"
 MOST_POSITIONS = 1 << 18
 """Rows of a file: positions of evenly spaced images, where all have more."""
 
 
-def latents_file(model: Autoencoder, images: ImageSet, device: Device, batch_size: int) -> bytes:
+def latents_file(model: Autoencoder, images: ImageSet, device: Device, settings: LearnedPriorSettings) -> bytes:
     """float32 [positions, dimension]: image by image, and row by row within an image."""
     import torch  # here, because experiments name these files, and naming one is to cost nothing
 
     from dvq_ray.experiments.learned_prior.code_counts import spacing
+    from dvq_ray.experiments.learned_prior.evaluation import by_position
 
     def latents(rows: torch.Tensor) -> torch.Tensor:
         with device.autocast():
             found = model.encode_latents(images.rows(rows))
-        return found.float().flatten(2).mT.flatten(0, 1).cpu()
+        return by_position(found).cpu()
 
     with torch.no_grad():
-        positions = len(latents(torch.arange(1)))
-        rows = torch.arange(0, len(images), spacing(len(images), positions, MOST_POSITIONS))
-        kept = torch.cat([latents(batch) for batch in torch.split(rows, batch_size)])
+        rows = torch.arange(0, len(images), spacing(len(images), settings.positions, MOST_POSITIONS))
+        kept = torch.cat([latents(batch) for batch in torch.split(rows, settings.batch_size)])
     content = io.BytesIO()
     np.save(content, kept.numpy(), allow_pickle=False)
     return content.getvalue()

@@ -97,7 +97,7 @@ def _cell(
         files.write_artifact(kept_codes.FILE, kept_codes.codes_file(codes))
     if "latents" in surroundings.keep:
         for name, images in ((kept_latents.TRAIN, data.train), (kept_latents.TEST, data.test)):
-            content = kept_latents.latents_file(training.model, images, device, settings.batch_size)
+            content = kept_latents.latents_file(training.model, images, device, settings)
             files.write_artifact(name, content)
     if "model" in surroundings.keep:
         files.write_model({}, state_arrays(training.model), data.images.sha256)
